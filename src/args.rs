@@ -1,0 +1,275 @@
+//! What a person can say on the command line, as parsed by clap and grouped by concern. Nothing is
+//! opened or checked against the world here: each command turns its arguments into a plan.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use url::Url;
+
+/// Conformance and load harness for the Socket.IO API and event router of a happy-server.
+#[derive(Debug, Parser)]
+#[command(name = "touchstone", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) output: Output,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to speak to the terminal.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// When to use colours; `auto` asks the terminal and NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    pub(crate) color: Color,
+
+    /// Log more to stderr; repeat for even more (TOUCHSTONE_LOG takes a filter)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Also into files and pipes.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Judge a server; without a URL, the embedded reference server
+    Check(Box<CheckArguments>),
+    /// Tell what a case sends, what it accepts and why
+    Explain(ExplainArguments),
+    /// Run the in-memory reference server
+    Serve(Box<ServeArguments>),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) target: TargetArguments,
+
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+
+    /// Cases that run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+
+    /// Wait this long, in milliseconds, where no sentinel can prove that an event was not sent
+    /// (default: a multiple of the slowest delivery seen in the run)
+    #[arg(long, value_name = "MS")]
+    pub(crate) settle: Option<u64>,
+
+    /// Seed of everything that the cases choose at random (default: a new one, which the report names)
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Write a report: `json=PATH` for a file, `json=-` or `pretty` for stdout; may be repeated
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub(crate) report: Vec<String>,
+
+    /// Write the wire trace of every case into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// List the selected cases and stop
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Deliberate faults of the embedded server, to see how the suite answers them
+    #[arg(long, value_name = "NAME[=ARG]", conflicts_with_all = ["urls", "spawn"])]
+    pub(crate) fault: Vec<String>,
+}
+
+/// Which server, and how accounts, sessions and machines come to exist on it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct TargetArguments {
+    /// Base URLs of the server under test; several are nodes of one cluster
+    #[arg(value_name = "URL", value_parser = parse_base_url)]
+    pub(crate) urls: Vec<Url>,
+
+    /// Socket.IO path of the server
+    #[arg(long, value_name = "PATH", default_value = "/v1/updates")]
+    pub(crate) path: String,
+
+    /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
+    #[arg(long, value_name = "HOW", default_value = "rest")]
+    pub(crate) provision: String,
+
+    /// Start the server with this command, and end it afterwards
+    #[arg(long, value_name = "CMD", requires = "urls")]
+    pub(crate) spawn: Option<String>,
+}
+
+/// Which cases.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct SelectionArguments {
+    /// Run only cases that match this glob, such as 'rpc.*'; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) only: Vec<String>,
+
+    /// Leave out cases that match this glob; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) skip: Vec<String>,
+
+    /// Leave out cases that judge nothing of this level or above
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) level: Level,
+}
+
+/// How much a requirement binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// The specification says so.
+    Must,
+    /// Real clients rely on it.
+    Should,
+    /// A trait that is recorded and never judged.
+    Info,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArguments {
+    /// Id of a case or a requirement, or a glob
+    #[arg(value_name = "CASE")]
+    pub(crate) case: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArguments {
+    /// Address and port to listen on; port 0 takes a free one; may be repeated
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3005")]
+    pub(crate) listen: Vec<String>,
+
+    /// Socket.IO path
+    #[arg(long, value_name = "PATH", default_value = "/v1/updates")]
+    pub(crate) path: String,
+
+    /// Offer /control/emit and /control/tap (docs/control.md); never on a public address
+    #[arg(long)]
+    pub(crate) control: bool,
+
+    /// Switch on a deliberate fault; may be repeated
+    #[arg(long, value_name = "NAME[=ARG]")]
+    pub(crate) fault: Vec<String>,
+
+    /// List the faults and stop
+    #[arg(long)]
+    pub(crate) list_faults: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+}
+
+/// Times and sizes of the protocol. Durations are written like `15s` or `250ms`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArguments {
+    /// Time between two Engine.IO pings [default: 15s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) ping_interval: Option<Duration>,
+
+    /// How long an Engine.IO ping may stay unanswered [default: 45s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) ping_timeout: Option<Duration>,
+
+    /// How long a connection may take to send CONNECT [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) connect_timeout: Option<Duration>,
+
+    /// How long the callee of an RPC may take to answer [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) rpc_timeout: Option<Duration>,
+
+    /// How long a session or machine without heartbeats counts as active [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) presence_timeout: Option<Duration>,
+
+    /// Largest packet that is accepted, in bytes [default: 1000000]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+    pub(crate) max_payload: Option<u64>,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be longer than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write it like 15s or 250ms")),
+    }
+}
+
+/// People write `localhost:3005` and mean HTTP; an URL parser would take `localhost` for a scheme.
+fn parse_base_url(text: &str) -> Result<Url, String> {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) }
+        .map_err(|error| format!("{error}; write it like http://127.0.0.1:3005"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{} is not a scheme of a server; use http or https", url.scheme()));
+    }
+    if url.host().is_none() {
+        return Err("names no host; write it like http://127.0.0.1:3005".to_owned());
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_url(text: &str, expected: Result<&str, &str>) {
+        match (parse_base_url(text), expected) {
+            (Ok(url), Ok(expected)) => assert_eq!(url.as_str(), expected, "{text}"),
+            (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
+            (got, expected) => panic!("{text}: got {got:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn base_urls() {
+        check_url("http://127.0.0.1:3005", Ok("http://127.0.0.1:3005/"));
+        check_url("localhost:3005", Ok("http://localhost:3005/"));
+        check_url("https://example.org/sub", Ok("https://example.org/sub"));
+        check_url("127.0.0.1", Ok("http://127.0.0.1/"));
+        check_url("ftp://example.org", Err("use http or https"));
+        check_url("http://", Err("http://127.0.0.1:3005"));
+        check_url("http://host:99999", Err("invalid port"));
+        check_url("", Err("http://127.0.0.1:3005"));
+    }
+
+    #[track_caller]
+    fn check_duration(text: &str, expected: Option<Duration>) {
+        assert_eq!(parse_duration(text).ok(), expected, "{text}");
+    }
+
+    #[test]
+    fn durations() {
+        check_duration("15s", Some(Duration::from_secs(15)));
+        check_duration("250ms", Some(Duration::from_millis(250)));
+        check_duration("10m", Some(Duration::from_secs(600)));
+        check_duration("15", None);
+        check_duration("0s", None);
+        check_duration("-1s", None);
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,40 @@
+//! One module per subcommand. Each turns its arguments into a plan, calls one crate and says how
+//! the program ends.
+
+mod check;
+mod explain;
+mod serve;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+
+use crate::args::{Arguments, Color, Command};
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::{logging, output};
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.output.color {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+    logging::start(arguments.output)?;
+    match arguments.command {
+        Command::Check(check) => runtime()?.block_on(check::run(*check)),
+        Command::Explain(explain) => explain::run(&explain),
+        Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);
+            output::print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?)
+}

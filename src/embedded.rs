@@ -1,0 +1,43 @@
+//! The reference server inside this process, for commands that were given no URL.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use touchstone_reference_server::{Config, serve};
+use url::Url;
+
+/// A reference server on a free loopback port.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    url: Url,
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Embedded {
+    /// Starts it; it answers as soon as this returns.
+    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("no free port on 127.0.0.1 for the embedded server")?;
+        let address = listener.local_addr().context("the embedded server has no address")?;
+        let url = Url::parse(&format!("http://{address}")).context("an address is no URL")?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(vec![listener], config, stop.clone().cancelled_owned()));
+        Ok(Self { url, stop, task })
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Stops it and waits until it has.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.task.await.context("the embedded server panicked")?.context("the embedded server failed")
+    }
+}

@@ -1,0 +1,33 @@
+//! Logs of the libraries, on stderr, quiet unless asked for.
+
+use anstream::{AutoStream, ColorChoice};
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Output;
+use crate::error::Failure;
+
+const VARIABLE: &str = "TOUCHSTONE_LOG";
+
+/// Starts logging. The variable wins over `-v`, since it can say more.
+///
+/// # Errors
+/// When the variable holds no filter that can be understood.
+pub(crate) fn start(output: Output) -> Result<(), Failure> {
+    #[expect(clippy::disallowed_methods, reason = "the binary is the place that reads the environment")]
+    let asked = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    let filter = match (&asked, output.verbose) {
+        (Some(text), _) => text.as_str(),
+        (None, 0) => "warn",
+        (None, 1) => "info",
+        (None, 2) => "debug",
+        (None, _) => "trace",
+    };
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("cannot use {VARIABLE}={filter}"))
+        .map_err(|error| Failure::usage(error).hint("write it like info or touchstone=debug"))?;
+    // The global choice (`--color`, else NO_COLOR and the terminal) holds for logs, too.
+    let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    Ok(())
+}
