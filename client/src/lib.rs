@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The outside of a server: what a client of a happy-server has to do, and how it is recorded.
+//!
+//! - [`connect`] opens a Socket.IO connection ([`Socket`] to send, [`Events`] to receive);
+//!   [`Engine`] gives the stages one by one to those who must misbehave.
+//! - [`codec`] holds the Engine.IO 4 and Socket.IO 5 packets as pure functions.
+//!
+//! This crate must not know any server, must not judge what a server does, and must not print,
+//! exit or read the environment. It never reconnects by itself: a harness has to see every end.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! use serde_json::json;
+//! use touchstone_client::{ConnectOptions, connect};
+//!
+//! let options = ConnectOptions::new("http://127.0.0.1:3005".parse()?)
+//!     .auth(json!({"token": "…", "clientType": "user-scoped"}));
+//! let (socket, mut events) = connect(&options).await?;
+//! let reply = socket.call("ping", (), std::time::Duration::from_secs(5)).await?;
+//! assert_eq!(reply.data()?, json!({}));
+//! while let Ok(event) = events.recv().await {
+//!     let _ = (event.name(), event.data()?);
+//! }
+//! # Ok(()) }
+//! ```
+
+pub mod codec;
+mod driver;
+mod engine;
+mod error;
+mod events;
+mod link;
+mod net;
+mod options;
+mod secret;
+mod socket;
+mod tap;
+mod tls;
+mod wire;
+
+pub use codec::{Args, Frame, Text};
+pub use engine::{Engine, Handshake, connect};
+pub use error::{CallError, ConnectError, DialFailure, End, Stage};
+pub use events::{Event, Events};
+pub use options::{ConnectOptions, Transport};
+pub use secret::Secret;
+pub use socket::{PendingReply, Reply, Socket};
+pub use tap::{Direction, Tap};
+pub use tls::{TlsError, TlsOptions};

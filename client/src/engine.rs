@@ -1,0 +1,221 @@
+//! Opening a connection, stage by stage: the transport, the Engine.IO handshake, CONNECT.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    codec::{
+        Frame, engine as codec,
+        packet::{Body, Packet, encode_message},
+    },
+    driver::Driver,
+    error::{ConnectError, End, Stage, excerpt},
+    events::{Bounds, Events},
+    link::Link,
+    options::ConnectOptions,
+    socket::Socket,
+    wire::{StageCell, Wire},
+};
+
+/// What the server announces when a transport opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// The Engine.IO session id.
+    pub sid: String,
+    /// Transports that the client may upgrade to.
+    pub upgrades: Vec<String>,
+    /// How often the server pings.
+    pub ping_interval: Duration,
+    /// How long the server waits for the answer.
+    pub ping_timeout: Duration,
+    /// The largest message or polling body that the server accepts, in bytes, if it says so.
+    pub max_payload: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawHandshake {
+    sid: String,
+    upgrades: Vec<String>,
+    ping_interval: u64,
+    ping_timeout: u64,
+    max_payload: Option<u64>,
+}
+
+impl Handshake {
+    /// Parses the JSON of an Engine.IO open packet.
+    fn parse(json: &str) -> Result<Self, String> {
+        let raw: RawHandshake = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Ok(Self {
+            sid: raw.sid,
+            upgrades: raw.upgrades,
+            ping_interval: Duration::from_millis(raw.ping_interval),
+            ping_timeout: Duration::from_millis(raw.ping_timeout),
+            max_payload: raw.max_payload,
+        })
+    }
+}
+
+/// Opens a connection and returns when CONNECT has been answered.
+///
+/// # Errors
+/// Every way in which that can fail is a [`ConnectError`] of its own. A server that accepts a
+/// connection only to send an `error` event and to disconnect is not an error here: that refusal
+/// is seen in the events.
+pub async fn connect(options: &ConnectOptions) -> Result<(Socket, Events), ConnectError> {
+    let deadline = Instant::now() + options.timeout;
+    let engine = Box::pin(Engine::open_until(options, deadline)).await?;
+    let (socket, events) = engine.begin();
+    let answer = timeout_at(deadline, socket.connected()).await;
+    match answer {
+        Ok(Ok(_)) => Ok((socket, events)),
+        Ok(Err(End::Refused { message, data })) => Err(ConnectError::Refused { message, data }),
+        Ok(Err(end)) => Err(ConnectError::Ended(end)),
+        Err(_) => Err(timed_out(options, Stage::ConnectAnswer)),
+    }
+}
+
+fn timed_out(options: &ConnectOptions, stage: Stage) -> ConnectError {
+    ConnectError::Timeout {
+        url: options.url.to_string(),
+        stage,
+        after: options.timeout,
+    }
+}
+
+/// An open Engine.IO transport on which CONNECT has not been sent: raw access for those who must
+/// misbehave before it. It answers no pings.
+pub struct Engine {
+    wire: Wire,
+    handshake: Handshake,
+    auth: Option<Value>,
+    bounds: Bounds,
+    send_queue: usize,
+    max_message: usize,
+}
+
+impl Engine {
+    /// Opens the transport and waits for the Engine.IO handshake, within the options' timeout.
+    ///
+    /// # Errors
+    /// As [`connect`], except for those of CONNECT.
+    pub async fn open(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        Self::open_until(options, Instant::now() + options.timeout).await
+    }
+
+    async fn open_until(options: &ConnectOptions, deadline: Instant) -> Result<Self, ConnectError> {
+        let stage = StageCell::default();
+        match timeout_at(deadline, Box::pin(Self::open_stages(options, &stage))).await {
+            Ok(opened) => opened,
+            Err(_) => Err(timed_out(options, stage.get())),
+        }
+    }
+
+    async fn open_stages(
+        options: &ConnectOptions,
+        stage: &StageCell,
+    ) -> Result<Self, ConnectError> {
+        let mut wire = Wire::open(options, stage).await?;
+        stage.enter(Stage::EngineHandshake);
+        let first = poll_fn(|cx| wire.poll_next(cx)).await;
+        let (_, first) = first.map_err(ConnectError::Ended)?;
+        let handshake = opening(&first).map_err(|reason| ConnectError::NotEngineIo {
+            url: options.url.to_string(),
+            reason,
+        })?;
+        wire.handshaken(&handshake);
+        Ok(Self {
+            wire,
+            handshake,
+            auth: options.auth.clone(),
+            bounds: Bounds {
+                events: options.event_queue,
+                bytes: options.event_queue_bytes,
+            },
+            send_queue: options.send_queue.max(1),
+            max_message: options.max_message,
+        })
+    }
+
+    /// The server's handshake.
+    pub fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// Writes a frame as it is.
+    ///
+    /// # Errors
+    /// How the transport ended.
+    pub async fn send(&mut self, frame: Frame) -> Result<(), End> {
+        poll_fn(|cx| self.wire.poll_ready(cx)).await?;
+        self.wire.start_send(frame)?;
+        poll_fn(|cx| self.wire.poll_flush(cx)).await
+    }
+
+    /// The next packet, whatever it is. Cancel safe.
+    ///
+    /// # Errors
+    /// How the transport ended.
+    pub async fn recv(&mut self) -> Result<Frame, End> {
+        poll_fn(|cx| self.wire.poll_next(cx))
+            .await
+            .map(|(_, frame)| frame)
+    }
+
+    /// Queues CONNECT with the options' auth and goes on as a connection, without waiting for
+    /// the answer: events may be sent right behind CONNECT. See [`Socket::connected`].
+    pub fn begin(self) -> (Socket, Events) {
+        let auth = self.auth.as_ref().map(Value::to_string).unwrap_or_default();
+        let connect = Frame::text(encode_message(&Packet::new(Body::Connect(&auth))));
+        self.run(Some(connect))
+    }
+
+    /// Goes on as a connection that never sends CONNECT by itself.
+    pub fn attach(self) -> (Socket, Events) {
+        self.run(None)
+    }
+
+    /// Spawns the connection's task.
+    fn run(self, first: Option<Frame>) -> (Socket, Events) {
+        let (outgoing, commands) = mpsc::channel(self.send_queue);
+        let link = Arc::new(Link::new(self.handshake, self.bounds));
+        let driver = Driver::new(
+            self.wire,
+            Arc::clone(&link),
+            commands,
+            first,
+            self.max_message,
+        );
+        tokio::spawn(driver.run());
+        (Socket::new(outgoing, Arc::clone(&link)), Events::new(link))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("handshake", &self.handshake)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The handshake in a transport's first packet, or why it is none.
+fn opening(frame: &Frame) -> Result<Handshake, String> {
+    let Frame::Text(text) = frame else {
+        return Err("the first packet is binary".to_owned());
+    };
+    match codec::decode(text) {
+        Ok(codec::Packet::Open(json)) => Handshake::parse(json)
+            .map_err(|reason| format!("its handshake {:?}: {reason}", excerpt(json, 120))),
+        _ => Err(format!(
+            "its first packet is {:?}, no handshake",
+            excerpt(text, 60)
+        )),
+    }
+}

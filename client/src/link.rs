@@ -1,0 +1,175 @@
+//! What a connection's task and its handles share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    engine::Handshake,
+    error::End,
+    events::{Bounds, Queue},
+    socket::Reply,
+};
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// CONNECT has not been answered, or was never sent.
+    Opened,
+    /// CONNECT was answered with this Socket.IO id.
+    Connected(String),
+    /// It is over.
+    Ended(End),
+}
+
+/// A switch that makes a client misbehave, or ends it.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Switch {
+    StopReading = 1,
+    IgnorePings = 2,
+    Abort = 4,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) handshake: Handshake,
+    state: Mutex<State>,
+    queue: Mutex<Queue>,
+    /// Notified at each change of phase and transport.
+    pub(crate) changed: Notify,
+    driver: AtomicWaker,
+    switches: AtomicU8,
+    next_ack: AtomicU64,
+    stray_acks: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    acks: HashMap<u64, oneshot::Sender<Reply>>,
+}
+
+impl Link {
+    pub(crate) fn new(handshake: Handshake, bounds: Bounds) -> Self {
+        Self {
+            handshake,
+            state: Mutex::new(State {
+                phase: Phase::Opened,
+                acks: HashMap::new(),
+            }),
+            queue: Mutex::new(Queue::new(bounds)),
+            changed: Notify::new(),
+            driver: AtomicWaker::new(),
+            switches: AtomicU8::new(0),
+            next_ack: AtomicU64::new(0),
+            stray_acks: AtomicU64::new(0),
+        }
+    }
+
+    /// Nothing that holds these locks can panic half-way, so a poisoned one is still sound.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state().phase.clone()
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        match &self.state().phase {
+            Phase::Ended(end) => Some(end.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.state().phase, Phase::Connected(_))
+    }
+
+    /// CONNECT was answered. A second answer changes nothing.
+    pub(crate) fn connected(&self, sid: String) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Opened) {
+            state.phase = Phase::Connected(sid);
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The connection is over: whoever waits for anything is told. Only the first end counts.
+    pub(crate) fn settle(&self, end: End) {
+        let acks = {
+            let mut state = self.state();
+            if matches!(state.phase, Phase::Ended(_)) {
+                return;
+            }
+            state.phase = Phase::Ended(end);
+            std::mem::take(&mut state.acks)
+        };
+        // Dropping a sender wakes its reply, which then finds the end.
+        drop(acks);
+        self.changed.notify_waiters();
+        self.queue().wake_consumer();
+    }
+
+    /// Makes room for the reply to a message that is about to be queued. After the end the
+    /// receiver fails at once.
+    pub(crate) fn expect_ack(&self) -> (u64, oneshot::Receiver<Reply>) {
+        let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        if !matches!(state.phase, Phase::Ended(_)) {
+            state.acks.insert(id, sender);
+        }
+        (id, receiver)
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        self.state().acks.remove(&id);
+    }
+
+    pub(crate) fn resolve_ack(&self, id: u64, reply: Reply) {
+        let waiting = self.state().acks.remove(&id);
+        // A reply that nobody waits for any more is as stray as one that nobody asked for.
+        if waiting.is_none_or(|waiting| waiting.send(reply).is_err()) {
+            self.stray_acks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn stray_acks(&self) -> u64 {
+        self.stray_acks.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, switch: Switch, on: bool) {
+        if on {
+            self.switches.fetch_or(switch as u8, Ordering::AcqRel);
+        } else {
+            self.switches.fetch_and(!(switch as u8), Ordering::AcqRel);
+        }
+        self.wake_driver();
+    }
+
+    pub(crate) fn is_set(&self, switch: Switch) -> bool {
+        self.switches.load(Ordering::Acquire) & switch as u8 != 0
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        self.driver.wake();
+    }
+
+    pub(crate) fn register_driver(&self, waker: &std::task::Waker) {
+        self.driver.register(waker);
+    }
+}

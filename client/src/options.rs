@@ -1,0 +1,197 @@
+//! What a connection is opened with.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    secret::{Secret, redact},
+    tap::Tap,
+    tls::TlsOptions,
+};
+
+/// How packets travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Transport {
+    /// A WebSocket from the start, as the recorded clients do (decisions.md section 9).
+    #[default]
+    WebSocket,
+    /// HTTP long-polling only.
+    Polling,
+    /// Long-polling first, then the upgrade to a WebSocket where the server offers one; the
+    /// default of official Socket.IO clients. [`Socket::upgraded`](crate::Socket::upgraded)
+    /// tells when it is over.
+    Upgrade,
+}
+
+/// Everything that [`connect`](crate::connect) needs to know. Cheap to clone.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// The server's base URL: `http`, `https`, `ws` or `wss`. Its own path is ignored.
+    pub url: Url,
+    /// The Socket.IO path, `/v1/updates` unless changed. A trailing slash is added on the wire,
+    /// as official clients do.
+    pub path: String,
+    /// The CONNECT packet's auth object, or none.
+    pub auth: Option<Value>,
+    /// Headers that go with every HTTP request of this connection.
+    pub headers: Vec<(String, Secret)>,
+    /// How packets travel.
+    pub transport: Transport,
+    /// The longest that all stages together may take, from the dial to the CONNECT answer.
+    pub timeout: Duration,
+    /// How many received events may wait for their consumer before reading stops.
+    pub event_queue: usize,
+    /// How many bytes of received events may wait before reading stops.
+    pub event_queue_bytes: usize,
+    /// How many outgoing messages may wait to be written before senders wait.
+    pub send_queue: usize,
+    /// The largest message or HTTP body that is accepted from the server, in bytes.
+    pub max_message: usize,
+    /// The local address to connect from, for those who need more ports than one address has.
+    pub local_address: Option<IpAddr>,
+    /// Which certificates are trusted for `https` and `wss`; the system's where none.
+    pub tls: Option<TlsOptions>,
+    /// Sees every packet.
+    pub tap: Option<Arc<dyn Tap>>,
+}
+
+impl ConnectOptions {
+    /// The defaults for a server: WebSocket, path `/v1/updates`, no auth, 20 s in all, 1 024
+    /// events or 8 MiB queued, 256 messages queued to send, messages of up to 16 MiB.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            path: "/v1/updates".to_owned(),
+            auth: None,
+            headers: Vec::new(),
+            transport: Transport::WebSocket,
+            timeout: Duration::from_secs(20),
+            event_queue: 1024,
+            event_queue_bytes: 8 << 20,
+            send_queue: 256,
+            max_message: 16 << 20,
+            local_address: None,
+            tls: None,
+            tap: None,
+        }
+    }
+
+    /// Sets the CONNECT packet's auth.
+    pub fn auth(mut self, auth: Value) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Sets the Socket.IO path.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sets how packets travel.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Sets the longest time for all stages together.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Adds a header to every HTTP request of this connection.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets who sees every packet.
+    pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
+    /// Whether the server is spoken to over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.url.scheme(), "https" | "wss")
+    }
+
+    /// The URL that requests of this connection go to, with an HTTP scheme and `query`.
+    pub(crate) fn endpoint(&self, query: &str) -> String {
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self
+            .url
+            .port()
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        format!("{scheme}://{host}{port}{}?{query}", self.request_path())
+    }
+
+    /// The path with exactly one leading and one trailing slash.
+    pub(crate) fn request_path(&self) -> String {
+        match self.path.trim_matches('/') {
+            "" => "/".to_owned(),
+            path => format!("/{path}/"),
+        }
+    }
+}
+
+/// Shows tokens redacted: those in `auth` by their key, those in headers always.
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut auth = self.auth.clone();
+        if let Some(token) = auth.as_mut().and_then(|auth| auth.get_mut("token")) {
+            *token = Value::String(redact(token.as_str().unwrap_or_default()));
+        }
+        f.debug_struct("ConnectOptions")
+            .field("url", &self.url.as_str())
+            .field("path", &self.path)
+            .field("auth", &auth.map(|auth| auth.to_string()))
+            .field("headers", &self.headers)
+            .field("transport", &self.transport)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, path: &str, endpoint: &str) {
+        let options = ConnectOptions::new(url.parse().unwrap()).path(path);
+        assert_eq!(options.endpoint("EIO=4"), endpoint);
+    }
+
+    #[test]
+    fn requests_go_to_the_path_with_a_trailing_slash() {
+        check("http://a:1", "/v1/updates", "http://a:1/v1/updates/?EIO=4");
+        check(
+            "ws://a:1/ignored",
+            "/v1/updates/",
+            "http://a:1/v1/updates/?EIO=4",
+        );
+        check("wss://a", "socket.io", "https://a/socket.io/?EIO=4");
+        check("https://[::1]:8", "/", "https://[::1]:8/?EIO=4");
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let options = ConnectOptions::new("http://a".parse().unwrap())
+            .auth(json!({"token": "abcdefghijklmnopqrstuvwxyz"}))
+            .header("Authorization", "Bearer qwertyuiop");
+        let shown = format!("{options:?}");
+        assert!(shown.contains("abcdef…"), "{shown}");
+        assert!(
+            !shown.contains("abcdefg") && !shown.contains("qwerty"),
+            "{shown}"
+        );
+    }
+}

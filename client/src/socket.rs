@@ -1,0 +1,380 @@
+//! The sending side of a connection.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    codec::{
+        Args, Frame,
+        packet::{Body, Packet, encode_message},
+    },
+    engine::Handshake,
+    error::{CallError, End},
+    link::{Link, Phase, Switch},
+};
+
+/// What the handles ask of the connection's task, in order.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Frame(Frame),
+    /// Frames that must not be torn apart: a binary packet and its attachments.
+    Frames(Vec<Frame>),
+    /// Tell when all that was queued before is written.
+    Flush(oneshot::Sender<()>),
+    /// Write what was queued before, then leave; first with a DISCONNECT packet if `true`.
+    Close(bool),
+}
+
+/// A handle to a connection, cheap to clone. The connection closes when all its handles and its
+/// [`Events`](crate::Events) are gone.
+///
+/// Whatever is sent through one handle is written in that order. Senders wait when
+/// `ConnectOptions::send_queue` messages are queued.
+#[derive(Clone)]
+pub struct Socket {
+    outgoing: mpsc::Sender<Outgoing>,
+    link: Arc<Link>,
+}
+
+/// The answer to an event.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// When its frame was read.
+    pub at: Instant,
+    /// Its place among all events and acks of this connection, see
+    /// [`Event::arrival`](crate::Event::arrival).
+    pub arrival: u64,
+    /// The arguments, as raw JSON.
+    pub args: Args,
+    /// The binary attachments, nearly always none.
+    pub attachments: Vec<Bytes>,
+}
+
+impl Reply {
+    /// The first argument, `null` where there is none.
+    ///
+    /// # Errors
+    /// As [`Args::values`].
+    pub fn data(&self) -> serde_json::Result<Value> {
+        self.args.data()
+    }
+}
+
+impl Socket {
+    pub(crate) fn new(outgoing: mpsc::Sender<Outgoing>, link: Arc<Link>) -> Self {
+        Self { outgoing, link }
+    }
+
+    /// Sends an event that asks for no ack. Returns when it is queued.
+    ///
+    /// # Errors
+    /// How the connection ended, if it has.
+    pub async fn emit(&self, event: &str, args: impl Into<Args>) -> Result<(), End> {
+        self.send_event(event, &args.into(), None, Vec::new()).await
+    }
+
+    /// Sends an event with binary attachments; `args` holds their placeholders.
+    ///
+    /// # Errors
+    /// How the connection ended, if it has.
+    pub async fn emit_binary(
+        &self,
+        event: &str,
+        args: impl Into<Args>,
+        attachments: Vec<Bytes>,
+    ) -> Result<(), End> {
+        self.send_event(event, &args.into(), None, attachments)
+            .await
+    }
+
+    /// Sends an event that asks for an ack and returns as soon as it is queued, with a future
+    /// for the reply. So calls can be pipelined in order: send now, await later.
+    ///
+    /// # Errors
+    /// How the connection ended, if it has.
+    pub async fn request(&self, event: &str, args: impl Into<Args>) -> Result<PendingReply, End> {
+        let slot = self.slot().await?;
+        let (id, receiver) = self.link.expect_ack();
+        let reply = PendingReply {
+            event: event.into(),
+            id,
+            receiver,
+            link: Arc::clone(&self.link),
+            answered: false,
+        };
+        slot.send(Outgoing::Frame(event_frame(
+            event,
+            &args.into(),
+            Some(id),
+            0,
+        )));
+        Ok(reply)
+    }
+
+    /// Sends an event and waits for its ack for at most `after`.
+    ///
+    /// # Errors
+    /// No ack in time, or how the connection ended.
+    pub async fn call(
+        &self,
+        event: &str,
+        args: impl Into<Args>,
+        after: Duration,
+    ) -> Result<Reply, CallError> {
+        let args = args.into();
+        let called = timeout(after, async {
+            let pending = self.request(event, args).await;
+            pending
+                .map_err(|source| CallError::Ended {
+                    event: event.to_owned(),
+                    source,
+                })?
+                .await
+        });
+        let late = || CallError::Timeout {
+            event: event.to_owned(),
+            after,
+        };
+        called.await.map_err(|_| late())?
+    }
+
+    /// Answers an event that asked for an ack, see [`Event::ack`](crate::Event::ack).
+    ///
+    /// # Errors
+    /// How the connection ended, if it has.
+    pub async fn answer(&self, id: u64, args: impl Into<Args>) -> Result<(), End> {
+        let args = args.into();
+        let body = Body::Ack {
+            id,
+            args: args.as_str(),
+            attachments: 0,
+        };
+        self.send_raw(Frame::text(encode_message(&Packet::new(body))))
+            .await
+    }
+
+    /// Sends a frame as it is, whatever it holds.
+    ///
+    /// # Errors
+    /// How the connection ended, if it has.
+    pub async fn send_raw(&self, frame: Frame) -> Result<(), End> {
+        self.slot().await?.send(Outgoing::Frame(frame));
+        Ok(())
+    }
+
+    /// Waits until all that was queued before is written to the operating system (WebSocket) or
+    /// taken by the server (polling).
+    ///
+    /// # Errors
+    /// How the connection ended, if it did before that.
+    pub async fn flush(&self) -> Result<(), End> {
+        let (done, flushed) = oneshot::channel();
+        self.slot().await?.send(Outgoing::Flush(done));
+        flushed.await.map_err(|_| self.ended())
+    }
+
+    /// Waits until CONNECT is answered, and returns the Socket.IO id. Only needed after
+    /// [`Engine::begin`](crate::Engine::begin); [`connect`](crate::connect) has waited already.
+    ///
+    /// # Errors
+    /// The refusal or any other end.
+    pub async fn connected(&self) -> Result<String, End> {
+        self.wait_for(|phase| match phase {
+            Phase::Opened => None,
+            Phase::Connected(sid) => Some(Ok(sid)),
+            Phase::Ended(end) => Some(Err(end)),
+        })
+        .await
+    }
+
+    /// Waits until the connection is over. Events may still wait to be received.
+    pub async fn closed(&self) -> End {
+        self.wait_for(|phase| match phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        })
+        .await
+    }
+
+    /// How the connection ended, if it has.
+    pub fn end(&self) -> Option<End> {
+        self.link.end()
+    }
+
+    /// Leaves as official clients do: what was queued, a DISCONNECT packet, then the transport's
+    /// goodbye. Returns when that is written.
+    pub async fn disconnect(&self) {
+        self.leave(true).await;
+    }
+
+    /// Closes the transport without a DISCONNECT packet, after what was queued. Returns when
+    /// that is written.
+    pub async fn close(&self) {
+        self.leave(false).await;
+    }
+
+    /// Drops the connection at once, with a TCP reset where the transport can: no DISCONNECT, no
+    /// close frame, and whatever was queued is lost.
+    pub fn abort(&self) {
+        self.link.set(Switch::Abort, true);
+    }
+
+    /// Stops or resumes reading from the network, to play a client that stalls. While it is
+    /// stopped, no pings are answered and no ping timeout is declared.
+    pub fn stop_reading(&self, stop: bool) {
+        self.link.set(Switch::StopReading, stop);
+    }
+
+    /// Stops or resumes answering the server's pings.
+    pub fn ignore_pings(&self, ignore: bool) {
+        self.link.set(Switch::IgnorePings, ignore);
+    }
+
+    /// The server's Engine.IO handshake.
+    pub fn handshake(&self) -> &Handshake {
+        &self.link.handshake
+    }
+
+    /// The Socket.IO id, while connected.
+    pub fn id(&self) -> Option<String> {
+        match self.link.phase() {
+            Phase::Connected(sid) => Some(sid),
+            _ => None,
+        }
+    }
+
+    /// How many acks came that nobody waited for: for an id that was never sent, for one that
+    /// was answered before, or for a [`PendingReply`] that was dropped.
+    pub fn stray_acks(&self) -> u64 {
+        self.link.stray_acks()
+    }
+
+    async fn send_event(
+        &self,
+        event: &str,
+        args: &Args,
+        ack: Option<u64>,
+        attachments: Vec<Bytes>,
+    ) -> Result<(), End> {
+        let frame = event_frame(event, args, ack, attachments.len());
+        let outgoing = if attachments.is_empty() {
+            Outgoing::Frame(frame)
+        } else {
+            let attached = attachments.into_iter().map(Frame::Binary);
+            Outgoing::Frames(std::iter::once(frame).chain(attached).collect())
+        };
+        self.slot().await?.send(outgoing);
+        Ok(())
+    }
+
+    async fn slot(&self) -> Result<mpsc::Permit<'_, Outgoing>, End> {
+        self.outgoing.reserve().await.map_err(|_| self.ended())
+    }
+
+    async fn leave(&self, goodbye: bool) {
+        if let Ok(slot) = self.slot().await {
+            slot.send(Outgoing::Close(goodbye));
+            self.closed().await;
+        }
+    }
+
+    /// The connection's task sets the end before it lets go of its queue.
+    fn ended(&self) -> End {
+        self.link.end().unwrap_or(End::ClientClosed)
+    }
+
+    async fn wait_for<T>(&self, mut done: impl FnMut(Phase) -> Option<T>) -> T {
+        loop {
+            let changed = self.link.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that no change falls between the two.
+            changed.as_mut().enable();
+            if let Some(value) = done(self.link.phase()) {
+                return value;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("phase", &self.link.phase())
+            .finish_non_exhaustive()
+    }
+}
+
+fn event_frame(event: &str, args: &Args, ack: Option<u64>, attachments: usize) -> Frame {
+    let body = Body::Event {
+        name: event.into(),
+        args: args.as_str(),
+        ack,
+        attachments,
+    };
+    Frame::text(encode_message(&Packet::new(body)))
+}
+
+/// The reply to a [`request`](Socket::request): a future that resolves when the ack arrives, or
+/// fails when the connection ends. Dropping it forgets the ack.
+#[derive(Debug)]
+pub struct PendingReply {
+    event: Box<str>,
+    id: u64,
+    receiver: oneshot::Receiver<Reply>,
+    link: Arc<Link>,
+    answered: bool,
+}
+
+impl PendingReply {
+    /// The ack id that went over the wire.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Waits for the reply for at most `after`.
+    ///
+    /// # Errors
+    /// No ack in time, or how the connection ended.
+    pub async fn within(self, after: Duration) -> Result<Reply, CallError> {
+        let event = self.event.to_string();
+        timeout(after, self)
+            .await
+            .map_err(|_| CallError::Timeout { event, after })?
+    }
+}
+
+impl Future for PendingReply {
+    type Output = Result<Reply, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(cx).map(|received| {
+            self.answered = true;
+            received.map_err(|_| CallError::Ended {
+                event: self.event.to_string(),
+                source: self.link.end().unwrap_or(End::ClientClosed),
+            })
+        })
+    }
+}
+
+impl Drop for PendingReply {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.link.forget_ack(self.id);
+        }
+    }
+}

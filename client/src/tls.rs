@@ -1,0 +1,93 @@
+//! Which certificates are trusted for `https` and `wss`.
+
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// Why TLS cannot be set up or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The protocol versions and ciphers do not fit together.
+    #[error("cannot configure TLS")]
+    Config(#[source] rustls::Error),
+    /// An extra root certificate is not usable.
+    #[error("cannot use root certificate: {0}")]
+    Root(String),
+    /// The host of the URL is no valid TLS server name.
+    #[error("{0:?} is not a valid server name")]
+    ServerName(String),
+    /// The handshake failed, for instance because the certificate is not trusted.
+    #[error("handshake failed")]
+    Handshake(#[source] io::Error),
+}
+
+/// A ready TLS configuration. Build it once and clone it: all connections then share its roots.
+#[derive(Clone)]
+pub struct TlsOptions(Arc<ClientConfig>);
+
+impl TlsOptions {
+    /// Trusts what the system trusts. The roots are read once per process, and as the system's
+    /// convention has it, `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
+    pub fn system() -> Result<Self, TlsError> {
+        static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+        if let Some(config) = SYSTEM.get() {
+            return Ok(Self(Arc::clone(config)));
+        }
+        let config = build(system_roots())?;
+        Ok(Self(Arc::clone(SYSTEM.get_or_init(|| config))))
+    }
+
+    /// Trusts the system's roots and the certificates in `pem`, for servers with a CA of their
+    /// own.
+    pub fn with_extra_roots(pem: &[u8]) -> Result<Self, TlsError> {
+        let mut roots = system_roots();
+        let mut found = 0;
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| TlsError::Root(error.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| TlsError::Root(error.to_string()))?;
+            found += 1;
+        }
+        if found == 0 {
+            return Err(TlsError::Root("no certificate in the PEM text".to_owned()));
+        }
+        Ok(Self(build(roots)?))
+    }
+
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsOptions")
+    }
+}
+
+/// Roots that the system cannot read are left out: a server that needs one of them then fails
+/// its handshake with a message of its own.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn build(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
+    // The provider is named, since the process-wide default belongs to the program.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Config)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
