@@ -155,7 +155,11 @@ impl Driver {
         if self.link.is_set(Switch::Abort) {
             return Poll::Ready(Finish::Abort);
         }
-        if let Poll::Ready(end) = self.poll_read(cx) {
+        let read = self.poll_read(cx);
+        if let Some(outcome) = self.wire.take_upgrade() {
+            self.link.set_upgrade(outcome);
+        }
+        if let Poll::Ready(end) = read {
             return Poll::Ready(Finish::Ended(end));
         }
         if let Poll::Ready(finish) = self.poll_write(cx) {

@@ -228,6 +228,15 @@ pub enum CallError {
     },
 }
 
+/// Why a connection that began with long-polling has not become a WebSocket. It is none for the
+/// connection itself, which goes on with polling.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no upgrade to a WebSocket: {reason}")]
+pub struct UpgradeError {
+    /// What stood against it.
+    pub reason: String,
+}
+
 /// The beginning of a text for an error message, on one line.
 pub(crate) fn excerpt(text: &str, characters: usize) -> String {
     let mut shown: String = text

@@ -2,6 +2,7 @@
 //!
 //! - [`connect`] opens a Socket.IO connection ([`Socket`] to send, [`Events`] to receive);
 //!   [`Engine`] gives the stages one by one to those who must misbehave.
+//! - [`provision`] makes accounts, sessions, machines and access keys exist.
 //! - [`codec`] holds the Engine.IO 4 and Socket.IO 5 packets as pure functions.
 //!
 //! This crate must not know any server, must not judge what a server does, and must not print,
@@ -23,23 +24,27 @@
 //! # Ok(()) }
 //! ```
 
+mod clock;
 pub mod codec;
 mod driver;
 mod engine;
 mod error;
 mod events;
+mod http;
 mod link;
 mod net;
 mod options;
+pub mod provision;
 mod secret;
 mod socket;
 mod tap;
 mod tls;
 mod wire;
 
+pub use clock::Clock;
 pub use codec::{Args, Frame, Text};
 pub use engine::{Engine, Handshake, connect};
-pub use error::{CallError, ConnectError, DialFailure, End, Stage};
+pub use error::{CallError, ConnectError, DialFailure, End, Stage, UpgradeError};
 pub use events::{Event, Events};
 pub use options::{ConnectOptions, Transport};
 pub use secret::Secret;

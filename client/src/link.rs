@@ -55,6 +55,8 @@ pub(crate) struct Link {
 struct State {
     phase: Phase,
     acks: HashMap<u64, oneshot::Sender<Reply>>,
+    /// Whether the transport is a WebSocket or why it will not be one, once known.
+    upgrade: Option<Result<(), String>>,
 }
 
 impl Link {
@@ -64,6 +66,7 @@ impl Link {
             state: Mutex::new(State {
                 phase: Phase::Opened,
                 acks: HashMap::new(),
+                upgrade: None,
             }),
             queue: Mutex::new(Queue::new(bounds)),
             changed: Notify::new(),
@@ -115,6 +118,8 @@ impl Link {
             if matches!(state.phase, Phase::Ended(_)) {
                 return;
             }
+            let over = || Err(format!("the connection is over: {end}"));
+            state.upgrade.get_or_insert_with(over);
             state.phase = Phase::Ended(end);
             std::mem::take(&mut state.acks)
         };
@@ -122,6 +127,15 @@ impl Link {
         drop(acks);
         self.changed.notify_waiters();
         self.queue().wake_consumer();
+    }
+
+    pub(crate) fn set_upgrade(&self, outcome: Result<(), String>) {
+        self.state().upgrade = Some(outcome);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Result<(), String>> {
+        self.state().upgrade.clone()
     }
 
     /// Makes room for the reply to a message that is about to be queued. After the end the

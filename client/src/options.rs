@@ -121,6 +121,11 @@ impl ConnectOptions {
 
     /// The URL that requests of this connection go to, with an HTTP scheme and `query`.
     pub(crate) fn endpoint(&self, query: &str) -> String {
+        format!("{}{}?{query}", self.origin(), self.request_path())
+    }
+
+    /// Scheme, host and port, with an HTTP scheme and without a slash at the end.
+    pub(crate) fn origin(&self) -> String {
         let scheme = if self.is_tls() { "https" } else { "http" };
         let host = self.url.host_str().unwrap_or_default();
         let port = self
@@ -128,7 +133,7 @@ impl ConnectOptions {
             .port()
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        format!("{scheme}://{host}{port}{}?{query}", self.request_path())
+        format!("{scheme}://{host}{port}")
     }
 
     /// The path with exactly one leading and one trailing slash.

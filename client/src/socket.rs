@@ -22,7 +22,7 @@ use crate::{
         packet::{Body, Packet, encode_message},
     },
     engine::Handshake,
-    error::{CallError, End},
+    error::{CallError, End, UpgradeError},
     link::{Link, Phase, Switch},
 };
 
@@ -192,7 +192,7 @@ impl Socket {
     /// # Errors
     /// The refusal or any other end.
     pub async fn connected(&self) -> Result<String, End> {
-        self.wait_for(|phase| match phase {
+        self.wait_for(|link| match link.phase() {
             Phase::Opened => None,
             Phase::Connected(sid) => Some(Ok(sid)),
             Phase::Ended(end) => Some(Err(end)),
@@ -200,9 +200,19 @@ impl Socket {
         .await
     }
 
+    /// Waits until the transport is a WebSocket. Immediate where it was one from the start; with
+    /// [`Transport::Upgrade`](crate::Transport::Upgrade) the upgrade goes on in the background.
+    ///
+    /// # Errors
+    /// Why it is not going to be one; the connection goes on with polling.
+    pub async fn upgraded(&self) -> Result<(), UpgradeError> {
+        let outcome = self.wait_for(Link::upgrade).await;
+        outcome.map_err(|reason| UpgradeError { reason })
+    }
+
     /// Waits until the connection is over. Events may still wait to be received.
     pub async fn closed(&self) -> End {
-        self.wait_for(|phase| match phase {
+        self.wait_for(|link| match link.phase() {
             Phase::Ended(end) => Some(end),
             _ => None,
         })
@@ -296,13 +306,13 @@ impl Socket {
         self.link.end().unwrap_or(End::ClientClosed)
     }
 
-    async fn wait_for<T>(&self, mut done: impl FnMut(Phase) -> Option<T>) -> T {
+    async fn wait_for<T>(&self, mut done: impl FnMut(&Link) -> Option<T>) -> T {
         loop {
             let changed = self.link.changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that no change falls between the two.
             changed.as_mut().enable();
-            if let Some(value) = done(self.link.phase()) {
+            if let Some(value) = done(&self.link) {
                 return value;
             }
             changed.await;

@@ -62,6 +62,11 @@ impl TlsOptions {
         Ok(Self(build(roots)?))
     }
 
+    /// Trusts nothing, for plain HTTP: reading the system's roots for that would be waste.
+    pub(crate) fn none() -> Result<Self, TlsError> {
+        Ok(Self(build(RootCertStore::empty())?))
+    }
+
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }

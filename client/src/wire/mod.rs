@@ -5,6 +5,9 @@
 //! which keeps an idle connection small.
 
 mod http_upgrade;
+mod polling;
+mod stage;
+mod upgrade;
 mod websocket;
 
 use std::{
@@ -14,11 +17,17 @@ use std::{
 
 use tokio::time::Instant;
 
+pub(crate) use self::stage::StageCell;
+use self::{
+    polling::Polling,
+    upgrade::{Outcome, Upgrading},
+    websocket::WebSocket,
+};
 use crate::{
     codec::Frame,
     engine::Handshake,
     error::{ConnectError, End},
-    options::ConnectOptions,
+    options::{ConnectOptions, Transport},
     tap::{Direction, Tap},
 };
 
@@ -26,10 +35,15 @@ use crate::{
 pub(crate) struct Wire {
     kind: Kind,
     tap: Option<Arc<dyn Tap>>,
+    upgrade: Option<Result<(), String>>,
 }
 
 enum Kind {
-    WebSocket(websocket::WebSocket),
+    WebSocket(Box<WebSocket>),
+    Polling(Box<Polling>),
+    Upgrading(Box<Upgrading>),
+    /// Between two transports; never seen from outside.
+    Moving,
 }
 
 impl Wire {
@@ -39,18 +53,43 @@ impl Wire {
         options: &ConnectOptions,
         stage: &StageCell,
     ) -> Result<Self, ConnectError> {
-        let kind = Kind::WebSocket(websocket::open(options, None, stage).await?);
+        let (kind, upgrade) = match options.transport {
+            Transport::WebSocket => (
+                Kind::WebSocket(Box::new(websocket::open(options, None, stage).await?)),
+                Some(Ok(())),
+            ),
+            Transport::Polling => {
+                let polling = polling::open(options, stage).await?;
+                let none = "polling was asked for".to_owned();
+                (Kind::Polling(Box::new(polling)), Some(Err(none)))
+            }
+            Transport::Upgrade => {
+                let polling = polling::open(options, stage).await?;
+                (
+                    Kind::Upgrading(Box::new(Upgrading::new(polling, options.clone()))),
+                    None,
+                )
+            }
+        };
         Ok(Self {
             kind,
             tap: options.tap.clone(),
+            upgrade,
         })
     }
 
     /// Tells a transport that needs it what the server announced.
-    pub(crate) fn handshaken(&mut self, _handshake: &Handshake) {
+    pub(crate) fn handshaken(&mut self, handshake: &Handshake) {
         match &mut self.kind {
-            Kind::WebSocket(_) => {}
+            Kind::WebSocket(_) | Kind::Moving => {}
+            Kind::Polling(polling) => polling.handshaken(handshake),
+            Kind::Upgrading(upgrading) => upgrading.handshaken(handshake),
         }
+    }
+
+    /// Whether this is a WebSocket, or why it will never be one; tells it once, when it is known.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Result<(), String>> {
+        self.upgrade.take()
     }
 
     /// The next packet and when it was read. Cancel safe.
@@ -58,9 +97,7 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Instant, Frame), End>> {
-        let frame = ready!(match &mut self.kind {
-            Kind::WebSocket(ws) => ws.poll_next(cx),
-        })?;
+        let frame = ready!(self.poll_frame(cx))?;
         let at = Instant::now();
         if let Some(tap) = &self.tap {
             tap.frame(at, Direction::Received, &frame);
@@ -68,10 +105,38 @@ impl Wire {
         Poll::Ready(Ok((at, frame)))
     }
 
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, End>> {
+        loop {
+            let upgrading = match &mut self.kind {
+                Kind::WebSocket(ws) => return ws.poll_next(cx),
+                Kind::Polling(polling) => return polling.poll_next(cx),
+                Kind::Upgrading(upgrading) => upgrading,
+                Kind::Moving => return Poll::Pending,
+            };
+            // What polling brings comes first: it was sent before the WebSocket took over.
+            if let Poll::Ready(frame) = upgrading.polling.poll_next(cx) {
+                return Poll::Ready(frame);
+            }
+            let outcome = ready!(upgrading.poll_outcome(cx))?;
+            let moved = std::mem::replace(&mut self.kind, Kind::Moving);
+            (self.kind, self.upgrade) = match (outcome, moved) {
+                (Outcome::Upgraded(ws), _) => (Kind::WebSocket(ws), Some(Ok(()))),
+                (Outcome::Failed(reason), Kind::Upgrading(upgrading)) => (
+                    Kind::Polling(Box::new(upgrading.polling)),
+                    Some(Err(reason)),
+                ),
+                (Outcome::Failed(reason), other) => (other, Some(Err(reason))),
+            };
+        }
+    }
+
     /// Whether one more frame may be given to [`start_send`](Self::start_send).
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         match &mut self.kind {
             Kind::WebSocket(ws) => ws.poll_ready(cx),
+            Kind::Polling(polling) => polling.poll_ready(cx),
+            Kind::Upgrading(upgrading) => upgrading.polling.poll_ready(cx),
+            Kind::Moving => Poll::Pending,
         }
     }
 
@@ -81,8 +146,12 @@ impl Wire {
             tap.frame(Instant::now(), Direction::Sent, &frame);
         }
         match &mut self.kind {
-            Kind::WebSocket(ws) => ws.start_send(frame),
+            Kind::WebSocket(ws) => return ws.start_send(frame),
+            Kind::Polling(polling) => polling.start_send(frame),
+            Kind::Upgrading(upgrading) => upgrading.polling.start_send(frame),
+            Kind::Moving => {}
         }
+        Ok(())
     }
 
     /// Ready when everything taken so far has been given to the operating system or, when
@@ -90,6 +159,9 @@ impl Wire {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         match &mut self.kind {
             Kind::WebSocket(ws) => ws.poll_flush(cx),
+            Kind::Polling(polling) => polling.poll_flush(cx),
+            Kind::Upgrading(upgrading) => upgrading.polling.poll_flush(cx),
+            Kind::Moving => Poll::Pending,
         }
     }
 
@@ -97,57 +169,29 @@ impl Wire {
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.kind {
             Kind::WebSocket(ws) => ws.poll_close(cx),
+            Kind::Polling(polling) => polling.poll_close(cx),
+            Kind::Upgrading(upgrading) => upgrading.polling.poll_close(cx),
+            Kind::Moving => Poll::Ready(()),
         }
     }
 
     /// After [`poll_close`](Self::poll_close): reads and discards until the server has closed
-    /// too, so that nothing it still sends meets a reset.
+    /// too, so that nothing it still sends meets a reset. Polling has no stream to drain.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.kind {
-            Kind::WebSocket(ws) => loop {
-                if ready!(ws.poll_next(cx)).is_err() {
-                    return Poll::Ready(());
-                }
-            },
+        let Kind::WebSocket(ws) = &mut self.kind else {
+            return Poll::Ready(());
+        };
+        loop {
+            if ready!(ws.poll_next(cx)).is_err() {
+                return Poll::Ready(());
+            }
         }
     }
 
     /// Drops the transport without a goodbye, with a TCP reset where it can.
     pub(crate) fn abort(self) {
-        match self.kind {
-            Kind::WebSocket(ws) => ws.abort(),
-        }
-    }
-}
-
-pub(crate) use stage::StageCell;
-
-mod stage {
-    //! Where a connection attempt is, readable from outside of the future that makes it.
-
-    use std::sync::atomic::{AtomicU8, Ordering};
-
-    use crate::error::Stage;
-
-    const STAGES: [Stage; 5] = [
-        Stage::Dialing,
-        Stage::Tls,
-        Stage::Upgrading,
-        Stage::EngineHandshake,
-        Stage::ConnectAnswer,
-    ];
-
-    #[derive(Debug, Default)]
-    pub(crate) struct StageCell(AtomicU8);
-
-    impl StageCell {
-        pub(crate) fn enter(&self, stage: Stage) {
-            let index = STAGES.iter().position(|s| *s == stage).unwrap_or_default();
-            self.0.store(index as u8, Ordering::Relaxed);
-        }
-
-        pub(crate) fn get(&self) -> Stage {
-            STAGES[usize::from(self.0.load(Ordering::Relaxed))]
+        if let Kind::WebSocket(ws) = self.kind {
+            ws.abort();
         }
     }
 }

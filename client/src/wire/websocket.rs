@@ -1,6 +1,7 @@
 //! The WebSocket transport.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -31,6 +32,8 @@ const WRITE_BUFFER: usize = 16 << 10;
 
 pub(super) struct WebSocket {
     stream: WebSocketStream<NetStream>,
+    /// Something was written by the upgrade itself, which nobody else will flush.
+    owes_flush: bool,
 }
 
 /// Opens a WebSocket; with `sid`, one that is to take over the polling session of that id.
@@ -57,11 +60,26 @@ pub(super) async fn open(
     let stream =
         WebSocketStream::from_partially_read(stream, early, Role::Client, Some(config)).await;
     stage.enter(Stage::EngineHandshake);
-    Ok(WebSocket { stream })
+    Ok(WebSocket {
+        stream,
+        owes_flush: false,
+    })
 }
 
 impl WebSocket {
+    /// Takes a polling session over, with the frames that it had not sent.
+    pub(super) fn hand_over(&mut self, unsent: VecDeque<Frame>) -> Result<(), End> {
+        self.owes_flush = true;
+        self.start_send(Frame::text("5"))?;
+        unsent
+            .into_iter()
+            .try_for_each(|frame| self.start_send(frame))
+    }
+
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, End>> {
+        if self.owes_flush && self.poll_flush(cx)?.is_ready() {
+            self.owes_flush = false;
+        }
         loop {
             let message = ready!(Pin::new(&mut self.stream).poll_next(cx));
             return Poll::Ready(match message {

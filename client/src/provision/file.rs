@@ -1,0 +1,285 @@
+//! Provisioning from a TOML file with ready accounts, for servers that cannot make them on
+//! request. `client/samples/target.toml` is a commented sample.
+//!
+//! Everything listed is handed out once, in the order of the file, so that cases stay
+//! independent; running out is an error that says how many were needed.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Account, Made, ProvisionError};
+use crate::Secret;
+
+/// A target file, and what of it has been handed out.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    accounts: Vec<Listed>,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    #[serde(default)]
+    accounts: Vec<Listed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Listed {
+    token: Secret,
+    id: Option<String>,
+    #[serde(default)]
+    sessions: Vec<String>,
+    #[serde(default)]
+    machines: Vec<String>,
+    #[serde(default)]
+    access_keys: Vec<ListedKey>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedKey {
+    session: String,
+    machine: String,
+    data: String,
+}
+
+/// How many of each have been asked for; of sessions and machines by account.
+#[derive(Debug, Default)]
+struct Used {
+    accounts: usize,
+    sessions: HashMap<usize, usize>,
+    machines: HashMap<usize, usize>,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no target file.
+    pub fn read(path: &Path) -> Result<Self, ProvisionError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ProvisionError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses the text of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// It is no target file.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ProvisionError> {
+        let listing: Listing = toml::from_str(text).map_err(|error| ProvisionError::Syntax {
+            path: path.to_owned(),
+            problem: problem(text, &error),
+        })?;
+        let used = Mutex::new(Used::default());
+        Ok(Self {
+            path: path.to_owned(),
+            accounts: listing.accounts,
+            used,
+        })
+    }
+
+    /// The next account.
+    ///
+    /// # Errors
+    /// There is none left.
+    pub fn account(&self) -> Result<Account, ProvisionError> {
+        let index = bump(&mut self.used().accounts);
+        let listed = self
+            .accounts
+            .get(index)
+            .ok_or_else(|| self.not_enough("accounts".to_owned(), self.accounts.len(), index))?;
+        Ok(Account {
+            token: listed.token.clone(),
+            id: listed.id.clone(),
+        })
+    }
+
+    /// The account's next session.
+    ///
+    /// # Errors
+    /// There is none left, or the account is not of this file.
+    pub fn session(&self, account: &Account) -> Result<Made, ProvisionError> {
+        let (number, listed) = self.find(account)?;
+        let index = bump(self.used().sessions.entry(number).or_default());
+        self.nth("sessions", number, &listed.sessions, index)
+    }
+
+    /// The account's next machine.
+    ///
+    /// # Errors
+    /// There is none left, or the account is not of this file.
+    pub fn machine(&self, account: &Account) -> Result<Made, ProvisionError> {
+        let (number, listed) = self.find(account)?;
+        let index = bump(self.used().machines.entry(number).or_default());
+        self.nth("machines", number, &listed.machines, index)
+    }
+
+    /// The data of the access key that is listed for a session and a machine.
+    ///
+    /// # Errors
+    /// None is listed, or the account is not of this file.
+    pub fn access_key(
+        &self,
+        account: &Account,
+        session: &str,
+        machine: &str,
+    ) -> Result<String, ProvisionError> {
+        let (_, listed) = self.find(account)?;
+        let key = listed
+            .access_keys
+            .iter()
+            .find(|k| k.session == session && k.machine == machine);
+        key.map(|key| key.data.clone())
+            .ok_or_else(|| ProvisionError::Unsupported {
+                what: format!("an access key for session {session} and machine {machine}"),
+                reason: format!("{} lists none", self.path.display()),
+            })
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, account: &Account) -> Result<(usize, &Listed), ProvisionError> {
+        let mut listed = self.accounts.iter().enumerate();
+        listed
+            .find(|(_, listed)| listed.token == account.token)
+            .ok_or_else(|| ProvisionError::Unsupported {
+                what: format!("the account with token {}", account.token),
+                reason: format!("{} does not list it", self.path.display()),
+            })
+    }
+
+    fn nth(
+        &self,
+        what: &str,
+        number: usize,
+        ids: &[String],
+        index: usize,
+    ) -> Result<Made, ProvisionError> {
+        let of = || format!("{what} of account {}", number + 1);
+        let id = ids
+            .get(index)
+            .ok_or_else(|| self.not_enough(of(), ids.len(), index))?;
+        Ok(Made {
+            id: id.clone(),
+            record: Value::Null,
+        })
+    }
+
+    fn not_enough(&self, what: String, listed: usize, index: usize) -> ProvisionError {
+        ProvisionError::NotEnough {
+            path: self.path.clone(),
+            what,
+            listed,
+            needed: index + 1,
+        }
+    }
+}
+
+fn bump(counter: &mut usize) -> usize {
+    let index = *counter;
+    *counter += 1;
+    index
+}
+
+/// What is wrong with a file and on which line, without showing the line, which may hold a token.
+fn problem(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let line = error.span().map_or(1, |span| {
+        1 + text.as_bytes()[..span.start.min(text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+    });
+    let hint = suggestion(message).map(|key| format!("; did you mean `{key}`?"));
+    format!("line {line}: {message}{}", hint.unwrap_or_default())
+}
+
+/// The known key that is closest to an unknown one, from the parser's own message, which names
+/// the unknown key first and then all known ones, each in backticks.
+fn suggestion(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field")?;
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let near = quoted.map(|known| (strsim::jaro_winkler(unknown, known), known));
+    let (score, key) = near.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (score > 0.7).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../samples/target.toml");
+
+    fn parse(text: &str) -> Result<File, ProvisionError> {
+        File::parse(Path::new("target.toml"), text)
+    }
+
+    #[test]
+    fn the_sample_hands_out_what_it_lists_once_and_in_order() {
+        let file = parse(SAMPLE).unwrap();
+        let first = file.account().unwrap();
+        assert_eq!(first.token.expose(), "token-of-the-first-account");
+        assert_eq!(first.id.as_deref(), Some("account-1"));
+        assert_eq!(file.session(&first).unwrap().id, "session-1a");
+        assert_eq!(file.session(&first).unwrap().id, "session-1b");
+        assert_eq!(file.machine(&first).unwrap().id, "machine-1a");
+        assert_eq!(
+            file.access_key(&first, "session-1a", "machine-1a").unwrap(),
+            "a2V5"
+        );
+        let second = file.account().unwrap();
+        assert_eq!(second.id, None);
+        assert_eq!(file.session(&second).unwrap().id, "session-2a");
+    }
+
+    #[test]
+    fn running_out_says_how_many_were_needed() {
+        let file = parse("[[accounts]]\ntoken = 'abc'\nsessions = ['s']\n").unwrap();
+        let account = file.account().unwrap();
+        file.session(&account).unwrap();
+        let errors = [
+            file.session(&account).unwrap_err(),
+            file.session(&account).unwrap_err(),
+            file.machine(&account).unwrap_err(),
+            file.account().unwrap_err(),
+            file.access_key(&account, "s", "m").unwrap_err(),
+        ];
+        insta::assert_snapshot!(errors.map(|e| e.to_string()).join("\n"), @r"
+        target.toml lists 1 sessions of account 1, but at least 2 are needed; add more to it
+        target.toml lists 1 sessions of account 1, but at least 3 are needed; add more to it
+        target.toml lists 0 machines of account 1, but at least 1 are needed; add more to it
+        target.toml lists 1 accounts, but at least 2 are needed; add more to it
+        an access key for session s and machine m is not supported: target.toml lists none
+        ");
+    }
+
+    #[test]
+    fn what_is_no_target_file_is_told_with_its_line_and_a_suggestion() {
+        let rows = [
+            "[[accounts]]\ntokn = 'abc'",
+            "[[acounts]]\ntoken = 'abc'",
+            "[[accounts]]\ntoken = 'abc'\n[[accounts.access-keys]]\nsession = 's'\nmachin = 'm'",
+            "[[accounts]]\nid = 'a'",
+            "[[accounts]]\ntoken = 'abc'\nzzz = 1",
+            "[[accounts]]\ntoken = 12345678",
+            "[[accounts",
+        ];
+        let told = rows.map(|text| parse(text).unwrap_err().to_string());
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}
