@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // The fan-out of the protocol on the official Socket.IO library, as lean as that library allows: one
 // account, everyone in it is in one room, a `message` goes to the room except its sender. It has no
 // state, no validation and no sequence across restarts, so that the comparison errs in its favour.
