@@ -3,6 +3,7 @@
 //! - [`connect`] opens a Socket.IO connection ([`Socket`] to send, [`Events`] to receive);
 //!   [`Engine`] gives the stages one by one to those who must misbehave.
 //! - [`provision`] makes accounts, sessions, machines and access keys exist.
+//! - [`trace`] writes down and reads back what went over the wire.
 //! - [`codec`] holds the Engine.IO 4 and Socket.IO 5 packets as pure functions.
 //!
 //! This crate must not know any server, must not judge what a server does, and must not print,
@@ -39,6 +40,7 @@ mod secret;
 mod socket;
 mod tap;
 mod tls;
+pub mod trace;
 mod wire;
 
 pub use clock::Clock;

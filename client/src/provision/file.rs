@@ -260,10 +260,10 @@ mod tests {
             file.access_key(&account, "s", "m").unwrap_err(),
         ];
         insta::assert_snapshot!(errors.map(|e| e.to_string()).join("\n"), @r"
-        target.toml lists 1 sessions of account 1, but at least 2 are needed; add more to it
-        target.toml lists 1 sessions of account 1, but at least 3 are needed; add more to it
-        target.toml lists 0 machines of account 1, but at least 1 are needed; add more to it
-        target.toml lists 1 accounts, but at least 2 are needed; add more to it
+        too few sessions of account 1 in target.toml: 2 needed so far, 1 listed; add more to it
+        too few sessions of account 1 in target.toml: 3 needed so far, 1 listed; add more to it
+        too few machines of account 1 in target.toml: 1 needed so far, 0 listed; add more to it
+        too few accounts in target.toml: 2 needed so far, 1 listed; add more to it
         an access key for session s and machine m is not supported: target.toml lists none
         ");
     }

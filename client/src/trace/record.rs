@@ -1,0 +1,162 @@
+//! The things that a trace holds.
+
+use serde_json::Value;
+
+use crate::{
+    codec::{
+        Args, Frame, engine,
+        packet::{self, Body},
+    },
+    tap::Direction,
+};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Microseconds since the trace began.
+    pub t_us: u64,
+    /// The connection's name, `-` where there is none.
+    pub conn: String,
+    /// What happened.
+    pub kind: Kind,
+    /// The connections that an emission was routed to, where that is known.
+    pub recipients: Option<Vec<String>>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A packet went over the wire.
+    Packet(Direction, Traced),
+    /// An HTTP exchange took place.
+    Http(Exchange),
+    /// Somebody left a note: a phase began, a connection ended, records were dropped.
+    Mark(String),
+}
+
+/// An HTTP exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// The method.
+    pub method: String,
+    /// The URL or its path.
+    pub url: String,
+    /// The status, nothing where no answer came.
+    pub status: Option<u16>,
+    /// The request's body, if any.
+    pub request: Option<Value>,
+    /// The answer's body, if any.
+    pub response: Option<Value>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// A packet as a trace holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Traced {
+    /// Engine.IO open, with the handshake.
+    Open(Value),
+    /// Engine.IO close.
+    Close,
+    /// Engine.IO ping, with its data.
+    Ping(String),
+    /// Engine.IO pong, with its data.
+    Pong(String),
+    /// Engine.IO upgrade.
+    Upgrade,
+    /// Engine.IO noop.
+    Noop,
+    /// Socket.IO CONNECT: the auth object or the server's answer, `null` where there is none.
+    Connect(Value),
+    /// Socket.IO CONNECT_ERROR.
+    ConnectError(Value),
+    /// Socket.IO DISCONNECT.
+    Disconnect,
+    /// Socket.IO EVENT or BINARY_EVENT.
+    Event {
+        /// Its name.
+        name: String,
+        /// Its arguments.
+        args: Args,
+        /// The ack id, where one is asked for.
+        ack: Option<u64>,
+        /// How many binary packets follow.
+        attachments: usize,
+    },
+    /// Socket.IO ACK or BINARY_ACK.
+    Ack {
+        /// The id that it answers.
+        id: u64,
+        /// Its arguments.
+        args: Args,
+        /// How many binary packets follow.
+        attachments: usize,
+    },
+    /// A binary attachment of so many bytes. The bytes are not kept.
+    Binary(usize),
+    /// A text that is no packet.
+    Raw(String),
+}
+
+impl Traced {
+    /// What a frame is. Other namespaces than `/` are kept raw, since nothing here uses them.
+    pub fn of(frame: &Frame) -> Self {
+        let text = match frame {
+            Frame::Binary(bytes) => return Self::Binary(bytes.len()),
+            Frame::Text(text) => text,
+        };
+        let raw = || Self::Raw(text.to_string());
+        match engine::decode(text) {
+            Ok(engine::Packet::Open(json)) => parsed(json).map_or_else(raw, Self::Open),
+            Ok(engine::Packet::Close) => Self::Close,
+            Ok(engine::Packet::Ping(data)) => Self::Ping(data.to_owned()),
+            Ok(engine::Packet::Pong(data)) => Self::Pong(data.to_owned()),
+            Ok(engine::Packet::Upgrade) => Self::Upgrade,
+            Ok(engine::Packet::Noop) => Self::Noop,
+            Ok(engine::Packet::Message(message)) => match packet::decode(message) {
+                Ok(packet) if packet.namespace == "/" => {
+                    Self::of_body(packet.body).unwrap_or_else(raw)
+                }
+                _ => raw(),
+            },
+            Err(_) => raw(),
+        }
+    }
+
+    /// Nothing where a payload is valid JSON that cannot be held, such as too deep an object.
+    fn of_body(body: Body<'_>) -> Option<Self> {
+        Some(match body {
+            Body::Connect("") => Self::Connect(Value::Null),
+            Body::Connect(payload) => Self::Connect(parsed(payload)?),
+            Body::ConnectError(payload) => Self::ConnectError(parsed(payload)?),
+            Body::Disconnect => Self::Disconnect,
+            Body::Event {
+                name,
+                args,
+                ack,
+                attachments,
+            } => {
+                let name = name.into_owned();
+                Self::Event {
+                    name,
+                    args: Args::raw(args),
+                    ack,
+                    attachments,
+                }
+            }
+            Body::Ack {
+                id,
+                args,
+                attachments,
+            } => Self::Ack {
+                id,
+                args: Args::raw(args),
+                attachments,
+            },
+        })
+    }
+}
+
+fn parsed(json: &str) -> Option<Value> {
+    serde_json::from_str(json).ok()
+}
