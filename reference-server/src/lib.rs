@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The reference server: the Socket.IO API and event router of a happy-server, in memory.
+//!
+//! It is what the conformance suite is tried against, what newcomers run first, and what benches
+//! measure. It is right where the specification and its decisions say something, and wrong only where
+//! a [fault](faults()) was asked for. It keeps nothing on disk, sends no notifications, and must not
+//! be used to serve people: tokens live as long as the process, and nothing limits who signs up.
+//!
+//! Nothing that judges servers may depend on this crate; only the `touchstone` binary, the benches
+//! and integration tests do.
+//!
+//! The order of things is part of the contract. All rows of an account, its update sequence and its
+//! list of connections are behind one lock. A handler changes rows, takes a seq, puts the update into
+//! the queue of each recipient, and answers, all while it holds that lock or right after it. So an
+//! update reaches every queue before its cause is answered, and in `seq` order.
+
+mod app;
+pub mod builders;
+mod clock;
+mod config;
+mod connection;
+mod control;
+mod distort;
+mod faults;
+mod gateway;
+mod handlers;
+mod handshake;
+mod ids;
+mod listener;
+mod packet;
+mod presence;
+mod rest;
+pub mod router;
+mod server;
+mod store;
+
+pub use clock::{Clock, ManualClock};
+pub use config::Config;
+pub use faults::{FaultError, FaultInfo, Faults, faults};
+pub use ids::Ids;
+pub use server::serve;

@@ -1,0 +1,97 @@
+//! What every part of a running server shares: settings, store, router. And the two ways in which
+//! handlers and routes send: [`App::update`] and [`App::ephemeral`].
+
+use std::sync::Mutex;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::builders::{EphemeralPayload, Stamp, UpdatePayload};
+use crate::config::Config;
+use crate::connection::Everyone;
+use crate::control::Tap;
+use crate::distort;
+use crate::faults::Faults;
+use crate::handlers::rpc::Methods;
+use crate::router::{Audience, ConnectionId, RecipientFilter, Router, Routing};
+use crate::store::{Account, AccountState, Store};
+
+/// A running server, without its listeners.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) router: Router,
+    pub(crate) everyone: Everyone,
+    pub(crate) tap: Tap,
+    /// The methods of all accounts together, for the fault `cross-user`.
+    pub(crate) shared_methods: Mutex<Methods>,
+    /// Cancelled when the server ends, for answers that would never end by themselves.
+    pub(crate) stop: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn new(config: Config) -> Self {
+        let everyone = Everyone::default();
+        let tap = Tap::new(config.control);
+        Self {
+            store: Store::new(config.clock.clone(), config.ids.clone()),
+            router: Router::new(config.faults.clone(), tap.clone(), everyone.clone()),
+            everyone,
+            tap,
+            shared_methods: Mutex::default(),
+            stop: CancellationToken::new(),
+            config,
+        }
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.config.faults
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.config.clock.now()
+    }
+
+    /// Takes the account's next seq and sends the update that `build` makes of it. The caller holds
+    /// the account's lock, and has changed the rows that the update tells of.
+    pub(crate) fn update(
+        &self,
+        account: &Account,
+        state: &mut AccountState,
+        filter: RecipientFilter,
+        skip: Option<ConnectionId>,
+        build: impl FnOnce(Stamp<'_>) -> UpdatePayload,
+    ) -> (UpdatePayload, Routing) {
+        let seq = state.next_seq(self.faults());
+        let id = self.config.ids.update();
+        let mut payload = build(Stamp {
+            seq,
+            id: &id,
+            at: self.now(),
+        });
+        distort::update(self.faults(), &mut payload);
+        let mut audience = Audience {
+            account: account.id(),
+            registry: &state.registry,
+            held: &mut state.held,
+        };
+        let routing = self
+            .router
+            .emit_update(&mut audience, payload.clone(), filter, skip);
+        (payload, routing)
+    }
+
+    /// Sends an ephemeral to the account's user-scoped connections, as all of the specification's
+    /// causes do.
+    pub(crate) fn ephemeral(
+        &self,
+        account: &Account,
+        state: &AccountState,
+        mut payload: EphemeralPayload,
+    ) {
+        distort::ephemeral(self.faults(), &mut payload);
+        let filter = RecipientFilter::UserScopedOnly;
+        self.router
+            .emit_ephemeral(account.id(), &state.registry, &payload, &filter, None);
+    }
+}

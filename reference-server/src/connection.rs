@@ -1,0 +1,205 @@
+//! One client in the namespace: who it is, its way out, and the RPC answers that it owes.
+//!
+//! A connection is only ever written to without waiting. If its queue is full it is disconnected,
+//! and nothing more is sent to it, so that it never misses a single update in the middle.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engineioxide::Str;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::router::{ConnectionId, Routed, Scope};
+use crate::store::Account;
+
+/// Why a packet could not be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PushError {
+    /// The client does not keep up.
+    Full,
+    /// The transport has ended.
+    Closed,
+}
+
+/// The way to a client, as far as a connection needs it.
+pub(crate) trait Link: Send + Sync {
+    /// Queues a packet without waiting.
+    fn push(&self, packet: Str) -> Result<(), PushError>;
+    /// Ends the transport at once, also if its peer reads nothing.
+    fn abort(&self);
+}
+
+/// What a called socket acknowledged: its first argument, if it gave one.
+pub(crate) type CallAnswer = Option<Box<RawValue>>;
+
+/// A client that was admitted.
+pub(crate) struct Connection {
+    id: ConnectionId,
+    socket_id: String,
+    scope: Scope,
+    account: Arc<Account>,
+    link: Box<dyn Link>,
+    is_gone: AtomicBool,
+    /// Requests of ours that the client has not answered yet. `None` once it has left.
+    calls: Mutex<Option<Calls>>,
+    /// Events that it has sent, for the fault that loses the first one.
+    events: AtomicU64,
+}
+
+#[derive(Default)]
+struct Calls {
+    last_id: u64,
+    waiting: HashMap<u64, oneshot::Sender<CallAnswer>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        id: ConnectionId,
+        socket_id: String,
+        scope: Scope,
+        account: Arc<Account>,
+        link: Box<dyn Link>,
+    ) -> Self {
+        Self {
+            id,
+            socket_id,
+            scope,
+            account,
+            link,
+            is_gone: AtomicBool::new(false),
+            calls: Mutex::new(Some(Calls::default())),
+            events: AtomicU64::new(0),
+        }
+    }
+
+    /// The id that the client knows its connection by.
+    pub(crate) fn socket_id(&self) -> &str {
+        &self.socket_id
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// Queues a packet. Whoever falls so far behind that its queue is full is disconnected here.
+    pub(crate) fn send(&self, packet: Str) {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.link.push(packet) {
+            Ok(()) => {}
+            Err(PushError::Closed) => self.is_gone.store(true, Ordering::Relaxed),
+            Err(PushError::Full) => {
+                if !self.is_gone.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        socket = %self.socket_id,
+                        reason = "send queue full",
+                        "disconnecting a client that does not keep up"
+                    );
+                    self.link.abort();
+                }
+            }
+        }
+    }
+
+    /// Counts an event from the client; true for the first one.
+    pub(crate) fn is_first_event(&self) -> bool {
+        self.events.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// An id for a request to the client, and what resolves when it is answered. The receiver fails
+    /// at once when the client leaves or has left.
+    pub(crate) fn expect_answer(&self) -> (u64, oneshot::Receiver<CallAnswer>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut id = 0;
+        if let Some(calls) = self.calls().as_mut() {
+            calls.last_id += 1;
+            id = calls.last_id;
+            calls.waiting.insert(id, sender);
+        }
+        (id, receiver)
+    }
+
+    /// The client has answered a request of ours. Answers that nobody waits for are ignored.
+    pub(crate) fn answered(&self, id: u64, answer: CallAnswer) {
+        let waiting = self
+            .calls()
+            .as_mut()
+            .and_then(|calls| calls.waiting.remove(&id));
+        if let Some(waiting) = waiting {
+            // The caller may have given up in this very moment.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(crate) fn forget_answer(&self, id: u64) {
+        if let Some(calls) = self.calls().as_mut() {
+            calls.waiting.remove(&id);
+        }
+    }
+
+    /// The client has left: whoever waits for an answer of it learns so now.
+    pub(crate) fn leave(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        drop(self.calls().take());
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Option<Calls>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Routed for Connection {
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("socket_id", &self.socket_id)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All connections of the server, of every account. Routing never looks here: accounts do not
+/// contend, except through faults that leak, and whoever joins or leaves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Everyone {
+    connections: Arc<Mutex<BTreeMap<ConnectionId, Arc<Connection>>>>,
+    last_id: Arc<AtomicU64>,
+}
+
+impl Everyone {
+    pub(crate) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn add(&self, connection: Arc<Connection>) {
+        self.lock().insert(connection.id, connection);
+    }
+
+    pub(crate) fn remove(&self, id: ConnectionId) {
+        self.lock().remove(&id);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Arc<Connection>>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,356 @@
+//! The Socket.IO side of a transport: CONNECT, events, answers, the end. It sits on Engine.IO, which
+//! brings WebSocket, long-polling, the upgrade between them and heartbeats.
+//!
+//! CONNECT is decided in the task that reads the transport, before the next packet is looked at. So
+//! events that a client sends together with CONNECT find their handlers, in order. (The Socket.IO
+//! layer of the same project decides in a task of its own: of 1 000 clients that sent an event in
+//! the same TCP segment as CONNECT, 992 were disconnected.)
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use engineioxide::handler::EngineIoHandler;
+use engineioxide::socket::Sid;
+use engineioxide::{DisconnectReason, Socket, Str};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::app::App;
+use crate::builders;
+use crate::connection::{Connection, Link, PushError};
+use crate::faults::Fault;
+use crate::handlers;
+use crate::handshake::{self, Refusal};
+use crate::listener::{RequestSwitch, Switch};
+use crate::packet::{self, Packet, PacketError, Pending};
+use crate::router::{Routed as _, Scope};
+use crate::store::{Account, AccountState};
+
+/// Takes clients in and hands their events to the handlers.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    app: Arc<App>,
+    /// All transports, for upgrades and for the end of the server.
+    transports: Arc<Mutex<HashMap<Sid, Arc<Transport>>>>,
+    count: watch::Sender<usize>,
+}
+
+/// An Engine.IO session.
+type Transport = Socket<TransportState>;
+
+/// What the gateway keeps per Engine.IO session.
+#[derive(Default)]
+pub(crate) struct TransportState(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    stage: Stage,
+    /// A binary packet whose attachments are still coming.
+    pending: Option<Pending>,
+    /// Ends the TCP connection that packets are written to.
+    switch: Option<Arc<Switch>>,
+    connect_timeout: Option<AbortHandle>,
+}
+
+#[derive(Clone, Default)]
+enum Stage {
+    /// No CONNECT yet, or only refused ones, or the client has left the namespace.
+    #[default]
+    Outside,
+    Inside(Arc<Connection>),
+    /// The transport has ended.
+    Over,
+}
+
+impl TransportState {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        Self {
+            app,
+            transports: Arc::default(),
+            count: watch::Sender::new(0),
+        }
+    }
+
+    /// A transport moves to a WebSocket on another TCP connection.
+    pub(crate) fn moves_to(&self, sid: Sid, switch: &RequestSwitch) {
+        let transport = self.transports().get(&sid).cloned();
+        if let Some(transport) = transport {
+            transport.data.lock().switch = Some(Arc::clone(&switch.0));
+        }
+    }
+
+    /// Ends all transports, in a way that clients take for the end of the server.
+    pub(crate) fn close_all(&self) {
+        let all: Vec<_> = self.transports().values().cloned().collect();
+        for transport in all {
+            transport.close(DisconnectReason::ClosingServer);
+        }
+    }
+
+    /// Resolves when no transport is left.
+    pub(crate) async fn emptied(&self) {
+        let mut count = self.count.subscribe();
+        // It fails only without a gateway, which `self` is.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    fn transports(&self) -> MutexGuard<'_, HashMap<Sid, Arc<Transport>>> {
+        self.transports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_transports<T>(&self, change: impl FnOnce(&mut HashMap<Sid, Arc<Transport>>) -> T) {
+        let mut transports = self.transports();
+        change(&mut transports);
+        self.count.send_replace(transports.len());
+    }
+
+    fn receive(&self, transport: &Arc<Transport>, text: &str) -> Result<(), PacketError> {
+        if transport.data.lock().pending.is_some() {
+            return Err(PacketError::OutOfOrder);
+        }
+        let (namespace, packet) = packet::decode(text)?;
+        if namespace != "/" {
+            if matches!(packet, Packet::Connect(_)) {
+                // A full queue ends the transport soon enough; nothing else depends on this answer.
+                let _ = transport.emit(packet::encode_refusal(namespace, "Invalid namespace"));
+            }
+            return Ok(());
+        }
+        match packet {
+            Packet::Binary { attachments, head } => {
+                transport.data.lock().pending = Some(Pending::new(attachments, *head));
+                Ok(())
+            }
+            packet => self.handle(transport, packet),
+        }
+    }
+
+    fn receive_binary(&self, transport: &Arc<Transport>, bytes: Bytes) -> Result<(), PacketError> {
+        let pending = transport
+            .data
+            .lock()
+            .pending
+            .take()
+            .ok_or(PacketError::OutOfOrder)?;
+        match pending.add(bytes)? {
+            Ok(packet) => self.handle(transport, packet),
+            Err(pending) => {
+                transport.data.lock().pending = Some(pending);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle(&self, transport: &Arc<Transport>, packet: Packet) -> Result<(), PacketError> {
+        let stage = transport.data.lock().stage.clone();
+        match (packet, stage) {
+            (Packet::Connect(auth), Stage::Outside) => self.connect(transport, auth.as_deref()),
+            // A second CONNECT changes nothing: the client is inside.
+            (Packet::Connect(_), _) | (_, Stage::Over) => Ok(()),
+            (Packet::Disconnect, Stage::Inside(connection)) => {
+                transport.data.lock().stage = Stage::Outside;
+                self.leave(&connection, "left the namespace");
+                Ok(())
+            }
+            (Packet::Event { ack, args }, Stage::Inside(connection)) => {
+                let (name, data) = packet::event(&args)?;
+                handlers::dispatch(&self.app, &connection, &name, data, ack);
+                Ok(())
+            }
+            (Packet::Ack { id, args }, Stage::Inside(connection)) => {
+                connection.answered(id, packet::first_argument(&args)?);
+                Ok(())
+            }
+            // Speaking before CONNECT, or after a refusal: the transport ends, as with real servers.
+            (_, Stage::Outside) => Err(PacketError::OutOfOrder),
+            (Packet::Binary { .. }, Stage::Inside(_)) => Err(PacketError::OutOfOrder),
+        }
+    }
+
+    fn connect(&self, transport: &Arc<Transport>, auth: Option<&str>) -> Result<(), PacketError> {
+        let auth = match auth {
+            None => Value::Null,
+            Some(auth) => serde_json::from_str(auth).map_err(|_| PacketError::Arguments)?,
+        };
+        match handshake::admit(&self.app, &auth) {
+            Err(refusal) => self.refuse(transport, refusal),
+            Ok((account, scope)) => {
+                let link = Box::new(TransportLink(Arc::clone(transport)));
+                let id = self.app.everyone.next_id();
+                let socket_id = transport.id.to_string();
+                self.enter(
+                    transport,
+                    Connection::new(id, socket_id, scope, account, link),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, transport: &Arc<Transport>, refusal: Refusal) {
+        tracing::debug!(socket = %transport.id, %refusal, "refused");
+        let text = refusal.to_string();
+        let message = if self.app.faults().on(Fault::RefusalText) {
+            "no"
+        } else {
+            text.as_str()
+        };
+        if self.app.faults().on(Fault::RefusalDrop) {
+            transport.close(DisconnectReason::TransportClose);
+            return;
+        }
+        // The transport stays, so that the client reads why; the connect timeout ends it.
+        let _ = transport.emit(packet::encode_refusal("/", message));
+    }
+
+    /// Answers CONNECT and puts the connection where events reach it, in this order: no client
+    /// receives an event before it knows that it is connected. The account's lock is held all the
+    /// while, so that a transport that ends in this moment is taken out after it was put in.
+    fn enter(&self, transport: &Arc<Transport>, connection: Connection) {
+        let connection = Arc::new(connection);
+        let account = connection.account();
+        let mut rows = account.lock();
+        {
+            let mut state = transport.data.lock();
+            if matches!(state.stage, Stage::Over) {
+                return;
+            }
+            state.stage = Stage::Inside(Arc::clone(&connection));
+            if let Some(timeout) = state.connect_timeout.take() {
+                timeout.abort();
+            }
+        }
+        tracing::debug!(socket = connection.socket_id(), scope = ?connection.scope(), "connected");
+        connection.send(packet::encode_connected(connection.socket_id()));
+        rows.registry.add(Arc::clone(&connection));
+        self.app.everyone.add(Arc::clone(&connection));
+        if let Scope::Machine(id) = connection.scope() {
+            self.announce_machine(account, &mut rows, id, true);
+        }
+    }
+
+    /// Takes a connection out of everything that knows it, and announces a machine that went with
+    /// its last connection.
+    fn leave(&self, connection: &Connection, reason: &str) {
+        tracing::debug!(socket = connection.socket_id(), reason, "disconnected");
+        connection.leave();
+        let account = connection.account();
+        let mut rows = account.lock();
+        rows.registry.remove(connection.id());
+        self.app.everyone.remove(connection.id());
+        handlers::rpc::forget(&self.app, &mut rows, connection.id());
+        if let Scope::Machine(id) = connection.scope()
+            && (!rows.registry.has_machine(id) || self.app.faults().on(Fault::OfflineEarly))
+        {
+            self.announce_machine(account, &mut rows, id, false);
+        }
+    }
+
+    /// A machine came or went: its row says so too, if it has one.
+    fn announce_machine(&self, account: &Account, rows: &mut AccountState, id: &str, active: bool) {
+        let now = self.app.now();
+        if let Some(machine) = rows.machines.get_mut(id) {
+            machine.active = active;
+            machine.active_at = now;
+        }
+        if !self.app.faults().on(Fault::OnlineSilent) {
+            self.app
+                .ephemeral(account, rows, builders::machine_activity(id, active, now));
+        }
+    }
+
+    fn close_if_wrong(transport: &Arc<Transport>, result: Result<(), PacketError>) {
+        if let Err(error) = result {
+            tracing::debug!(socket = %transport.id, %error, "closing a transport that spoke nonsense");
+            transport.close(DisconnectReason::PacketParsingError);
+        }
+    }
+}
+
+impl EngineIoHandler for Gateway {
+    type Data = TransportState;
+
+    fn on_connect(self: Arc<Self>, transport: Arc<Transport>) {
+        self.change_transports(|all| all.insert(transport.id, Arc::clone(&transport)));
+        let switch = transport
+            .req_parts
+            .extensions
+            .get::<axum::extract::ConnectInfo<RequestSwitch>>();
+        let timeout = tokio::time::sleep(self.app.config.connect_timeout);
+        let silent = Arc::clone(&transport);
+        let task = tokio::spawn(async move {
+            timeout.await;
+            tracing::debug!(socket = %silent.id, "no accepted CONNECT in time");
+            silent.close(DisconnectReason::TransportClose);
+        });
+        let mut state = transport.data.lock();
+        state.switch = switch.map(|info| Arc::clone(&info.0.0));
+        state.connect_timeout = Some(task.abort_handle());
+    }
+
+    fn on_disconnect(&self, transport: Arc<Transport>, reason: DisconnectReason) {
+        self.change_transports(|all| all.remove(&transport.id));
+        let stage = {
+            let mut state = transport.data.lock();
+            if let Some(timeout) = state.connect_timeout.take() {
+                timeout.abort();
+            }
+            std::mem::replace(&mut state.stage, Stage::Over)
+        };
+        if let Stage::Inside(connection) = stage {
+            self.leave(&connection, &format!("{reason:?}"));
+        }
+    }
+
+    fn on_message(self: &Arc<Self>, text: Str, transport: Arc<Transport>) {
+        let result = self.receive(&transport, &text);
+        Gateway::close_if_wrong(&transport, result);
+    }
+
+    fn on_binary(self: &Arc<Self>, bytes: Bytes, transport: Arc<Transport>) {
+        let result = self.receive_binary(&transport, bytes);
+        Gateway::close_if_wrong(&transport, result);
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// The way from a connection to its transport.
+struct TransportLink(Arc<Transport>);
+
+impl Link for TransportLink {
+    fn push(&self, packet: Str) -> Result<(), PushError> {
+        use tokio::sync::mpsc::error::TrySendError;
+        match self.0.reserve() {
+            Ok(place) => {
+                place.emit(packet);
+                Ok(())
+            }
+            Err(TrySendError::Full(())) => Err(PushError::Full),
+            Err(TrySendError::Closed(())) => Err(PushError::Closed),
+        }
+    }
+
+    fn abort(&self) {
+        // Without the switch, the writer would go on waiting for a peer that reads nothing.
+        if let Some(switch) = &self.0.data.lock().switch {
+            switch.throw();
+        }
+        self.0.close(DisconnectReason::TransportError);
+    }
+}

@@ -1,0 +1,239 @@
+//! `rpcHandler`: calls between the connections of one account.
+//!
+//! The last registrant of a method owns it; when it goes or unregisters, the one before takes over.
+//! A method needs no heartbeat: it is there as long as a registrant is connected.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::{Answer, Call};
+use crate::app::App;
+use crate::connection::Connection;
+use crate::faults::Fault;
+use crate::packet;
+use crate::router::{ConnectionId, Registry, Routed as _};
+use crate::store::{Account, AccountState};
+
+/// Who has registered what.
+#[derive(Debug, Default)]
+pub(crate) struct Methods {
+    /// The last of a method's registrants owns it.
+    registrants: HashMap<String, Vec<Arc<Connection>>>,
+    by_connection: HashMap<ConnectionId, HashSet<String>>,
+}
+
+impl Methods {
+    /// Makes a connection the owner of a method.
+    fn register(&mut self, method: &str, connection: &Arc<Connection>) {
+        let registrants = self.registrants.entry(method.to_owned()).or_default();
+        registrants.retain(|other| other.id() != connection.id());
+        registrants.push(Arc::clone(connection));
+        self.by_connection
+            .entry(connection.id())
+            .or_default()
+            .insert(method.to_owned());
+    }
+
+    /// Takes a connection off a method; nothing happens if it never registered it.
+    fn unregister(&mut self, method: &str, id: ConnectionId) {
+        if let Some(methods) = self.by_connection.get_mut(&id) {
+            methods.remove(method);
+        }
+        self.remove(method, |registrant| registrant.id() == id);
+    }
+
+    /// Takes everybody off a method, for the faults that forget.
+    fn clear(&mut self, method: &str) {
+        self.remove(method, |_| true);
+    }
+
+    /// Takes a connection off all its methods.
+    fn forget(&mut self, id: ConnectionId) {
+        for method in self.by_connection.remove(&id).unwrap_or_default() {
+            self.remove(&method, |registrant| registrant.id() == id);
+        }
+    }
+
+    fn remove(&mut self, method: &str, is_leaving: impl Fn(&Connection) -> bool) {
+        if let Some(registrants) = self.registrants.get_mut(method) {
+            registrants.retain(|registrant| !is_leaving(registrant));
+            if registrants.is_empty() {
+                self.registrants.remove(method);
+            }
+        }
+    }
+
+    fn registrants(&self, method: &str) -> &[Arc<Connection>] {
+        self.registrants.get(method).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Works on the methods of an account. The registry is there to see who is still connected.
+fn with_methods<T>(
+    app: &App,
+    account: &Account,
+    work: impl FnOnce(&mut Methods, &Registry) -> T,
+) -> T {
+    let rows = &mut *account.lock();
+    if app.faults().on(Fault::CrossUser) {
+        let mut shared = app
+            .shared_methods
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        return work(&mut shared, &rows.registry);
+    }
+    work(&mut rows.methods, &rows.registry)
+}
+
+/// A connection has left: its methods go to those who registered them before.
+pub(crate) fn forget(app: &App, rows: &mut AccountState, id: ConnectionId) {
+    rows.methods.forget(id);
+    if app.faults().on(Fault::CrossUser) {
+        app.shared_methods
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(id);
+    }
+}
+
+/// `rpc-register`: answers by `rpc-registered` or `rpc-error`.
+pub(super) fn register(call: &Call<'_>) -> Answer {
+    let Some(method) = call.data.name("method") else {
+        return refuse(call, "register");
+    };
+    with_methods(call.app, call.account(), |methods, registry| {
+        // The transport may have ended while its last events are still being read.
+        if registry.get(call.connection.id()).is_some() {
+            methods.register(method, call.connection);
+        }
+    });
+    call.emit("rpc-registered", &json!({ "method": method }));
+    Answer::Never
+}
+
+/// `rpc-unregister`: answers by `rpc-unregistered` or `rpc-error`. Whoever does not own the method is
+/// told the same, and nothing changes.
+pub(super) fn unregister(call: &Call<'_>) -> Answer {
+    let Some(method) = call.data.name("method") else {
+        return refuse(call, "unregister");
+    };
+    with_methods(call.app, call.account(), |methods, _| {
+        if call.faults().on(Fault::RpcStranger) {
+            methods.clear(method);
+        }
+        methods.unregister(method, call.connection.id());
+    });
+    call.emit("rpc-unregistered", &json!({ "method": method }));
+    Answer::Never
+}
+
+fn refuse(call: &Call<'_>, kind: &str) -> Answer {
+    call.emit(
+        "rpc-error",
+        &json!({ "type": kind, "error": "Invalid method name" }),
+    );
+    Answer::Never
+}
+
+/// What the callee receives, as `rpc-request`. The parameters are those of the caller, byte by byte.
+#[derive(Serialize)]
+struct Request<'a> {
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a RawValue>,
+}
+
+/// What the caller is answered.
+#[derive(Serialize)]
+struct Response {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+}
+
+fn fail(error: &'static str) -> Answer {
+    Answer::Now(json!({ "ok": false, "error": error }))
+}
+
+/// `rpc-call`: hands the call to the method's owner and answers with what that acknowledges.
+pub(super) fn call(call: &Call<'_>) -> Answer {
+    let fields = packet::raw_fields(call.raw);
+    let method: Option<String> = fields
+        .get("method")
+        .and_then(|method| serde_json::from_str(method.get()).ok());
+    let Some(method) = method.filter(|method| !method.is_empty()) else {
+        return fail("Invalid parameters: method is required");
+    };
+    let faults = call.faults();
+    let mut registrants = with_methods(call.app, call.account(), |methods, _| {
+        let registrants = methods.registrants(&method).to_vec();
+        if faults.on(Fault::RpcForgetful) {
+            methods.clear(&method);
+        }
+        registrants
+    });
+    let Some(callee) = registrants.pop() else {
+        return fail("RPC method not available");
+    };
+    if callee.id() == call.connection.id() && !faults.on(Fault::RpcSelfCall) {
+        return fail("Cannot call RPC on the same socket");
+    }
+    let mut params = fields.get("params").map(|&params| params.to_owned());
+    if faults.on(Fault::RpcParamsWrapped) {
+        params = params.as_deref().and_then(wrapped);
+    }
+    let request = Request {
+        method: &method,
+        params: params.as_deref(),
+    };
+    let (id, answered) = callee.expect_answer();
+    callee.send(packet::encode_event("rpc-request", &request, Some(id)));
+    if faults.on(Fault::RpcToAll) {
+        for other in registrants {
+            other.send(packet::encode_event("rpc-request", &request, Some(id)));
+        }
+    }
+    let (responder, timeout) = (call.responder(), call.app.config.rpc_timeout);
+    let is_wrapped = faults.on(Fault::RpcResultWrapped);
+    tokio::spawn(async move {
+        let response = match tokio::time::timeout(timeout, answered).await {
+            Ok(Ok(result)) => {
+                let result = if is_wrapped {
+                    result.as_deref().and_then(wrapped)
+                } else {
+                    result
+                };
+                Response {
+                    ok: true,
+                    error: None,
+                    result,
+                }
+            }
+            Ok(Err(_)) => Response {
+                ok: false,
+                error: Some("RPC target disconnected"),
+                result: None,
+            },
+            Err(_) => {
+                callee.forget_answer(id);
+                Response {
+                    ok: false,
+                    error: Some("operation has timed out"),
+                    result: None,
+                }
+            }
+        };
+        responder.send(&response);
+    });
+    Answer::Later
+}
+
+fn wrapped(value: &RawValue) -> Option<Box<RawValue>> {
+    RawValue::from_string(format!("[{value}]")).ok()
+}

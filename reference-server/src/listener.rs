@@ -1,0 +1,196 @@
+//! TCP connections that can be ended from outside.
+//!
+//! A client that reads nothing leaves its writer waiting inside the library, where no close request
+//! reaches it. So every accepted stream carries a switch: once it is thrown, reads and writes fail,
+//! and whoever waits for them wakes up. The module knows nothing of what travels in the stream.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use futures_util::task::AtomicWaker;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Ends one TCP connection.
+#[derive(Debug, Default)]
+pub(crate) struct Switch {
+    is_thrown: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Switch {
+    /// Ends the connection, also if its peer reads nothing.
+    pub(crate) fn throw(&self) {
+        self.is_thrown.store(true, Ordering::SeqCst);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    /// Fails if the switch was thrown; otherwise `waker` is woken when it is.
+    fn check(&self, waker: &AtomicWaker, context: &Context<'_>) -> io::Result<()> {
+        waker.register(context.waker());
+        if self.is_thrown.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+        }
+        Ok(())
+    }
+}
+
+/// The switches of all TCP connections that are open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switches {
+    open: Arc<Mutex<HashMap<u64, Arc<Switch>>>>,
+    last: Arc<AtomicU64>,
+}
+
+impl Switches {
+    /// Ends all connections.
+    pub(crate) fn throw_all(&self) {
+        let open: Vec<_> = self.lock().values().cloned().collect();
+        for switch in open {
+            switch.throw();
+        }
+    }
+
+    fn add(&self) -> (u64, Arc<Switch>) {
+        let id = self.last.fetch_add(1, Ordering::Relaxed);
+        let switch = Arc::new(Switch::default());
+        self.lock().insert(id, Arc::clone(&switch));
+        (id, switch)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Switch>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Accepts TCP connections and gives each its switch.
+pub(crate) struct SwitchedListener {
+    listener: TcpListener,
+    switches: Switches,
+    /// How long sent data may stay unacknowledged, or a peer's window closed.
+    user_timeout: Duration,
+}
+
+impl SwitchedListener {
+    pub(crate) fn new(listener: TcpListener, switches: Switches, user_timeout: Duration) -> Self {
+        Self {
+            listener,
+            switches,
+            user_timeout,
+        }
+    }
+}
+
+impl Listener for SwitchedListener {
+    type Io = SwitchedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        // Small packets are the rule, and each is flushed once it is whole.
+        let options = stream
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(self.user_timeout)));
+        if let Err(error) = options {
+            tracing::debug!(%error, "a socket option was refused");
+        }
+        let (id, switch) = self.switches.add();
+        (
+            SwitchedStream {
+                stream,
+                switch,
+                id,
+                switches: self.switches.clone(),
+            },
+            address,
+        )
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A TCP stream with a switch.
+#[derive(Debug)]
+pub(crate) struct SwitchedStream {
+    stream: TcpStream,
+    switch: Arc<Switch>,
+    id: u64,
+    switches: Switches,
+}
+
+impl Drop for SwitchedStream {
+    fn drop(&mut self) {
+        self.switches.lock().remove(&self.id);
+    }
+}
+
+impl AsyncRead for SwitchedStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.switch.check(&this.switch.reader, cx)?;
+        Pin::new(&mut this.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for SwitchedStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.switch.check(&this.switch.writer, cx)?;
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.switch.check(&this.switch.writer, cx)?;
+        Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.switch.check(&this.switch.writer, cx)?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// The switch of the TCP connection that a request came on.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestSwitch(pub(crate) Arc<Switch>);
+
+impl Connected<IncomingStream<'_, SwitchedListener>> for RequestSwitch {
+    fn connect_info(stream: IncomingStream<'_, SwitchedListener>) -> Self {
+        Self(Arc::clone(&stream.io().switch))
+    }
+}

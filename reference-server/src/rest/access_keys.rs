@@ -1,0 +1,98 @@
+//! Access keys: one per session and machine.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use super::check::{Fields, Kind};
+use super::{Answer, ApiError, Body, Caller};
+use crate::app::App;
+use crate::faults::Fault;
+use crate::store::{AccessKey, AccountState, Cell};
+
+type Pair = (String, String);
+
+/// An access key as answers show it, here and over the socket.
+pub(crate) fn view(key: &AccessKey) -> Value {
+    json!({
+        "data": key.data.value(),
+        "dataVersion": key.data.version(),
+        "createdAt": key.created_at,
+        "updatedAt": key.updated_at,
+    })
+}
+
+/// `GET /v1/access-keys/:sessionId/:machineId`.
+pub(super) async fn read(Caller(account): Caller, Path(pair): Path<Pair>) -> Answer {
+    let state = account.lock();
+    check_pair(&state, &pair)?;
+    Ok(Json(
+        json!({ "accessKey": state.access_keys.get(&pair).map(view) }),
+    ))
+}
+
+/// `POST /v1/access-keys/:sessionId/:machineId`.
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Path(pair): Path<Pair>,
+    Body(body): Body,
+) -> Answer {
+    let fields = Fields::check(&body, &[("data", Kind::Text)])?;
+    let mut state = account.lock();
+    check_pair(&state, &pair)?;
+    if state.access_keys.contains_key(&pair) {
+        return Err(ApiError::conflict("Access key already exists"));
+    }
+    let now = app.now();
+    let data = Cell::new(fields.owned("data"), 1);
+    let key = AccessKey {
+        data,
+        created_at: now,
+        updated_at: now,
+    };
+    let answer = json!({ "success": true, "accessKey": view(&key) });
+    state.access_keys.insert(pair, key);
+    Ok(Json(answer))
+}
+
+/// `PUT /v1/access-keys/:sessionId/:machineId`.
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Path(pair): Path<Pair>,
+    Body(body): Body,
+) -> Answer {
+    let fields = Fields::check(
+        &body,
+        &[("data", Kind::Text), ("expectedVersion", Kind::Number)],
+    )?;
+    let mut state = account.lock();
+    check_pair(&state, &pair)?;
+    let key = state.access_keys.get_mut(&pair);
+    let key = key.ok_or_else(|| ApiError::not_found("Access key not found"))?;
+    if !key.data.is_current(
+        fields.number("expectedVersion").unwrap_or(-1.0),
+        app.faults(),
+    ) {
+        let mut answer = json!({ "success": false, "error": "version-mismatch", "currentVersion": key.data.version() });
+        if !app.faults().on(Fault::NoMismatchData) {
+            answer["currentData"] = json!(key.data.value());
+        }
+        return Ok(Json(answer));
+    }
+    key.data.write(fields.owned("data"), app.faults());
+    key.updated_at = app.now();
+    Ok(Json(
+        json!({ "success": true, "version": key.data.version() }),
+    ))
+}
+
+fn check_pair(state: &AccountState, (session, machine): &Pair) -> Result<(), ApiError> {
+    if state.sessions.contains_key(session) && state.machines.contains_key(machine) {
+        return Ok(());
+    }
+    Err(ApiError::not_found("Session or machine not found"))
+}

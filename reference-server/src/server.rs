@@ -1,0 +1,144 @@
+//! Wires a server together, runs it on its listeners, and ends it within a second.
+
+use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use engineioxide::config::EngineIoConfig;
+use engineioxide::service::EngineIoService;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tower_http::cors::CorsLayer;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::listener::{RequestSwitch, SwitchedListener, Switches};
+use crate::presence;
+use crate::rest::{self, ApiError};
+
+/// How long clients may take to receive what is queued for them when the server ends.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Runs a server on these listeners until `shutdown` resolves, then returns within a second.
+///
+/// All listeners serve the same accounts. Connections are closed at the end, so that clients see the
+/// server go; what was queued for those that read is still sent.
+///
+/// # Errors
+/// When a listener has no local address, which means that it is unusable.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app = Arc::new(App::new(config));
+    let gateway = Gateway::new(Arc::clone(&app));
+    let service = service(&app, &gateway);
+    let switches = Switches::default();
+    let user_timeout = app.config.ping_interval + app.config.ping_timeout;
+    let mut running = Vec::new();
+    for listener in listeners {
+        tracing::info!(address = %listener.local_addr()?, "listening");
+        let listener = SwitchedListener::new(listener, switches.clone(), user_timeout);
+        let service = service
+            .clone()
+            .into_make_service_with_connect_info::<RequestSwitch>();
+        let stop = app.stop.clone().cancelled_owned();
+        running.push(
+            axum::serve(listener, service)
+                .with_graceful_shutdown(stop)
+                .into_future(),
+        );
+    }
+    let sweeper = tokio::spawn(presence::run(Arc::clone(&app)));
+    let mut running = tokio::spawn(join_all(running));
+    tokio::select! {
+        () = shutdown => {}
+        _ = &mut running => {}
+    }
+    tracing::info!("shutting down");
+    app.stop.cancel();
+    sweeper.abort();
+    gateway.close_all();
+    let _ = tokio::time::timeout(GRACE, async {
+        gateway.emptied().await;
+        let _ = (&mut running).await;
+    })
+    .await;
+    // Whoever is still there reads nothing, or holds an idle HTTP connection open.
+    switches.throw_all();
+    let _ = tokio::time::timeout(GRACE, running).await;
+    Ok(())
+}
+
+/// Everything that the server answers: REST, Socket.IO, and 404.
+fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
+    let config = &app.config;
+    let max_payload = usize::try_from(config.max_payload).unwrap_or(usize::MAX);
+    let engine = EngineIoConfig {
+        req_path: config.path.trim_end_matches('/').to_owned().into(),
+        ping_interval: config.ping_interval,
+        ping_timeout: config.ping_timeout,
+        max_buffer_size: config.send_queue,
+        max_payload: config.max_payload,
+        // `max_payload` alone would bound polling bodies only.
+        ws_max_message_size: max_payload,
+        ws_max_frame_size: max_payload,
+        ws_read_buffer_size: 4_096,
+        ..EngineIoConfig::default()
+    };
+    let not_found = Router::new().fallback(rest::not_found);
+    let socket_io =
+        EngineIoService::with_config_inner(not_found, Arc::new(gateway.clone()), engine);
+    rest::routes(app)
+        .with_state(Arc::clone(app))
+        .fallback_service(socket_io)
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            follow_upgrade,
+        ))
+        .layer(middleware::from_fn(survive_panics))
+        .layer(CorsLayer::very_permissive())
+}
+
+/// When a polling client moves to a WebSocket, its packets go to another TCP connection from then on,
+/// which is the one to end when it does not keep up.
+async fn follow_upgrade(
+    State(gateway): State<Gateway>,
+    ConnectInfo(switch): ConnectInfo<RequestSwitch>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let fields = request.uri().query().unwrap_or_default().split('&');
+    let sid = fields.clone().find_map(|field| field.strip_prefix("sid="));
+    if let Some(sid) = sid.and_then(|sid| sid.parse().ok())
+        && fields.clone().any(|field| field == "transport=websocket")
+    {
+        gateway.moves_to(sid, &switch);
+    }
+    next.run(request).await
+}
+
+/// A route that panics is answered with 500; the process and the connection live on.
+async fn survive_panics(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(path, "a route panicked");
+            let message = "An unexpected error occurred";
+            let body =
+                json!({ "error": "Internal Server Error", "message": message, "statusCode": 500 });
+            ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+        }
+    }
+}
