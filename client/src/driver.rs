@@ -110,6 +110,7 @@ impl Driver {
     }
 
     pub(crate) async fn run(mut self) {
+        let _settled = Settled(Arc::clone(&self.link));
         let finish = poll_fn(|cx| self.poll(cx)).await;
         if let Some(held) = self.held.take() {
             self.link.queue().push_anyway(held);
@@ -399,7 +400,7 @@ impl Driver {
                 Poll::Ready(Some(Outgoing::Frames(frames))) => self.urgent = frames,
                 Poll::Ready(Some(Outgoing::Flush(done))) => self.flush_waiters.push(done),
                 Poll::Ready(Some(Outgoing::Close(goodbye))) => {
-                    if goodbye && self.link.is_connected() {
+                    if goodbye && self.link.sid().is_some() {
                         self.give(Frame::text("41"))?;
                     }
                     return Poll::Ready(Ok(()));
@@ -448,6 +449,16 @@ impl Driver {
             self.alarm.as_mut().reset(due);
         }
         Poll::Pending
+    }
+}
+
+/// Whoever waits is told the end even if the task panics or its runtime shuts down.
+struct Settled(Arc<Link>);
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        let reason = "the connection's task was stopped".to_owned();
+        self.0.settle(End::TransportError { reason });
     }
 }
 

@@ -18,17 +18,6 @@ use crate::{
     socket::Reply,
 };
 
-/// Where a connection is in its life.
-#[derive(Debug, Clone)]
-pub(crate) enum Phase {
-    /// CONNECT has not been answered, or was never sent.
-    Opened,
-    /// CONNECT was answered with this Socket.IO id.
-    Connected(String),
-    /// It is over.
-    Ended(End),
-}
-
 /// A switch that makes a client misbehave, or ends it.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
@@ -53,7 +42,10 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 struct State {
-    phase: Phase,
+    /// The Socket.IO id that CONNECT was answered with. It stays after the end, so that who
+    /// waits for the answer learns of it even if the server ends the connection right behind.
+    sid: Option<String>,
+    end: Option<End>,
     acks: HashMap<u64, oneshot::Sender<Reply>>,
     /// Whether the transport is a WebSocket or why it will not be one, once known.
     upgrade: Option<Result<(), String>>,
@@ -64,7 +56,8 @@ impl Link {
         Self {
             handshake,
             state: Mutex::new(State {
-                phase: Phase::Opened,
+                sid: None,
+                end: None,
                 acks: HashMap::new(),
                 upgrade: None,
             }),
@@ -86,41 +79,30 @@ impl Link {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.state().phase.clone()
+    pub(crate) fn sid(&self) -> Option<String> {
+        self.state().sid.clone()
     }
 
     pub(crate) fn end(&self) -> Option<End> {
-        match &self.state().phase {
-            Phase::Ended(end) => Some(end.clone()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn is_connected(&self) -> bool {
-        matches!(self.state().phase, Phase::Connected(_))
+        self.state().end.clone()
     }
 
     /// CONNECT was answered. A second answer changes nothing.
     pub(crate) fn connected(&self, sid: String) {
-        let mut state = self.state();
-        if matches!(state.phase, Phase::Opened) {
-            state.phase = Phase::Connected(sid);
-            drop(state);
-            self.changed.notify_waiters();
-        }
+        self.state().sid.get_or_insert(sid);
+        self.changed.notify_waiters();
     }
 
     /// The connection is over: whoever waits for anything is told. Only the first end counts.
     pub(crate) fn settle(&self, end: End) {
         let acks = {
             let mut state = self.state();
-            if matches!(state.phase, Phase::Ended(_)) {
+            if state.end.is_some() {
                 return;
             }
             let over = || Err(format!("the connection is over: {end}"));
             state.upgrade.get_or_insert_with(over);
-            state.phase = Phase::Ended(end);
+            state.end = Some(end);
             std::mem::take(&mut state.acks)
         };
         // Dropping a sender wakes its reply, which then finds the end.
@@ -144,7 +126,7 @@ impl Link {
         let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
-        if !matches!(state.phase, Phase::Ended(_)) {
+        if state.end.is_none() {
             state.acks.insert(id, sender);
         }
         (id, receiver)

@@ -23,7 +23,7 @@ use crate::{
     },
     engine::Handshake,
     error::{CallError, End, UpgradeError},
-    link::{Link, Phase, Switch},
+    link::{Link, Switch},
 };
 
 /// What the handles ask of the connection's task, in order.
@@ -190,14 +190,10 @@ impl Socket {
     /// [`Engine::begin`](crate::Engine::begin); [`connect`](crate::connect) has waited already.
     ///
     /// # Errors
-    /// The refusal or any other end.
+    /// The refusal, or any other end that came before an answer.
     pub async fn connected(&self) -> Result<String, End> {
-        self.wait_for(|link| match link.phase() {
-            Phase::Opened => None,
-            Phase::Connected(sid) => Some(Ok(sid)),
-            Phase::Ended(end) => Some(Err(end)),
-        })
-        .await
+        self.wait_for(|link| link.sid().map(Ok).or_else(|| link.end().map(Err)))
+            .await
     }
 
     /// Waits until the transport is a WebSocket. Immediate where it was one from the start; with
@@ -212,11 +208,7 @@ impl Socket {
 
     /// Waits until the connection is over. Events may still wait to be received.
     pub async fn closed(&self) -> End {
-        self.wait_for(|link| match link.phase() {
-            Phase::Ended(end) => Some(end),
-            _ => None,
-        })
-        .await
+        self.wait_for(Link::end).await
     }
 
     /// How the connection ended, if it has.
@@ -258,12 +250,9 @@ impl Socket {
         &self.link.handshake
     }
 
-    /// The Socket.IO id, while connected.
+    /// The Socket.IO id, once CONNECT is answered.
     pub fn id(&self) -> Option<String> {
-        match self.link.phase() {
-            Phase::Connected(sid) => Some(sid),
-            _ => None,
-        }
+        self.link.sid()
     }
 
     /// How many acks came that nobody waited for: for an id that was never sent, for one that
@@ -323,7 +312,8 @@ impl Socket {
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
-            .field("phase", &self.link.phase())
+            .field("id", &self.id())
+            .field("end", &self.end())
             .finish_non_exhaustive()
     }
 }

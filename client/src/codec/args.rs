@@ -44,8 +44,14 @@ impl Args {
         Self { frame, range }
     }
 
-    /// A piece of a frame. `part` must be a slice of `frame`.
+    /// A piece of a frame. `part` must be a slice of `frame`, or empty.
     pub(crate) fn slice(frame: &Text, part: &str) -> Self {
+        if part.is_empty() {
+            return Self {
+                frame: frame.clone(),
+                range: 0..0,
+            };
+        }
         let start = part
             .as_ptr()
             .addr()
