@@ -8,6 +8,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 use tokio_tungstenite::tungstenite::{
+    Error,
     handshake::{
         client::{Response, generate_key},
         derive_accept_key,
@@ -66,6 +67,7 @@ pub(super) async fn upgrade(
         match Response::try_parse(&head) {
             Ok(Some(parsed)) => break parsed,
             Ok(None) if read > 0 => {}
+            Err(Error::Capacity(error)) => return Err(broken(error.to_string())),
             _ => {
                 let start = excerpt(&String::from_utf8_lossy(&head), 60);
                 return Err(ConnectError::NotEngineIo {
