@@ -1,12 +1,17 @@
 //! What a person can say on the command line, as parsed by clap and grouped by concern. Nothing is
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
+
+/// The Socket.IO path of servers of this family.
+pub(crate) const DEFAULT_PATH: &str = "/v1/updates";
+
+/// The provisioner that real servers need no preparation for.
+pub(crate) const DEFAULT_PROVISION: &str = "rest";
 
 /// Conformance and load harness for the Socket.IO API and event router of a happy-server.
 #[derive(Debug, Parser)]
@@ -82,9 +87,9 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "FORMAT=PATH")]
     pub(crate) report: Vec<String>,
 
-    /// Write the wire trace of every case into this folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) trace: Option<PathBuf>,
+    /// Run each selected case this many times; the worst verdict counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) repeat: u16,
 
     /// List the selected cases and stop
     #[arg(long)]
@@ -104,11 +109,11 @@ pub(crate) struct TargetArguments {
     pub(crate) urls: Vec<Url>,
 
     /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = "/v1/updates")]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
     pub(crate) path: String,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
-    #[arg(long, value_name = "HOW", default_value = "rest")]
+    #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
     pub(crate) provision: String,
 
     /// Start the server with this command, and end it afterwards
@@ -131,6 +136,10 @@ pub(crate) struct SelectionArguments {
     /// Leave out cases that judge nothing of this level or above
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) level: Level,
+
+    /// Leave out the cases that have ended the process of real servers
+    #[arg(long)]
+    pub(crate) no_hazards: bool,
 }
 
 /// How much a requirement binds.
@@ -158,7 +167,7 @@ pub(crate) struct ServeArguments {
     pub(crate) listen: Vec<String>,
 
     /// Socket.IO path
-    #[arg(long, value_name = "PATH", default_value = "/v1/updates")]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
     pub(crate) path: String,
 
     /// Offer /control/emit and /control/tap (docs/control.md); never on a public address
@@ -200,6 +209,10 @@ pub(crate) struct LimitArguments {
     /// How long a session or machine without heartbeats counts as active [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) presence_timeout: Option<Duration>,
+
+    /// How often presence is swept for those that went silent [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) sweep_interval: Option<Duration>,
 
     /// Largest packet that is accepted, in bytes [default: 1000000]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]

@@ -50,6 +50,7 @@ impl LimitArguments {
         set(&mut config.connect_timeout, self.connect_timeout);
         set(&mut config.rpc_timeout, self.rpc_timeout);
         set(&mut config.presence_timeout, self.presence_timeout);
+        set(&mut config.sweep_interval, self.sweep_interval);
         set(&mut config.max_payload, self.max_payload);
     }
 }

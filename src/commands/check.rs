@@ -1,0 +1,176 @@
+//! `touchstone check`: judge a server. Arguments become a plan here; the suite runs it; the summary
+//! becomes an exit code.
+
+use anyhow::Context as _;
+use rand::Rng as _;
+use tokio::signal::unix::{SignalKind, signal};
+use touchstone_client::ConnectOptions;
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_conformance::{
+    Level, Plan, RunError, Selection, SpawnCommand, StopSignals, Summary, Target,
+};
+use touchstone_reference_server::Config;
+
+use crate::args::{self, CheckArguments, SelectionArguments, TargetArguments};
+use crate::embedded::Embedded;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::output;
+use crate::reports::{self, Reports};
+
+use super::serve::parse_faults;
+
+/// Judges the server that the arguments name.
+pub(crate) async fn run(arguments: CheckArguments) -> Result<Exit, Failure> {
+    let selection = selection(&arguments.selection)?;
+    if arguments.list {
+        return list(&selection);
+    }
+    let faults = parse_faults(&arguments.fault)?;
+    let spawn = arguments.target.spawn.as_deref().map(SpawnCommand::parse).transpose();
+    let spawn = spawn.map_err(Failure::usage)?;
+    let mut reports = Reports::open(&arguments.report)?;
+    let stop = stop_signals().context("cannot catch signals")?;
+
+    let embedded = if arguments.target.urls.is_empty() {
+        Some(Embedded::start(Config { faults, ..Config::default() }).await?)
+    } else {
+        None
+    };
+    let mut plan = plan(&arguments, embedded.as_ref())?;
+    plan.selection = selection;
+    plan.spawn = spawn;
+
+    let outcome = touchstone_conformance::run(&plan, &mut reports, &stop).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    let verdict = exit_of(outcome)?;
+    reports.close()?;
+    Ok(verdict)
+}
+
+fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
+    let mut selection = Selection::default();
+    for glob in &arguments.only {
+        selection.only(glob).map_err(Failure::usage)?;
+    }
+    for glob in &arguments.skip {
+        selection.skip(glob).map_err(Failure::usage)?;
+    }
+    selection.hazards(!arguments.no_hazards);
+    selection.level(match arguments.level {
+        args::Level::Must => Level::Must,
+        args::Level::Should => Level::Should,
+        args::Level::Info => Level::Info,
+    });
+    Ok(selection)
+}
+
+fn list(selection: &Selection) -> Result<Exit, Failure> {
+    let cases = selection.cases();
+    if cases.is_empty() {
+        return Err(nothing_selected());
+    }
+    let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
+    let line = |case: &&touchstone_conformance::Case| {
+        let title = case.doc.trim().lines().next().unwrap_or_default().trim();
+        let hazard = if case.hazardous { " (hazardous)" } else { "" };
+        format!("{:width$}  {:6}  {title}{hazard}\n", case.id, case.level().to_string())
+    };
+    output::print(&cases.iter().map(line).collect::<String>())
+}
+
+fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan, Failure> {
+    let TargetArguments { urls, path, provision, .. } = &arguments.target;
+    let urls = embedded.map_or_else(|| urls.clone(), |embedded| vec![embedded.url().clone()]);
+    let provision: ProvisionSpec = provision.parse().map_err(Failure::usage)?;
+    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(urls[0].clone()))
+        .map_err(Failure::usage)?;
+    let mut target = Target::new(urls, provisioner);
+    target.path.clone_from(path);
+    target.settle = arguments.settle.map(std::time::Duration::from_millis);
+    if embedded.is_some() {
+        target.name = "the embedded reference server".to_owned();
+    }
+    let mut random = rand::rng();
+    // Four bytes are enough to tell runs apart, and a person can type them.
+    let seed = arguments.seed.unwrap_or_else(|| random.random::<u32>().into());
+    let mut plan = Plan::new(target, seed, random.random());
+    plan.reproduce = reproduce_command(arguments);
+    plan.repeat = arguments.repeat.into();
+    if let Some(jobs) = arguments.jobs {
+        plan.jobs = jobs.into();
+    }
+    Ok(plan)
+}
+
+/// The command that judges the same target again; the suite appends the case and the seed.
+fn reproduce_command(arguments: &CheckArguments) -> String {
+    let target = &arguments.target;
+    let mut words = vec!["touchstone".to_owned(), "check".to_owned()];
+    words.extend(target.urls.iter().map(|url| url.as_str().trim_end_matches('/').to_owned()));
+    let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+    if target.path != args::DEFAULT_PATH {
+        flag("--path", &target.path);
+    }
+    if target.provision != args::DEFAULT_PROVISION {
+        flag("--provision", &target.provision);
+    }
+    if let Some(command) = &target.spawn {
+        flag("--spawn", command);
+    }
+    for fault in &arguments.fault {
+        flag("--fault", fault);
+    }
+    words.iter().map(|word| shell_words::quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// The first Ctrl-C lets running cases end, the second one and SIGTERM stop at once.
+fn stop_signals() -> std::io::Result<StopSignals> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = StopSignals::default();
+    let StopSignals { finish, abort } = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {
+                reports::notice("stopping after the cases that are running; again to stop at once");
+                finish.cancel();
+            }
+            _ = terminate.recv() => abort.cancel(),
+        }
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        abort.cancel();
+    });
+    Ok(stop)
+}
+
+fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
+    match outcome {
+        Ok(summary) if summary.interrupted => Ok(Exit::Interrupted),
+        Ok(summary) if summary.fail > 0 => Ok(Exit::Failures),
+        Ok(summary) if summary.incomplete() => Ok(Exit::Incomplete),
+        Ok(_) => Ok(Exit::Passed),
+        Err(RunError::NothingSelected) => Err(nothing_selected()),
+        Err(RunError::Interrupted) => Ok(Exit::Interrupted),
+        Err(error @ (RunError::Spawn(_))) => Err(Failure::usage(error)),
+        Err(RunError::NotReady(error)) => {
+            let hint = error.hint();
+            let failure = Failure::expected(Exit::Unreachable, error);
+            Err(match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
+        Err(error) => Err(Failure::expected(Exit::Unreachable, error)),
+    }
+}
+
+fn nothing_selected() -> Failure {
+    Failure::expected(Exit::NothingSelected, anyhow::anyhow!("no case matches the selection"))
+        .hint("touchstone check --list shows all cases")
+}

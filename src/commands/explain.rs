@@ -1,0 +1,38 @@
+//! `touchstone explain`: what a case or a requirement is about.
+
+use globset::Glob;
+use touchstone_conformance::{cases, explain, requirements};
+
+use crate::args::ExplainArguments;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::output;
+
+/// Explains every case and requirement whose id matches.
+pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
+    let glob = Glob::new(&arguments.case).map_err(Failure::usage)?.compile_matcher();
+    let case_ids = cases().map(|case| case.id);
+    let ids: Vec<&str> = case_ids
+        .chain(requirements().map(|requirement| requirement.id))
+        .filter(|id| glob.is_match(id))
+        .collect();
+    if ids.is_empty() {
+        let error = anyhow::anyhow!("no case or requirement is called {}", arguments.case);
+        let failure = Failure::expected(Exit::NothingSelected, error);
+        return Err(failure.hint(match closest(&arguments.case) {
+            Some(id) => format!("did you mean {id}?"),
+            None => "touchstone check --list shows all cases".to_owned(),
+        }));
+    }
+    let texts: Vec<String> = ids.into_iter().filter_map(explain).collect();
+    output::print(&texts.join("\n"))
+}
+
+/// The id that was most likely meant.
+fn closest(asked: &str) -> Option<&'static str> {
+    cases()
+        .map(|case| (strsim::jaro_winkler(asked, case.id), case.id))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, id)| id)
+}

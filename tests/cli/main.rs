@@ -1,0 +1,7 @@
+//! The program as a person meets it: arguments, messages, exit codes, signals, pipes.
+
+mod check;
+mod readme;
+mod serve;
+mod support;
+mod surface;

@@ -1,0 +1,54 @@
+//! The commands of the README do what it says. `cargo test` is what runs this, and `.ci/run` runs the
+//! release build by the README's own words.
+
+use crate::support::{Served, free_address, touchstone};
+
+/// Every line of the README's shell blocks that runs the program, as arguments.
+fn commands() -> Vec<Vec<String>> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in include_str!("../../README.md").lines() {
+        if line.starts_with("```") {
+            inside = line == "```sh";
+        } else if inside && let Some(arguments) = line.strip_prefix("cargo run --release -- ") {
+            found.push(shell_words::split(arguments).expect(line));
+        } else if inside {
+            assert_eq!(line, "cargo test --workspace", "a command that nothing tests");
+        }
+    }
+    assert!(found.len() > 5, "the README lost its commands: {found:?}");
+    found
+}
+
+#[test]
+fn every_command_does_what_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = Served::start(&[]);
+    for command in commands() {
+        let own = free_address();
+        let spawns = command.iter().any(|word| word == "--spawn");
+        let url = if spawns { format!("http://{own}") } else { other.url.clone() };
+        let program = env!("CARGO_BIN_EXE_touchstone");
+        // The README's addresses and its Node server stand for whatever the reader has.
+        let arguments: Vec<String> = command
+            .iter()
+            .map(|word| match word.as_str() {
+                "http://127.0.0.1:3006" => url.clone(),
+                "127.0.0.1:3005" => own.clone(),
+                "node server.mjs" => format!("{program} serve --listen {own}"),
+                word => word.to_owned(),
+            })
+            .collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        if arguments[..2] == ["serve", "--listen"] {
+            assert_eq!(Served::start(&arguments[1..]).url.matches("http://").count(), 2);
+            continue;
+        }
+        let ran = touchstone(&arguments).current_dir(&folder).output().expect("it starts");
+        let expected = if arguments.contains(&"--fault") { 10 } else { 0 };
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert_eq!(ran.status.code(), Some(expected), "{command:?}\n{said}");
+        assert!(!said.is_empty(), "{command:?} says nothing");
+    }
+    assert!(folder.path().join("report.json").exists());
+}
