@@ -1,1 +1,59 @@
-//! Placeholder.
+//! The conformance suite: requirements, cases, the harness that runs them, verdicts, and reports.
+//!
+//! The suite looks at a server from outside, through `touchstone-client`, and judges raw JSON against
+//! `touchstone-fixtures`. It must not know any particular server, and no verdict may come from a type
+//! that a server is built with. It must not print, exit, or read the environment: [`run`] gives a stream
+//! of [`RunEvent`]s, and [`report`] renders them to a writer.
+//!
+//! Three rules keep verdicts honest. What must not arrive is proved by a sentinel, never by waiting.
+//! What is missing is charged to the requirement that is at fault: a server that loses single updates is
+//! told so, whatever case met it. And a failure is repeated alone before it stands.
+
+mod case;
+mod cases;
+mod clock;
+mod ctx;
+mod doctor;
+mod event;
+mod evidence;
+mod explain;
+mod ledger;
+mod pace;
+mod peer;
+mod plan;
+mod provide;
+pub mod report;
+mod run;
+mod spawn;
+mod stage;
+mod target;
+mod verdict;
+
+pub use case::{Case, cases};
+pub use clock::Clock;
+pub use doctor::{DoctorError, DoctorReport};
+pub use event::{
+    CaseReport, Dialect, Direction, Reporter, RequirementReport, RunEvent, RunReport, Summary,
+    TargetSummary, TraceLine,
+};
+pub use explain::explain;
+pub use ledger::{Basis, Level, Requirement, requirements};
+pub use plan::{PatternError, Plan, Selection};
+pub use run::{RunError, StopSignals, run};
+pub use spawn::{SpawnCommand, SpawnError};
+pub use target::{Capability, Target};
+pub use verdict::{Finding, Mismatch, Verdict};
+
+/// An error with its causes on one line, each once.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! What a case is, and the list of all of them.
+//!
+//! A case is data plus one async function. Cases never share accounts, sessions or connections: what a
+//! case needs, it asks its [`Ctx`] for. This module must not know how cases are scheduled.
+
+use std::pin::Pin;
+
+use crate::{ctx::Ctx, ledger::Requirement, target::Capability};
+
+/// How a case ends before its last line. `Ok(())` means that it reached its end; findings decide the
+/// verdict either way.
+pub(crate) type Flow<T = ()> = Result<T, Stop>;
+
+/// Why a case could not go on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// A finding that makes the rest pointless was recorded.
+    Judged,
+    /// The target does not offer what the case needs.
+    Skip(String),
+    /// A connection that the case relied on ended. Unless the server is gone, that is a verdict.
+    Dropped(String),
+    /// A precondition failed; `parent` is the requirement that judges it.
+    Blocked {
+        /// The requirement under which the cause is judged.
+        parent: &'static Requirement,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A connection or request failed in a way that says nothing about the requirement at hand: the
+    /// server may be gone. The runner finds out.
+    Trouble(String),
+}
+
+/// The future that a case's function returns.
+pub(crate) type CaseFuture<'a> = Pin<Box<dyn Future<Output = Flow> + Send + 'a>>;
+
+/// One conformance case.
+pub struct Case {
+    /// Dotted id; the first part is the group that reports show it under.
+    pub id: &'static str,
+    /// What is sent, what is accepted, and why: the text of `touchstone explain`.
+    pub doc: &'static str,
+    /// The requirements that it passes a verdict on.
+    pub requirements: &'static [&'static Requirement],
+    /// What the target has to offer.
+    pub needs: &'static [Capability],
+    /// Whether it has killed real servers. Hazardous cases run last, one at a time.
+    pub hazardous: bool,
+    pub(crate) run: for<'a> fn(&'a mut Ctx) -> CaseFuture<'a>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("id", &self.id).finish()
+    }
+}
+
+impl Case {
+    /// The group of the case: the first part of its id.
+    pub fn group(&self) -> &'static str {
+        self.id.split('.').next().unwrap_or(self.id)
+    }
+
+    /// The most binding level among its requirements.
+    pub fn level(&self) -> crate::ledger::Level {
+        self.requirements
+            .iter()
+            .map(|requirement| requirement.level)
+            .max()
+            .unwrap_or(crate::ledger::Level::Info)
+    }
+}
+
+/// The requirements and cases of one subject.
+pub(crate) struct Module {
+    pub(crate) requirements: &'static [&'static Requirement],
+    pub(crate) cases: &'static [Case],
+}
+
+/// Every case, in the order of the modules.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    crate::cases::MODULES
+        .iter()
+        .flat_map(|module| module.cases.iter())
+}
+
+/// Declares the table `CASES` of a module. The doc comment of a row is what `explain` shows; the function
+/// named at its end is an `async fn(&mut Ctx) -> Flow` of the same file.
+macro_rules! case_table {
+    ($(
+        $(#[doc = $doc:literal])+
+        $id:literal $(needs [$($need:ident),+])? $(, $hazardous:ident)? judges [$($requirement:expr),+ $(,)?] => $run:path;
+    )+) => {
+        /// The cases of this module.
+        pub(crate) static CASES: &[$crate::case::Case] = &[$(
+            $crate::case::Case {
+                id: $id,
+                doc: concat!($($doc, "\n"),+),
+                requirements: &[$(&$requirement),+],
+                needs: &[$($($crate::target::Capability::$need),+)?],
+                hazardous: $crate::case::case_table!(@hazardous $($hazardous)?),
+                run: |cx| Box::pin($run(cx)),
+            }
+        ),+];
+    };
+    (@hazardous) => { false };
+    (@hazardous hazardous) => { true };
+}
+pub(crate) use case_table;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_docs_explain() {
+        let mut seen = HashSet::new();
+        for case in cases() {
+            assert!(seen.insert(case.id), "{} twice", case.id);
+            assert!(
+                case.doc.trim().len() > 60,
+                "{} needs an explanation",
+                case.id
+            );
+        }
+        assert!(seen.len() >= 30, "only {} cases", seen.len());
+    }
+}

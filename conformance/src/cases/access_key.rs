@@ -1,0 +1,119 @@
+//! `access-key-get`.
+
+use serde_json::json;
+
+use crate::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    stage::{Role, Stage},
+};
+
+requirement_table! {
+    ANSWER = "access-key.answer", Must, Specification,
+        "access-key-get answers the key of a session and a machine as it was stored.";
+    NONE = "access-key.none", Must, Specification,
+        "A pair without a key is answered with ok and a null accessKey.";
+    INCOMPLETE = "access-key.incomplete", Should, Decision,
+        "A request without sessionId or machineId is answered with the error that names both.";
+    UNKNOWN = "access-key.unknown", Should, Decision,
+        "An unknown session or machine is answered with the error `Session or machine not found`.";
+    FOREIGN = "access-key.foreign", Must, Decision,
+        "An account cannot read another account's access keys.";
+}
+
+case_table! {
+    /// Stores an access key over the provisioner and reads it over the socket.
+    ///
+    /// Accepted is `{ok: true, accessKey}` with the stored data, its version and its times.
+    "access-key.get" needs [AccessKeys] judges [ANSWER] => get;
+
+    /// Reads the key of a session and a machine that have none.
+    ///
+    /// Accepted is `{ok: true, accessKey: null}`: that there is none is no error.
+    "access-key.none" judges [NONE] => none;
+
+    /// Reads with ids missing and unknown.
+    ///
+    /// Accepted are `{ok: false}` and the texts that clients show.
+    "access-key.errors" judges [INCOMPLETE, UNKNOWN] => errors;
+
+    /// Another account reads the key of this account's session and machine.
+    ///
+    /// Accepted is an error. Typical cause of a failure: the pair is looked up without the account.
+    "access-key.foreign" needs [AccessKeys] judges [FOREIGN] => foreign;
+}
+
+const EVENT: &str = "access-key-get";
+
+async fn get(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let machine = stage.m1.clone().expect("the cast has a machine");
+    let data = cx.marker("key");
+    let data = cx
+        .access_key(&stage.account, &stage.s1, &machine, &data)
+        .await?;
+    let request = json!({"sessionId": stage.s1.id, "machineId": machine.id});
+    let answer = cx
+        .call(&ANSWER, stage.peer(Role::U1), EVENT, request)
+        .await?;
+    cx.schema(&ANSWER, &ANSWER, "ack/access-key-get.success", &answer)?;
+    cx.equal(&ANSWER, "data", &json!(data), &answer["accessKey"]["data"]);
+    Ok(())
+}
+
+async fn none(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let request = json!({"sessionId": stage.s1.id, "machineId": stage.m1_id()});
+    let answer = cx.call(&NONE, stage.peer(Role::U1), EVENT, request).await?;
+    let held = answer["ok"] == true && answer.get("accessKey").is_some_and(|key| key.is_null());
+    cx.check(&NONE, held, json!({"ok": true, "accessKey": null}), answer);
+    Ok(())
+}
+
+async fn errors(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let (session, machine) = (stage.s1.id.clone(), stage.m1_id().to_owned());
+    let nobody = cx.marker("nobody");
+    let incomplete = "Invalid parameters: sessionId and machineId are required";
+    let unknown = "Session or machine not found";
+    let rows = [
+        (json!({"sessionId": session}), &INCOMPLETE, incomplete),
+        (json!({"machineId": machine}), &INCOMPLETE, incomplete),
+        (json!({}), &INCOMPLETE, incomplete),
+        (
+            json!({"sessionId": session, "machineId": nobody}),
+            &UNKNOWN,
+            unknown,
+        ),
+        (
+            json!({"sessionId": nobody, "machineId": machine}),
+            &UNKNOWN,
+            unknown,
+        ),
+    ];
+    for (request, by, error) in rows {
+        let answer = cx
+            .call(by, stage.peer(Role::U1), EVENT, request.clone())
+            .await?;
+        let expected = json!({"ok": false, "error": error});
+        let held = answer["ok"] == false && answer["error"] == error;
+        cx.check(by, held, format!("{expected} for {request}"), answer);
+    }
+    Ok(())
+}
+
+async fn foreign(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1, Role::V1]).await?;
+    let machine = stage.m1.clone().expect("the cast has a machine");
+    let data = cx.marker("key");
+    cx.access_key(&stage.account, &stage.s1, &machine, &data)
+        .await?;
+    let request = json!({"sessionId": stage.s1.id, "machineId": machine.id});
+    let answer = cx
+        .call(&FOREIGN, stage.peer(Role::V1), EVENT, request)
+        .await?;
+    let held = answer["ok"] == false && answer.get("accessKey").is_none_or(|key| key.is_null());
+    cx.check(&FOREIGN, held, "ok false and no accessKey", answer);
+    Ok(())
+}

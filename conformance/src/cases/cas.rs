@@ -1,0 +1,236 @@
+//! Optimistic concurrency, in the form that four events share: `{id, value, expectedVersion}`, answered
+//! with success, version-mismatch or error.
+//!
+//! The judgments are written once and take the requirements of the event that they are made for.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::{
+    case::{Flow, Stop},
+    ctx::{Ctx, same_json},
+    ledger::Requirement,
+    peer::Peer,
+    stage::{Role, Stage, Wanted},
+};
+
+/// How many writers race.
+const WRITERS: usize = 20;
+
+/// One event that changes a versioned value, with its requirements.
+pub(crate) struct Cas {
+    pub(crate) event: &'static str,
+    /// The key that names the record.
+    pub(crate) id_key: &'static str,
+    /// The key of the value, in the request and in the answer.
+    pub(crate) field: &'static str,
+    /// The update that a change causes.
+    pub(crate) update: &'static str,
+    pub(crate) answers: &'static Requirement,
+    pub(crate) increments: &'static Requirement,
+    pub(crate) refuses_stale: &'static Requirement,
+    pub(crate) refuses_odd: &'static Requirement,
+    pub(crate) returns_current: &'static Requirement,
+    pub(crate) one_winner: &'static Requirement,
+    pub(crate) losers_see_winner: &'static Requirement,
+    pub(crate) one_broadcast: &'static Requirement,
+    pub(crate) silent_mismatch: &'static Requirement,
+}
+
+impl Cas {
+    /// The data of the event.
+    pub(crate) fn data(&self, id: &str, value: &Value, expected: &Value) -> Value {
+        json!({self.id_key: id, self.field: value, "expectedVersion": expected})
+    }
+
+    /// Writes `value` whatever the version is, and gives the new one. The version is learnt from the
+    /// server: initial values are its own affair.
+    pub(crate) async fn write(
+        &self,
+        cx: &mut Ctx,
+        peer: &Peer,
+        id: &str,
+        value: &Value,
+    ) -> Flow<i64> {
+        let mut version = json!(0);
+        let mut last = Value::Null;
+        for _ in 0..3 {
+            let data = self.data(id, value, &version);
+            last = cx.call(self.answers, peer, self.event, data).await?;
+            match (last["result"].as_str(), last["version"].as_i64()) {
+                (Some("success"), Some(version)) => return Ok(version),
+                (Some("version-mismatch"), Some(current)) => version = json!(current),
+                _ => break,
+            }
+        }
+        let expected = format!("{} to succeed with the current expectedVersion", self.event);
+        cx.broken(self.answers, expected, last);
+        Err(Stop::Judged)
+    }
+
+    /// A write with the current version: the answer has the value and the next version. Gives that
+    /// version.
+    pub(crate) async fn succeed(
+        &self,
+        cx: &mut Ctx,
+        peer: &Peer,
+        id: &str,
+        value: &Value,
+    ) -> Flow<i64> {
+        let before = cx.marker("before");
+        let before = self.write(cx, peer, id, &json!(before)).await?;
+        let mut data = self.data(id, value, &json!(before));
+        // Newer clients send more than this generation knows.
+        data["unknownField"] = json!({"nested": [1]});
+        let answer = cx.call(self.answers, peer, self.event, data).await?;
+        let schema = format!("ack/{}.success", self.event);
+        cx.schema(self.answers, self.answers, &schema, &answer)?;
+        let echoed = same_json(&answer[self.field], value);
+        cx.check(
+            self.answers,
+            echoed,
+            format!("{} {value}", self.field),
+            &answer,
+        );
+        let expected = before + 1;
+        cx.equal(
+            self.increments,
+            "version",
+            &json!(expected),
+            &answer["version"],
+        );
+        Ok(answer["version"].as_i64().unwrap_or(expected))
+    }
+
+    /// Writes with versions that are not the current one: each is a mismatch that tells the current
+    /// version and value, and changes and announces nothing.
+    pub(crate) async fn mismatch(&self, cx: &mut Ctx, stage: &Stage, id: &str) -> Flow {
+        let peer = stage.peer(Role::U1);
+        let value = json!(cx.marker("current"));
+        let current = self.write(cx, peer, id, &value).await?;
+        // One more, so that a stale version is one that existed.
+        let value = json!(cx.marker("current"));
+        let current = {
+            let answer = cx
+                .call(
+                    self.answers,
+                    peer,
+                    self.event,
+                    self.data(id, &value, &json!(current)),
+                )
+                .await?;
+            answer["version"].as_i64().unwrap_or(current + 1)
+        };
+        let marker = cx.marker("refused");
+        let rows = [
+            (json!(current - 1), self.refuses_stale),
+            (json!(current + 5), self.refuses_stale),
+            (json!(-1), self.refuses_odd),
+            (json!(0.5), self.refuses_odd),
+        ];
+        for (expected, refuses) in rows {
+            let data = self.data(id, &json!(marker), &expected);
+            let answer = cx.call(refuses, peer, self.event, data).await?;
+            let told = format!("result version-mismatch for {expected}, current is {current}");
+            cx.require(
+                refuses,
+                answer["result"] == "version-mismatch",
+                told,
+                &answer,
+            )?;
+            let tells = same_json(&answer["version"], &json!(current))
+                && answer
+                    .get(self.field)
+                    .is_some_and(|told| same_json(told, &value));
+            let told = json!({"version": current, self.field: value});
+            cx.check(self.returns_current, tells, told, &answer);
+        }
+        stage
+            .observe_nothing(
+                cx,
+                &Wanted::update(self.update, marker),
+                self.silent_mismatch,
+            )
+            .await
+    }
+
+    /// Many writers with the same expected version at the same time, over several connections.
+    pub(crate) async fn race(&self, cx: &mut Ctx, stage: &Stage, id: &str) -> Flow {
+        let start = json!(cx.marker("before"));
+        let before = self.write(cx, stage.peer(Role::U1), id, &start).await?;
+        let race = cx.marker("race");
+        let roles = [Role::U1, Role::U2, Role::S1];
+        let mut calls = Vec::new();
+        for writer in 0..WRITERS {
+            let peer = stage.peer(roles[writer % roles.len()]);
+            let value = format!("{race}-{writer}");
+            calls.push(cx.ask(
+                peer,
+                self.event,
+                self.data(id, &json!(value), &json!(before)),
+            ));
+        }
+        let mut answers = Vec::new();
+        for answer in join_all(calls).await {
+            match answer? {
+                Ok(answer) => answers.push(answer.data),
+                Err(silent) => {
+                    let after = silent.after.as_secs_f64();
+                    let expected = format!("{WRITERS} answers");
+                    cx.broken(
+                        self.one_winner,
+                        expected,
+                        format!("one missing after {after} s"),
+                    );
+                    return Err(Stop::Judged);
+                }
+            }
+        }
+        let of = |result: &str| -> Vec<&Value> {
+            answers
+                .iter()
+                .filter(|answer| answer["result"] == result)
+                .collect()
+        };
+        let (winners, losers) = (of("success"), of("version-mismatch"));
+        cx.require(
+            self.one_winner,
+            winners.len() == 1 && losers.len() == WRITERS - 1,
+            format!("1 success and {} mismatches", WRITERS - 1),
+            format!(
+                "{} successes and {} mismatches",
+                winners.len(),
+                losers.len()
+            ),
+        )?;
+        let winner = winners[0];
+        // A mismatch without data is judged elsewhere; here it is about being out of date.
+        let outdated = losers.iter().find(|loser| {
+            !same_json(&loser["version"], &winner["version"])
+                || loser
+                    .get(self.field)
+                    .is_some_and(|v| !same_json(v, &winner[self.field]))
+        });
+        let shown = outdated.map_or_else(String::new, |loser| loser.to_string());
+        let expected = json!({"version": winner["version"], self.field: winner[self.field]});
+        cx.check(self.losers_see_winner, outdated.is_none(), expected, shown);
+        stage.prove_silence(cx).await?;
+        let wanted = Wanted::update(self.update, race);
+        let mut ids: Vec<_> = stage
+            .peer(Role::U2)
+            .all(|arrival| wanted.matches(arrival))
+            .iter()
+            .map(|arrival| arrival.envelope_id().map(ToOwned::to_owned))
+            .collect();
+        // Deliveries of the same envelope are not judged here, nor is a lost one.
+        ids.dedup();
+        let count = ids.len();
+        cx.check(
+            self.one_broadcast,
+            count <= 1,
+            "one broadcast",
+            format!("{count} broadcasts"),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,579 @@
+//! The handshake in all its forms: who is admitted, who is refused, and how.
+//!
+//! Both ways in which real servers refuse are fine: CONNECT_ERROR, or a connection that gets an `error`
+//! event and is ended. That somebody is admitted is proved by an answer to a ping.
+
+use futures_util::future::join;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use touchstone_client::{ConnectError, End};
+
+use crate::{
+    case::{Flow, Stop, case_table},
+    ctx::{Ctx, Scope},
+    ledger::{Requirement, requirement_table},
+    peer::Peer,
+    stage::{Delivery, Role, Stage, Wanted},
+};
+
+requirement_table! {
+    ADMITS_USER_SCOPED = "handshake.user-scoped", Must, Specification,
+        "A valid token with clientType user-scoped is admitted.";
+    ADMITS_SESSION_SCOPED = "handshake.session-scoped", Must, Specification,
+        "A valid token with clientType session-scoped and a sessionId is admitted.";
+    ADMITS_MACHINE_SCOPED = "handshake.machine-scoped", Must, Specification,
+        "A valid token with clientType machine-scoped and a machineId is admitted.";
+    NO_CLIENT_TYPE = "handshake.no-client-type", Should, Decision,
+        "A connection without a clientType is user-scoped.";
+    ODD_CLIENT_TYPE = "handshake.odd-client-type", Info, Decision,
+        "A connection with an unknown clientType is user-scoped or refused.";
+    MISSING_TOKEN = "handshake.missing-token", Must, Decision,
+        "A missing or empty token is refused.";
+    INVALID_TOKEN = "handshake.invalid-token", Must, Decision,
+        "A token that is not valid, or no text, is refused.";
+    MISSING_SESSION = "handshake.missing-session-id", Must, Decision,
+        "A session-scoped connection without a sessionId is refused.";
+    MISSING_MACHINE = "handshake.missing-machine-id", Must, Decision,
+        "A machine-scoped connection without a machineId is refused.";
+    TELLS_WHY = "handshake.refusal-tells-why", Should, Decision,
+        "Who is refused is told why, by CONNECT_ERROR or an error event; a bare end of the connection \
+         leaves the client without a reason.";
+    REFUSAL_TEXT = "handshake.refusal-text", Should, Decision,
+        "The reason of a refusal has the text that clients know.";
+    REFUSED_GETS_NOTHING = "handshake.refused-gets-nothing", Must, Decision,
+        "No update or ephemeral ever reaches a refused connection.";
+    FOREIGN_IDS = "handshake.foreign-ids", Info, Decision,
+        "A connection with the id of an unknown or foreign session or machine is admitted or refused.";
+    UNKNOWN_ID_SERVED = "handshake.unknown-id-served", Must, Decision,
+        "A connection that was admitted with an unknown session or machine id is served.";
+    EARLY_EVENTS = "handshake.early-events", Should, Decision,
+        "Events that a client sends as soon as CONNECT is answered are handled, never lost.";
+    RECONNECT = "handshake.reconnect", Should, Decision,
+        "After a reconnect routing works at once.";
+    NO_REPLAY = "handshake.no-replay", Info, Decision,
+        "Updates that a connection missed are not replayed to it.";
+    NUMBERS = "handshake.numbers", Info, Decision,
+        "Ping interval, ping timeout and the largest payload are the server's choice.";
+    MAX_PAYLOAD = "handshake.max-payload", Should, Decision,
+        "The largest payload is at least a million bytes.";
+}
+
+case_table! {
+    /// Connects user-scoped with a valid token.
+    ///
+    /// Accepted is a connection whose ping is answered and that receives an update of a session.
+    "handshake.user-scoped" judges [ADMITS_USER_SCOPED] => user_scoped;
+
+    /// Connects session-scoped with a valid token and the id of a session of the account.
+    ///
+    /// Accepted is a connection whose ping is answered and that receives an update of its session.
+    "handshake.session-scoped" judges [ADMITS_SESSION_SCOPED] => session_scoped;
+
+    /// Connects machine-scoped with a valid token and the id of a machine of the account.
+    ///
+    /// Accepted is a connection whose ping is answered and that receives an update of its machine.
+    "handshake.machine-scoped" judges [ADMITS_MACHINE_SCOPED] => machine_scoped;
+
+    /// Connects without a clientType, with null, and with an unknown one.
+    ///
+    /// Without one, the connection must be admitted and receive what only user-scoped connections do:
+    /// the oldest clients do not send it. The other two are noted on the dialect card.
+    "handshake.client-type" judges [NO_CLIENT_TYPE, ODD_CLIENT_TYPE] => client_type;
+
+    /// Connects without auth, with an empty object, and with an empty token.
+    ///
+    /// Accepted is a refusal that says `Missing authentication token`.
+    "handshake.missing-token" judges [MISSING_TOKEN, TELLS_WHY, REFUSAL_TEXT] => missing_token;
+
+    /// Connects with a token that the server never issued, and with a number for it.
+    ///
+    /// Accepted is a refusal that says `Invalid authentication token`.
+    "handshake.invalid-token" judges [INVALID_TOKEN, TELLS_WHY, REFUSAL_TEXT] => invalid_token;
+
+    /// Connects session-scoped with a valid token, but without a sessionId and with an empty one.
+    ///
+    /// Accepted is a refusal that says `Session ID required for session-scoped clients`, and that nothing
+    /// of the account reaches the connection. Typical cause of a failure: the connection is registered
+    /// before its scope is checked.
+    "handshake.missing-session-id" judges [
+        MISSING_SESSION, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
+    ] => missing_session;
+
+    /// As `handshake.missing-session-id` for machines.
+    "handshake.missing-machine-id" judges [
+        MISSING_MACHINE, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
+    ] => missing_machine;
+
+    /// Connects with ids of a session and a machine that do not exist.
+    ///
+    /// A server may refuse that. One that admits it has to serve the connection: load tests use invented
+    /// ids.
+    "handshake.unknown-ids" judges [FOREIGN_IDS, UNKNOWN_ID_SERVED] => unknown_ids;
+
+    /// Connects eight times and registers twelve methods each in the moment in which CONNECT is answered.
+    ///
+    /// Accepted is that each registration is answered. Daemons register a dozen methods at once and wait
+    /// for nothing; a server that sets up its handlers after an await loses them.
+    "handshake.early-events" judges [EARLY_EVENTS] => early_events;
+
+    /// A session-scoped connection ends, misses an update, and connects again.
+    ///
+    /// Accepted is that it receives the next update. That it does not receive the missed one is noted on
+    /// the dialect card.
+    "handshake.reconnect" judges [RECONNECT, NO_REPLAY] => reconnect;
+
+    /// Reads the numbers of the Engine.IO handshake.
+    ///
+    /// They are noted on the dialect card. Messages of up to a million bytes are in use, so that a smaller
+    /// maxPayload loses data.
+    "handshake.numbers" judges [NUMBERS, MAX_PAYLOAD] => numbers;
+}
+
+/// What came of an attempt to connect.
+#[derive(Debug)]
+enum Admission {
+    /// A ping was answered.
+    Admitted(Peer),
+    /// CONNECT_ERROR.
+    ConnectError { message: String },
+    /// Connected, then the event `error`, then the end.
+    ErrorEvent { message: String, peer: Peer },
+    /// The connection ended without a word.
+    Dropped,
+    /// The connection stands, but is neither served nor ended.
+    Undecided,
+}
+
+impl Admission {
+    fn told(&self) -> String {
+        match self {
+            Self::Admitted(_) => "it was admitted, and its ping was answered".into(),
+            Self::ConnectError { message } => format!("CONNECT_ERROR {message:?}"),
+            Self::ErrorEvent { message, .. } => format!("an error event {message:?} and the end"),
+            Self::Dropped => "the connection ended without a word".into(),
+            Self::Undecided => "neither a refusal nor an answer to a ping".into(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn attempt(cx: &Ctx, name: &str, auth: Option<Value>) -> Flow<Admission> {
+    let peer = match cx.try_connect(name, auth).await {
+        Ok(peer) => peer,
+        Err(ConnectError::Refused { message, .. }) => {
+            return Ok(Admission::ConnectError { message });
+        }
+        Err(ConnectError::Ended(
+            End::ServerDisconnect | End::TransportClose { .. } | End::TransportError { .. },
+        )) => return Ok(Admission::Dropped),
+        Err(ConnectError::Timeout { .. }) => return Ok(Admission::Undecided),
+        Err(error) => {
+            return Err(Stop::Trouble(format!(
+                "{name} cannot connect: {}",
+                crate::told(&error)
+            )));
+        }
+    };
+    let deadline = cx.deadline();
+    let patience = cx.shared.pace.patience();
+    let (answer, end) = join(
+        peer.call_within("ping", (), patience),
+        peer_end(&peer, deadline),
+    )
+    .await;
+    if answer.is_ok() && end.is_none() {
+        return Ok(Admission::Admitted(peer));
+    }
+    if end.is_none() {
+        return Ok(Admission::Undecided);
+    }
+    let errors = peer.all(|arrival| arrival.name == "error");
+    Ok(match errors.first() {
+        Some(error) => {
+            let message = error.data["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            Admission::ErrorEvent { message, peer }
+        }
+        None => Admission::Dropped,
+    })
+}
+
+/// The end of a connection; none as soon as its ping is answered, which [`attempt`] awaits beside.
+async fn peer_end(peer: &Peer, deadline: Instant) -> Option<End> {
+    // A second ping: its answer comes after all that a refusal would send.
+    let ping = async {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        peer.call_within("ping", (), patience).await.is_ok()
+    };
+    tokio::select! {
+        served = ping => if served { None } else { peer.ended() },
+        end = peer.wait_end(deadline) => end,
+    }
+}
+
+/// Judges one refusal. Gives what came of it, for those who look further.
+async fn refused(
+    cx: &mut Ctx,
+    name: &str,
+    auth: Option<Value>,
+    by: &'static Requirement,
+    text: &str,
+) -> Flow<Admission> {
+    let shown = auth.as_ref().map_or_else(
+        || "no auth".to_owned(),
+        |auth| {
+            let mut auth = auth.clone();
+            if auth["token"].as_str().is_some_and(|token| token.len() > 20) {
+                auth["token"] = json!("<valid>");
+            }
+            auth.to_string()
+        },
+    );
+    let admission = attempt(cx, name, auth).await?;
+    let held = !matches!(admission, Admission::Admitted(_) | Admission::Undecided);
+    let told = format!(
+        "a refusal of {shown} within {:.0} s",
+        cx.shared.pace.patience().as_secs_f64()
+    );
+    if !cx.check(by, held, told, admission.told()) {
+        return Ok(admission);
+    }
+    let (style, message) = match &admission {
+        Admission::ConnectError { message } => ("connect-error", Some(message)),
+        Admission::ErrorEvent { message, .. } => ("error-event", Some(message)),
+        _ => ("drop", None),
+    };
+    cx.fact("handshake.refusal", style);
+    cx.check(
+        &TELLS_WHY,
+        message.is_some(),
+        "CONNECT_ERROR, or an error event before the end",
+        admission.told(),
+    );
+    if let Some(message) = message {
+        cx.check(
+            &REFUSAL_TEXT,
+            message == text,
+            format!("{text:?}"),
+            format!("{message:?}"),
+        );
+    }
+    Ok(admission)
+}
+
+async fn missing_token(cx: &mut Ctx) -> Flow {
+    let text = "Missing authentication token";
+    let rows = [
+        None,
+        Some(json!({})),
+        Some(json!({"clientType": "user-scoped"})),
+        Some(json!({"token": "", "clientType": "user-scoped"})),
+    ];
+    for auth in rows {
+        refused(cx, "nobody", auth, &MISSING_TOKEN, text).await?;
+    }
+    Ok(())
+}
+
+async fn invalid_token(cx: &mut Ctx) -> Flow {
+    let text = "Invalid authentication token";
+    for token in [json!("not-a-token"), json!(12345), json!({"a": 1})] {
+        let auth = Some(json!({"token": token, "clientType": "user-scoped"}));
+        refused(cx, "nobody", auth, &INVALID_TOKEN, text).await?;
+    }
+    Ok(())
+}
+
+async fn missing_session(cx: &mut Ctx) -> Flow {
+    let text = "Session ID required for session-scoped clients";
+    missing_id(cx, "session-scoped", "sessionId", &MISSING_SESSION, text).await
+}
+
+async fn missing_machine(cx: &mut Ctx) -> Flow {
+    let text = "Machine ID required for machine-scoped clients";
+    missing_id(cx, "machine-scoped", "machineId", &MISSING_MACHINE, text).await
+}
+
+async fn missing_id(
+    cx: &mut Ctx,
+    client_type: &str,
+    key: &str,
+    by: &'static Requirement,
+    text: &str,
+) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let token = stage.account.token();
+    for id in [None, Some("")] {
+        let mut auth = json!({"token": token, "clientType": client_type});
+        if let Some(id) = id {
+            auth[key] = json!(id);
+        }
+        // Events of the account are on their way while the connection is made.
+        let alive = json!({"sid": stage.s1.id, "time": cx.recent_time()});
+        cx.emit(stage.peer(Role::U1), "session-alive", alive)
+            .await?;
+        let admission = refused(cx, "refused", Some(auth), by, text).await?;
+        stage.prove_silence(cx).await?;
+        let heard = match &admission {
+            Admission::ErrorEvent { peer, .. } | Admission::Admitted(peer) => {
+                peer.all(|arrival| matches!(arrival.name.as_str(), "update" | "ephemeral"))
+            }
+            _ => Vec::new(),
+        };
+        let shown = heard
+            .first()
+            .map_or_else(String::new, |arrival| arrival.raw.clone());
+        let told = "no update and no ephemeral for a refused connection";
+        cx.check(&REFUSED_GETS_NOTHING, heard.is_empty(), told, shown);
+    }
+    Ok(())
+}
+
+/// Admission of one scope: a ping is answered, and an update of its own arrives.
+async fn admitted(cx: &mut Ctx, role: Role, by: &'static Requirement) -> Flow {
+    let cast: &[Role] = if role == Role::M1 {
+        &[Role::U2, Role::M1]
+    } else {
+        &[Role::U2, Role::S1, Role::M1]
+    };
+    let stage = Stage::set(cx, cast).await?;
+    let scope = match role {
+        Role::S1 => Scope::Session(&stage.s1.id),
+        Role::M1 => Scope::Machine(stage.m1_id()),
+        _ => Scope::User,
+    };
+    let auth = scope.auth(stage.account.token());
+    let admission = attempt(cx, "admitted", Some(auth)).await?;
+    let told = "a connection whose ping is answered";
+    cx.require(
+        by,
+        matches!(admission, Admission::Admitted(_)),
+        told,
+        admission.told(),
+    )?;
+    let Admission::Admitted(peer) = admission else {
+        return Err(Stop::Judged);
+    };
+    let marker = cx.marker("routed");
+    let (cas, id, kind) = match role {
+        Role::M1 => (&super::machine::METADATA, stage.m1_id(), "update-machine"),
+        _ => (
+            &super::session::METADATA,
+            stage.s1.id.as_str(),
+            "update-session",
+        ),
+    };
+    cas.write(cx, stage.peer(Role::U2), id, &json!(marker))
+        .await?;
+    // Others of the same scope tell a connection that is not routed to from an update that got lost.
+    let update = Delivery {
+        wanted: Wanted::update(kind, &marker),
+        reaches: &[Role::U2],
+        by,
+        spares: &[],
+    };
+    stage.observe(cx, &[update]).await?;
+    let wanted = Wanted::update(kind, &marker);
+    let deadline = cx.deadline();
+    let seen = peer
+        .wait_for(deadline, |arrival| wanted.matches(arrival))
+        .await;
+    cx.check(by, seen.is_some(), format!("{kind} of its own"), "nothing");
+    Ok(())
+}
+
+async fn user_scoped(cx: &mut Ctx) -> Flow {
+    admitted(cx, Role::U1, &ADMITS_USER_SCOPED).await
+}
+
+async fn session_scoped(cx: &mut Ctx) -> Flow {
+    admitted(cx, Role::S1, &ADMITS_SESSION_SCOPED).await
+}
+
+async fn machine_scoped(cx: &mut Ctx) -> Flow {
+    admitted(cx, Role::M1, &ADMITS_MACHINE_SCOPED).await
+}
+
+async fn client_type(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let token = stage.account.token();
+    let rows = [
+        ("missing", json!({"token": token})),
+        ("null", json!({"token": token, "clientType": null})),
+        (
+            "unknown",
+            json!({"token": token, "clientType": "super-scoped"}),
+        ),
+    ];
+    for (name, auth) in rows {
+        let admission = attempt(cx, name, Some(auth)).await?;
+        let Admission::Admitted(peer) = &admission else {
+            cx.fact(&format!("handshake.client-type-{name}"), "refused");
+            if name == "missing" {
+                cx.broken(
+                    &NO_CLIENT_TYPE,
+                    "a user-scoped connection",
+                    admission.told(),
+                );
+            }
+            continue;
+        };
+        // Activity is for user-scoped connections only, and a session of its own makes it recognisable.
+        let session = cx.session(&stage.account).await?;
+        let alive = json!({"sid": session.id, "time": cx.recent_time()});
+        cx.emit(stage.peer(Role::U1), "session-alive", alive)
+            .await?;
+        let activity = Delivery {
+            wanted: Wanted::ephemeral("activity", &session.id),
+            reaches: &[Role::U1, Role::U2],
+            by: &super::presence::ALIVE,
+            spares: &[],
+        };
+        stage.observe(cx, &[activity]).await?;
+        let wanted = Wanted::ephemeral("activity", &session.id);
+        // What everybody has received can only be late here, not absent, when it is sent at all.
+        let deadline = if name == "missing" {
+            cx.deadline()
+        } else {
+            Instant::now() + cx.shared.pace.settle()
+        };
+        let seen = peer
+            .wait_for(deadline, |arrival| wanted.matches(arrival))
+            .await;
+        let scope = if seen.is_some() {
+            "user-scoped"
+        } else {
+            "not user-scoped"
+        };
+        if name == "missing" {
+            let told = "the activity of a session";
+            cx.check(&NO_CLIENT_TYPE, seen.is_some(), told, "nothing");
+        } else {
+            cx.fact(&format!("handshake.client-type-{name}"), scope);
+        }
+    }
+    cx.held(&ODD_CLIENT_TYPE);
+    Ok(())
+}
+
+async fn unknown_ids(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let id = cx.marker("nobody");
+    for scope in [Scope::Session(&id), Scope::Machine(&id)] {
+        let admission = attempt(cx, "unknown", Some(scope.auth(account.token()))).await?;
+        let outcome = match &admission {
+            Admission::Admitted(_) => "admitted",
+            _ => "refused",
+        };
+        cx.fact("handshake.unknown-ids", outcome);
+        let decided = !matches!(admission, Admission::Undecided);
+        let told = "an answer to a ping, or a refusal";
+        cx.check(&UNKNOWN_ID_SERVED, decided, told, admission.told());
+    }
+    cx.held(&FOREIGN_IDS);
+    Ok(())
+}
+
+async fn early_events(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let machine = cx.machine(&account).await?;
+    let mut lost = Vec::new();
+    for round in 0..8 {
+        let name = format!("m{round}");
+        let peer = cx
+            .connect(&name, account.token(), Scope::Machine(&machine.id))
+            .await?;
+        let methods: Vec<_> = (0..12).map(|_| cx.marker("early")).collect();
+        for method in &methods {
+            cx.emit(&peer, "rpc-register", json!({"method": method}))
+                .await?;
+        }
+        let deadline = cx.deadline();
+        let registered = peer
+            .wait(deadline, |log| {
+                let count = log.iter().filter(|a| a.name == "rpc-registered").count();
+                (count == methods.len()).then_some(())
+            })
+            .await;
+        if registered.is_none() {
+            let count = peer.all(|a| a.name == "rpc-registered").len();
+            lost.push(format!("{count} of {} answered on {name}", methods.len()));
+        }
+    }
+    let told = "an answer for each registration";
+    cx.check(&EARLY_EVENTS, lost.is_empty(), told, lost.join("; "));
+    Ok(())
+}
+
+async fn reconnect(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let scope = Scope::Session(&stage.s1.id);
+    let token = stage.account.token();
+    let cas = &super::session::METADATA;
+    let first = cx.connect("before", token, scope).await?;
+    first.socket.disconnect().await;
+    drop(first);
+    let mut markers = Vec::new();
+    let mut second = None;
+    for what in ["missed", "next"] {
+        let marker = cx.marker(what);
+        cas.write(cx, stage.peer(Role::U1), &stage.s1.id, &json!(marker))
+            .await?;
+        let update = Delivery {
+            wanted: Wanted::update(cas.update, &marker),
+            reaches: &[Role::U1, Role::S1],
+            by: &super::session::METADATA_REACHES,
+            spares: &[],
+        };
+        stage.observe(cx, &[update]).await?;
+        markers.push(marker);
+        if second.is_none() {
+            second = Some(cx.connect("after", token, scope).await?);
+        }
+    }
+    let Some(second) = second else {
+        return Err(Stop::Judged);
+    };
+    let deadline = cx.deadline();
+    let next = Wanted::update(cas.update, &markers[1]);
+    let seen = second
+        .wait_for(deadline, |arrival| next.matches(arrival))
+        .await;
+    cx.check(
+        &RECONNECT,
+        seen.is_some(),
+        "the update after the reconnect",
+        "nothing",
+    );
+    let missed = Wanted::update(cas.update, &markers[0]);
+    let replayed = !second.all(|arrival| missed.matches(arrival)).is_empty();
+    cx.fact("handshake.replays-missed-updates", replayed);
+    cx.held(&NO_REPLAY);
+    Ok(())
+}
+
+async fn numbers(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let peer = cx.connect("u1", account.token(), Scope::User).await?;
+    let handshake = peer.socket.handshake().clone();
+    let ms =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    cx.fact("handshake.ping-interval-ms", ms(handshake.ping_interval));
+    cx.fact("handshake.ping-timeout-ms", ms(handshake.ping_timeout));
+    cx.fact("handshake.max-payload", json!(handshake.max_payload));
+    cx.held(&NUMBERS);
+    // A server that does not say has no limit that a client could respect.
+    let enough = handshake.max_payload.is_none_or(|bytes| bytes >= 1_000_000);
+    let told = format!("{:?}", handshake.max_payload);
+    cx.check(&MAX_PAYLOAD, enough, "maxPayload of at least 1000000", told);
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! Machines: `machine-update-metadata`, `machine-update-state`, and what their creation announces.
+
+use serde_json::json;
+
+use super::{cas::Cas, malformed};
+use crate::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::{Requirement, requirement_table},
+    stage::{Delivery, Role, Stage, Wanted},
+};
+
+requirement_table! {
+    METADATA_ANSWER = "machine.update-metadata.answer", Must, Specification,
+        "machine-update-metadata with the current version is answered with success, the new version \
+         and the new metadata.";
+    METADATA_STALE = "machine.update-metadata.stale", Must, Specification,
+        "machine-update-metadata with a stale or future expectedVersion is answered with \
+         version-mismatch.";
+    METADATA_CURRENT = "machine.update-metadata.mismatch-returns-current", Must, Specification,
+        "A mismatch of machine-update-metadata tells the current version and the current metadata.";
+    METADATA_RACE = "machine.update-metadata.one-winner", Must, Decision,
+        "Of several machine-update-metadata with the same expectedVersion exactly one succeeds.";
+    METADATA_REACHES = "machine.update-metadata.recipients", Must, Decision,
+        "A change of machine metadata reaches all user-scoped connections and those of the machine, \
+         the sender included, exactly once.";
+    STATE_ANSWER = "machine.update-state.answer", Must, Specification,
+        "machine-update-state with the current version is answered with success, the new version and \
+         the new daemonState.";
+    STATE_STALE = "machine.update-state.stale", Must, Specification,
+        "machine-update-state with a stale or future expectedVersion is answered with \
+         version-mismatch.";
+    STATE_CURRENT = "machine.update-state.mismatch-returns-current", Must, Specification,
+        "A mismatch of machine-update-state tells the current version and the current daemonState.";
+    STATE_RACE = "machine.update-state.one-winner", Must, Decision,
+        "Of several machine-update-state with the same expectedVersion exactly one succeeds.";
+    STATE_REACHES = "machine.update-state.recipients", Must, Decision,
+        "A change of daemonState reaches all user-scoped connections and those of the machine, the \
+         sender included, exactly once.";
+    VERSION_STEP = "machine.version-step", Should, Decision,
+        "Each success raises the version by one.";
+    ODD_VERSION = "machine.odd-version", Should, Decision,
+        "A negative or fractional expectedVersion is a mismatch like any other.";
+    RACE_LOSERS = "machine.race-losers", Should, Decision,
+        "Who loses a race is told the winner's version and value.";
+    ONE_BROADCAST = "machine.one-broadcast", Must, Decision,
+        "A race of writers announces one change.";
+    SILENT_MISMATCH = "machine.silent-mismatch", Must, Decision,
+        "A mismatch announces nothing.";
+    NARROW = "machine.narrow", Should, Decision,
+        "What concerns a machine does not reach other machines and sessions.";
+    BODY = "update-machine.body", Must, Specification,
+        "The body of update-machine names the machine and carries what changed as value and version, \
+         as the sender was told.";
+    BODY_EXTRAS = "update-machine.optional", Should, Decision,
+        "Parts of update-machine that did not change are absent.";
+    UNKNOWN = "machine.unknown", Should, Decision,
+        "An update of a machine that does not exist, or is another account's, is answered with the \
+         error `Machine not found`.";
+    FOREIGN = "machine.foreign-is-untouched", Must, Decision,
+        "An account cannot change or announce anything about another account's machine.";
+    MALFORMED = "machine.malformed", Should, Decision,
+        "Malformed data of the machine updates is answered with an error.";
+    CREATED = "machine.created", Must, Decision,
+        "A new machine is announced to the user-scoped connections, once.";
+    CREATED_BODY = "new-machine.body", Must, Specification,
+        "The body of new-machine has the fields of the event, with the stored values.";
+    CREATED_OPTIONAL = "new-machine.optional", Should, Decision,
+        "The body of new-machine has what clients need beyond the fields of the event.";
+    CREATED_TWICE = "machine.created-again", Should, Decision,
+        "Creating a machine that exists answers the stored one unchanged and announces nothing.";
+    TAKEN_ID = "machine.taken-id", Should, Decision,
+        "The id of another account's machine is answered with 409.";
+}
+
+case_table! {
+    /// Changes the metadata of a machine with the current version, with an unknown extra field.
+    ///
+    /// Accepted is `{result: "success", version, metadata}`, one `update-machine` for both user-scoped
+    /// connections and the machine's own (the sender is one of them), and none for another machine, a
+    /// session, or another account.
+    "machine.update-metadata.success" judges [
+        METADATA_ANSWER, VERSION_STEP, METADATA_REACHES, NARROW, BODY, BODY_EXTRAS
+    ] => metadata_success;
+
+    /// Changes machine metadata with versions that are not the current one.
+    ///
+    /// Accepted is `version-mismatch` with the current version and metadata, and no broadcast.
+    "machine.update-metadata.stale" judges [
+        METADATA_STALE, METADATA_CURRENT, ODD_VERSION, SILENT_MISMATCH
+    ] => metadata_stale;
+
+    /// Twenty writers change the same machine metadata with the same expectedVersion.
+    ///
+    /// Accepted is one success, nineteen mismatches that tell the winner's value, one broadcast.
+    "machine.update-metadata.race" judges [METADATA_RACE, RACE_LOSERS, ONE_BROADCAST]
+        => metadata_race;
+
+    /// As `machine.update-metadata.success` for `machine-update-state`.
+    "machine.update-state.success" judges [
+        STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, BODY_EXTRAS
+    ] => state_success;
+
+    /// As `machine.update-metadata.stale` for `machine-update-state`.
+    "machine.update-state.stale" judges [
+        STATE_STALE, STATE_CURRENT, ODD_VERSION, SILENT_MISMATCH
+    ] => state_stale;
+
+    /// As `machine.update-metadata.race` for `machine-update-state`.
+    "machine.update-state.race" judges [STATE_RACE, RACE_LOSERS, ONE_BROADCAST] => state_race;
+
+    /// Updates a machine that does not exist.
+    ///
+    /// Accepted is the error answer; its message is expected to be `Machine not found`.
+    "machine.unknown" judges [UNKNOWN] => unknown;
+
+    /// Another account updates this account's machine, with the right version.
+    ///
+    /// Accepted is any answer but success, no broadcast, and an unchanged value.
+    "machine.foreign" judges [FOREIGN] => foreign;
+
+    /// Sends both machine updates with every key missing, null, and of a wrong type.
+    ///
+    /// Accepted is the error answer for each; unlike an agentState, a daemonState cannot be null.
+    "machine.malformed" judges [MALFORMED] => malformed_data;
+
+    /// Creates a machine over HTTP while others listen, then again, then with another account.
+    ///
+    /// Accepted is one `new-machine` for user-scoped connections with the given values, the stored
+    /// machine for the second request, and 409 for the stranger.
+    "machine.create" needs [Rest] judges [
+        CREATED, CREATED_BODY, CREATED_OPTIONAL, NARROW, CREATED_TWICE, TAKEN_ID
+    ] => create;
+}
+
+pub(crate) const METADATA: Cas = Cas {
+    event: "machine-update-metadata",
+    id_key: "machineId",
+    field: "metadata",
+    update: "update-machine",
+    answers: &METADATA_ANSWER,
+    increments: &VERSION_STEP,
+    refuses_stale: &METADATA_STALE,
+    refuses_odd: &ODD_VERSION,
+    returns_current: &METADATA_CURRENT,
+    one_winner: &METADATA_RACE,
+    losers_see_winner: &RACE_LOSERS,
+    one_broadcast: &ONE_BROADCAST,
+    silent_mismatch: &SILENT_MISMATCH,
+};
+
+pub(crate) const STATE: Cas = Cas {
+    event: "machine-update-state",
+    field: "daemonState",
+    answers: &STATE_ANSWER,
+    refuses_stale: &STATE_STALE,
+    returns_current: &STATE_CURRENT,
+    one_winner: &STATE_RACE,
+    ..METADATA
+};
+
+/// Everyone of the account who does not hear of a change of machine M1.
+const OTHERS: [Role; 3] = [Role::M2, Role::S1, Role::S2];
+
+const CAST: [Role; 9] = [
+    Role::U1,
+    Role::U2,
+    Role::S1,
+    Role::S2,
+    Role::M1,
+    Role::M2,
+    Role::V1,
+    Role::VS,
+    Role::VM,
+];
+
+async fn metadata_success(cx: &mut Ctx) -> Flow {
+    change(cx, &METADATA, &METADATA_REACHES).await
+}
+
+async fn state_success(cx: &mut Ctx) -> Flow {
+    change(cx, &STATE, &STATE_REACHES).await
+}
+
+async fn change(cx: &mut Ctx, cas: &Cas, reaches: &'static Requirement) -> Flow {
+    let stage = Stage::set(cx, &CAST).await?;
+    let marker = cx.marker("changed");
+    let value = json!(marker);
+    let id = stage.m1_id();
+    let version = cas.succeed(cx, stage.peer(Role::M1), id, &value).await?;
+    let spares = [(&OTHERS[..], &NARROW)];
+    let update = Delivery {
+        wanted: Wanted::update("update-machine", &marker),
+        reaches: &[Role::U1, Role::U2, Role::M1],
+        by: reaches,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[update]).await?;
+    let body = &seen[0].data["body"];
+    cx.schema(&BODY, &BODY_EXTRAS, "update/update-machine", body)?;
+    let expected = json!({"value": value, "version": version});
+    cx.equal(&BODY, cas.field, &expected, &body[cas.field]);
+    cx.equal(&BODY, "machineId", &json!(id), &body["machineId"]);
+    Ok(())
+}
+
+/// A cast that can write and listen for a machine.
+const WRITERS: [Role; 4] = [Role::U1, Role::U2, Role::S1, Role::M1];
+
+async fn metadata_stale(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &WRITERS).await?;
+    METADATA.mismatch(cx, &stage, stage.m1_id()).await
+}
+
+async fn state_stale(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &WRITERS).await?;
+    STATE.mismatch(cx, &stage, stage.m1_id()).await
+}
+
+async fn metadata_race(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &WRITERS).await?;
+    METADATA.race(cx, &stage, stage.m1_id()).await
+}
+
+async fn state_race(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &WRITERS).await?;
+    STATE.race(cx, &stage, stage.m1_id()).await
+}
+
+async fn unknown(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let id = cx.marker("no-such-machine");
+    for cas in [&METADATA, &STATE] {
+        let data = cas.data(&id, &json!("x"), &json!(0));
+        let answer = cx
+            .call(&UNKNOWN, stage.peer(Role::U1), cas.event, data)
+            .await?;
+        let expected = json!({"result": "error", "message": "Machine not found"});
+        let held = answer["result"] == "error" && answer["message"] == expected["message"];
+        cx.check(&UNKNOWN, held, expected, answer);
+    }
+    Ok(())
+}
+
+async fn foreign(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1, Role::V1]).await?;
+    let owner = stage.peer(Role::U1);
+    let stranger = stage.peer(Role::V1);
+    for cas in [&METADATA, &STATE] {
+        let value = json!(cx.marker("own"));
+        let version = cas.write(cx, owner, stage.m1_id(), &value).await?;
+        let marker = cx.marker("foreign");
+        let data = cas.data(stage.m1_id(), &json!(marker), &json!(version));
+        cx.emit(stranger, cas.event, data).await?;
+        cx.round_trip(stranger).await?;
+        let wanted = Wanted::update(cas.update, &marker);
+        stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
+        let read = cas.data(stage.m1_id(), &json!("x"), &json!(version + 1000));
+        let answer = cx.call(cas.answers, owner, cas.event, read).await?;
+        let untouched = !answer.to_string().contains(&marker);
+        cx.check(
+            &FOREIGN,
+            untouched,
+            format!("{} still {value}", cas.field),
+            answer,
+        );
+    }
+    Ok(())
+}
+
+async fn malformed_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    for cas in [&METADATA, &STATE] {
+        let good = cas.data(stage.m1_id(), &json!("x"), &json!(0));
+        let rows = malformed::variations(&good, &["machineId", cas.field, "expectedVersion"]);
+        malformed::check(cx, &MALFORMED, stage.peer(Role::U1), cas.event, rows).await?;
+    }
+    Ok(())
+}
+
+async fn create(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &CAST).await?;
+    let (id, metadata) = (cx.marker("machine"), cx.marker("metadata"));
+    let request = json!({"id": id, "metadata": metadata});
+    let created = cx
+        .rest(&CREATED, &stage.account, "POST", "/v1/machines", &request)
+        .await?;
+    let spares = [(&[Role::M1, Role::M2, Role::S1, Role::S2][..], &NARROW)];
+    let update = Delivery {
+        wanted: Wanted::update("new-machine", &metadata),
+        reaches: &[Role::U1, Role::U2],
+        by: &CREATED,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[update]).await?;
+    let body = &seen[0].data["body"];
+    cx.schema(&CREATED_BODY, &CREATED_OPTIONAL, "update/new-machine", body)?;
+    cx.equal(&CREATED_BODY, "machineId", &json!(id), &body["machineId"]);
+    for key in ["metadata", "metadataVersion", "daemonStateVersion"] {
+        cx.equal(&CREATED_BODY, key, &created["machine"][key], &body[key]);
+    }
+    let again = json!({"id": id, "metadata": cx.marker("other")});
+    let repeated = cx
+        .rest(
+            &CREATED_TWICE,
+            &stage.account,
+            "POST",
+            "/v1/machines",
+            &again,
+        )
+        .await?;
+    cx.equal(
+        &CREATED_TWICE,
+        "metadata",
+        &json!(metadata),
+        &repeated["machine"]["metadata"],
+    );
+    let stranger = cx.account().await?;
+    let answer = cx
+        .rest_any(&stranger, "POST", "/v1/machines", &again)
+        .await?;
+    let shown = format!("{} {}", answer.status, answer.body);
+    cx.check(&TAKEN_ID, answer.status == 409, "status 409", shown);
+    stage.prove_silence(cx).await?;
+    let mut envelopes: Vec<_> = stage
+        .peer(Role::U2)
+        .all(|arrival| Wanted::update("new-machine", &id).matches(arrival))
+        .iter()
+        .map(|arrival| arrival.envelope_id().map(ToOwned::to_owned))
+        .collect();
+    envelopes.dedup();
+    let count = envelopes.len();
+    cx.check(
+        &CREATED_TWICE,
+        count <= 1,
+        "no second new-machine",
+        format!("{count} in all"),
+    );
+    Ok(())
+}

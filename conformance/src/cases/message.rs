@@ -1,0 +1,404 @@
+//! `message`: who receives it, in which order, and that a localId is handled once.
+
+use serde_json::{Value, json};
+
+use super::delivery;
+use crate::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    peer::{Arrival, Peer},
+    stage::{Delivery, Role, Stage, Wanted},
+};
+
+requirement_table! {
+    REACHES = "message.recipients", Must, Decision,
+        "A message reaches the user-scoped connections and those of its session, once, except the \
+         connection that sent it.";
+    SKIPS_SENDER = "message.skips-sender", Must, Specification,
+        "The connection that sent a message does not receive it back.";
+    WRONG_SESSION = "message.wrong-session", Must, Specification,
+        "A message does not reach connections of another session.";
+    NOT_MACHINES = "message.not-machines", Should, Decision,
+        "A message does not reach machine-scoped connections.";
+    BODY = "new-message.body", Must, Specification,
+        "The body of new-message has the message with its id, seq, content, localId and times.";
+    KEYS = "new-message.keys", Should, Decision,
+        "The body of new-message names the session `sid` and holds the content as encrypted text.";
+    SEQ = "message.seq", Must, Decision,
+        "Messages of a session are numbered from 1, each once, in increasing order.";
+    ORDER = "message.order", Must, Decision,
+        "Messages of one sender arrive in the order in which they were sent.";
+    LOCAL_ID = "message.local-id", Must, Specification,
+        "A localId that was sent before in the same session makes no second message, also when both \
+         are sent at the same time.";
+    LOCAL_ID_SEQ = "message.local-id-seq", Should, Decision,
+        "A repeated localId uses up neither a seq of the session's messages nor one of the updates.";
+    NO_LOCAL_ID = "message.no-local-id", Should, Decision,
+        "Messages without a localId, or with one that is no string, are never taken for repetitions, \
+         and carry null.";
+    FOREIGN = "message.foreign", Must, Decision,
+        "An account cannot put a message into another account's session.";
+}
+
+case_table! {
+    /// A user-scoped connection sends a message, and then a session-scoped one does.
+    ///
+    /// Accepted is one `new-message` for every user-scoped connection and every connection of the session
+    /// but the sending one, none for another session or a machine, and none for another account. Typical
+    /// cause of a failure: the sender is told by its account instead of its connection.
+    "message.recipients" judges [REACHES, SKIPS_SENDER, WRONG_SESSION, NOT_MACHINES, BODY, KEYS]
+        => recipients;
+
+    /// Sends messages one after the other, each after the one before has arrived.
+    ///
+    /// Accepted is a `seq` that begins with 1 and rises with each message. Clients use it as their
+    /// cursor: a message with a number that they have seen is lost to them.
+    "message.seq" judges [SEQ] => seq;
+
+    /// Sends forty messages at once over one connection.
+    ///
+    /// Accepted is that each listener receives each of them once, in the order in which they were sent.
+    /// Typical cause of a failure: handlers of one connection run side by side.
+    "message.burst" judges [
+        ORDER, delivery::NO_LOSS, delivery::NO_DUPLICATE
+    ] => burst;
+
+    /// Sends a message twice with the same localId over one connection, then over another one, then ten
+    /// times at once.
+    ///
+    /// Accepted is one `new-message` for each localId. A client repeats a message when it does not know
+    /// whether the first one arrived.
+    "message.local-id" judges [LOCAL_ID] => local_id;
+
+    /// Repeats a localId between two other messages, three times over.
+    ///
+    /// Accepted is that the messages around it have consecutive numbers, and that no seq of the updates
+    /// is missing between them. A hole in the numbers costs every client a refetch.
+    "message.local-id-seq" judges [LOCAL_ID_SEQ] => local_id_seq;
+
+    /// Sends equal messages without a localId, with null, and with a number.
+    ///
+    /// Accepted is that all of them arrive, with null for the localId.
+    "message.no-local-id" judges [NO_LOCAL_ID] => no_local_id;
+
+    /// Another account sends a message to this account's session, and to one that does not exist.
+    ///
+    /// Accepted is silence, and a connection that is served afterwards.
+    "message.foreign" judges [FOREIGN] => foreign;
+}
+
+/// The marker in the content of a message.
+fn message(sid: &str, content: &str) -> Value {
+    json!({"sid": sid, "message": content})
+}
+
+async fn recipients(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &Role::ALL).await?;
+    let everyone = [Role::U1, Role::U2, Role::S1, Role::S1B];
+    for sender in [Role::U1, Role::S1] {
+        let marker = cx.marker("message");
+        let local_id = cx.marker("local");
+        let mut data = message(&stage.s1.id, &marker);
+        data["localId"] = json!(local_id);
+        cx.emit(stage.peer(sender), "message", data).await?;
+        let reaches: Vec<_> = everyone
+            .into_iter()
+            .filter(|role| *role != sender)
+            .collect();
+        let spares = [
+            (&[sender][..], &SKIPS_SENDER),
+            (&[Role::S2][..], &WRONG_SESSION),
+            (&[Role::M1, Role::M2][..], &NOT_MACHINES),
+        ];
+        let update = Delivery {
+            wanted: Wanted::update("new-message", &marker),
+            reaches: &reaches,
+            by: &REACHES,
+            spares: &spares,
+        };
+        let seen = stage.observe(cx, &[update]).await?;
+        let body = &seen[0].data["body"];
+        cx.schema(&BODY, &KEYS, "update/new-message", body)?;
+        cx.equal(
+            &BODY,
+            "localId",
+            &json!(local_id),
+            &body["message"]["localId"],
+        );
+        if let Some(sid) = body.get("sid") {
+            cx.equal(&KEYS, "sid", &json!(stage.s1.id), sid);
+        }
+    }
+    Ok(())
+}
+
+/// Sends a message, sees that it reaches `u2`, and gives what arrived.
+async fn delivered(cx: &mut Ctx, stage: &Stage, data: Value, marker: &str) -> Flow<Arrival> {
+    cx.emit(stage.peer(Role::U1), "message", data).await?;
+    let update = Delivery {
+        wanted: Wanted::update("new-message", marker),
+        reaches: &[Role::U2],
+        by: &REACHES,
+        spares: &[],
+    };
+    let mut seen = stage.observe(cx, &[update]).await?;
+    Ok(seen.remove(0))
+}
+
+fn message_seq(arrival: &Arrival) -> Option<u64> {
+    arrival.data.pointer("/body/message/seq")?.as_u64()
+}
+
+fn update_seq(arrival: &Arrival) -> Option<u64> {
+    arrival.data["seq"].as_u64()
+}
+
+async fn seq(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let mut seqs = Vec::new();
+    for _ in 0..4 {
+        let marker = cx.marker("message");
+        let data = message(&stage.s1.id, &marker);
+        seqs.push(message_seq(&delivered(cx, &stage, data, &marker).await?));
+    }
+    let rising = seqs[0] == Some(1) && seqs.windows(2).all(|pair| pair[0] < pair[1]);
+    cx.check(&SEQ, rising, "seq from 1, increasing", format!("{seqs:?}"));
+    Ok(())
+}
+
+/// How many messages a burst has: more than enough to meet a fault in each tenth update.
+const BURST: usize = 40;
+
+async fn burst(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let mut markers = Vec::new();
+    for _ in 0..BURST {
+        let marker = cx.marker("burst");
+        cx.emit(
+            stage.peer(Role::U1),
+            "message",
+            message(&stage.s1.id, &marker),
+        )
+        .await?;
+        markers.push(marker);
+    }
+    let deadline = cx.deadline();
+    let last = markers.last().cloned().unwrap_or_default();
+    for role in [Role::U2, Role::S1] {
+        let wanted = Wanted::update("new-message", &last);
+        stage
+            .peer(role)
+            .wait_for(deadline, |arrival| wanted.matches(arrival))
+            .await;
+    }
+    stage.prove_silence(cx).await?;
+    for role in [Role::U2, Role::S1] {
+        let log = stage
+            .peer(role)
+            .all(|arrival| arrival.kind() == Some("new-message"));
+        judge_burst(cx, stage.peer(role), &markers, &log);
+    }
+    Ok(())
+}
+
+fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival]) {
+    let name = &listener.name;
+    let place = |marker: &String| log.iter().position(|arrival| arrival.raw.contains(marker));
+    let places: Vec<_> = markers.iter().map(place).collect();
+    let lost = places.iter().filter(|place| place.is_none()).count();
+    if lost > 0 {
+        cx.shared.saw_loss();
+    }
+    cx.check(
+        &delivery::NO_LOSS,
+        lost == 0,
+        format!("{BURST} messages for {name}"),
+        format!("{lost} of them never arrived"),
+    );
+    let copies = |marker: &&String| {
+        log.iter()
+            .filter(|arrival| arrival.raw.contains(marker.as_str()))
+            .count()
+    };
+    let twice = markers.iter().filter(|marker| copies(marker) > 1).count();
+    cx.check(
+        &delivery::NO_DUPLICATE,
+        twice == 0,
+        format!("each message once for {name}"),
+        format!("{twice} of {BURST} arrived more than once"),
+    );
+    let arrived: Vec<_> = places.into_iter().flatten().collect();
+    let ordered = arrived.is_sorted();
+    cx.check(
+        &ORDER,
+        ordered,
+        format!("the order of sending at {name}"),
+        format!("places of arrival {arrived:?}"),
+    );
+}
+
+/// The number of different messages with `local_id` that a connection received. Deliveries of the same
+/// envelope are a fault of delivery, judged elsewhere.
+fn different(peer: &Peer, local_id: &str) -> usize {
+    let wanted = Wanted::update("new-message", local_id);
+    let mut ids: Vec<_> = peer
+        .all(|arrival| wanted.matches(arrival))
+        .iter()
+        .map(|arrival| arrival.envelope_id().unwrap_or_default().to_owned())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    ids.len()
+}
+
+async fn local_id(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let rows: [(&str, &[Role]); 3] = [
+        ("twice over one connection", &[Role::U1, Role::U1]),
+        ("over two connections", &[Role::U1, Role::S1]),
+        (
+            "ten times at once",
+            &[
+                Role::U1,
+                Role::S1,
+                Role::U1,
+                Role::S1,
+                Role::U1,
+                Role::S1,
+                Role::U1,
+                Role::S1,
+                Role::U1,
+                Role::S1,
+            ],
+        ),
+    ];
+    for (told, senders) in rows {
+        let local_id = cx.marker("local");
+        let data = json!({"sid": stage.s1.id, "message": "same", "localId": local_id});
+        for &sender in senders {
+            cx.emit(stage.peer(sender), "message", data.clone()).await?;
+        }
+        let update = Delivery {
+            wanted: Wanted::update("new-message", &local_id),
+            reaches: &[Role::U2],
+            by: &LOCAL_ID,
+            spares: &[],
+        };
+        let deadline = cx.deadline();
+        let wanted = |arrival: &Arrival| update.wanted.matches(arrival);
+        if stage
+            .peer(Role::U2)
+            .wait_for(deadline, wanted)
+            .await
+            .is_none()
+        {
+            // Missing altogether: the stage finds out who is to blame.
+            stage.observe(cx, &[update]).await?;
+            continue;
+        }
+        for &sender in &senders[..2] {
+            cx.round_trip(stage.peer(sender)).await?;
+        }
+        stage.prove_silence(cx).await?;
+        stage.prove_silence(cx).await?;
+        let count = different(stage.peer(Role::U2), &local_id);
+        cx.check(
+            &LOCAL_ID,
+            count == 1,
+            format!("one message for a localId that was sent {told}"),
+            format!("{count} messages"),
+        );
+    }
+    Ok(())
+}
+
+async fn local_id_seq(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let mut holes = Vec::new();
+    for round in 1..=3 {
+        let local_id = cx.marker("local");
+        let data = json!({"sid": stage.s1.id, "message": "first", "localId": local_id});
+        let first = delivered(cx, &stage, data.clone(), &local_id).await?;
+        cx.emit(stage.peer(Role::U1), "message", data).await?;
+        let marker = cx.marker("after");
+        let second = delivered(cx, &stage, message(&stage.s1.id, &marker), &marker).await?;
+        let skipped_messages = message_seq(&first)
+            .zip(message_seq(&second))
+            .map_or(0, |(first, second)| second.saturating_sub(first + 1));
+        let skipped_updates = unseen_between(stage.peer(Role::U2), &first, &second);
+        // A server that loses an update leaves a hole too, but not each time.
+        if skipped_messages > 0 || skipped_updates > 0 {
+            holes.push(format!(
+                "round {round}: {skipped_messages} of the messages, {skipped_updates} of the updates"
+            ));
+        }
+    }
+    cx.check(
+        &LOCAL_ID_SEQ,
+        holes.len() < 3,
+        "consecutive numbers around a repeated localId",
+        format!("numbers were used up in {}", holes.join("; ")),
+    );
+    Ok(())
+}
+
+/// How many update seqs between two arrivals `peer`, which hears of everything, has not seen.
+pub(crate) fn unseen_between(peer: &Peer, first: &Arrival, second: &Arrival) -> u64 {
+    let (Some(low), Some(high)) = (update_seq(first), update_seq(second)) else {
+        return 0;
+    };
+    let seen: std::collections::HashSet<_> = peer
+        .all(|arrival| arrival.name == "update")
+        .iter()
+        .filter_map(update_seq)
+        .collect();
+    // A server whose seq is not a counter (a timestamp, say) has no holes to speak of.
+    if high.saturating_sub(low) > 1_000 {
+        return 0;
+    }
+    (low + 1..high).filter(|seq| !seen.contains(seq)).count() as u64
+}
+
+async fn no_local_id(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    for local_id in [None, Some(Value::Null), Some(json!(17))] {
+        for _ in 0..2 {
+            let marker = cx.marker("message");
+            let mut data = message(&stage.s1.id, &marker);
+            if let Some(local_id) = &local_id {
+                data["localId"] = local_id.clone();
+            }
+            let seen = delivered(cx, &stage, data, &marker).await?;
+            let told = seen.data.pointer("/body/message/localId").cloned();
+            let shown = told.as_ref().map_or("no localId".into(), Value::to_string);
+            cx.check(
+                &NO_LOCAL_ID,
+                told == Some(Value::Null),
+                "localId null",
+                shown,
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn foreign(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
+    let stranger = stage.peer(Role::V1);
+    let marker = cx.marker("foreign");
+    let nowhere = cx.marker("no-such-session");
+    for sid in [stage.s1.id.as_str(), &nowhere] {
+        cx.emit(stranger, "message", message(sid, &marker)).await?;
+    }
+    let served = cx.round_trip(stranger).await?;
+    cx.check(
+        &FOREIGN,
+        served,
+        "a ping that is answered afterwards",
+        "no answer",
+    );
+    stage
+        .observe_nothing(cx, &Wanted::update("new-message", marker), &FOREIGN)
+        .await
+}

@@ -1,0 +1,74 @@
+//! The cases, one module per subject, each with the requirements that it judges.
+//!
+//! To add a case: a row in the module's `case_table!` and an `async fn` of the same file; a new
+//! requirement is a line in the same file's `requirements!`. A case must not depend on another one, must
+//! tell events by markers, and must end with every requirement that it names judged.
+
+pub(crate) mod access_key;
+pub(crate) mod artifact;
+pub(crate) mod cas;
+pub(crate) mod connection;
+pub(crate) mod delivery;
+pub(crate) mod handshake;
+pub(crate) mod hazard;
+pub(crate) mod machine;
+pub(crate) mod malformed;
+pub(crate) mod message;
+pub(crate) mod presence;
+pub(crate) mod rpc;
+pub(crate) mod session;
+pub(crate) mod usage;
+
+use crate::case::Module;
+
+/// All modules, in the order in which reports show them.
+pub(crate) static MODULES: &[Module] = &[
+    Module {
+        requirements: handshake::REQUIREMENTS,
+        cases: handshake::CASES,
+    },
+    Module {
+        requirements: connection::REQUIREMENTS,
+        cases: connection::CASES,
+    },
+    Module {
+        requirements: session::REQUIREMENTS,
+        cases: session::CASES,
+    },
+    Module {
+        requirements: message::REQUIREMENTS,
+        cases: message::CASES,
+    },
+    Module {
+        requirements: machine::REQUIREMENTS,
+        cases: machine::CASES,
+    },
+    Module {
+        requirements: artifact::REQUIREMENTS,
+        cases: artifact::CASES,
+    },
+    Module {
+        requirements: access_key::REQUIREMENTS,
+        cases: access_key::CASES,
+    },
+    Module {
+        requirements: usage::REQUIREMENTS,
+        cases: usage::CASES,
+    },
+    Module {
+        requirements: rpc::REQUIREMENTS,
+        cases: rpc::CASES,
+    },
+    Module {
+        requirements: presence::REQUIREMENTS,
+        cases: presence::CASES,
+    },
+    Module {
+        requirements: delivery::REQUIREMENTS,
+        cases: delivery::CASES,
+    },
+    Module {
+        requirements: hazard::REQUIREMENTS,
+        cases: hazard::CASES,
+    },
+];

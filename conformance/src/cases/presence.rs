@@ -1,0 +1,340 @@
+//! Who is there: heartbeats, ends, and machines that come and go.
+
+use serde_json::{Value, json};
+
+use crate::{
+    case::{Flow, case_table},
+    ctx::{Ctx, Scope},
+    ledger::requirement_table,
+    peer::Arrival,
+    stage::{Delivery, Role, Stage, Wanted},
+};
+
+requirement_table! {
+    ALIVE = "presence.session-alive", Must, Specification,
+        "session-alive announces an activity of the session to the user-scoped connections.";
+    ALIVE_BODY = "presence.session-alive-body", Must, Specification,
+        "The ephemeral activity names the session and tells active, activeAt and thinking.";
+    THINKING = "presence.thinking", Should, Decision,
+        "thinking is always a boolean, false where the heartbeat does not say.";
+    ENDED = "presence.session-end", Must, Specification,
+        "session-end announces that the session is not active any more.";
+    MACHINE_ALIVE = "presence.machine-alive", Must, Specification,
+        "machine-alive announces an activity of the machine to the user-scoped connections.";
+    MACHINE_BODY = "presence.machine-alive-body", Must, Specification,
+        "The ephemeral machine-activity names the machine and tells active and activeAt.";
+    NARROW = "presence.narrow", Should, Decision,
+        "Activity does not reach session- and machine-scoped connections.";
+    CLAMPED = "presence.future-time", Should, Decision,
+        "A heartbeat from the future counts as one of now.";
+    IGNORED = "presence.stale-time", Should, Decision,
+        "A heartbeat that is older than ten minutes, or has no usable time, is ignored.";
+    FOREIGN = "presence.foreign", Must, Decision,
+        "A heartbeat for another account's session or machine announces nothing.";
+    MACHINE_ONLINE = "presence.machine-connects", Should, Decision,
+        "The connection of a machine announces that it is active, its end that it is not.";
+    MACHINE_STAYS = "presence.machine-stays", Should, Decision,
+        "A machine is not announced as gone while another connection of it lives.";
+}
+
+case_table! {
+    /// A session-scoped connection sends `session-alive`, once with `thinking` and once without.
+    ///
+    /// Accepted is one ephemeral `activity` for each, for user-scoped connections, with the session's id,
+    /// `active: true` and a boolean `thinking`.
+    "presence.session-alive" judges [ALIVE, ALIVE_BODY, THINKING, NARROW] => session_alive;
+
+    /// A session-scoped connection sends `session-end`.
+    ///
+    /// Accepted is one ephemeral `activity` with `active: false` for user-scoped connections.
+    "presence.session-end" judges [ENDED, ALIVE_BODY, NARROW] => session_end;
+
+    /// A connection sends `machine-alive` for a machine of the account.
+    ///
+    /// Accepted is one ephemeral `machine-activity` with `active: true` for user-scoped connections.
+    "presence.machine-alive" judges [MACHINE_ALIVE, MACHINE_BODY, NARROW] => machine_alive;
+
+    /// Sends heartbeats whose time lies an hour ahead.
+    ///
+    /// Accepted is an `activeAt` of about now: clients would show a session as active for an hour.
+    "presence.future" judges [CLAMPED] => future;
+
+    /// Sends heartbeats that are eleven minutes old, have no time, or a text for it.
+    ///
+    /// Accepted is silence. After an outage clients first send one heartbeat that is as old as the outage.
+    "presence.stale" judges [IGNORED] => stale;
+
+    /// Another account sends heartbeats and ends for this account's session and machine.
+    ///
+    /// Accepted is silence on all connections of both accounts.
+    "presence.foreign" judges [FOREIGN] => foreign;
+
+    /// A machine connects and disconnects.
+    ///
+    /// Accepted is `machine-activity` with true, then with false, for user-scoped connections.
+    "presence.machine-connects" judges [MACHINE_ONLINE, NARROW] => machine_connects;
+
+    /// Of two connections of one machine, one ends; then the only connection of another machine does.
+    ///
+    /// Accepted is that the second machine is announced as gone and the first one is not. Most real servers
+    /// get this wrong: a daemon that reconnects before its old connection is noticed as lost shows as
+    /// offline from then on.
+    "presence.machine-stays" judges [MACHINE_STAYS] => machine_stays;
+}
+
+const USERS: [Role; 2] = [Role::U1, Role::U2];
+const SCOPED: [Role; 4] = [Role::S1, Role::S2, Role::M1, Role::M2];
+const CAST: [Role; 7] = [
+    Role::U1,
+    Role::U2,
+    Role::S1,
+    Role::S2,
+    Role::M1,
+    Role::M2,
+    Role::V1,
+];
+
+async fn session_alive(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &CAST).await?;
+    // A session of its own for each heartbeat, so that its id tells them apart.
+    for thinking in [Some(true), None] {
+        let session = cx.session(&stage.account).await?;
+        let mut data = json!({"sid": session.id, "time": cx.recent_time()});
+        if let Some(thinking) = thinking {
+            data["thinking"] = json!(thinking);
+        }
+        cx.emit(stage.peer(Role::S1), "session-alive", data).await?;
+        let spares = [(&SCOPED[..], &NARROW)];
+        let activity = Delivery {
+            wanted: Wanted::ephemeral("activity", &session.id),
+            reaches: &USERS,
+            by: &ALIVE,
+            spares: &spares,
+        };
+        let seen = stage.observe(cx, &[activity]).await?;
+        let body = &seen[0].data;
+        cx.schema(&ALIVE_BODY, &THINKING, "ephemeral/activity", body)?;
+        cx.equal(&ALIVE_BODY, "active", &json!(true), &body["active"]);
+        let expected = json!(thinking.unwrap_or(false));
+        cx.equal(&THINKING, "thinking", &expected, &body["thinking"]);
+    }
+    Ok(())
+}
+
+async fn session_end(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &CAST).await?;
+    let session = cx.session(&stage.account).await?;
+    let data = json!({"sid": session.id, "time": cx.recent_time()});
+    cx.emit(stage.peer(Role::S1), "session-end", data).await?;
+    let spares = [(&SCOPED[..], &NARROW)];
+    let activity = Delivery {
+        wanted: Wanted::ephemeral("activity", &session.id),
+        reaches: &USERS,
+        by: &ENDED,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[activity]).await?;
+    let body = &seen[0].data;
+    cx.schema(&ALIVE_BODY, &ALIVE_BODY, "ephemeral/activity", body)?;
+    cx.equal(&ENDED, "active", &json!(false), &body["active"]);
+    Ok(())
+}
+
+async fn machine_alive(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &CAST).await?;
+    // A machine that nobody is connected for: its connection would announce it too.
+    let machine = cx.machine(&stage.account).await?;
+    let data = json!({"machineId": machine.id, "time": cx.recent_time()});
+    cx.emit(stage.peer(Role::M1), "machine-alive", data).await?;
+    let spares = [(&SCOPED[..], &NARROW)];
+    let activity = Delivery {
+        wanted: Wanted::ephemeral("machine-activity", &machine.id),
+        reaches: &USERS,
+        by: &MACHINE_ALIVE,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[activity]).await?;
+    let body = &seen[0].data;
+    cx.schema(
+        &MACHINE_BODY,
+        &MACHINE_BODY,
+        "ephemeral/machine-activity",
+        body,
+    )?;
+    cx.equal(&MACHINE_ALIVE, "active", &json!(true), &body["active"]);
+    Ok(())
+}
+
+async fn future(cx: &mut Ctx) -> Flow {
+    const HOUR_MS: u64 = 3_600_000;
+    /// Clocks of server and suite may differ.
+    const SKEW_MS: u64 = HOUR_MS / 2;
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let now = cx.shared.clock.unix_ms();
+    let rows = [
+        (
+            "session-alive",
+            "activity",
+            json!({"sid": stage.s1.id, "time": now + HOUR_MS}),
+        ),
+        (
+            "machine-alive",
+            "machine-activity",
+            json!({"machineId": machine.id, "time": now + HOUR_MS}),
+        ),
+    ];
+    for (event, kind, data) in rows {
+        let id = if kind == "activity" {
+            &stage.s1.id
+        } else {
+            &machine.id
+        };
+        cx.emit(stage.peer(Role::U1), event, data).await?;
+        let activity = Delivery {
+            wanted: Wanted::ephemeral(kind, id),
+            reaches: &USERS,
+            by: &CLAMPED,
+            spares: &[],
+        };
+        let seen = stage.observe(cx, &[activity]).await?;
+        let active_at = seen[0].data["activeAt"].as_u64();
+        let clamped = active_at.is_some_and(|at| at < now + SKEW_MS);
+        cx.check(
+            &CLAMPED,
+            clamped,
+            format!("activeAt of about {now}"),
+            &seen[0].data,
+        );
+    }
+    Ok(())
+}
+
+async fn stale(cx: &mut Ctx) -> Flow {
+    const ELEVEN_MINUTES_MS: u64 = 660_000;
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let old = cx.shared.clock.unix_ms() - ELEVEN_MINUTES_MS;
+    for time in [
+        Some(json!(old)),
+        None,
+        Some(json!("now")),
+        Some(Value::Null),
+    ] {
+        for (event, key, id) in [
+            ("session-alive", "sid", &stage.s1.id),
+            ("session-end", "sid", &stage.s1.id),
+            ("machine-alive", "machineId", &machine.id),
+        ] {
+            let mut data = json!({key: id});
+            if let Some(time) = &time {
+                data["time"] = time.clone();
+            }
+            cx.emit(stage.peer(Role::U1), event, data).await?;
+        }
+    }
+    cx.round_trip(stage.peer(Role::U1)).await?;
+    let sessions = Wanted::ephemeral("activity", &stage.s1.id);
+    stage.observe_nothing(cx, &sessions, &IGNORED).await?;
+    let machines = Wanted::ephemeral("machine-activity", &machine.id);
+    stage.observe_nothing(cx, &machines, &IGNORED).await
+}
+
+async fn foreign(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let time = cx.recent_time();
+    for event in ["session-alive", "session-end"] {
+        let data = json!({"sid": stage.s1.id, "time": time});
+        cx.emit(stage.peer(Role::V1), event, data).await?;
+    }
+    let data = json!({"machineId": machine.id, "time": time});
+    cx.emit(stage.peer(Role::V1), "machine-alive", data).await?;
+    cx.round_trip(stage.peer(Role::V1)).await?;
+    let sessions = Wanted::ephemeral("activity", &stage.s1.id);
+    stage.observe_nothing(cx, &sessions, &FOREIGN).await?;
+    let machines = Wanted::ephemeral("machine-activity", &machine.id);
+    stage.observe_nothing(cx, &machines, &FOREIGN).await
+}
+
+/// Announcements of one machine with one value of `active`.
+fn announced(id: &str, active: bool) -> impl Fn(&Arrival) -> bool {
+    let wanted = Wanted::ephemeral("machine-activity", id);
+    move |arrival| wanted.matches(arrival) && arrival.data["active"] == active
+}
+
+async fn machine_connects(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &CAST).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let token = stage.account.token();
+    let peer = cx
+        .connect("machine", token, Scope::Machine(&machine.id))
+        .await?;
+    for active in [true, false] {
+        if !active {
+            peer.socket.disconnect().await;
+        }
+        let deadline = cx.deadline();
+        for role in USERS {
+            let seen = stage
+                .peer(role)
+                .wait_for(deadline, announced(&machine.id, active))
+                .await;
+            let told = format!("machine-activity with active {active} for both users");
+            cx.require(&MACHINE_ONLINE, seen.is_some(), told, "nothing")?;
+        }
+    }
+    stage.prove_silence(cx).await?;
+    let wanted = Wanted::ephemeral("machine-activity", &machine.id);
+    let reached: Vec<_> = SCOPED
+        .iter()
+        .map(|role| stage.peer(*role))
+        .filter(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
+        .map(|peer| peer.name.as_str())
+        .collect();
+    let told = "no machine-activity for session- and machine-scoped connections";
+    cx.check(
+        &NARROW,
+        reached.is_empty(),
+        told,
+        format!("it reached {}", reached.join(", ")),
+    );
+    Ok(())
+}
+
+async fn machine_stays(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let other = cx.machine(&stage.account).await?;
+    let token = stage.account.token();
+    let closing = cx
+        .connect("closing", token, Scope::Machine(&machine.id))
+        .await?;
+    let staying = cx
+        .connect("staying", token, Scope::Machine(&machine.id))
+        .await?;
+    let witness = cx
+        .connect("witness", token, Scope::Machine(&other.id))
+        .await?;
+    let user = stage.peer(Role::U1);
+    // Ends are handled when the server notices them, so the end of another machine's only connection,
+    // which must be announced, is the sentinel for this one.
+    closing.socket.disconnect().await;
+    witness.socket.disconnect().await;
+    let deadline = cx.deadline();
+    let noticed = user.wait_for(deadline, announced(&other.id, false)).await;
+    if noticed.is_none() {
+        cx.note("the end of a machine is not announced, so this rests on sentinels alone".into());
+    }
+    cx.round_trip(&staying).await?;
+    stage.prove_silence(cx).await?;
+    let gone = user.all(announced(&machine.id, false));
+    cx.check(
+        &MACHINE_STAYS,
+        gone.is_empty(),
+        "no machine-activity with active false while a connection of the machine lives",
+        gone.first()
+            .map_or_else(String::new, |arrival| arrival.raw.clone()),
+    );
+    Ok(())
+}

@@ -1,0 +1,433 @@
+//! What a case works with: accounts, connections, findings, evidence.
+//!
+//! Each run of a case gets a fresh one. Everything random comes from the seed and the case's id, except
+//! for the salt in names that a server keeps (account keys, ids), which differs from run to run: a
+//! server that remembers the last run must not change the verdicts of this one.
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use touchstone_client::{Args, CallError, ConnectError, ConnectOptions, End, connect};
+use touchstone_fixtures as fixtures;
+
+use crate::{
+    case::{Flow, Stop},
+    cases::handshake,
+    event::{Dialect, Direction},
+    evidence::{Evidence, shorten},
+    ledger::Requirement,
+    peer::{Answer, Peer},
+    run::shared::Shared,
+    verdict::{Finding, Mismatch},
+};
+
+/// The context of one run of one case.
+pub(crate) struct Ctx {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) evidence: Arc<Evidence>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) dialect: Dialect,
+    rng: StdRng,
+    names: StdRng,
+    salt: String,
+    made: u32,
+}
+
+/// What a connection stands for: its `clientType`, with the id it asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scope<'a> {
+    User,
+    Session(&'a str),
+    Machine(&'a str),
+}
+
+impl Scope<'_> {
+    /// The CONNECT auth for `token`.
+    pub(crate) fn auth(self, token: &str) -> Value {
+        match self {
+            Self::User => json!({"token": token, "clientType": "user-scoped"}),
+            Self::Session(id) => {
+                json!({"token": token, "clientType": "session-scoped", "sessionId": id})
+            }
+            Self::Machine(id) => {
+                json!({"token": token, "clientType": "machine-scoped", "machineId": id})
+            }
+        }
+    }
+}
+
+/// Why a call has no answer, where that is a matter of judgment.
+#[derive(Debug)]
+pub(crate) struct NoAnswer {
+    /// How long it was waited.
+    pub(crate) after: Duration,
+}
+
+impl Ctx {
+    /// A context for `case_id`. `attempt` tells a repetition from the first run.
+    pub(crate) fn new(shared: Arc<Shared>, case_id: &str, attempt: u32) -> Self {
+        let seed = mix(shared.seed, case_id);
+        let salted = mix(shared.salt ^ u64::from(attempt), case_id);
+        let salt = format!("{salted:x}");
+        Self {
+            shared,
+            evidence: Evidence::new(Instant::now()),
+            findings: Vec::new(),
+            notes: Vec::new(),
+            dialect: Dialect::default(),
+            rng: StdRng::seed_from_u64(seed),
+            names: StdRng::seed_from_u64(salted ^ seed),
+            salt,
+            made: 0,
+        }
+    }
+
+    // Findings.
+
+    /// Records that `requirement` held.
+    pub(crate) fn held(&mut self, requirement: &'static Requirement) {
+        self.findings.push(Finding {
+            requirement,
+            broken: None,
+        });
+    }
+
+    /// Records that `requirement` was broken.
+    pub(crate) fn broken(
+        &mut self,
+        requirement: &'static Requirement,
+        expected: impl Display,
+        actual: impl Display,
+    ) {
+        let expected = expected.to_string();
+        let actual = shorten(&actual.to_string());
+        self.evidence.note(
+            "suite",
+            Direction::Mark,
+            &format!("{} is broken here: {actual}", requirement.id),
+        );
+        let broken = Some(Mismatch { expected, actual });
+        self.findings.push(Finding {
+            requirement,
+            broken,
+        });
+    }
+
+    /// Records one finding, and tells whether the requirement held.
+    pub(crate) fn check(
+        &mut self,
+        requirement: &'static Requirement,
+        held: bool,
+        expected: impl Display,
+        actual: impl Display,
+    ) -> bool {
+        if held {
+            self.held(requirement);
+        } else {
+            self.broken(requirement, expected, actual);
+        }
+        held
+    }
+
+    /// As [`check`](Self::check), for what the rest of the case builds on: it ends there when broken.
+    pub(crate) fn require(
+        &mut self,
+        requirement: &'static Requirement,
+        held: bool,
+        expected: impl Display,
+        actual: impl Display,
+    ) -> Flow {
+        if self.check(requirement, held, expected, actual) {
+            Ok(())
+        } else {
+            Err(Stop::Judged)
+        }
+    }
+
+    /// Checks that two values are equal.
+    pub(crate) fn equal(
+        &mut self,
+        requirement: &'static Requirement,
+        what: &str,
+        expected: &Value,
+        actual: &Value,
+    ) -> bool {
+        let expected_text = format!("{what} {expected}");
+        self.check(
+            requirement,
+            same_json(expected, actual),
+            expected_text,
+            actual,
+        )
+    }
+
+    /// Validates `value` against the schema `name`. Violations of keys that the specification gives
+    /// break `must`, those that only real clients need break `should`.
+    pub(crate) fn schema(
+        &mut self,
+        must: &'static Requirement,
+        should: &'static Requirement,
+        name: &str,
+        value: &Value,
+    ) -> Flow {
+        let Some(schema) = fixtures::schema(name) else {
+            return Err(Stop::Trouble(format!("the suite has no schema {name}")));
+        };
+        let violations = schema.validate(value).err().unwrap_or_default();
+        for (requirement, level) in [
+            (must, fixtures::Level::Must),
+            (should, fixtures::Level::Should),
+        ] {
+            let told: Vec<_> = violations
+                .iter()
+                .filter(|violation| violation.level == level)
+                .map(|violation| format!("{}: {}", violation.path, violation.message))
+                .collect();
+            // One requirement may stand for both levels; then one finding is enough.
+            if told.is_empty() && std::ptr::eq(must, should) && level == fixtures::Level::Should {
+                continue;
+            }
+            self.check(
+                requirement,
+                told.is_empty(),
+                format!("the shape of {name}"),
+                format!("{} in {value}", told.join("; ")),
+            );
+        }
+        Ok(())
+    }
+
+    /// Notes a trait of the server for the dialect card.
+    pub(crate) fn fact(&mut self, name: &str, value: impl Into<Value>) {
+        self.dialect.note(name, value.into());
+    }
+
+    /// Notes a step in the wire trace.
+    pub(crate) fn step(&self, text: &str) {
+        self.evidence.note("suite", Direction::Mark, text);
+    }
+
+    /// Tells the reader of the verdict something; once.
+    pub(crate) fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    // Random values.
+
+    /// Text that occurs nowhere else in this run, so that an event can be told by it whatever its keys
+    /// are called. Letters, digits and dashes only: it reads the same in any encoding.
+    pub(crate) fn marker(&mut self, what: &str) -> String {
+        self.made += 1;
+        let random: u64 = self.rng.random();
+        format!("{what}-{}-{}-{random:016x}", self.salt, self.made)
+    }
+
+    /// A version 4 UUID, which is what real servers ask of artifact ids.
+    pub(crate) fn uuid(&mut self) -> String {
+        self.made += 1;
+        let high = mix(self.rng.random(), &self.salt);
+        let low = mix(self.rng.random(), &self.salt);
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xfff,
+            low >> 52,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
+    /// A time that no other event of this case carries: up to a minute ago, in Unix milliseconds.
+    pub(crate) fn recent_time(&mut self) -> u64 {
+        self.made += 1;
+        let ago: u64 = self.rng.random_range(1..=500);
+        self.shared.clock.unix_ms() - 1_000 * u64::from(self.made % 50) - ago
+    }
+
+    /// Where what a server keeps, such as account keys, comes from.
+    pub(crate) fn names(&mut self) -> &mut StdRng {
+        &mut self.names
+    }
+
+    // Time.
+
+    /// When something that must come counts as missing, from now on.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.shared.pace.patience()
+    }
+
+    // Connections.
+
+    /// Options for a connection called `name` in the trace, to the next node of the target.
+    pub(crate) fn options(&self, name: &str, auth: Option<Value>) -> ConnectOptions {
+        let mut options = ConnectOptions::new(self.shared.next_url())
+            .path(&self.shared.target.path)
+            .timeout(self.shared.pace.patience() * 2)
+            .tap(self.evidence.tap(name));
+        options.auth = auth;
+        options
+    }
+
+    /// Connects with `auth`, whatever comes of it.
+    pub(crate) async fn try_connect(
+        &self,
+        name: &str,
+        auth: Option<Value>,
+    ) -> Result<Peer, ConnectError> {
+        let options = self.options(name, auth);
+        let started = Instant::now();
+        let (socket, events) = connect(&options).await?;
+        self.shared.pace.saw(started.elapsed());
+        Ok(Peer::new(name, socket, events))
+    }
+
+    /// Connects where a refusal is not what the case is about.
+    pub(crate) async fn connect(&self, name: &str, token: &str, scope: Scope<'_>) -> Flow<Peer> {
+        self.try_connect(name, Some(scope.auth(token)))
+            .await
+            .map_err(|error| {
+                let reason = format!("{name} cannot connect: {}", crate::told(&error));
+                match error {
+                    ConnectError::Refused { .. } => Stop::Blocked {
+                        parent: &handshake::ADMITS_USER_SCOPED,
+                        reason,
+                    },
+                    _ => Stop::Trouble(reason),
+                }
+            })
+    }
+
+    // Calls.
+
+    /// Calls `event` and gives what was answered, if anything was in time.
+    pub(crate) async fn ask(
+        &self,
+        peer: &Peer,
+        event: &str,
+        args: impl Into<Args>,
+    ) -> Flow<Result<Answer, NoAnswer>> {
+        self.ask_within(peer, event, args, self.shared.pace.patience())
+            .await
+    }
+
+    /// As [`ask`](Self::ask), with a patience of the case's own.
+    pub(crate) async fn ask_within(
+        &self,
+        peer: &Peer,
+        event: &str,
+        args: impl Into<Args>,
+        patience: Duration,
+    ) -> Flow<Result<Answer, NoAnswer>> {
+        let started = Instant::now();
+        match peer.call_within(event, args, patience).await {
+            Ok(answer) => {
+                self.shared.pace.saw(started.elapsed());
+                Ok(Ok(answer))
+            }
+            Err(CallError::Timeout { after, .. }) => Ok(Err(NoAnswer { after })),
+            Err(CallError::Ended { source, .. }) => Err(self.dropped(peer, &source)),
+        }
+    }
+
+    /// Calls `event`; no answer breaks `requirement` and ends the case.
+    pub(crate) async fn call(
+        &mut self,
+        requirement: &'static Requirement,
+        peer: &Peer,
+        event: &str,
+        data: Value,
+    ) -> Flow<Value> {
+        let shown = shorten(&data.to_string());
+        match self.ask(peer, event, data).await? {
+            Ok(answer) => Ok(answer.data),
+            Err(NoAnswer { after }) => {
+                self.broken(
+                    requirement,
+                    format!("an acknowledgement of {event} {shown}"),
+                    format!("none within {:.1} s", after.as_secs_f64()),
+                );
+                Err(Stop::Judged)
+            }
+        }
+    }
+
+    /// Sends `event` without asking for an ack.
+    pub(crate) async fn emit(&self, peer: &Peer, event: &str, data: impl Into<Args>) -> Flow {
+        peer.socket
+            .emit(event, data)
+            .await
+            .map_err(|end| self.dropped(peer, &end))
+    }
+
+    /// Shows that `peer` is served: its `ping` is answered.
+    pub(crate) async fn round_trip(&self, peer: &Peer) -> Flow<bool> {
+        Ok(self.ask(peer, "ping", ()).await?.is_ok())
+    }
+
+    /// The stop for a connection that ended while the case relied on it.
+    pub(crate) fn dropped(&self, peer: &Peer, end: &End) -> Stop {
+        Stop::Dropped(format!(
+            "the connection {} ended: {}",
+            peer.name,
+            crate::told(end)
+        ))
+    }
+}
+
+/// Equality of JSON as a client sees it: `1` and `1.0` are the same number.
+pub(crate) fn same_json(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same_json(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+/// FNV-1a over the id, then a final mix: stable across versions of the compiler, unlike the standard
+/// library's hasher, so that a seed means the same run everywhere.
+fn mix(seed: u64, text: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ seed;
+    for byte in text.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_compare_by_value() {
+        #[track_caller]
+        fn check(a: Value, b: Value, same: bool) {
+            assert_eq!(same_json(&a, &b), same, "{a} and {b}");
+        }
+        check(json!(1), json!(1.0), true);
+        check(json!({"a": [1, null]}), json!({"a": [1.0, null]}), true);
+        check(json!({"a": 1}), json!({"a": 1, "b": 2}), false);
+        check(json!("1"), json!(1), false);
+        check(json!(null), json!({}), false);
+    }
+
+    #[test]
+    fn a_seed_means_the_same_numbers_everywhere() {
+        assert_eq!(mix(1, "session.seq"), mix(1, "session.seq"));
+        assert_ne!(mix(1, "session.seq"), mix(2, "session.seq"));
+        assert_ne!(mix(1, "session.seq"), mix(1, "session.set"));
+    }
+}

@@ -1,0 +1,336 @@
+//! The doctor: is this target ready to be judged, and what does it lack?
+//!
+//! One message that names the step which failed is worth more than a hundred identical failures. Each
+//! step has its own time limit. The doctor judges nothing: a server that passes may still be wrong in
+//! everything.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout},
+};
+use touchstone_client::{ConnectError, ConnectOptions, Engine, connect};
+use url::Url;
+
+use crate::{
+    case::Stop,
+    clock::Clock,
+    ctx::{Ctx, Scope},
+    event::TargetSummary,
+    run::shared::Shared,
+    target::{Capability, Target, shown},
+};
+
+/// How long one step may take.
+const STEP: Duration = Duration::from_secs(5);
+
+/// How long a guess at another path may take.
+const GUESS: Duration = Duration::from_secs(2);
+
+/// Paths under which servers of this family, and Socket.IO servers in general, are found.
+const KNOWN_PATHS: [&str; 5] = [
+    "/v1/updates",
+    "/socket.io",
+    "/v1/updates/v1/updates",
+    "/",
+    "/ws",
+];
+
+/// What the doctor found out about a target that is ready.
+#[derive(Debug, Clone)]
+pub struct DoctorReport {
+    /// The target, as reports name it.
+    pub target: TargetSummary,
+    /// What it lacks, with the reason.
+    pub missing: Vec<(Capability, String)>,
+    /// How long it took to answer a ping.
+    pub ping: Duration,
+}
+
+/// Why a target is not ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DoctorError {
+    /// The host name does not resolve.
+    #[error("cannot resolve the host of {url}: {reason}")]
+    Resolve {
+        /// The target's address.
+        url: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// Nobody listens there.
+    #[error("cannot connect to {url}: {reason}")]
+    Dial {
+        /// The target's address.
+        url: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// It accepts connections and then says nothing.
+    #[error("{url} accepts connections but says nothing for {} s", after.as_secs())]
+    Silent {
+        /// The target's address.
+        url: String,
+        /// How long it was waited.
+        after: Duration,
+    },
+    /// It speaks HTTP, but no Socket.IO at this path.
+    #[error("{url} speaks no Socket.IO at {path}: {reason}")]
+    NoSocketIo {
+        /// The target's address.
+        url: String,
+        /// The path that was tried.
+        path: String,
+        /// What it answered instead.
+        reason: String,
+        /// Other paths that do answer.
+        answering: Vec<String>,
+    },
+    /// No account, session or machine could be made.
+    #[error("cannot make an account: {reason}")]
+    Provision {
+        /// Why.
+        reason: String,
+        /// Whether the server lacks the way in which it was tried.
+        unsupported: bool,
+    },
+    /// A connection with a good token does not come about.
+    #[error("cannot connect to {url} with a new account: {reason}")]
+    Connect {
+        /// The target's address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection stands, but `ping` is not answered.
+    #[error("{url} admits a connection but does not answer ping within {} s", after.as_secs())]
+    Ping {
+        /// The target's address.
+        url: String,
+        /// How long it was waited.
+        after: Duration,
+    },
+}
+
+impl DoctorError {
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve { .. } => Some("check the host name for a typing error".into()),
+            Self::Dial { .. } => {
+                Some("is the server running, and is the port right? --spawn CMD starts it".into())
+            }
+            Self::Silent { .. } => Some(
+                "something else may be listening on that port, or the server expects TLS: \
+                 try https://"
+                    .into(),
+            ),
+            Self::NoSocketIo { answering, .. } if answering.is_empty() => {
+                Some("if the server has another path, name it with --path".into())
+            }
+            Self::NoSocketIo { answering, .. } => Some(format!(
+                "it does at {}: use --path",
+                answering.join(" and ")
+            )),
+            Self::Provision {
+                unsupported: true, ..
+            } => Some(
+                "if the server has no such route, use --provision file:PATH or command:CMD".into(),
+            ),
+            Self::Provision { .. } => None,
+            Self::Connect { .. } => {
+                Some("is the token of the provisioner one that this server knows?".into())
+            }
+            Self::Ping { .. } => None,
+        }
+    }
+}
+
+/// Goes through all steps, for each node of the target.
+pub(crate) async fn examine(
+    target: &Arc<Target>,
+    seed: u64,
+    salt: u64,
+) -> Result<DoctorReport, DoctorError> {
+    for url in &target.urls {
+        reach(url).await?;
+        speak(target, url).await?;
+    }
+    let unlimited = HashMap::new();
+    let shared = Arc::new(Shared::new(
+        Arc::clone(target),
+        Clock::System,
+        seed,
+        salt,
+        unlimited,
+    ));
+    let mut cx = Ctx::new(Arc::clone(&shared), "doctor", 0);
+    let account = timeout(STEP * 2, cx.account()).await;
+    let account = match account {
+        Ok(Ok(account)) => account,
+        Ok(Err(stop)) => return Err(provision_error(stop)),
+        Err(_) => {
+            let reason = format!("no answer within {} s", (STEP * 2).as_secs());
+            return Err(DoctorError::Provision {
+                reason,
+                unsupported: false,
+            });
+        }
+    };
+    let mut ping = Duration::ZERO;
+    for url in &target.urls {
+        ping = ping.max(admit(target, url, account.token()).await?);
+    }
+    let missing = cx
+        .missing_capabilities(&account)
+        .await
+        .map_err(provision_error)?;
+    Ok(DoctorReport {
+        target: TargetSummary {
+            name: target.name.clone(),
+            urls: target.addresses(),
+            path: target.path.clone(),
+            provision: crate::provide::kind(&target.provisioner).into(),
+            missing: missing.iter().map(|(_, reason)| reason.clone()).collect(),
+        },
+        missing,
+        ping,
+    })
+}
+
+fn provision_error(stop: Stop) -> DoctorError {
+    match stop {
+        Stop::Skip(reason) => DoctorError::Provision {
+            reason,
+            unsupported: true,
+        },
+        Stop::Blocked { reason, .. } | Stop::Trouble(reason) | Stop::Dropped(reason) => {
+            DoctorError::Provision {
+                reason,
+                unsupported: false,
+            }
+        }
+        Stop::Judged => DoctorError::Provision {
+            reason: "it was refused".into(),
+            unsupported: false,
+        },
+    }
+}
+
+/// Resolves the name and opens a TCP connection, so that these two are told apart from all the rest.
+async fn reach(url: &Url) -> Result<(), DoctorError> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_or_known_default().unwrap_or(80);
+    let resolve = |reason: String| DoctorError::Resolve {
+        url: shown(url),
+        reason,
+    };
+    let addresses: Vec<_> = timeout(STEP, lookup_host((host, port)))
+        .await
+        .map_err(|_| resolve(format!("no answer within {} s", STEP.as_secs())))?
+        .map_err(|error| resolve(error.to_string()))?
+        .collect();
+    let mut reason = String::from("the name has no address");
+    for address in addresses {
+        match timeout(STEP, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => reason = format!("{address}: {error}"),
+            Err(_) => reason = format!("{address}: no answer within {} s", STEP.as_secs()),
+        }
+    }
+    Err(DoctorError::Dial {
+        url: shown(url),
+        reason,
+    })
+}
+
+/// Opens the Engine.IO layer, and looks around when the path is a wrong one.
+async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
+    let options = ConnectOptions::new(url.clone())
+        .path(&target.path)
+        .timeout(STEP);
+    let error = match Engine::open(&options).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    match error {
+        ConnectError::Timeout { after, .. } => Err(DoctorError::Silent {
+            url: shown(url),
+            after,
+        }),
+        ConnectError::Dial { .. } => Err(DoctorError::Dial {
+            url: shown(url),
+            reason: crate::told(&error),
+        }),
+        error => {
+            let answering = answering_paths(target, url).await;
+            Err(DoctorError::NoSocketIo {
+                url: shown(url),
+                path: target.path.clone(),
+                reason: crate::told(&error),
+                answering,
+            })
+        }
+    }
+}
+
+async fn answering_paths(target: &Target, url: &Url) -> Vec<String> {
+    let guesses = KNOWN_PATHS
+        .iter()
+        .filter(|path| **path != target.path)
+        .map(|path| async {
+            let options = ConnectOptions::new(url.clone()).path(*path).timeout(GUESS);
+            Engine::open(&options)
+                .await
+                .is_ok()
+                .then(|| (*path).to_owned())
+        });
+    join_all(guesses).await.into_iter().flatten().collect()
+}
+
+/// Connects as a user and pings.
+async fn admit(target: &Target, url: &Url, token: &str) -> Result<Duration, DoctorError> {
+    let options = ConnectOptions::new(url.clone())
+        .path(&target.path)
+        .auth(Scope::User.auth(token))
+        .timeout(STEP);
+    let (socket, _events) = connect(&options)
+        .await
+        .map_err(|error| DoctorError::Connect {
+            url: shown(url),
+            reason: crate::told(&error),
+        })?;
+    let started = Instant::now();
+    match socket.call("ping", (), STEP).await {
+        Ok(_) => Ok(started.elapsed()),
+        Err(touchstone_client::CallError::Timeout { after, .. }) => Err(DoctorError::Ping {
+            url: shown(url),
+            after,
+        }),
+        Err(error) => Err(DoctorError::Connect {
+            url: shown(url),
+            reason: crate::told(&error),
+        }),
+    }
+}
+
+/// Whether every node still answers. Asked when something went wrong that a dead server would explain.
+pub(crate) async fn is_alive(shared: &Shared) -> bool {
+    answers(&shared.target).await
+}
+
+/// Whether every node speaks Socket.IO.
+pub(crate) async fn answers(target: &Target) -> bool {
+    let nodes = target.urls.iter().map(|url| speaks(target, url));
+    join_all(nodes).await.into_iter().all(|alive| alive)
+}
+
+async fn speaks(target: &Target, url: &Url) -> bool {
+    let options = ConnectOptions::new(url.clone())
+        .path(&target.path)
+        .timeout(STEP);
+    Engine::open(&options).await.is_ok()
+}

@@ -1,0 +1,307 @@
+//! What a run says while it runs, and what is left of it: events, case reports, the summary.
+//!
+//! The runner makes these values and formats nothing; every report is a renderer of them
+//! ([`crate::report`]) and runs nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    doctor::DoctorReport,
+    ledger::{Level, Requirement},
+    verdict::{Finding, Mismatch, Verdict},
+};
+
+/// One thing that happened in a run, in order. `Started` is the first and `Finished` the last.
+#[derive(Debug)]
+pub enum RunEvent {
+    /// The server under test was started by `--spawn` and answers.
+    Spawned {
+        /// The command that was run.
+        command: String,
+    },
+    /// The target is ready; the cases begin.
+    Started {
+        /// What was found out about the target.
+        doctor: DoctorReport,
+        /// How many cases are going to run.
+        selected: usize,
+    },
+    /// A case begins; `alone` while nothing else runs.
+    CaseStarted {
+        /// The case.
+        id: &'static str,
+        /// Whether it is repeated, or hazardous, and so has the server for itself.
+        alone: bool,
+    },
+    /// A case has its verdict. A case that is repeated alone finishes twice; the second one counts.
+    CaseFinished(Box<CaseReport>),
+    /// The server under test stopped answering.
+    ServerDied {
+        /// The cases that were running then.
+        during: Vec<&'static str>,
+        /// What it printed last, if this run started it.
+        output: Vec<String>,
+        /// Whether it is going to be started again.
+        restarting: bool,
+    },
+    /// The run is over, whichever way.
+    Finished(Box<RunReport>),
+}
+
+/// Consumes the events of a run.
+pub trait Reporter: Send {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// Writing failed; the run ends with it.
+    fn event(&mut self, event: &RunEvent) -> std::io::Result<()>;
+}
+
+/// The outcome of one case.
+#[derive(Debug, Clone)]
+pub struct CaseReport {
+    /// The case.
+    pub id: &'static str,
+    /// The most binding level among its requirements.
+    pub level: Level,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// What it judges.
+    pub requirements: Vec<&'static Requirement>,
+    /// What it found, in order.
+    pub findings: Vec<Finding>,
+    /// Why it was skipped, blocked or could not be carried out.
+    pub reason: Option<String>,
+    /// What a reader of the verdict should know, such as that silence rests on a settle window.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it failed beside other cases and passed when it was repeated alone.
+    pub flaky: bool,
+    /// How to run this case alone.
+    pub reproduce: String,
+    /// What was sent and received, oldest first; empty for a case that passed.
+    pub trace: Vec<TraceLine>,
+}
+
+impl CaseReport {
+    /// The findings that broke a requirement, worst first.
+    pub fn broken(&self) -> impl Iterator<Item = (&'static Requirement, &Mismatch)> {
+        let mut broken: Vec<_> = self
+            .findings
+            .iter()
+            .filter_map(|finding| Some((finding.requirement, finding.broken.as_ref()?)))
+            .collect();
+        broken.sort_by_key(|(requirement, _)| std::cmp::Reverse(requirement.level));
+        broken.into_iter()
+    }
+}
+
+/// One line of the wire trace of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceLine {
+    /// Microseconds since the case began.
+    pub at_us: u64,
+    /// The connection, by the name that the case gave it (`u1`, `s2`, `http`).
+    pub conn: String,
+    /// Who speaks.
+    pub dir: Direction,
+    /// The packet or request, shortened and without secrets.
+    pub text: String,
+}
+
+/// Who speaks on a trace line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The suite to the server.
+    C2s,
+    /// The server to the suite.
+    S2c,
+    /// The suite about itself: a step of the case, a connection that ended.
+    Mark,
+}
+
+/// What a run leaves behind.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// The server under test.
+    pub target: TargetSummary,
+    /// When the run began, in Unix milliseconds.
+    pub started_at: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// The seed that all random choices came from.
+    pub seed: u64,
+    /// The counts, and whether the run is complete.
+    pub summary: Summary,
+    /// Every selected case, ordered as the registry is.
+    pub cases: Vec<CaseReport>,
+    /// Every requirement that a selected case judges, ordered as the ledger is.
+    pub requirements: Vec<RequirementReport>,
+    /// What was learnt about legitimate differences.
+    pub dialect: Dialect,
+}
+
+/// The server under test, as reports name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetSummary {
+    /// The name that the user gave it, or its first address.
+    pub name: String,
+    /// Its addresses, without credentials.
+    pub urls: Vec<String>,
+    /// The Socket.IO path.
+    pub path: String,
+    /// How accounts came to exist (`rest`, `file`, `command`).
+    pub provision: String,
+    /// What the target does not offer, with the reason; cases that need it are skipped.
+    pub missing: Vec<String>,
+}
+
+/// One requirement, with what all its cases together say.
+#[derive(Debug, Clone)]
+pub struct RequirementReport {
+    /// The requirement.
+    pub requirement: &'static Requirement,
+    /// The worst of what was found; skip, blocked or error when nothing could be found.
+    pub verdict: Verdict,
+    /// The selected cases that judge it.
+    pub cases: Vec<&'static str>,
+}
+
+/// The counts of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Selected cases.
+    pub total: usize,
+    /// Cases that passed.
+    pub pass: usize,
+    /// Cases that broke a MUST.
+    pub fail: usize,
+    /// Cases that broke a SHOULD only, or did not repeat their failure.
+    pub warn: usize,
+    /// Cases that differ in a legitimate trait only.
+    pub info: usize,
+    /// Cases whose capability the target lacks.
+    pub skip: usize,
+    /// Cases whose precondition failed, or that never began.
+    pub blocked: usize,
+    /// Cases that could not be carried out.
+    pub error: usize,
+    /// Cases among the above that failed at first and passed alone.
+    pub flaky: usize,
+    /// Whether the user ended the run early.
+    pub interrupted: bool,
+}
+
+impl Summary {
+    /// Counts `cases`.
+    pub(crate) fn of(cases: &[CaseReport], interrupted: bool) -> Self {
+        let mut summary = Self {
+            total: cases.len(),
+            interrupted,
+            ..Self::default()
+        };
+        for case in cases {
+            *match case.verdict {
+                Verdict::Pass => &mut summary.pass,
+                Verdict::Fail => &mut summary.fail,
+                Verdict::Warn => &mut summary.warn,
+                Verdict::Info => &mut summary.info,
+                Verdict::Skip => &mut summary.skip,
+                Verdict::Blocked => &mut summary.blocked,
+                Verdict::Error => &mut summary.error,
+            } += 1;
+            summary.flaky += usize::from(case.flaky);
+        }
+        summary
+    }
+
+    /// How many cases have `verdict`.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        match verdict {
+            Verdict::Pass => self.pass,
+            Verdict::Fail => self.fail,
+            Verdict::Warn => self.warn,
+            Verdict::Info => self.info,
+            Verdict::Skip => self.skip,
+            Verdict::Blocked => self.blocked,
+            Verdict::Error => self.error,
+        }
+    }
+
+    /// Whether something could not be carried out: a green run with this set proves less than it says.
+    pub fn incomplete(&self) -> bool {
+        self.error > 0 || self.blocked > 0
+    }
+}
+
+/// The dialect card: legitimate traits of a server, by dotted name.
+///
+/// Cases contribute what they happen to see; several different observations of one trait are all kept,
+/// since "sometimes this, sometimes that" is a trait as well.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dialect(BTreeMap<String, Vec<Value>>);
+
+impl Dialect {
+    /// Notes an observation.
+    pub(crate) fn note(&mut self, name: &str, value: Value) {
+        let seen = self.0.entry(name.to_owned()).or_default();
+        if !seen.contains(&value) {
+            seen.push(value);
+            // The order of arrival depends on the schedule; a report must not.
+            seen.sort_by_key(Value::to_string);
+        }
+    }
+
+    /// Takes over the observations of `other`.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (name, values) in other.0 {
+            for value in values {
+                self.note(&name, value);
+            }
+        }
+    }
+
+    /// The traits by name: one value, or an array where observations differed.
+    pub fn traits(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.0.iter().map(|(name, values)| {
+            let value = match values.as_slice() {
+                [one] => one.clone(),
+                several => Value::Array(several.to_vec()),
+            };
+            (name.as_str(), value)
+        })
+    }
+}
+
+impl Serialize for Dialect {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.traits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_trait_keeps_every_different_observation() {
+        let mut card = Dialect::default();
+        card.note("ack.order", json!("broadcast-first"));
+        card.note("ack.order", json!("ack-first"));
+        card.note("ack.order", json!("broadcast-first"));
+        card.note("refusal", json!("connect-error"));
+        assert_eq!(
+            serde_json::to_value(&card).unwrap(),
+            json!({"ack.order": ["ack-first", "broadcast-first"], "refusal": "connect-error"})
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! One connection of a case: a socket, and everything that arrived on it, in order.
+//!
+//! A task takes events from the client's bounded queue as they come, so that arrival order and time
+//! are those of the wire and not those of the case. Waiting is level-triggered: whoever waits looks at
+//! the log first, so nothing can be missed between two waits.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+use touchstone_client::{Args, CallError, End, Events, Socket};
+
+/// How many events of one connection are kept. A case causes a few hundred at most; a server that
+/// floods must not fill the memory.
+const MAX_ARRIVALS: usize = 20_000;
+
+/// One event that arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    /// When it was read from the wire.
+    pub(crate) at: Instant,
+    /// Place among everything that arrived on the connection, acks included.
+    pub(crate) order: u64,
+    /// The event's name.
+    pub(crate) name: String,
+    /// Its arguments as they came, for matching by marker.
+    pub(crate) raw: String,
+    /// Its first argument; null where it has none.
+    pub(crate) data: Value,
+}
+
+impl Arrival {
+    /// `body.t` of an update, `type` of an ephemeral.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        match self.name.as_str() {
+            "update" => self.data.pointer("/body/t")?.as_str(),
+            "ephemeral" => self.data.get("type")?.as_str(),
+            _ => None,
+        }
+    }
+
+    /// The envelope's id, which is what makes two deliveries the same event.
+    pub(crate) fn envelope_id(&self) -> Option<&str> {
+        self.data
+            .get("id")
+            .filter(|_| self.name == "update")?
+            .as_str()
+    }
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// The first argument of the ack; null where it has none.
+    pub(crate) data: Value,
+    /// Place among everything that arrived on the connection.
+    pub(crate) order: u64,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    arrivals: Vec<Arrival>,
+    overflowed: bool,
+    ended: Option<End>,
+}
+
+/// How an RPC callee answers: gets the data of `rpc-request`, gives the arguments of the ack, or nothing
+/// to stay silent.
+type Responder = Box<dyn Fn(&Value) -> Option<Args> + Send>;
+
+struct Inner {
+    log: Mutex<Log>,
+    responder: Mutex<Option<Responder>>,
+    changed: watch::Sender<()>,
+}
+
+impl Inner {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection with its log. Dropping it closes the connection.
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) socket: Socket,
+    inner: Arc<Inner>,
+    pump: AbortHandle,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Peer {
+    /// Takes over a connection.
+    pub(crate) fn new(name: &str, socket: Socket, events: Events) -> Self {
+        let inner = Arc::new(Inner {
+            log: Mutex::default(),
+            responder: Mutex::default(),
+            changed: watch::Sender::new(()),
+        });
+        let pump = tokio::spawn(pump(Arc::clone(&inner), socket.clone(), events)).abort_handle();
+        Self {
+            name: name.to_owned(),
+            socket,
+            inner,
+            pump,
+        }
+    }
+
+    /// Waits until `look` finds what it wants in the log. `None` when `deadline` passes or the connection
+    /// ends first.
+    pub(crate) async fn wait<T>(
+        &self,
+        deadline: Instant,
+        mut look: impl FnMut(&[Arrival]) -> Option<T>,
+    ) -> Option<T> {
+        let mut changed = self.inner.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            {
+                let log = self.inner.log();
+                let found = look(&log.arrivals);
+                if found.is_some() || log.ended.is_some() {
+                    return found;
+                }
+            }
+            timeout_at(deadline, changed.changed()).await.ok()?.ok()?;
+        }
+    }
+
+    /// Waits for the first arrival that `wanted` accepts.
+    pub(crate) async fn wait_for(
+        &self,
+        deadline: Instant,
+        mut wanted: impl FnMut(&Arrival) -> bool,
+    ) -> Option<Arrival> {
+        self.wait(deadline, |log| {
+            log.iter().find(|arrival| wanted(arrival)).cloned()
+        })
+        .await
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) async fn wait_end(&self, deadline: Instant) -> Option<End> {
+        let mut changed = self.inner.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Some(end) = self.ended() {
+                return Some(end);
+            }
+            timeout_at(deadline, changed.changed()).await.ok()?.ok()?;
+        }
+    }
+
+    /// How the connection ended, if it has.
+    pub(crate) fn ended(&self) -> Option<End> {
+        self.inner.log().ended.clone()
+    }
+
+    /// The arrivals that `wanted` accepts, so far.
+    pub(crate) fn all(&self, mut wanted: impl FnMut(&Arrival) -> bool) -> Vec<Arrival> {
+        let log = self.inner.log();
+        log.arrivals
+            .iter()
+            .filter(|arrival| wanted(arrival))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether more arrived than is kept, so that absence proves nothing.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.inner.log().overflowed
+    }
+
+    /// Sends an event with an ack and waits for the answer.
+    pub(crate) async fn call_within(
+        &self,
+        event: &str,
+        args: impl Into<Args>,
+        patience: Duration,
+    ) -> Result<Answer, CallError> {
+        let reply = self.socket.call(event, args, patience).await?;
+        let data = reply.data().unwrap_or(Value::Null);
+        Ok(Answer {
+            data,
+            order: reply.arrival,
+        })
+    }
+
+    /// Answers each `rpc-request` from now on with what `responder` gives.
+    pub(crate) fn respond(&self, responder: impl Fn(&Value) -> Option<Args> + Send + 'static) {
+        let mut slot = self
+            .inner
+            .responder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(Box::new(responder));
+    }
+}
+
+async fn pump(inner: Arc<Inner>, socket: Socket, mut events: Events) {
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                let arrival = Arrival {
+                    at: event.at,
+                    order: event.arrival,
+                    name: event.name().to_owned(),
+                    raw: event.args.as_str().to_owned(),
+                    data: event.data().unwrap_or(Value::Null),
+                };
+                let answer = event.ack.and_then(|id| {
+                    let responder = inner
+                        .responder
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    let args = responder.as_ref()?(&arrival.data)?;
+                    Some((id, args))
+                });
+                {
+                    let mut log = inner.log();
+                    if log.arrivals.len() < MAX_ARRIVALS {
+                        log.arrivals.push(arrival);
+                    } else {
+                        log.overflowed = true;
+                    }
+                }
+                inner.changed.send_replace(());
+                if let Some((id, args)) = answer {
+                    // A connection that ended meanwhile says so through the log.
+                    let _ = socket.answer(id, args).await;
+                }
+            }
+            Err(end) => {
+                inner.log().ended = Some(end);
+                inner.changed.send_replace(());
+                return;
+            }
+        }
+    }
+}

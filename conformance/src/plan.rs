@@ -1,0 +1,182 @@
+//! What a run is asked to do, and which cases that selects.
+
+use std::sync::Arc;
+
+use globset::{Glob, GlobMatcher};
+
+use crate::{
+    case::{Case, cases},
+    clock::Clock,
+    ledger::Level,
+    spawn::SpawnCommand,
+    target::Target,
+};
+
+/// Everything a run needs to know.
+#[derive(Debug)]
+pub struct Plan {
+    /// The server under test.
+    pub target: Arc<Target>,
+    /// Starts the server, when it is this run's to start.
+    pub spawn: Option<SpawnCommand>,
+    /// Which cases run.
+    pub selection: Selection,
+    /// How many cases run at the same time, at least 1.
+    pub jobs: usize,
+    /// How many times each selected case runs, at least 1; the worst verdict counts.
+    pub repeat: u32,
+    /// Where all random choices come from.
+    pub seed: u64,
+    /// Makes the names that a server keeps (account keys, ids, tags) differ from those of an earlier run
+    /// against the same server, so that what it remembers cannot change verdicts.
+    pub salt: u64,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The command line that a reproduce command begins with, such as
+    /// `touchstone check http://127.0.0.1:3006`; the case and the seed are appended.
+    pub reproduce: String,
+}
+
+impl Plan {
+    /// A plan with the defaults: all cases but none twice, 16 at a time.
+    pub fn new(target: Target, seed: u64, salt: u64) -> Self {
+        let reproduce = format!("touchstone check {}", target.addresses().join(" "));
+        Self {
+            target: Arc::new(target),
+            spawn: None,
+            selection: Selection::default(),
+            jobs: 16,
+            repeat: 1,
+            seed,
+            salt,
+            clock: Clock::System,
+            reproduce,
+        }
+    }
+}
+
+/// Which cases run.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    only: Vec<GlobMatcher>,
+    skip: Vec<GlobMatcher>,
+    level: Level,
+    hazards: bool,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            only: Vec::new(),
+            skip: Vec::new(),
+            level: Level::Info,
+            hazards: true,
+        }
+    }
+}
+
+/// A pattern that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the pattern {pattern:?}")]
+pub struct PatternError {
+    pattern: String,
+    source: globset::Error,
+}
+
+impl Selection {
+    /// Adds a glob over case ids (`session.*`, `*.recipients`). With any, only what one of them matches
+    /// is selected.
+    ///
+    /// # Errors
+    /// The glob cannot be read.
+    pub fn only(&mut self, pattern: &str) -> Result<&mut Self, PatternError> {
+        self.only.push(matcher(pattern)?);
+        Ok(self)
+    }
+
+    /// Adds a glob of cases that are left out.
+    ///
+    /// # Errors
+    /// The glob cannot be read.
+    pub fn skip(&mut self, pattern: &str) -> Result<&mut Self, PatternError> {
+        self.skip.push(matcher(pattern)?);
+        Ok(self)
+    }
+
+    /// Leaves out cases that judge nothing as binding as `level`.
+    pub fn level(&mut self, level: Level) -> &mut Self {
+        self.level = level;
+        self
+    }
+
+    /// Whether cases that have killed real servers are selected.
+    pub fn hazards(&mut self, hazards: bool) -> &mut Self {
+        self.hazards = hazards;
+        self
+    }
+
+    /// Whether `case` is selected.
+    pub fn selects(&self, case: &Case) -> bool {
+        let matches = |globs: &[GlobMatcher]| globs.iter().any(|glob| glob.is_match(case.id));
+        (self.only.is_empty() || matches(&self.only))
+            && !matches(&self.skip)
+            && case.level() >= self.level
+            && (self.hazards || !case.hazardous)
+    }
+
+    /// The selected cases, in the order of the registry.
+    pub fn cases(&self) -> Vec<&'static Case> {
+        cases().filter(|case| self.selects(case)).collect()
+    }
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, PatternError> {
+    Glob::new(pattern)
+        .map(|glob| glob.compile_matcher())
+        .map_err(|source| PatternError {
+            pattern: pattern.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(build: impl FnOnce(&mut Selection), wanted: impl Fn(&Case) -> bool) {
+        let mut selection = Selection::default();
+        build(&mut selection);
+        let selected: Vec<_> = selection.cases().iter().map(|case| case.id).collect();
+        let expected: Vec<_> = cases()
+            .filter(|case| wanted(case))
+            .map(|case| case.id)
+            .collect();
+        assert_eq!(selected, expected);
+    }
+
+    #[test]
+    fn globs_levels_and_hazards_select() {
+        check(|_| {}, |_| true);
+        check(
+            |s| drop(s.only("rpc.*").unwrap()),
+            |case| case.group() == "rpc",
+        );
+        check(
+            |s| drop(s.only("rpc.*").unwrap().only("message.*").unwrap()),
+            |case| matches!(case.group(), "rpc" | "message"),
+        );
+        check(|s| drop(s.skip("*").unwrap()), |_| false);
+        check(
+            |s| drop(s.level(Level::Must)),
+            |case| case.level() == Level::Must,
+        );
+        check(|s| drop(s.hazards(false)), |case| !case.hazardous);
+    }
+
+    #[test]
+    fn an_unreadable_pattern_is_named() {
+        let error = Selection::default().only("a[").unwrap_err();
+        assert_eq!(error.to_string(), r#"cannot read the pattern "a[""#);
+    }
+}

@@ -1,0 +1,238 @@
+//! Accounts, sessions and machines for a case, through the target's provisioner.
+//!
+//! What cannot be provisioned is a precondition that failed, not a verdict on what the case is about.
+
+use rand::Rng as _;
+use serde_json::Value;
+use touchstone_client::{
+    Secret,
+    provision::{self, NewMachine, NewSession, ProvisionError, Provisioner, Rest, rest::Answer},
+};
+
+use crate::{
+    case::{Flow, Stop},
+    ctx::Ctx,
+    event::Direction,
+    evidence::shorten,
+    ledger::Requirement,
+    target::Capability,
+};
+
+/// An account of the case's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    inner: provision::Account,
+}
+
+impl Account {
+    /// What CONNECT carries.
+    pub(crate) fn token(&self) -> &str {
+        self.inner.token.expose()
+    }
+
+    fn secret(&self) -> &Secret {
+        &self.inner.token
+    }
+}
+
+/// A session of an account.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+}
+
+/// A machine of an account.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) id: String,
+}
+
+/// The word that reports use for a provisioner.
+pub(crate) fn kind(provisioner: &Provisioner) -> &'static str {
+    match provisioner {
+        Provisioner::Rest(_) => "rest",
+        Provisioner::File(_) => "file",
+        Provisioner::Command(_) => "command",
+    }
+}
+
+fn stop(error: &ProvisionError) -> Stop {
+    let reason = crate::told(error);
+    match error {
+        ProvisionError::Unsupported { .. } | ProvisionError::NotEnough { .. } => Stop::Skip(reason),
+        _ => Stop::Trouble(reason),
+    }
+}
+
+impl Ctx {
+    /// Makes an account.
+    pub(crate) async fn account(&mut self) -> Flow<Account> {
+        let mut key = [0; 32];
+        self.names().fill_bytes(&mut key);
+        let made = self.shared.target.provisioner.account(key).await;
+        self.evidence
+            .note("http", Direction::Mark, "an account is made");
+        Ok(Account {
+            inner: made.map_err(|error| stop(&error))?,
+        })
+    }
+
+    /// Makes a session.
+    pub(crate) async fn session(&mut self, account: &Account) -> Flow<Session> {
+        let new = NewSession {
+            tag: self.marker("tag"),
+            metadata: self.marker("metadata"),
+            ..NewSession::default()
+        };
+        let made = self
+            .shared
+            .target
+            .provisioner
+            .session(&account.inner, &new)
+            .await;
+        let id = made.map_err(|error| stop(&error))?.id;
+        self.evidence
+            .note("http", Direction::Mark, &format!("session {id} is made"));
+        Ok(Session { id })
+    }
+
+    /// Makes a machine.
+    pub(crate) async fn machine(&mut self, account: &Account) -> Flow<Machine> {
+        let new = NewMachine {
+            id: self.marker("machine"),
+            metadata: self.marker("metadata"),
+            ..NewMachine::default()
+        };
+        let made = self
+            .shared
+            .target
+            .provisioner
+            .machine(&account.inner, &new)
+            .await;
+        let id = made.map_err(|error| stop(&error))?.id;
+        self.evidence
+            .note("http", Direction::Mark, &format!("machine {id} is made"));
+        Ok(Machine { id })
+    }
+
+    /// Makes an access key, and gives its data.
+    pub(crate) async fn access_key(
+        &mut self,
+        account: &Account,
+        session: &Session,
+        machine: &Machine,
+        data: &str,
+    ) -> Flow<String> {
+        let provisioner = &self.shared.target.provisioner;
+        let made = provisioner
+            .access_key(&account.inner, &session.id, &machine.id, data)
+            .await;
+        self.evidence
+            .note("http", Direction::Mark, "an access key is made");
+        made.map_err(|error| stop(&error))
+    }
+
+    /// An HTTP request that must succeed: another status breaks `by` and ends the case.
+    pub(crate) async fn rest(
+        &mut self,
+        by: &'static Requirement,
+        account: &Account,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Flow<Value> {
+        let Answer { status, body } = self.rest_any(account, method, path, body).await?;
+        if matches!(status, 404 | 501) && body.get("path").is_some() {
+            return Err(Stop::Skip(format!("{method} {path} answers {status}")));
+        }
+        let expected = format!("{method} {path} to succeed");
+        self.require(
+            by,
+            (200..300).contains(&status),
+            expected,
+            format!("{status} {body}"),
+        )?;
+        Ok(body)
+    }
+
+    /// An HTTP request with whatever answer. Needs a target with a REST surface.
+    pub(crate) async fn rest_any(
+        &self,
+        account: &Account,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Flow<Answer> {
+        let Provisioner::Rest(rest) = &self.shared.target.provisioner else {
+            return Err(Stop::Skip("the target is not provisioned over REST".into()));
+        };
+        let body = (!body.is_null()).then_some(body);
+        let shown = body.map_or_else(String::new, |body| shorten(&body.to_string()));
+        self.evidence
+            .note("http", Direction::C2s, &format!("{method} {path} {shown}"));
+        let answer = request(rest, method, path, account, body).await?;
+        let text = format!("{} {}", answer.status, answer.body);
+        self.evidence.note("http", Direction::S2c, &text);
+        Ok(answer)
+    }
+
+    /// What the target lacks, found out by asking for it.
+    pub(crate) async fn missing_capabilities(
+        &mut self,
+        account: &Account,
+    ) -> Flow<Vec<(Capability, String)>> {
+        let all = [
+            Capability::Rest,
+            Capability::DeleteSession,
+            Capability::Settings,
+            Capability::KeyValue,
+        ];
+        if !matches!(self.shared.target.provisioner, Provisioner::Rest(_)) {
+            let reason = |what| {
+                (
+                    what,
+                    format!("no {what}: the target is not provisioned over REST"),
+                )
+            };
+            return Ok(all.into_iter().map(reason).collect());
+        }
+        let session = self.session(account).await?;
+        let machine = self.machine(account).await?;
+        let access_key = format!("/v1/access-keys/{}/{}", session.id, machine.id);
+        let delete = format!("/v1/sessions/{}", session.id);
+        // The session is deleted last: the access key route answers 404 for an unknown one.
+        let probes = [
+            (Capability::AccessKeys, "GET", access_key.as_str()),
+            (Capability::Settings, "GET", "/v1/account/settings"),
+            (Capability::KeyValue, "GET", "/v1/kv"),
+            (Capability::DeleteSession, "DELETE", delete.as_str()),
+        ];
+        let mut missing = Vec::new();
+        for (capability, method, path) in probes {
+            let answer = self.rest_any(account, method, path, &Value::Null).await?;
+            if matches!(answer.status, 404 | 405 | 501) {
+                let route = path
+                    .replace(&session.id, ":session")
+                    .replace(&machine.id, ":machine");
+                let status = answer.status;
+                missing.push((
+                    capability,
+                    format!("no {capability}: {method} {route} answers {status}"),
+                ));
+            }
+        }
+        Ok(missing)
+    }
+}
+
+async fn request(
+    rest: &Rest,
+    method: &str,
+    path: &str,
+    account: &Account,
+    body: Option<&Value>,
+) -> Flow<Answer> {
+    rest.request(method, path, Some(account.secret()), body)
+        .await
+        .map_err(|error| stop(&error))
+}

@@ -1,0 +1,221 @@
+//! The JSON report: one document, written when the run is over. Its schema is
+//! `schema/check-report.schema.json`; the format is an interface, so changes are additions.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::{
+    event::{
+        CaseReport, Dialect, Reporter, RunEvent, RunReport, Summary, TargetSummary, TraceLine,
+    },
+    ledger::{Basis, Level},
+    verdict::Verdict,
+};
+
+/// The value of `format` in the report.
+pub const FORMAT: &str = "touchstone-check";
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// The JSON Schema (2020-12) of the report.
+pub const SCHEMA: &str = include_str!("../../schema/check-report.schema.json");
+
+/// Writes the JSON report to `out`.
+#[derive(Debug)]
+pub struct Json<W> {
+    out: W,
+}
+
+impl<W: Write> Json<W> {
+    /// A report that is written to `out` when the run is over.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: Write + Send> Reporter for Json<W> {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        let RunEvent::Finished(run) = event else {
+            return Ok(());
+        };
+        serde_json::to_writer_pretty(&mut self.out, &Document::of(run))?;
+        writeln!(self.out)?;
+        self.out.flush()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    format: &'static str,
+    version: u32,
+    touchstone: &'static str,
+    target: &'a TargetSummary,
+    started_at: u64,
+    duration_ms: u64,
+    seed: u64,
+    summary: Summary,
+    cases: Vec<CaseView<'a>>,
+    requirements: Vec<RequirementView>,
+    dialect: &'a Dialect,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CaseView<'a> {
+    id: &'static str,
+    verdict: Verdict,
+    level: Level,
+    requirements: Vec<&'static str>,
+    duration_ms: u64,
+    flaky: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+    findings: Vec<FindingView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureView<'a>>,
+}
+
+#[derive(Serialize)]
+struct FindingView<'a> {
+    requirement: &'static str,
+    verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actual: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct FailureView<'a> {
+    requirement: &'static str,
+    expected: &'a str,
+    actual: &'a str,
+    reproduce: &'a str,
+    trace: &'a [TraceLine],
+}
+
+#[derive(Serialize)]
+struct RequirementView {
+    id: &'static str,
+    level: Level,
+    basis: Basis,
+    text: &'static str,
+    verdict: Verdict,
+    cases: Vec<&'static str>,
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl<'a> Document<'a> {
+    fn of(run: &'a RunReport) -> Self {
+        Self {
+            format: FORMAT,
+            version: VERSION,
+            touchstone: env!("CARGO_PKG_VERSION"),
+            target: &run.target,
+            started_at: run.started_at,
+            duration_ms: millis(run.duration),
+            seed: run.seed,
+            summary: run.summary,
+            cases: run.cases.iter().map(CaseView::of).collect(),
+            requirements: run
+                .requirements
+                .iter()
+                .map(|report| RequirementView {
+                    id: report.requirement.id,
+                    level: report.requirement.level,
+                    basis: report.requirement.basis,
+                    text: report.requirement.text,
+                    verdict: report.verdict,
+                    cases: report.cases.clone(),
+                })
+                .collect(),
+            dialect: &run.dialect,
+        }
+    }
+}
+
+impl<'a> CaseView<'a> {
+    fn of(case: &'a CaseReport) -> Self {
+        Self {
+            id: case.id,
+            verdict: case.verdict,
+            level: case.level,
+            requirements: case.requirements.iter().map(|r| r.id).collect(),
+            duration_ms: millis(case.duration),
+            flaky: case.flaky,
+            reason: case.reason.as_deref(),
+            notes: &case.notes,
+            findings: case
+                .findings
+                .iter()
+                .map(|finding| FindingView {
+                    requirement: finding.requirement.id,
+                    verdict: finding.verdict(),
+                    expected: finding.broken.as_ref().map(|b| b.expected.as_str()),
+                    actual: finding.broken.as_ref().map(|b| b.actual.as_str()),
+                })
+                .collect(),
+            failure: case
+                .broken()
+                .next()
+                .map(|(requirement, mismatch)| FailureView {
+                    requirement: requirement.id,
+                    expected: &mismatch.expected,
+                    actual: &mismatch.actual,
+                    reproduce: &case.reproduce,
+                    trace: &case.trace,
+                }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::testing;
+
+    fn render() -> String {
+        let mut out = Vec::new();
+        let mut report = Json::new(&mut out);
+        for event in testing::events() {
+            report.event(&event).unwrap();
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn snapshot() {
+        insta::with_settings!({filters => vec![(r#""touchstone": "[^"]+""#, r#""touchstone": "VERSION""#)]}, {
+            insta::assert_snapshot!(render());
+        });
+    }
+
+    #[test]
+    fn the_report_agrees_with_its_schema() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        jsonschema::meta::validate(&schema).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let report: Value = serde_json::from_str(&render()).unwrap();
+        let errors: Vec<_> = validator
+            .iter_errors(&report)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+
+        let mut renamed = report;
+        let case = renamed["cases"][0].as_object_mut().unwrap();
+        let id = case.remove("id").unwrap();
+        case.insert("name".into(), id);
+        assert!(!validator.is_valid(&renamed), "the schema accepts anything");
+    }
+}

@@ -1,0 +1,386 @@
+//! The report for a person: groups with counts, each failure explained, then the summary.
+//!
+//! Progress while cases run is drawn by the binary, on standard error, from the same events; this
+//! renderer writes only what shall remain.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    io::{self, Write},
+    time::Duration,
+};
+
+use anstyle::{AnsiColor, Style as Ansi};
+
+use super::plural;
+use crate::{
+    event::{CaseReport, Direction, Reporter, RunEvent, RunReport, TraceLine},
+    ledger::Requirement,
+    verdict::{Mismatch, Verdict},
+};
+
+/// How many lines of a wire trace are shown, the last ones.
+const TRACE_LINES: usize = 24;
+
+/// Whether the output may carry colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Text only.
+    Plain,
+    /// With ANSI colours.
+    Coloured,
+}
+
+impl Style {
+    fn paint(self, style: Ansi, text: impl Display) -> String {
+        match self {
+            Self::Plain => text.to_string(),
+            Self::Coloured => format!("{style}{text}{style:#}"),
+        }
+    }
+
+    fn verdict(self, verdict: Verdict, text: impl Display) -> String {
+        let style = match verdict {
+            Verdict::Pass => AnsiColor::Green.on_default(),
+            Verdict::Fail | Verdict::Error => AnsiColor::Red.on_default().bold(),
+            Verdict::Warn => AnsiColor::Yellow.on_default().bold(),
+            Verdict::Info => AnsiColor::Cyan.on_default(),
+            Verdict::Skip | Verdict::Blocked => Ansi::new().dimmed(),
+        };
+        self.paint(style, text)
+    }
+
+    fn dim(self, text: impl Display) -> String {
+        self.paint(Ansi::new().dimmed(), text)
+    }
+
+    fn bold(self, text: impl Display) -> String {
+        self.paint(Ansi::new().bold(), text)
+    }
+}
+
+/// Writes the report for a person to `out`.
+#[derive(Debug)]
+pub struct Terminal<W> {
+    out: W,
+    style: Style,
+}
+
+impl<W: Write> Terminal<W> {
+    /// A report to `out`.
+    pub fn new(out: W, style: Style) -> Self {
+        Self { out, style }
+    }
+
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
+        self.groups(run)?;
+        for case in &run.cases {
+            match case.verdict {
+                Verdict::Fail => self.failure(case)?,
+                Verdict::Warn if case.flaky => self.failure(case)?,
+                Verdict::Warn => self.warning(case)?,
+                Verdict::Error => self.error(case)?,
+                Verdict::Info | Verdict::Pass | Verdict::Skip | Verdict::Blocked => {}
+            }
+        }
+        self.reasons(run, Verdict::Skip, "not applicable")?;
+        self.reasons(run, Verdict::Blocked, "not run")?;
+        self.silence_notes(run)?;
+        self.dialect(run)?;
+        self.summary(run)
+    }
+
+    fn groups(&mut self, run: &RunReport) -> io::Result<()> {
+        // Groups keep the order in which the registry first names them.
+        let mut groups: Vec<(&str, BTreeMap<Verdict, usize>)> = Vec::new();
+        for case in &run.cases {
+            let group = case.id.split('.').next().unwrap_or(case.id);
+            let counts = match groups.iter_mut().find(|(name, _)| *name == group) {
+                Some((_, counts)) => counts,
+                None => {
+                    groups.push((group, BTreeMap::new()));
+                    &mut groups.last_mut().expect("just pushed").1
+                }
+            };
+            *counts.entry(case.verdict).or_default() += 1;
+        }
+        let width = groups.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, counts) in groups {
+            let counts: Vec<_> = Verdict::ALL
+                .iter()
+                .filter_map(|&verdict| {
+                    let count = counts.get(&verdict)?;
+                    Some(self.style.verdict(verdict, tally(*count, verdict)))
+                })
+                .collect();
+            writeln!(self.out, "  {name:width$}  {}", counts.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn heading(&mut self, case: &CaseReport, word: &str) -> io::Result<()> {
+        let word = self.style.verdict(case.verdict, word);
+        let id = self.style.bold(case.id);
+        writeln!(self.out, "\n{word} {id}")
+    }
+
+    fn broken(&mut self, requirement: &Requirement, mismatch: &Mismatch) -> io::Result<()> {
+        let verdict = Verdict::of_broken(requirement.level);
+        let level = self.style.verdict(verdict, requirement.level);
+        writeln!(
+            self.out,
+            "  {level} {} ({})",
+            requirement.id, requirement.basis
+        )?;
+        writeln!(self.out, "    {}", self.style.dim(requirement.text))?;
+        writeln!(self.out, "    expected  {}", indent(&mismatch.expected))?;
+        writeln!(self.out, "    got       {}", indent(&mismatch.actual))
+    }
+
+    fn failure(&mut self, case: &CaseReport) -> io::Result<()> {
+        self.heading(case, if case.flaky { "FLAKY" } else { "FAIL" })?;
+        for (requirement, mismatch) in case.broken() {
+            self.broken(requirement, mismatch)?;
+        }
+        for note in &case.notes {
+            writeln!(self.out, "  note: {note}")?;
+        }
+        self.trace(&case.trace)?;
+        writeln!(self.out, "  repeat with: {}", case.reproduce)
+    }
+
+    fn warning(&mut self, case: &CaseReport) -> io::Result<()> {
+        self.heading(case, "WARN")?;
+        for (requirement, mismatch) in case.broken() {
+            self.broken(requirement, mismatch)?;
+        }
+        writeln!(self.out, "  repeat with: {}", case.reproduce)
+    }
+
+    fn error(&mut self, case: &CaseReport) -> io::Result<()> {
+        self.heading(case, "ERROR")?;
+        if let Some(reason) = &case.reason {
+            writeln!(self.out, "  {}", indent(reason))?;
+        }
+        self.trace(&case.trace)?;
+        writeln!(self.out, "  repeat with: {}", case.reproduce)
+    }
+
+    fn trace(&mut self, trace: &[TraceLine]) -> io::Result<()> {
+        if trace.is_empty() {
+            return Ok(());
+        }
+        let shown = &trace[trace.len().saturating_sub(TRACE_LINES)..];
+        if shown.len() < trace.len() {
+            let hidden = plural(trace.len() - shown.len(), "earlier line");
+            writeln!(
+                self.out,
+                "  wire trace, ms since the case began ({hidden} not shown):"
+            )?;
+        } else {
+            writeln!(self.out, "  wire trace, ms since the case began:")?;
+        }
+        let width = shown.iter().map(|line| line.conn.len()).max().unwrap_or(0);
+        for line in shown {
+            let arrow = match line.dir {
+                Direction::C2s => ">",
+                Direction::S2c => "<",
+                Direction::Mark => "·",
+            };
+            let ms = Duration::from_micros(line.at_us).as_secs_f64() * 1000.0;
+            let text = format!("{ms:9.1}  {:width$} {arrow} {}", line.conn, line.text);
+            writeln!(self.out, "  {}", self.style.dim(text))?;
+        }
+        Ok(())
+    }
+
+    /// Cases of one verdict by their common reason: a hundred identical lines help nobody.
+    fn reasons(&mut self, run: &RunReport, verdict: Verdict, title: &str) -> io::Result<()> {
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for case in run.cases.iter().filter(|case| case.verdict == verdict) {
+            let reason = case.reason.as_deref().unwrap_or("no reason recorded");
+            by_reason.entry(reason).or_default().push(case.id);
+        }
+        for (reason, ids) in by_reason {
+            let head = self
+                .style
+                .verdict(verdict, format!("{title}: {}", plural(ids.len(), "case")));
+            writeln!(self.out, "\n{head}: {reason}")?;
+            writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
+        }
+        Ok(())
+    }
+
+    /// Verdicts that rest on a settle window are told also where they passed.
+    fn silence_notes(&mut self, run: &RunReport) -> io::Result<()> {
+        let passed = run
+            .cases
+            .iter()
+            .filter(|case| case.verdict != Verdict::Fail && !case.flaky);
+        for case in passed {
+            for note in &case.notes {
+                writeln!(self.out, "\nnote: {}: {note}", case.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dialect(&mut self, run: &RunReport) -> io::Result<()> {
+        let traits: Vec<_> = run.dialect.traits().collect();
+        if traits.is_empty() {
+            return Ok(());
+        }
+        let width = traits.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        writeln!(self.out, "\n{}", self.style.bold("dialect"))?;
+        for (name, value) in traits {
+            let value = match value {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            writeln!(self.out, "  {name:width$}  {value}")?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, run: &RunReport) -> io::Result<()> {
+        let summary = &run.summary;
+        let counts: Vec<_> = Verdict::ALL
+            .iter()
+            .filter(|&&verdict| summary.count(verdict) > 0)
+            .map(|&verdict| {
+                let text = tally(summary.count(verdict), verdict);
+                self.style.verdict(verdict, text)
+            })
+            .collect();
+        let flaky = match summary.flaky {
+            0 => String::new(),
+            count => format!(" ({count} flaky)"),
+        };
+        let counts = match counts.as_slice() {
+            [] => String::from("nothing ran"),
+            some => some.join(", "),
+        };
+        writeln!(
+            self.out,
+            "\n{} in {:.2} s: {counts}{flaky}",
+            self.style.bold(plural(summary.total, "case")),
+            run.duration.as_secs_f64(),
+        )?;
+        if summary.interrupted {
+            writeln!(self.out, "interrupted: the cases above are what ran")?;
+        } else if summary.incomplete() {
+            writeln!(
+                self.out,
+                "incomplete: {} could not be judged",
+                plural(summary.error + summary.blocked, "case")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn tally(count: usize, verdict: Verdict) -> String {
+    let word = match verdict {
+        Verdict::Pass => "passed",
+        Verdict::Fail => "failed",
+        Verdict::Warn => "warned",
+        Verdict::Info => "differ",
+        Verdict::Skip => "skipped",
+        Verdict::Blocked => "not run",
+        Verdict::Error => "could not be carried out",
+    };
+    format!("{count} {word}")
+}
+
+/// Continuation lines stand under the text of the first one.
+fn indent(text: &str) -> String {
+    text.replace('\n', "\n              ")
+}
+
+impl<W: Write + Send> Reporter for Terminal<W> {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        match event {
+            RunEvent::Spawned { command } => writeln!(self.out, "started: {command}")?,
+            RunEvent::Started { doctor, selected } => {
+                let target = &doctor.target;
+                let through = match target.urls.len() {
+                    1 => String::new(),
+                    nodes => format!(", {nodes} nodes"),
+                };
+                writeln!(
+                    self.out,
+                    "{} against {} (path {}{through})",
+                    plural(*selected, "case"),
+                    self.style.bold(&target.name),
+                    target.path,
+                )?;
+                for missing in &target.missing {
+                    writeln!(self.out, "  {}", self.style.dim(missing))?;
+                }
+            }
+            RunEvent::ServerDied {
+                during,
+                output,
+                restarting,
+            } => {
+                let then = if *restarting {
+                    "it is started again"
+                } else {
+                    "no further case is started"
+                };
+                let head = self
+                    .style
+                    .verdict(Verdict::Error, "the server stopped answering");
+                writeln!(
+                    self.out,
+                    "{head} while {} ran; {then}",
+                    if during.is_empty() {
+                        "no case".into()
+                    } else {
+                        during.join(", ")
+                    }
+                )?;
+                for line in output {
+                    writeln!(self.out, "  | {line}")?;
+                }
+            }
+            RunEvent::Finished(run) => self.finished(run)?,
+            RunEvent::CaseStarted { .. } | RunEvent::CaseFinished(_) => {}
+        }
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+
+    fn render(style: Style) -> String {
+        let mut out = Vec::new();
+        let mut report = Terminal::new(&mut out, style);
+        for event in testing::events() {
+            report.event(&event).unwrap();
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn snapshot() {
+        insta::assert_snapshot!(render(Style::Plain));
+    }
+
+    #[test]
+    fn colours_add_nothing_but_escapes() {
+        let coloured = render(Style::Coloured);
+        assert!(coloured.contains("\u{1b}["));
+        let mut plain = String::new();
+        let mut rest = coloured.as_str();
+        while let Some((before, escape)) = rest.split_once("\u{1b}[") {
+            plain.push_str(before);
+            rest = escape.split_once('m').expect("only colour escapes").1;
+        }
+        plain.push_str(rest);
+        assert_eq!(plain, render(Style::Plain));
+    }
+}

@@ -1,0 +1,124 @@
+//! One run of one case, from its function to its report.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use super::shared::Shared;
+use crate::{
+    case::{Case, Flow, Stop},
+    cases::connection,
+    ctx::Ctx,
+    doctor,
+    event::{CaseReport, Dialect},
+    verdict::{Verdict, worst},
+};
+
+/// The longest that a case may take. Its own deadlines end it long before; this is for a server that
+/// keeps every single one of them waiting.
+const CASE_LIMIT: Duration = Duration::from_secs(120);
+
+/// How a case ended, for the runner to act on.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) report: CaseReport,
+    pub(crate) dialect: Dialect,
+    /// The server does not answer any more.
+    pub(crate) dead: bool,
+}
+
+/// Runs `case`. `attempt` is 0 at first, and counts repetitions: each has names of its own.
+pub(crate) async fn execute(
+    shared: Arc<Shared>,
+    case: &'static Case,
+    attempt: u32,
+    reproduce: String,
+) -> Outcome {
+    let started = Instant::now();
+    let mut cx = Ctx::new(Arc::clone(&shared), case.id, attempt);
+    let lacking = case.needs.iter().find_map(|need| shared.missing.get(need));
+    let mut flow = match lacking {
+        Some(reason) => Err(Stop::Skip(reason.clone())),
+        None => match timeout(CASE_LIMIT, (case.run)(&mut cx)).await {
+            Ok(flow) => flow,
+            Err(_) => {
+                let limit = CASE_LIMIT.as_secs();
+                Err(Stop::Trouble(format!(
+                    "the case did not end within {limit} s"
+                )))
+            }
+        },
+    };
+    let troubled = matches!(
+        flow,
+        Err(Stop::Trouble(_) | Stop::Dropped(_) | Stop::Blocked { .. })
+    );
+    let dead = troubled && !doctor::is_alive(&shared).await;
+    if let (Err(Stop::Dropped(reason)), false) = (&flow, dead) {
+        cx.broken(&connection::STAYS_OPEN, "an open connection", reason);
+        flow = Err(Stop::Judged);
+    }
+    let (verdict, reason) = conclude(case, &cx, flow);
+    let trace = match verdict {
+        Verdict::Fail | Verdict::Warn | Verdict::Error | Verdict::Blocked => cx.evidence.lines(),
+        Verdict::Pass | Verdict::Info | Verdict::Skip => Vec::new(),
+    };
+    Outcome {
+        report: CaseReport {
+            id: case.id,
+            level: case.level(),
+            verdict,
+            requirements: case.requirements.to_vec(),
+            findings: cx.findings,
+            reason,
+            notes: cx.notes,
+            duration: started.elapsed(),
+            flaky: false,
+            reproduce,
+            trace,
+        },
+        dialect: cx.dialect,
+        dead,
+    }
+}
+
+/// The verdict of a case, with the reason where it is not one of its findings.
+fn conclude(case: &Case, cx: &Ctx, flow: Flow) -> (Verdict, Option<String>) {
+    let found = worst(&cx.findings);
+    // What was found stands, even if the case could not go on afterwards.
+    let unless_found = |verdict: Verdict, reason: String| match found {
+        Verdict::Fail | Verdict::Warn => (found, Some(reason)),
+        _ => (verdict, Some(reason)),
+    };
+    match flow {
+        Err(Stop::Judged) => (found, None),
+        Err(Stop::Skip(reason)) => unless_found(Verdict::Skip, reason),
+        Err(Stop::Blocked { parent, reason }) => unless_found(
+            Verdict::Blocked,
+            format!("{reason} (judged by {})", parent.id),
+        ),
+        Err(Stop::Trouble(reason) | Stop::Dropped(reason)) => unless_found(Verdict::Error, reason),
+        Ok(()) => {
+            // A case that reaches its end without judging what it promises proves nothing.
+            let unjudged: Vec<_> = case
+                .requirements
+                .iter()
+                .filter(|&&requirement| {
+                    !cx.findings
+                        .iter()
+                        .any(|f| std::ptr::eq(f.requirement, requirement))
+                })
+                .map(|requirement| requirement.id)
+                .collect();
+            if unjudged.is_empty() || found >= Verdict::Warn {
+                (found, None)
+            } else {
+                let ids = unjudged.join(", ");
+                (
+                    Verdict::Error,
+                    Some(format!("a fault of the suite: it did not judge {ids}")),
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! The runner: one task owns the truth and the order, cases run in tasks of their own.
+//!
+//! It owns no formatting: everything it has to say is a [`RunEvent`]. It judges nothing either, except
+//! for who was running when the server went away.
+
+mod execute;
+mod launch;
+pub(crate) mod shared;
+mod tally;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    task::{Id, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    execute::{Outcome, execute},
+    shared::Shared,
+};
+use crate::{
+    case::Case,
+    cases::connection,
+    doctor::{self, DoctorError},
+    event::{CaseReport, Dialect, Reporter, RunEvent, RunReport, Summary},
+    plan::Plan,
+    spawn::{Server, SpawnError},
+    verdict::{Finding, Mismatch, Verdict},
+};
+
+/// How long failures are repeated alone before the rest of them stands as it is. So many failures are
+/// no accident of timing.
+const RERUN_BUDGET: Duration = Duration::from_secs(60);
+
+/// The two ways in which a user ends a run early.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignals {
+    /// No further case is started; those that run may end.
+    pub finish: CancellationToken,
+    /// Everything ends at once.
+    pub abort: CancellationToken,
+}
+
+/// Why there is no verdict on the server at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The selection matches no case.
+    #[error("no case is selected")]
+    NothingSelected,
+    /// The server could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The server ended before it answered.
+    #[error(
+        "{command:?} ended before it answered ({status}){}",
+        shown_output(output)
+    )]
+    SpawnEnded {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it printed last.
+        output: Vec<String>,
+    },
+    /// The server was started and does not answer.
+    #[error(
+        "{command:?} does not answer at {url} within {} s{}",
+        after.as_secs(),
+        shown_output(output)
+    )]
+    SpawnSilent {
+        /// The command.
+        command: String,
+        /// Where an answer was expected.
+        url: String,
+        /// How long it was waited.
+        after: Duration,
+        /// What it printed last.
+        output: Vec<String>,
+    },
+    /// The server is not ready to be judged.
+    #[error("the server under test is not ready")]
+    NotReady(#[from] DoctorError),
+    /// A report could not be written.
+    #[error("cannot write the report")]
+    Report(#[from] std::io::Error),
+    /// The user ended the run before the first case.
+    #[error("interrupted before the first case")]
+    Interrupted,
+}
+
+fn shown_output(output: &[String]) -> String {
+    if output.is_empty() {
+        String::from("; it printed nothing")
+    } else {
+        format!("; it printed last:\n{}", output.join("\n"))
+    }
+}
+
+/// Judges the target of `plan`, and tells `reporter` everything. A run that is interrupted, or whose
+/// server goes away, still ends with a report and a summary.
+///
+/// # Errors
+/// Nothing could be judged: see [`RunError`].
+pub async fn run(
+    plan: &Plan,
+    reporter: &mut dyn Reporter,
+    stop: &StopSignals,
+) -> Result<Summary, RunError> {
+    let selected = plan.selection.cases();
+    if selected.is_empty() {
+        return Err(RunError::NothingSelected);
+    }
+    let started = Instant::now();
+    let started_at = plan.clock.unix_ms();
+    let prepare = async {
+        let server = launch::start(plan).await?;
+        if let Some(command) = &plan.spawn {
+            reporter.event(&RunEvent::Spawned {
+                command: command.to_string(),
+            })?;
+        }
+        let report = match doctor::examine(&plan.target, plan.seed, plan.salt).await {
+            Ok(report) => report,
+            Err(error) => {
+                if let Some(server) = server {
+                    server.stop().await;
+                }
+                return Err(error.into());
+            }
+        };
+        Ok::<_, RunError>((server, report))
+    };
+    let (server, report) = tokio::select! {
+        biased;
+        () = stop.finish.cancelled() => return Err(RunError::Interrupted),
+        () = stop.abort.cancelled() => return Err(RunError::Interrupted),
+        ready = prepare => ready?,
+    };
+    let shared = Arc::new(Shared::new(
+        Arc::clone(&plan.target),
+        plan.clock,
+        plan.seed,
+        plan.salt,
+        report.missing.iter().cloned().collect(),
+    ));
+    let target = report.target.clone();
+    reporter.event(&RunEvent::Started {
+        doctor: report,
+        selected: selected.len(),
+    })?;
+    let mut run = Run {
+        plan,
+        shared,
+        reporter,
+        stop,
+        server,
+        reports: HashMap::new(),
+        dialect: Dialect::default(),
+        state: State::Running,
+    };
+    let outcome = run.all(&selected).await;
+    if let Some(server) = run.server.take() {
+        server.stop().await;
+    }
+    outcome?;
+    let cases: Vec<CaseReport> = selected
+        .iter()
+        .filter_map(|case| run.reports.remove(case.id))
+        .collect();
+    let summary = Summary::of(&cases, run.state == State::Interrupted);
+    let finished = RunReport {
+        target,
+        started_at,
+        duration: started.elapsed(),
+        seed: plan.seed,
+        summary,
+        requirements: tally::requirements(&cases),
+        cases,
+        dialect: run.dialect,
+    };
+    run.reporter
+        .event(&RunEvent::Finished(Box::new(finished)))?;
+    Ok(summary)
+}
+
+/// Whether further cases are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Interrupted,
+    /// The server is gone and nobody starts it again.
+    Dead,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    shared: Arc<Shared>,
+    reporter: &'a mut dyn Reporter,
+    stop: &'a StopSignals,
+    server: Option<Server>,
+    reports: HashMap<&'static str, CaseReport>,
+    dialect: Dialect,
+    state: State,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, selected: &[&'static Case]) -> Result<(), RunError> {
+        let (hazardous, others): (Vec<_>, Vec<_>) =
+            selected.iter().copied().partition(|case| case.hazardous);
+        let suspects = self.together(&others).await?;
+        self.one_by_one(&suspects, 1).await?;
+        self.repeat_failures(&others).await?;
+        self.one_by_one(&hazardous, 0).await?;
+        self.account_for_the_rest(selected)
+    }
+
+    fn start(&mut self, case: &'static Case, alone: bool) -> std::io::Result<()> {
+        self.reporter
+            .event(&RunEvent::CaseStarted { id: case.id, alone })
+    }
+
+    fn reproduce(&self, case: &Case) -> String {
+        format!(
+            "{} --only '{}' --seed {}",
+            self.plan.reproduce, case.id, self.plan.seed
+        )
+    }
+
+    /// Runs cases side by side. Gives those that were running when the server died, where it was
+    /// started again.
+    async fn together(&mut self, cases: &[&'static Case]) -> Result<Vec<&'static Case>, RunError> {
+        let mut queue: VecDeque<(&'static Case, u32)> = (0..self.plan.repeat.max(1))
+            // Repetitions have names of their own, apart from those of solo runs.
+            .flat_map(|round| cases.iter().map(move |case| (*case, round * 100)))
+            .collect();
+        let mut tasks = JoinSet::new();
+        let mut running: HashMap<Id, &'static Case> = HashMap::new();
+        let mut victims: Vec<&'static Case> = Vec::new();
+        loop {
+            while self.state == State::Running
+                && victims.is_empty()
+                && running.len() < self.plan.jobs.max(1)
+                && let Some((case, attempt)) = queue.pop_front()
+            {
+                self.start(case, false)?;
+                let reproduce = self.reproduce(case);
+                let shared = Arc::clone(&self.shared);
+                let task = tasks.spawn(execute(shared, case, attempt, reproduce));
+                running.insert(task.id(), case);
+            }
+            if running.is_empty() {
+                if victims.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let suspects = std::mem::take(&mut victims);
+                if !self.revive(&suspects).await? {
+                    return Ok(Vec::new());
+                }
+                // The rest goes on without those that may have killed it.
+                let suspected: Vec<_> = suspects.iter().map(|case| case.id).collect();
+                queue.retain(|(case, _)| !suspected.contains(&case.id));
+                let rest: Vec<_> = queue.iter().map(|(case, _)| *case).collect();
+                let more = Box::pin(self.together(&rest)).await?;
+                return Ok([suspects, more].concat());
+            }
+            let joined = tokio::select! {
+                biased;
+                () = self.stop.abort.cancelled() => {
+                    self.state = State::Interrupted;
+                    return Ok(Vec::new());
+                }
+                () = self.stop.finish.cancelled(), if self.state == State::Running => {
+                    self.state = State::Interrupted;
+                    continue;
+                }
+                joined = tasks.join_next_with_id() => joined,
+            };
+            match joined {
+                Some(Ok((id, outcome))) => {
+                    let case = running.remove(&id);
+                    if outcome.dead {
+                        victims.extend(case);
+                    }
+                    self.record(outcome)?;
+                }
+                Some(Err(error)) => {
+                    if let Some(case) = running.remove(&error.id()) {
+                        self.panicked(case, error)?;
+                    }
+                }
+                None => running.clear(),
+            }
+        }
+    }
+
+    /// Runs cases with the server for themselves. Whoever kills it here has the verdict.
+    async fn one_by_one(&mut self, cases: &[&'static Case], attempt: u32) -> Result<(), RunError> {
+        for &case in cases {
+            let Some(mut outcome) = self.alone(case, attempt).await? else {
+                return Ok(());
+            };
+            let dead = outcome.dead;
+            if dead {
+                killed(&mut outcome.report);
+            }
+            self.reports.remove(case.id);
+            self.record(outcome)?;
+            if dead && !self.revive(&[case]).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn alone(
+        &mut self,
+        case: &'static Case,
+        attempt: u32,
+    ) -> Result<Option<Outcome>, RunError> {
+        if self.stop.finish.is_cancelled() && self.state == State::Running {
+            self.state = State::Interrupted;
+        }
+        if self.state != State::Running {
+            return Ok(None);
+        }
+        self.start(case, true)?;
+        let case_run = execute(
+            Arc::clone(&self.shared),
+            case,
+            attempt,
+            self.reproduce(case),
+        );
+        tokio::select! {
+            biased;
+            () = self.stop.abort.cancelled() => {
+                self.state = State::Interrupted;
+                Ok(None)
+            }
+            outcome = case_run => Ok(Some(outcome)),
+        }
+    }
+
+    /// Repeats alone what failed beside others. A failure that does not repeat stays visible.
+    async fn repeat_failures(&mut self, cases: &[&'static Case]) -> Result<(), RunError> {
+        let began = Instant::now();
+        for &case in cases {
+            let Some(first) = self.reports.get(case.id) else {
+                continue;
+            };
+            if !matches!(first.verdict, Verdict::Fail | Verdict::Warn) {
+                continue;
+            }
+            let first = first.clone();
+            if began.elapsed() > RERUN_BUDGET {
+                if let Some(report) = self.reports.get_mut(case.id) {
+                    report
+                        .notes
+                        .push("not repeated alone: too much failed for that".into());
+                }
+                continue;
+            }
+            let Some(Outcome {
+                report: again,
+                dialect,
+                dead,
+            }) = self.alone(case, 1).await?
+            else {
+                return Ok(());
+            };
+            self.dialect.merge(dialect);
+            let report = tally::repeated(first, again);
+            self.reporter
+                .event(&RunEvent::CaseFinished(Box::new(report.clone())))?;
+            self.reports.insert(case.id, report);
+            if dead && !self.revive(&[case]).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, outcome: Outcome) -> Result<(), RunError> {
+        let Outcome {
+            mut report,
+            dialect,
+            ..
+        } = outcome;
+        self.dialect.merge(dialect);
+        if let Some(earlier) = self.reports.remove(report.id) {
+            report = tally::worse(earlier, report);
+        }
+        self.reporter
+            .event(&RunEvent::CaseFinished(Box::new(report.clone())))?;
+        self.reports.insert(report.id, report);
+        Ok(())
+    }
+
+    fn panicked(
+        &mut self,
+        case: &'static Case,
+        error: tokio::task::JoinError,
+    ) -> Result<(), RunError> {
+        let reason = match error.try_into_panic() {
+            Ok(panic) => {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+                format!(
+                    "a fault of the suite: {}",
+                    text.unwrap_or_else(|| "a panic".into())
+                )
+            }
+            Err(error) => error.to_string(),
+        };
+        let report = self.unjudged(case, Verdict::Error, reason);
+        self.record(Outcome {
+            report,
+            dialect: Dialect::default(),
+            dead: false,
+        })
+    }
+
+    fn unjudged(&self, case: &Case, verdict: Verdict, reason: String) -> CaseReport {
+        CaseReport {
+            id: case.id,
+            level: case.level(),
+            verdict,
+            requirements: case.requirements.to_vec(),
+            findings: Vec::new(),
+            reason: Some(reason),
+            notes: Vec::new(),
+            duration: Duration::ZERO,
+            flaky: false,
+            reproduce: self.reproduce(case),
+            trace: Vec::new(),
+        }
+    }
+
+    /// The server stopped answering: tells so, and starts it again if it is ours. False when the run
+    /// cannot go on.
+    async fn revive(&mut self, during: &[&'static Case]) -> Result<bool, RunError> {
+        let output = self.server.as_ref().map(Server::output).unwrap_or_default();
+        let restarting = self.plan.spawn.is_some();
+        let during = during.iter().map(|case| case.id).collect();
+        self.reporter.event(&RunEvent::ServerDied {
+            during,
+            output,
+            restarting,
+        })?;
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        match launch::start(self.plan).await {
+            Ok(Some(server)) => {
+                self.server = Some(server);
+                Ok(true)
+            }
+            Ok(None) => {
+                self.state = State::Dead;
+                Ok(false)
+            }
+            // It does not come back: the run ends as if it were not ours.
+            Err(RunError::SpawnEnded { .. } | RunError::SpawnSilent { .. }) => {
+                self.state = State::Dead;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Cases that never ran are told, unless it was the user who ended the run.
+    fn account_for_the_rest(&mut self, selected: &[&'static Case]) -> Result<(), RunError> {
+        if self.state != State::Dead {
+            return Ok(());
+        }
+        for &case in selected {
+            if !self.reports.contains_key(case.id) {
+                let reason = String::from("the server stopped answering before this case began");
+                let report = self.unjudged(case, Verdict::Blocked, reason);
+                self.record(Outcome {
+                    report,
+                    dialect: Dialect::default(),
+                    dead: false,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The verdict for a case that had the server for itself when it died.
+fn killed(report: &mut CaseReport) {
+    let actual = report
+        .reason
+        .take()
+        .map_or_else(String::new, |reason| format!(": {reason}"));
+    report.findings.push(Finding {
+        requirement: &connection::SURVIVES,
+        broken: Some(Mismatch {
+            expected: "a server that goes on answering".into(),
+            actual: format!("it stopped answering while this case alone was running{actual}"),
+        }),
+    });
+    report.verdict = Verdict::Fail;
+}

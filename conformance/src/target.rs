@@ -1,0 +1,96 @@
+//! The server under test, as a user describes it.
+
+use std::{fmt, time::Duration};
+
+use touchstone_client::provision::Provisioner;
+use url::Url;
+
+/// A server under test: one or more nodes that share their data, and the way in which accounts,
+/// sessions and machines come to exist on it.
+#[derive(Debug)]
+pub struct Target {
+    /// What reports call it.
+    pub name: String,
+    /// Base addresses, at least one. Several are nodes of one cluster: connections are spread over them,
+    /// so that routing between nodes is tested.
+    pub urls: Vec<Url>,
+    /// The Socket.IO path.
+    pub path: String,
+    /// Makes accounts, sessions, machines and access keys exist.
+    pub provisioner: Provisioner,
+    /// How long silence must last where no sentinel can prove it; `None` for a multiple of the slowest
+    /// delivery that the run has seen.
+    pub settle: Option<Duration>,
+}
+
+impl Target {
+    /// A target of the given nodes with the default path.
+    ///
+    /// # Panics
+    /// Without any URL.
+    pub fn new(urls: Vec<Url>, provisioner: Provisioner) -> Self {
+        let first = urls.first().expect("a target has at least one URL");
+        Self {
+            name: shown(first),
+            urls,
+            path: "/v1/updates".to_owned(),
+            provisioner,
+            settle: None,
+        }
+    }
+
+    /// The addresses, without credentials.
+    pub fn addresses(&self) -> Vec<String> {
+        self.urls.iter().map(shown).collect()
+    }
+}
+
+/// A URL as reports show it: without credentials, query and the slash that an empty path leaves.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for URLs that cannot hold credentials in the first place.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Something that a target may lack. Cases that need it are skipped then, with the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Capability {
+    /// The REST surface for sessions and machines, beyond what a provisioner of another kind offers.
+    Rest,
+    /// Sessions can be deleted.
+    DeleteSession,
+    /// Access keys can be made.
+    AccessKeys,
+    /// Account settings can be changed.
+    Settings,
+    /// The key-value store.
+    KeyValue,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rest => "the REST surface",
+            Self::DeleteSession => "deletion of sessions",
+            Self::AccessKeys => "access keys",
+            Self::Settings => "account settings",
+            Self::KeyValue => "the key-value store",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_credentials_are_shown() {
+        #[track_caller]
+        fn check(url: &str, expected: &str) {
+            assert_eq!(super::shown(&url.parse().unwrap()), expected);
+        }
+        check("http://127.0.0.1:3006/", "http://127.0.0.1:3006");
+        check("https://me:secret@host/base?token=x", "https://host/base");
+    }
+}

@@ -1,0 +1,167 @@
+//! Verdicts and findings: what a case says about a requirement, and how findings add up.
+//!
+//! Pure values; nothing here runs a case or renders one.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::ledger::{Level, Requirement};
+
+/// What came of a case or a requirement.
+///
+/// The order is from best to worst as far as the server under test is concerned: the worst of several
+/// verdicts is their maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything that was judged held.
+    Pass,
+    /// Nothing binding was broken, and a trait differs from the reference.
+    Info,
+    /// The target lacks a capability that the case needs.
+    Skip,
+    /// A precondition did not hold, so nothing was judged; its own requirement has the verdict.
+    Blocked,
+    /// A SHOULD was broken, or a failure did not repeat.
+    Warn,
+    /// The case could not be carried out: the suite's own fault, or the server went away.
+    Error,
+    /// A MUST was broken.
+    Fail,
+}
+
+impl Verdict {
+    /// Every verdict, in the order in which summaries count them.
+    pub const ALL: [Self; 7] = [
+        Self::Pass,
+        Self::Fail,
+        Self::Warn,
+        Self::Info,
+        Self::Skip,
+        Self::Blocked,
+        Self::Error,
+    ];
+
+    /// The word that reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Info => "info",
+            Self::Skip => "skip",
+            Self::Blocked => "blocked",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Fail => "fail",
+        }
+    }
+
+    /// The verdict for breaking a requirement of `level`.
+    pub(crate) fn of_broken(level: Level) -> Self {
+        match level {
+            Level::Must => Self::Fail,
+            Level::Should => Self::Warn,
+            Level::Info => Self::Info,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One statement of a case about one requirement.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The requirement that was judged.
+    pub requirement: &'static Requirement,
+    /// What was found; `None` when the requirement held.
+    pub broken: Option<Mismatch>,
+}
+
+/// What was expected and what came instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// What a correct server does, as a fragment.
+    pub expected: String,
+    /// What this server did, as a fragment.
+    pub actual: String,
+}
+
+impl Finding {
+    /// The verdict of this finding alone.
+    pub fn verdict(&self) -> Verdict {
+        match self.broken {
+            None => Verdict::Pass,
+            Some(_) => Verdict::of_broken(self.requirement.level),
+        }
+    }
+}
+
+/// The verdict of a case from its findings: the worst of them, and pass without any.
+pub(crate) fn worst(findings: &[Finding]) -> Verdict {
+    findings
+        .iter()
+        .map(Finding::verdict)
+        .max()
+        .unwrap_or(Verdict::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Basis;
+
+    fn requirement(level: Level) -> &'static Requirement {
+        match level {
+            Level::Must => &REQUIREMENTS[0],
+            Level::Should => &REQUIREMENTS[1],
+            Level::Info => &REQUIREMENTS[2],
+        }
+    }
+
+    static REQUIREMENTS: [Requirement; 3] = [
+        sample(Level::Must),
+        sample(Level::Should),
+        sample(Level::Info),
+    ];
+
+    const fn sample(level: Level) -> Requirement {
+        Requirement {
+            id: "sample.requirement",
+            level,
+            basis: Basis::Decision,
+            text: "A sample.",
+        }
+    }
+
+    #[track_caller]
+    fn check(findings: &[(Level, bool)], expected: Verdict) {
+        let findings: Vec<_> = findings
+            .iter()
+            .map(|&(level, held)| Finding {
+                requirement: requirement(level),
+                broken: (!held).then(|| Mismatch {
+                    expected: "x".into(),
+                    actual: "y".into(),
+                }),
+            })
+            .collect();
+        assert_eq!(worst(&findings), expected);
+    }
+
+    #[test]
+    fn the_worst_finding_decides() {
+        use Level::{Info, Must, Should};
+        check(&[], Verdict::Pass);
+        check(&[(Must, true), (Should, true)], Verdict::Pass);
+        check(&[(Must, false)], Verdict::Fail);
+        check(&[(Should, false)], Verdict::Warn);
+        check(&[(Info, false)], Verdict::Info);
+        check(&[(Must, true), (Should, false)], Verdict::Warn);
+        check(&[(Should, false), (Must, false)], Verdict::Fail);
+        check(&[(Info, false), (Should, false)], Verdict::Warn);
+    }
+}
