@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tower_http::cors::CorsLayer;
 
 use crate::app::App;
@@ -71,13 +72,20 @@ pub async fn serve(
     gateway.close_all();
     let _ = tokio::time::timeout(GRACE, async {
         gateway.emptied().await;
-        let _ = (&mut running).await;
+        finished(&mut running).await;
     })
     .await;
     // Whoever is still there reads nothing, or holds an idle HTTP connection open.
     switches.throw_all();
-    let _ = tokio::time::timeout(GRACE, running).await;
+    let _ = tokio::time::timeout(GRACE, finished(&mut running)).await;
     Ok(())
+}
+
+/// Waits for a task that may have been waited for before: polling such a one again would panic.
+async fn finished<T>(task: &mut JoinHandle<T>) {
+    if !task.is_finished() {
+        let _ = task.await;
+    }
 }
 
 /// Everything that the server answers: REST, Socket.IO, and 404.
