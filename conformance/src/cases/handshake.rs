@@ -3,10 +3,9 @@
 //! Both ways in which real servers refuse are fine: CONNECT_ERROR, or a connection that gets an `error`
 //! event and is ended. That somebody is admitted is proved by an answer to a ping.
 
-use futures_util::future::join;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use touchstone_client::{ConnectError, End};
+use touchstone_client::{CallError, ConnectError, End};
 
 use crate::{
     case::{Flow, Stop, case_table},
@@ -181,18 +180,20 @@ async fn attempt(cx: &Ctx, name: &str, auth: Option<Value>) -> Flow<Admission> {
             )));
         }
     };
-    let deadline = cx.deadline();
-    let patience = cx.shared.pace.patience();
-    let (answer, end) = join(
-        peer.call_within("ping", (), patience),
-        peer_end(&peer, deadline),
-    )
-    .await;
-    if answer.is_ok() && end.is_none() {
-        return Ok(Admission::Admitted(peer));
+    match peer
+        .call_within("ping", (), cx.shared.pace.patience())
+        .await
+    {
+        Ok(_) => Ok(Admission::Admitted(peer)),
+        Err(CallError::Timeout { .. }) => Ok(Admission::Undecided),
+        Err(CallError::Ended { .. }) => Ok(ended(cx, peer).await.unwrap_or(Admission::Dropped)),
     }
-    if end.is_none() {
-        return Ok(Admission::Undecided);
+}
+
+/// Waits until a connection has ended, and tells how it was refused.
+async fn ended(cx: &Ctx, peer: Peer) -> Result<Admission, Peer> {
+    if peer.wait_end(cx.deadline()).await.is_none() {
+        return Err(peer);
     }
     let errors = peer.all(|arrival| arrival.name == "error");
     Ok(match errors.first() {
@@ -205,19 +206,6 @@ async fn attempt(cx: &Ctx, name: &str, auth: Option<Value>) -> Flow<Admission> {
         }
         None => Admission::Dropped,
     })
-}
-
-/// The end of a connection; none as soon as its ping is answered, which [`attempt`] awaits beside.
-async fn peer_end(peer: &Peer, deadline: Instant) -> Option<End> {
-    // A second ping: its answer comes after all that a refusal would send.
-    let ping = async {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        peer.call_within("ping", (), patience).await.is_ok()
-    };
-    tokio::select! {
-        served = ping => if served { None } else { peer.ended() },
-        end = peer.wait_end(deadline) => end,
-    }
 }
 
 /// Judges one refusal. Gives what came of it, for those who look further.
@@ -238,7 +226,11 @@ async fn refused(
             auth.to_string()
         },
     );
-    let admission = attempt(cx, name, auth).await?;
+    let mut admission = attempt(cx, name, auth).await?;
+    if let Admission::Admitted(peer) = admission {
+        // A server that verifies tokens aside may serve a connection for a moment before it refuses it.
+        admission = ended(cx, peer).await.unwrap_or_else(Admission::Admitted);
+    }
     let held = !matches!(admission, Admission::Admitted(_) | Admission::Undecided);
     let told = format!(
         "a refusal of {shown} within {:.0} s",
