@@ -1,7 +1,10 @@
 //! One connection of a replayed client: what it sent and waits for, and what came that no step has
 //! asked for yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+};
 
 use serde_json::Value;
 use tokio::time::{Duration, timeout};
@@ -30,7 +33,15 @@ pub(crate) struct Class {
     kind: String,
 }
 
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.kind.is_empty() { "" } else { " " };
+        write!(f, "{}{space}{}", self.event, self.kind)
+    }
+}
+
 impl Class {
+    /// The class of an event with this name and these arguments.
     pub(crate) fn of(event: &str, args: &[Value]) -> Self {
         let data = args.first().unwrap_or(&Value::Null);
         let kind = match event {
@@ -79,7 +90,7 @@ impl Connection {
         deadline: Duration,
     ) -> Result<Self, String> {
         let client_type = options.auth.as_ref().map(|auth| auth["clientType"].clone());
-        let opened = connect(options.timeout(deadline)).await;
+        let opened = connect(&options.timeout(deadline)).await;
         let (socket, events) = opened.map_err(|error| format!("cannot connect {name}: {error}"))?;
         Ok(Self {
             name: name.to_owned(),
@@ -108,12 +119,11 @@ impl Connection {
             if let Some(arrived) = found.and_then(|index| self.inbox.remove(index)) {
                 return Ok(arrived);
             }
-            let Class { event, kind } = class;
             self.receive().await.map_err(|why| {
                 let rest = self
                     .leftover()
                     .unwrap_or_else(|| "nothing else came".to_owned());
-                format!("{} waits for {event} {kind}: {why}; {rest}", self.name)
+                format!("{} waits for {class}: {why}; {rest}", self.name)
             })?;
         }
     }
@@ -151,8 +161,8 @@ impl Connection {
         let args = shown(&Value::from(arrived.args.clone()));
         let name = &self.name;
         Some(format!(
-            "{name} got {} that was not recorded: {args}",
-            arrived.class.event
+            "{name} got {} nobody recorded: {args}",
+            arrived.class
         ))
     }
 

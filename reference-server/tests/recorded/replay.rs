@@ -8,10 +8,7 @@ use tokio::{
     task::JoinHandle,
     time::{Duration, timeout},
 };
-use touchstone_client::{
-    Clock, ConnectOptions, End, Reply,
-    provision::{Answer, ProvisionError, Rest},
-};
+use touchstone_client::{Clock, ConnectOptions, End, Reply, provision::Rest};
 
 use super::{
     Failure,
@@ -77,6 +74,9 @@ fn failure(place: &str, phase: &str, problem: &str) -> Failure {
     }
 }
 
+/// A request on its way, to its status and body.
+type Call = JoinHandle<Result<(u16, Value), String>>;
+
 struct Player {
     base: ConnectOptions,
     rest: Rest,
@@ -86,7 +86,7 @@ struct Player {
     /// Session-scoped with an id of its own: nothing that is recorded may reach it. It causes the
     /// sentinels.
     observer: Option<Connection>,
-    inflight: HashMap<String, JoinHandle<Result<Answer, ProvisionError>>>,
+    inflight: HashMap<String, Call>,
     /// Updates that may come to a connection that has left.
     optional: Vec<(String, Value)>,
     sentinels: u32,
@@ -220,39 +220,33 @@ impl Player {
         path: &str,
         token: Option<&str>,
         body: Option<&Value>,
-    ) -> Result<JoinHandle<Result<Answer, ProvisionError>>, String> {
+    ) -> Result<Call, String> {
         let rest = self.rest.clone();
         let method = method.to_owned();
         let path = self.bindings.fill_path(path)?;
         let token = token.map(|token| self.bindings.token(token)).transpose()?;
         let body = body.map(|body| self.bindings.fill(body)).transpose()?;
         Ok(tokio::spawn(async move {
-            rest.request(&method, &path, token.as_ref(), body.as_ref())
-                .await
+            let answered = rest
+                .request(&method, &path, token.as_ref(), body.as_ref())
+                .await;
+            answered
+                .map(|got| (got.status, got.body))
+                .map_err(|error| error.to_string())
         }))
     }
 
-    async fn judge(
-        &mut self,
-        call: JoinHandle<Result<Answer, ProvisionError>>,
-        status: u16,
-        answer: &Value,
-    ) -> Result<(), String> {
+    async fn judge(&mut self, call: Call, status: u16, answer: &Value) -> Result<(), String> {
         let joined = timeout(self.deadline, call)
             .await
             .map_err(|_| "no answer in time")?;
-        let got = joined
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
-        if got.status != status {
-            let body = shown(&got.body);
-            return Err(format!(
-                "expected status {status}, got {} with {body}",
-                got.status
-            ));
+        let (got, body) = joined.map_err(|error| error.to_string())??;
+        if got != status {
+            let body = shown(&body);
+            return Err(format!("expected status {status}, got {got} with {body}"));
         }
         self.tally.requests += 1;
-        self.bindings.compare(answer, &got.body)
+        self.bindings.compare(answer, &body)
     }
 
     async fn connect(&mut self, on: &str, auth: &Value, place: &str) -> Result<(), String> {

@@ -282,19 +282,33 @@ fn equal(at: &str, expected: &Value, got: &Value) -> Result<(), String> {
 /// The message for a difference. A token is never shown in full.
 fn differs(at: &str, expected: &str, got: &Value) -> String {
     let place = if at.is_empty() { "at the top" } else { at };
-    let got = match got {
-        Value::String(token) if at.ends_with(".token") => Secret::new(token.as_str()).to_string(),
-        other => shown(other),
+    let got = if at.ends_with(".token") {
+        shown(&redacted("token", got))
+    } else {
+        shown(got)
     };
     format!("{place}: expected {expected}, got {got}")
 }
 
-/// A value in a message, shortened.
+/// A value in a message, shortened and without tokens.
 pub(crate) fn shown(value: &Value) -> String {
-    let text = value.to_string();
+    let text = redacted("", value).to_string();
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+/// A value that stands under `key`, without tokens.
+fn redacted(key: &str, value: &Value) -> Value {
+    match value {
+        Value::String(token) if key == "token" => json!(Secret::new(token.as_str()).to_string()),
+        Value::Array(items) => items.iter().map(|item| redacted("", item)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), redacted(key, value)))
+            .collect(),
+        other => other.clone(),
     }
 }
 
@@ -386,12 +400,13 @@ mod tests {
 
     #[test]
     fn messages_show_no_token() {
-        let token = "abcdefghijklmnopqrstuvwxyz";
+        let got = json!({"token": "abcdefghijklmnopqrstuvwxyz"});
         check(
             &json!({"token": "<id:known>"}),
-            &json!({"token": token}),
-            "got abcdef…",
+            &got,
+            "as before, got \"abcdef…\"",
         );
+        check(&json!([]), &json!([got]), "got [{\"token\":\"abcdef…\"}]");
     }
 
     #[test]
