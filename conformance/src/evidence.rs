@@ -213,7 +213,7 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_the_last_lines_are_kept() {
         let evidence = Evidence::new(Instant::now());
         for n in 0..MAX_LINES + 10 {

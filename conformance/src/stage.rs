@@ -308,7 +308,12 @@ impl Stage {
         deliveries: &[Delivery<'_>],
     ) -> Flow<Vec<Arrival>> {
         let started = Instant::now();
-        let deadline = cx.deadline();
+        // A server that is known to lose updates need not be waited for again and again.
+        let patience = match cx.shared.loses_updates() {
+            true => cx.shared.pace.sentinel(),
+            false => cx.shared.pace.patience(),
+        };
+        let deadline = started + patience;
         for delivery in deliveries {
             for &role in delivery.reaches {
                 let wanted = |arrival: &Arrival| delivery.wanted.matches(arrival);

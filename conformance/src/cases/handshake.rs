@@ -98,7 +98,10 @@ case_table! {
         MISSING_SESSION, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
     ] => missing_session;
 
-    /// As `handshake.missing-session-id` for machines.
+    /// Connects machine-scoped with a valid token, but without a machineId and with an empty one.
+    ///
+    /// Accepted is a refusal that says `Machine ID required for machine-scoped clients`, and that nothing of
+    /// the account reaches the connection.
     "handshake.missing-machine-id" judges [
         MISSING_MACHINE, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
     ] => missing_machine;

@@ -96,17 +96,24 @@ case_table! {
     "machine.update-metadata.race" judges [METADATA_RACE, RACE_LOSERS, ONE_BROADCAST]
         => metadata_race;
 
-    /// As `machine.update-metadata.success` for `machine-update-state`.
+    /// Changes the daemonState of a machine with the current version, with an unknown extra field.
+    ///
+    /// Accepted is `{result: "success", version, daemonState}`, one `update-machine` for both user-scoped
+    /// connections and the machine's own, and none for others.
     "machine.update-state.success" judges [
         STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, BODY_EXTRAS
     ] => state_success;
 
-    /// As `machine.update-metadata.stale` for `machine-update-state`.
+    /// Changes the daemonState with versions that are not the current one.
+    ///
+    /// Accepted is `version-mismatch` with the current version and daemonState, and no broadcast.
     "machine.update-state.stale" judges [
         STATE_STALE, STATE_CURRENT, ODD_VERSION, SILENT_MISMATCH
     ] => state_stale;
 
-    /// As `machine.update-metadata.race` for `machine-update-state`.
+    /// Twenty writers change the same daemonState with the same expectedVersion.
+    ///
+    /// Accepted is one success, nineteen mismatches that tell the winner's value, one broadcast.
     "machine.update-state.race" judges [STATE_RACE, RACE_LOSERS, ONE_BROADCAST] => state_race;
 
     /// Updates a machine that does not exist.

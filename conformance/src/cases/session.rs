@@ -108,17 +108,27 @@ case_table! {
     "session.update-metadata.race" judges [METADATA_RACE, RACE_LOSERS, ONE_BROADCAST]
         => metadata_race;
 
-    /// As `session.update-metadata.success` for `update-state`, with a text and with null.
+    /// Changes the agentState of a session with the current version, to a text and then to null.
+    ///
+    /// Accepted is `{result: "success", version, agentState}` with the next version, one `update-session`
+    /// for both user-scoped connections and both connections of the session, and none for others. Null is a
+    /// value: it clears the state.
     "session.update-state.success" judges [
         STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, WIRE_KEYS
     ] => state_success;
 
-    /// As `session.update-metadata.stale` for `update-state`.
+    /// Changes the agentState with versions that are not the current one: the one before, one far ahead, a
+    /// negative one, a fraction.
+    ///
+    /// Accepted is `version-mismatch` each time, with the current version and agentState, and no broadcast.
     "session.update-state.stale" judges [
         STATE_STALE, STATE_CURRENT, ODD_VERSION, SILENT_MISMATCH
     ] => state_stale;
 
-    /// As `session.update-metadata.race` for `update-state`.
+    /// Twenty writers on three connections change the same agentState with the same expectedVersion.
+    ///
+    /// Accepted is one success, nineteen mismatches that tell the winner's version and value, and one
+    /// broadcast.
     "session.update-state.race" judges [STATE_RACE, RACE_LOSERS, ONE_BROADCAST] => state_race;
 
     /// Updates metadata and state of a session id that does not exist.

@@ -9,7 +9,7 @@ pub(crate) mod shared;
 mod tally;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -352,11 +352,19 @@ impl Run<'_> {
     /// Repeats alone what failed beside others. A failure that does not repeat stays visible.
     async fn repeat_failures(&mut self, cases: &[&'static Case]) -> Result<(), RunError> {
         let began = Instant::now();
+        // What was seen alone once needs no further confirmation from other cases.
+        let mut confirmed: HashSet<&'static str> = HashSet::new();
         for &case in cases {
             let Some(first) = self.reports.get(case.id) else {
                 continue;
             };
             if !matches!(first.verdict, Verdict::Fail | Verdict::Warn) {
+                continue;
+            }
+            if first
+                .broken()
+                .all(|(requirement, _)| confirmed.contains(requirement.id))
+            {
                 continue;
             }
             let first = first.clone();
@@ -377,6 +385,7 @@ impl Run<'_> {
                 return Ok(());
             };
             self.dialect.merge(dialect);
+            confirmed.extend(again.broken().map(|(requirement, _)| requirement.id));
             let report = tally::repeated(first, again);
             self.reporter
                 .event(&RunEvent::CaseFinished(Box::new(report.clone())))?;
