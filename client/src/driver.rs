@@ -263,11 +263,9 @@ impl Driver {
             Body::Connect(payload) => {
                 let answer: Connected = serde_json::from_str(payload).map_err(|error| {
                     let expected = "an object with the Socket.IO id as sid";
-                    let reason = error.to_string();
-                    parse_error(
-                        text,
-                        DecodeError::new(2, Problem::Json { expected, reason }),
-                    )
+                    // Two bytes, the types, come before the payload in the default namespace.
+                    let error = packet::json_error(payload, expected, &error).shifted(2);
+                    parse_error(text, error)
                 })?;
                 self.link.connected(answer.sid);
                 Ok(())

@@ -115,7 +115,8 @@ pub enum ConnectError {
     Ended(#[source] End),
 }
 
-fn shown_body(body: &str) -> String {
+/// A body at the end of a message, if there is one.
+pub(crate) fn shown_body(body: &str) -> String {
     if body.is_empty() {
         String::new()
     } else {

@@ -101,18 +101,16 @@ pub(crate) fn connect_error(
     }
 }
 
+/// Whether a TLS error is somewhere in the chain. Inside of I/O errors, which may be nested, it
+/// is not among the sources.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = error.source();
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    false
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
 }
 
 /// Why a body could not be read.

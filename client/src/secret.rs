@@ -30,8 +30,12 @@ impl Secret {
 }
 
 /// The form of `value` that may be shown: six characters at most, and never more than a third
-/// of it, since a short secret would otherwise be shown whole.
+/// of it, since a short secret would otherwise be shown whole. What is in this form already stays
+/// as it is, so that a trace can be read and written again.
 pub(crate) fn redact(value: &str) -> String {
+    if value.ends_with('…') && value.chars().count() <= SHOWN + 1 {
+        return value.to_owned();
+    }
     let shown = SHOWN.min(value.chars().count() / 3);
     value.chars().take(shown).chain(['…']).collect()
 }
@@ -79,5 +83,7 @@ mod tests {
         check("abcdef", "ab…");
         check("abcdefghijklmnopqrstuvwxyz", "abcdef…");
         check("ééééééééé", "ééé…");
+        check("abcdef…", "abcdef…");
+        check("abcdefg…", "ab…");
     }
 }

@@ -8,6 +8,8 @@ mod args;
 pub mod engine;
 pub mod packet;
 pub mod payload;
+#[cfg(test)]
+mod tests;
 
 pub use args::Args;
 pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;

@@ -251,7 +251,11 @@ impl<'a> Rest<'a> {
 }
 
 /// Byte offset of a JSON error; serde_json counts columns of bytes, from 1.
-fn json_error(payload: &str, expected: &'static str, error: &serde_json::Error) -> DecodeError {
+pub(crate) fn json_error(
+    payload: &str,
+    expected: &'static str,
+    error: &serde_json::Error,
+) -> DecodeError {
     let lines = payload
         .split_inclusive('\n')
         .take(error.line().saturating_sub(1));

@@ -32,6 +32,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStderr, ChildStdin, ChildStdout},
     sync::Mutex,
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -62,6 +63,8 @@ struct Talk {
     /// `None` once the conversation is out of step: nothing that follows could be trusted.
     pipes: Option<(ChildStdin, BufReader<ChildStdout>)>,
     next_id: u64,
+    /// Ends with the program's stderr.
+    listener: Option<JoinHandle<()>>,
 }
 
 #[derive(Deserialize)]
@@ -107,13 +110,13 @@ impl Command {
         let pipes = child.stdin.take().zip(child.stdout.take());
         let pipes = pipes.map(|(stdin, stdout)| (stdin, BufReader::new(stdout)));
         let complaints = Arc::default();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(listen(stderr, Arc::clone(&complaints)));
-        }
+        let stderr = child.stderr.take();
+        let listener = stderr.map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&complaints))));
         let talk = Mutex::new(Talk {
             child,
             pipes,
             next_id: 1,
+            listener,
         });
         Ok(Self {
             command: command.to_owned(),
@@ -236,9 +239,9 @@ impl Command {
         let exchanged = timeout(self.timeout, exchange(&mut pipes, &request)).await;
         let line = match exchanged {
             Ok(Ok(Some(line))) => line,
-            Ok(Ok(None)) => return Err(self.ended(&mut talk.child, op).await),
+            Ok(Ok(None)) => return Err(self.ended(&mut talk, op).await),
             Ok(Err(error)) => {
-                let ended = self.ended(&mut talk.child, op).await;
+                let ended = self.ended(&mut talk, op).await;
                 return Err(match error.kind() {
                     std::io::ErrorKind::BrokenPipe => ended,
                     _ => self.failed(format!("cannot be spoken to: {error}")),
@@ -271,11 +274,16 @@ impl Command {
         Err(self.failed(format!("cannot do {op}: {reason}")))
     }
 
-    async fn ended(&self, child: &mut Child, op: &str) -> ProvisionError {
-        let status = match timeout(FAREWELL, child.wait()).await {
+    async fn ended(&self, talk: &mut Talk, op: &str) -> ProvisionError {
+        let status = match timeout(FAREWELL, talk.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
             _ => "output closed".to_owned(),
         };
+        if let Some(listener) = talk.listener.take() {
+            // What it complained about last is what matters; a child of its own that keeps the
+            // pipe open must not keep us, though.
+            let _ = timeout(FAREWELL, listener).await;
+        }
         self.failed(format!("ended without an answer to {op} ({status})"))
     }
 

@@ -78,9 +78,9 @@ impl<R: BufRead> Reader<R> {
         if any.version > u64::from(VERSION) {
             return Err(TraceError::NewerVersion { found: any.version });
         }
-        let header = serde_json::from_str(&first).map_err(|error| TraceError::Line {
+        let header = serde_json::from_str(first.trim_end()).map_err(|error| TraceError::Line {
             line: 1,
-            problem: error.to_string(),
+            problem: without_line(&error),
         })?;
         Ok(Self {
             input,
@@ -120,7 +120,7 @@ impl<R: BufRead> Iterator for Reader<R> {
 }
 
 fn parse(text: &str, line: usize) -> Result<Record, TraceError> {
-    let parsed: Result<Line, _> = serde_json::from_str(text);
+    let parsed: Result<Line, _> = serde_json::from_str(text.trim_end());
     let parsed = parsed.map_err(|error| TraceError::Line {
         line,
         problem: without_line(&error),

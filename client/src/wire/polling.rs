@@ -15,7 +15,7 @@ use super::StageCell;
 use crate::{
     codec::{DecodeError, Frame, Problem, payload},
     engine::Handshake,
-    error::{ConnectError, End, Stage, excerpt},
+    error::{ConnectError, End, Stage, excerpt, shown_body},
     http::{self, BodyError},
     options::ConnectOptions,
 };
@@ -129,9 +129,9 @@ impl Http {
         if response.status().is_success() {
             return Ok(response);
         }
-        let body = self.shown_body(response).await;
+        let body = shown_body(&self.shown_body(response).await);
         Err(End::TransportError {
-            reason: format!("{what} answered HTTP {status}: {body}"),
+            reason: format!("{what} answered HTTP {status}{body}"),
         })
     }
 

@@ -62,8 +62,8 @@ async fn many_calls_are_in_flight_and_answered_in_any_order() {
     for n in 0..5 {
         pending.push(socket.request("n", json!(n)).await.unwrap());
     }
-    for n in 0..5 {
-        assert_eq!(pending[n].id(), n as u64);
+    for (n, pending) in pending.iter().enumerate() {
+        assert_eq!(pending.id(), n as u64);
         peer.expect(&format!(r#"42{n}["n",{n}]"#)).await;
     }
     for n in [3, 0, 4, 1, 2] {

@@ -49,7 +49,12 @@ impl Server {
     }
 
     pub(crate) async fn accept(&self) -> Peer<TcpStream> {
-        let (stream, _) = soon(self.listener.accept()).await.unwrap();
+        soon(self.accept_whenever()).await
+    }
+
+    /// As [`accept`](Self::accept), for those who need not see another client.
+    pub(crate) async fn accept_whenever(&self) -> Peer<TcpStream> {
+        let (stream, _) = self.listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         Peer::new(stream)
     }
@@ -80,6 +85,12 @@ impl Peer<TcpStream> {
     /// Where the client connects from.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.stream.peer_addr().unwrap()
+    }
+
+    /// The stream, from which nothing has been read.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert!(self.unread.is_empty());
+        self.stream
     }
 }
 
@@ -112,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         soon(self.stream.shutdown()).await.unwrap();
     }
 
-    async fn read(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn read(&mut self, count: usize) -> Vec<u8> {
         while self.unread.len() < count {
             assert!(self.read_more().await.unwrap(), "the client ended early");
         }
