@@ -414,14 +414,14 @@ mod tests {
     #[test]
     fn numbers_compare_by_value() {
         #[track_caller]
-        fn check(a: Value, b: Value, same: bool) {
-            assert_eq!(same_json(&a, &b), same, "{a} and {b}");
+        fn check(a: &Value, b: &Value, same: bool) {
+            assert_eq!(same_json(a, b), same, "{a} and {b}");
         }
-        check(json!(1), json!(1.0), true);
-        check(json!({"a": [1, null]}), json!({"a": [1.0, null]}), true);
-        check(json!({"a": 1}), json!({"a": 1, "b": 2}), false);
-        check(json!("1"), json!(1), false);
-        check(json!(null), json!({}), false);
+        check(&json!(1), &json!(1.0), true);
+        check(&json!({"a": [1, null]}), &json!({"a": [1.0, null]}), true);
+        check(&json!({"a": 1}), &json!({"a": 1, "b": 2}), false);
+        check(&json!("1"), &json!(1), false);
+        check(&json!(null), &json!({}), false);
     }
 
     #[test]

@@ -270,10 +270,20 @@ async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
             Err(DoctorError::NoSocketIo {
                 url: shown(url),
                 path: target.path.clone(),
-                reason: crate::told(&error),
+                reason: without_address(&error),
                 answering,
             })
         }
+    }
+}
+
+/// What was answered, where the message around it names the address already.
+fn without_address(error: &ConnectError) -> String {
+    match error {
+        ConnectError::Http { status, .. } => format!("it answers HTTP {status}"),
+        ConnectError::NotEngineIo { reason, .. } => reason.clone(),
+        ConnectError::Broken { stage, reason, .. } => format!("{reason}, while {stage}"),
+        other => crate::told(other),
     }
 }
 

@@ -79,10 +79,15 @@ impl<W: Write> Terminal<W> {
                 Verdict::Fail => self.failure(case)?,
                 Verdict::Warn if case.flaky => self.failure(case)?,
                 Verdict::Warn => self.warning(case)?,
-                Verdict::Error => self.error(case)?,
-                Verdict::Info | Verdict::Pass | Verdict::Skip | Verdict::Blocked => {}
+                Verdict::Error if is_alone(run, case) => self.error(case)?,
+                Verdict::Error
+                | Verdict::Info
+                | Verdict::Pass
+                | Verdict::Skip
+                | Verdict::Blocked => {}
             }
         }
+        self.reasons(run, Verdict::Error, "could not be carried out")?;
         self.reasons(run, Verdict::Skip, "not applicable")?;
         self.reasons(run, Verdict::Blocked, "not run")?;
         self.silence_notes(run)?;
@@ -197,7 +202,13 @@ impl<W: Write> Terminal<W> {
     /// Cases of one verdict by their common reason: a hundred identical lines help nobody.
     fn reasons(&mut self, run: &RunReport, verdict: Verdict, title: &str) -> io::Result<()> {
         let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for case in run.cases.iter().filter(|case| case.verdict == verdict) {
+        let told = |case: &&CaseReport| verdict != Verdict::Error || !is_alone(run, case);
+        for case in run
+            .cases
+            .iter()
+            .filter(|case| case.verdict == verdict)
+            .filter(told)
+        {
             let reason = case.reason.as_deref().unwrap_or("no reason recorded");
             by_reason.entry(reason).or_default().push(case.id);
         }
@@ -279,6 +290,21 @@ impl<W: Write> Terminal<W> {
     }
 }
 
+/// Whether no other case could not be carried out for the same reason: then its trace is worth showing.
+fn is_alone(run: &RunReport, case: &CaseReport) -> bool {
+    let same = |other: &&CaseReport| other.verdict == case.verdict && other.reason == case.reason;
+    run.cases.iter().filter(same).count() == 1
+}
+
+/// The first few of a list, and how many more there are.
+fn some_of(ids: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    match ids.len().checked_sub(SHOWN) {
+        None | Some(0) => ids.join(", "),
+        Some(more) => format!("{} and {more} more", ids[..SHOWN].join(", ")),
+    }
+}
+
 fn tally(count: usize, verdict: Verdict) -> String {
     let word = match verdict {
         Verdict::Pass => "passed",
@@ -331,15 +357,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 let head = self
                     .style
                     .verdict(Verdict::Error, "the server stopped answering");
-                writeln!(
-                    self.out,
-                    "{head} while {} ran; {then}",
-                    if during.is_empty() {
-                        "no case".into()
-                    } else {
-                        during.join(", ")
-                    }
-                )?;
+                writeln!(self.out, "{head} while {} ran; {then}", some_of(during))?;
                 for line in output {
                     writeln!(self.out, "  | {line}")?;
                 }

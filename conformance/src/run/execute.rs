@@ -49,16 +49,24 @@ pub(crate) async fn execute(
             }
         },
     };
-    let troubled = matches!(
-        flow,
-        Err(Stop::Trouble(_) | Stop::Dropped(_) | Stop::Blocked { .. })
-    );
+    // Whatever went wrong, a server that has gone meanwhile explains it better.
+    let troubled =
+        !matches!(flow, Ok(()) | Err(Stop::Skip(_))) || worst(&cx.findings) >= Verdict::Warn;
     let dead = troubled && !doctor::is_alive(&shared).await;
-    if let (Err(Stop::Dropped(reason)), false) = (&flow, dead) {
-        cx.broken(&connection::STAYS_OPEN, "an open connection", reason);
-        flow = Err(Stop::Judged);
-    }
-    let (verdict, reason) = conclude(case, &cx, flow);
+    let (verdict, reason) = if dead {
+        cx.findings.clear();
+        cx.dialect = Dialect::default();
+        (
+            Verdict::Error,
+            Some("the server stopped answering while this case ran".into()),
+        )
+    } else {
+        if let Err(Stop::Dropped(reason)) = &flow {
+            cx.broken(&connection::STAYS_OPEN, "an open connection", reason);
+            flow = Err(Stop::Judged);
+        }
+        conclude(case, &cx, flow)
+    };
     let trace = match verdict {
         Verdict::Fail | Verdict::Warn | Verdict::Error | Verdict::Blocked => cx.evidence.lines(),
         Verdict::Pass | Verdict::Info | Verdict::Skip => Vec::new(),

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{
     task::{Id, JoinSet},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +38,13 @@ use crate::{
 /// no accident of timing.
 const RERUN_BUDGET: Duration = Duration::from_secs(60);
 
+/// How long cases that run may go on after the user has asked to finish.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
 /// The two ways in which a user ends a run early.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignals {
-    /// No further case is started; those that run may end.
+    /// No further case is started; those that run have a few seconds to end.
     pub finish: CancellationToken,
     /// Everything ends at once.
     pub abort: CancellationToken,
@@ -164,6 +167,7 @@ pub async fn run(
         stop,
         server,
         reports: HashMap::new(),
+        judged_alone: HashSet::new(),
         dialect: Dialect::default(),
         state: State::Running,
     };
@@ -208,6 +212,8 @@ struct Run<'a> {
     stop: &'a StopSignals,
     server: Option<Server>,
     reports: HashMap<&'static str, CaseReport>,
+    /// Cases whose report is from a run with the server for themselves.
+    judged_alone: HashSet<&'static str>,
     dialect: Dialect,
     state: State,
 }
@@ -242,6 +248,9 @@ impl Run<'_> {
             // Repetitions have names of their own, apart from those of solo runs.
             .flat_map(|round| cases.iter().map(move |case| (*case, round * 100)))
             .collect();
+        // Without company, the case that was running is the one to blame.
+        let solo = queue.len() == 1 || self.plan.jobs <= 1;
+        let mut last_call: Option<Instant> = None;
         let mut tasks = JoinSet::new();
         let mut running: HashMap<Id, &'static Case> = HashMap::new();
         let mut victims: Vec<&'static Case> = Vec::new();
@@ -261,7 +270,7 @@ impl Run<'_> {
                 if victims.is_empty() {
                     return Ok(Vec::new());
                 }
-                let suspects = std::mem::take(&mut victims);
+                let mut suspects = std::mem::take(&mut victims);
                 if !self.revive(&suspects).await? {
                     return Ok(Vec::new());
                 }
@@ -270,6 +279,7 @@ impl Run<'_> {
                 queue.retain(|(case, _)| !suspected.contains(&case.id));
                 let rest: Vec<_> = queue.iter().map(|(case, _)| *case).collect();
                 let more = Box::pin(self.together(&rest)).await?;
+                suspects.retain(|case| !self.judged_alone.contains(case.id));
                 return Ok([suspects, more].concat());
             }
             let joined = tokio::select! {
@@ -280,15 +290,23 @@ impl Run<'_> {
                 }
                 () = self.stop.finish.cancelled(), if self.state == State::Running => {
                     self.state = State::Interrupted;
+                    last_call = Some(Instant::now() + FINISH_WITHIN);
                     continue;
+                }
+                () = sleep_until(last_call.unwrap_or_else(Instant::now)), if last_call.is_some() => {
+                    return Ok(Vec::new());
                 }
                 joined = tasks.join_next_with_id() => joined,
             };
             match joined {
-                Some(Ok((id, outcome))) => {
+                Some(Ok((id, mut outcome))) => {
                     let case = running.remove(&id);
                     if outcome.dead {
                         victims.extend(case);
+                        if solo {
+                            killed(&mut outcome.report);
+                            self.judged_alone.insert(outcome.report.id);
+                        }
                     }
                     self.record(outcome)?;
                 }
@@ -312,6 +330,7 @@ impl Run<'_> {
             if dead {
                 killed(&mut outcome.report);
             }
+            self.judged_alone.insert(case.id);
             self.reports.remove(case.id);
             self.record(outcome)?;
             if dead && !self.revive(&[case]).await? {
@@ -355,6 +374,9 @@ impl Run<'_> {
         // What was seen alone once needs no further confirmation from other cases.
         let mut confirmed: HashSet<&'static str> = HashSet::new();
         for &case in cases {
+            if self.judged_alone.contains(case.id) {
+                continue;
+            }
             let Some(first) = self.reports.get(case.id) else {
                 continue;
             };
@@ -509,15 +531,12 @@ impl Run<'_> {
 
 /// The verdict for a case that had the server for itself when it died.
 fn killed(report: &mut CaseReport) {
-    let actual = report
-        .reason
-        .take()
-        .map_or_else(String::new, |reason| format!(": {reason}"));
+    report.reason = None;
     report.findings.push(Finding {
         requirement: &connection::SURVIVES,
         broken: Some(Mismatch {
             expected: "a server that goes on answering".into(),
-            actual: format!("it stopped answering while this case alone was running{actual}"),
+            actual: "it stopped answering while this case alone was running".into(),
         }),
     });
     report.verdict = Verdict::Fail;
