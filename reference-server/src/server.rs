@@ -28,6 +28,11 @@ use crate::rest::{self, ApiError};
 
 /// How long clients may take to receive what is queued for them when the server ends.
 const GRACE: Duration = Duration::from_millis(300);
+// It is granted twice: to leave politely, and to notice that the connection was cut.
+const _: () = assert!(
+    GRACE.as_millis() * 2 < 1_000,
+    "the end has to come within a second"
+);
 
 /// Runs a server on these listeners until `shutdown` resolves, then returns within a second.
 ///

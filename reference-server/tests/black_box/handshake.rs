@@ -35,14 +35,38 @@ async fn refusals_say_why() {
         (json!({ "token": 12345 }), INVALID),
         (json!({ "token": { "a": 1 } }), INVALID),
         (json!({ "token": [token] }), INVALID),
-        (json!({ "token": token, "clientType": "session-scoped" }), SESSION),
-        (json!({ "token": token, "clientType": "session-scoped", "sessionId": "" }), SESSION),
-        (json!({ "token": token, "clientType": "session-scoped", "sessionId": null }), SESSION),
-        (json!({ "token": token, "clientType": "session-scoped", "machineId": "m" }), SESSION),
-        (json!({ "token": "nope", "clientType": "session-scoped" }), SESSION),
-        (json!({ "token": token, "clientType": "machine-scoped" }), MACHINE),
-        (json!({ "token": token, "clientType": "machine-scoped", "machineId": 5 }), MACHINE),
-        (json!({ "token": "nope", "clientType": "machine-scoped" }), MACHINE),
+        (
+            json!({ "token": token, "clientType": "session-scoped" }),
+            SESSION,
+        ),
+        (
+            json!({ "token": token, "clientType": "session-scoped", "sessionId": "" }),
+            SESSION,
+        ),
+        (
+            json!({ "token": token, "clientType": "session-scoped", "sessionId": null }),
+            SESSION,
+        ),
+        (
+            json!({ "token": token, "clientType": "session-scoped", "machineId": "m" }),
+            SESSION,
+        ),
+        (
+            json!({ "token": "nope", "clientType": "session-scoped" }),
+            SESSION,
+        ),
+        (
+            json!({ "token": token, "clientType": "machine-scoped" }),
+            MACHINE,
+        ),
+        (
+            json!({ "token": token, "clientType": "machine-scoped", "machineId": 5 }),
+            MACHINE,
+        ),
+        (
+            json!({ "token": "nope", "clientType": "machine-scoped" }),
+            MACHINE,
+        ),
         (json!([]), MISSING),
         (json!("x"), MISSING),
         (json!(null), MISSING),
@@ -53,7 +77,10 @@ async fn refusals_say_why() {
     }
     let without_auth = ConnectOptions::new(server.url.parse().unwrap());
     assert_eq!(refusal(&without_auth).await, MISSING);
-    assert_eq!(refusal(&without_auth.transport(Transport::Polling)).await, MISSING);
+    assert_eq!(
+        refusal(&without_auth.transport(Transport::Polling)).await,
+        MISSING
+    );
 }
 
 #[tokio::test]
@@ -72,7 +99,11 @@ async fn everybody_with_a_token_is_admitted() {
     for auth in rows {
         for transport in [Transport::WebSocket, Transport::Polling, Transport::Upgrade] {
             let client = Client::over(transport, account.options(auth.clone())).await;
-            assert_eq!(client.call("ping", Value::Null).await, json!({}), "{auth} {transport:?}");
+            assert_eq!(
+                client.call("ping", Value::Null).await,
+                json!({}),
+                "{auth} {transport:?}"
+            );
         }
     }
 }
@@ -85,13 +116,24 @@ async fn client_types_decide_what_is_received() {
     for (auth, hears) in [
         (json!({}), true),
         (json!({ "clientType": "unknown" }), true),
-        (json!({ "clientType": "session-scoped", "sessionId": session }), true),
-        (json!({ "clientType": "session-scoped", "sessionId": "other" }), false),
-        (json!({ "clientType": "machine-scoped", "machineId": "m" }), false),
+        (
+            json!({ "clientType": "session-scoped", "sessionId": session }),
+            true,
+        ),
+        (
+            json!({ "clientType": "session-scoped", "sessionId": "other" }),
+            false,
+        ),
+        (
+            json!({ "clientType": "machine-scoped", "machineId": "m" }),
+            false,
+        ),
     ] {
         let mut client = Client::connect(&account.options(auth.clone())).await;
         let sender = account.user().await;
-        sender.emit("message", json!({ "sid": session, "message": "x" })).await;
+        sender
+            .emit("message", json!({ "sid": session, "message": "x" }))
+            .await;
         sender.handled().await;
         assert_eq!(client.updates().await.len(), usize::from(hears), "{auth}");
     }

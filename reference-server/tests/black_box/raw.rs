@@ -26,9 +26,17 @@ impl Wire {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(within("byte of the answer", stream.read_u8()).await.unwrap());
+            head.push(
+                within("byte of the answer", stream.read_u8())
+                    .await
+                    .unwrap(),
+            );
         }
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        assert!(
+            head.starts_with(b"HTTP/1.1 101"),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
         let mut wire = Self { stream };
         assert!(wire.text().await.unwrap().starts_with("0{"));
         wire
@@ -36,7 +44,10 @@ impl Wire {
 
     /// Several text frames in one write.
     pub(crate) async fn send(&mut self, texts: &[&str]) {
-        let bytes: Vec<u8> = texts.iter().flat_map(|text| frame(0x1, text.as_bytes())).collect();
+        let bytes: Vec<u8> = texts
+            .iter()
+            .flat_map(|text| frame(0x1, text.as_bytes()))
+            .collect();
         // The server may have closed after an earlier frame, which is for `text` to find out.
         let _ = self.stream.write_all(&bytes).await;
     }
@@ -112,11 +123,18 @@ async fn events_sent_together_with_connect_are_handled() {
         .await;
         let mut answers = Vec::new();
         for _ in 0..4 {
-            answers.push(wire.text().await.unwrap_or_else(|| panic!("closed in round {round}")));
+            answers.push(
+                wire.text()
+                    .await
+                    .unwrap_or_else(|| panic!("closed in round {round}")),
+            );
         }
         assert!(answers[0].starts_with("40{\"sid\":\""), "{answers:?}");
         assert_eq!(answers[1], "42[\"rpc-registered\",{\"method\":\"early\"}]");
-        assert_eq!(answers[2], "431[{\"ok\":false,\"error\":\"Cannot call RPC on the same socket\"}]");
+        assert_eq!(
+            answers[2],
+            "431[{\"ok\":false,\"error\":\"Cannot call RPC on the same socket\"}]"
+        );
         assert_eq!(answers[3], "432[{}]");
     }
 }
@@ -131,7 +149,10 @@ async fn events_sent_together_with_disconnect_are_handled() {
     for round in 0..50_u32 {
         let mut wire = Wire::open(&server).await;
         let connect = format!("40{}", json!({ "token": account.token.expose() }));
-        let message = format!("42{}", json!(["message", { "sid": session, "message": round.to_string() }]));
+        let message = format!(
+            "42{}",
+            json!(["message", { "sid": session, "message": round.to_string() }])
+        );
         wire.send(&[&connect, &message, "41"]).await;
         drop(wire);
         let update = watcher.next_of("update").await;
@@ -150,26 +171,63 @@ async fn nonsense_harms_nobody_else() {
     let server = Server::start().await;
     let connect = connect_packet(&server).await;
     let bystander = server.account().await.user().await;
-    let deep = format!("421[\"update-metadata\",{}{}]", "[".repeat(200_000), "]".repeat(200_000));
-    let deep_call = format!("421[\"rpc-call\",{{\"method\":{}{}}}]", "[".repeat(200_000), "]".repeat(200_000));
-    let long = format!("421[\"rpc-call\",{{\"method\":\"{}\"}}]", "x".repeat(900_000));
+    let deep = format!(
+        "421[\"update-metadata\",{}{}]",
+        "[".repeat(200_000),
+        "]".repeat(200_000)
+    );
+    let deep_call = format!(
+        "421[\"rpc-call\",{{\"method\":{}{}}}]",
+        "[".repeat(200_000),
+        "]".repeat(200_000)
+    );
+    let long = format!(
+        "421[\"rpc-call\",{{\"method\":\"{}\"}}]",
+        "x".repeat(900_000)
+    );
     let many_acks = format!("42{}[\"ping\"]", "9".repeat(400));
     const ERROR: &str = "431[{\"result\":\"error\"}]";
-    const NO_METHOD: &str = "431[{\"ok\":false,\"error\":\"Invalid parameters: method is required\"}]";
+    const NO_METHOD: &str =
+        "431[{\"ok\":false,\"error\":\"Invalid parameters: method is required\"}]";
     const NOT_THERE: &str = "431[{\"ok\":false,\"error\":\"RPC method not available\"}]";
     // The frames after CONNECT, and what the last of them gets: an answer, or the end.
     let rows: [(&[&str], Option<&str>); 33] = [
         (&["421[\"update-metadata\",null]"], Some(ERROR)),
-        (&["421[\"update-metadata\",{\"sid\":{\"in\":[]},\"metadata\":\"x\",\"expectedVersion\":0}]"], Some(ERROR)),
-        (&["421[\"update-metadata\",{\"sid\":\"\\u0000\",\"metadata\":\"x\",\"expectedVersion\":0}]"], Some(ERROR)),
-        (&["421[\"update-metadata\",{\"sid\":\"a\",\"sid\":1}]"], Some(ERROR)),
+        (
+            &[
+                "421[\"update-metadata\",{\"sid\":{\"in\":[]},\"metadata\":\"x\",\"expectedVersion\":0}]",
+            ],
+            Some(ERROR),
+        ),
+        (
+            &[
+                "421[\"update-metadata\",{\"sid\":\"\\u0000\",\"metadata\":\"x\",\"expectedVersion\":0}]",
+            ],
+            Some(ERROR),
+        ),
+        (
+            &["421[\"update-metadata\",{\"sid\":\"a\",\"sid\":1}]"],
+            Some(ERROR),
+        ),
         (&[&deep], Some(ERROR)),
         (&[&deep_call], Some(NO_METHOD)),
         (&[&long], Some(NOT_THERE)),
-        (&["421[\"rpc-call\",{\"method\":5},\"not a callback\",7]"], Some(NO_METHOD)),
-        (&["42[\"rpc-call\",{\"method\":\"x\"},\"not a callback\"]", "421[\"ping\"]"], Some("431[{}]")),
+        (
+            &["421[\"rpc-call\",{\"method\":5},\"not a callback\",7]"],
+            Some(NO_METHOD),
+        ),
+        (
+            &[
+                "42[\"rpc-call\",{\"method\":\"x\"},\"not a callback\"]",
+                "421[\"ping\"]",
+            ],
+            Some("431[{}]"),
+        ),
         (&["421[\"ping\",{\"a\":1},[],true]"], Some("431[{}]")),
-        (&["421[\"no-such-event\",{}]", "422[\"ping\"]"], Some("432[{}]")),
+        (
+            &["421[\"no-such-event\",{}]", "422[\"ping\"]"],
+            Some("432[{}]"),
+        ),
         (&["421[\"__proto__\",{}]", "422[\"ping\"]"], Some("432[{}]")),
         (&["421[\"\\u0000\",{}]", "422[\"ping\"]"], Some("432[{}]")),
         (&["431[1]", "422[\"ping\"]"], Some("432[{}]")),
@@ -177,7 +235,10 @@ async fn nonsense_harms_nobody_else() {
         (&[&connect, "422[\"ping\"]"], Some("432[{}]")),
         (&["42/other,[\"ping\"]", "422[\"ping\"]"], Some("432[{}]")),
         (&["41/other", "422[\"ping\"]"], Some("432[{}]")),
-        (&["40/admin,{}"], Some("44/admin,{\"message\":\"Invalid namespace\"}")),
+        (
+            &["40/admin,{}"],
+            Some("44/admin,{\"message\":\"Invalid namespace\"}"),
+        ),
         (&["42{}"], None),
         (&["42[]"], None),
         (&["42[1]"], None),
@@ -204,14 +265,24 @@ async fn nonsense_harms_nobody_else() {
             answer = wire.text().await;
         }
         is_answered(answer.as_deref(), expected, frames);
-        assert_eq!(bystander.call("ping", Value::Null).await, json!({}), "{frames:?}");
+        assert_eq!(
+            bystander.call("ping", Value::Null).await,
+            json!({}),
+            "{frames:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn who_speaks_before_connect_is_closed() {
     let server = Server::start().await;
-    for frames in [["421[\"ping\"]"], ["41"], ["431[]"], ["40{"], ["451-[\"ping\"]"]] {
+    for frames in [
+        ["421[\"ping\"]"],
+        ["41"],
+        ["431[]"],
+        ["40{"],
+        ["451-[\"ping\"]"],
+    ] {
         let mut wire = Wire::open(&server).await;
         wire.send(&frames).await;
         if frames[0].starts_with("45") {
@@ -232,13 +303,25 @@ async fn binary_attachments_harm_nobody() {
     let mut wire = Wire::open(&server).await;
     wire.send(&[&connect]).await;
     wire.text().await;
-    let message = json!(["message", { "sid": session, "message": { "_placeholder": true, "num": 0 } }]);
+    let message =
+        json!(["message", { "sid": session, "message": { "_placeholder": true, "num": 0 } }]);
     wire.send(&[&format!("451-{message}")]).await;
     wire.send_binary(b"hi").await;
     let update = watcher.next_of("update").await;
-    assert_eq!(update["body"]["message"]["content"], json!({ "t": "encrypted", "c": "aGk=" }));
-    for event in ["update-metadata", "artifact-read", "rpc-call", "usage-report", "ping", "access-key-get"] {
-        let args = json!([event, { "_placeholder": true, "num": 0 }, { "_placeholder": true, "num": 7 }]);
+    assert_eq!(
+        update["body"]["message"]["content"],
+        json!({ "t": "encrypted", "c": "aGk=" })
+    );
+    for event in [
+        "update-metadata",
+        "artifact-read",
+        "rpc-call",
+        "usage-report",
+        "ping",
+        "access-key-get",
+    ] {
+        let args =
+            json!([event, { "_placeholder": true, "num": 0 }, { "_placeholder": true, "num": 7 }]);
         wire.send(&[&format!("452-1{args}")]).await;
         wire.send_binary(&[0; 100]).await;
         wire.send_binary(&[]).await;
@@ -258,7 +341,10 @@ async fn a_refused_client_can_try_again() {
     let connect = connect_packet(&server).await;
     let mut wire = Wire::open(&server).await;
     wire.send(&["40{\"token\":\"nope\"}"]).await;
-    assert_eq!(wire.text().await.unwrap(), "44{\"message\":\"Invalid authentication token\"}");
+    assert_eq!(
+        wire.text().await.unwrap(),
+        "44{\"message\":\"Invalid authentication token\"}"
+    );
     wire.send(&[&connect]).await;
     assert!(wire.text().await.unwrap().starts_with("40{\"sid\":"));
     wire.send(&["41", &connect, "421[\"ping\"]"]).await;
@@ -273,7 +359,10 @@ async fn a_transport_without_connect_is_closed_in_time() {
         let mut wire = Wire::open(&server).await;
         wire.send(frames).await;
         let mut last = wire.text().await;
-        while last.as_ref().is_some_and(|text| text == "1" || text.starts_with("44{")) {
+        while last
+            .as_ref()
+            .is_some_and(|text| text == "1" || text.starts_with("44{"))
+        {
             last = wire.text().await;
         }
         assert_eq!(last, None);

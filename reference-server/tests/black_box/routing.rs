@@ -46,7 +46,12 @@ impl Cast {
     async fn received(&mut self, matches: impl Fn(&Value) -> bool) -> Vec<&'static str> {
         let mut receivers = Vec::new();
         for (name, client) in self.names.iter().zip(&mut self.clients) {
-            let count = client.seen().await.iter().filter(|(_, data)| matches(data)).count();
+            let count = client
+                .seen()
+                .await
+                .iter()
+                .filter(|(_, data)| matches(data))
+                .count();
             receivers.extend(std::iter::repeat_n(*name, count));
         }
         receivers
@@ -82,18 +87,46 @@ async fn every_cause_reaches_whom_the_table_says() {
     }
     for (version, from) in ["u1", "s1", "s2", "m1"].into_iter().enumerate() {
         let data = json!({ "sid": session, "metadata": "x", "expectedVersion": version });
-        reaches!(from, "update-metadata", data, update("update-session"), of_session);
+        reaches!(
+            from,
+            "update-metadata",
+            data,
+            update("update-session"),
+            of_session
+        );
         let data = json!({ "sid": session, "agentState": "x", "expectedVersion": version });
-        reaches!(from, "update-state", data, update("update-session"), of_session);
+        reaches!(
+            from,
+            "update-state",
+            data,
+            update("update-session"),
+            of_session
+        );
         let version = version + 1;
         let data = json!({ "machineId": "machine-1", "metadata": "x", "expectedVersion": version });
-        reaches!(from, "machine-update-metadata", data, update("update-machine"), of_machine);
-        let data = json!({ "machineId": "machine-1", "daemonState": "x", "expectedVersion": version });
-        reaches!(from, "machine-update-state", data, update("update-machine"), of_machine);
+        reaches!(
+            from,
+            "machine-update-metadata",
+            data,
+            update("update-machine"),
+            of_machine
+        );
+        let data =
+            json!({ "machineId": "machine-1", "daemonState": "x", "expectedVersion": version });
+        reaches!(
+            from,
+            "machine-update-state",
+            data,
+            update("update-machine"),
+            of_machine
+        );
     }
     // Only the sending connection is skipped, not its session.
     for from in ["u1", "s1", "s1b", "s2", "m1"] {
-        let expected: Vec<_> = of_session.into_iter().filter(|name| *name != from).collect();
+        let expected: Vec<_> = of_session
+            .into_iter()
+            .filter(|name| *name != from)
+            .collect();
         let data = json!({ "sid": session, "message": from });
         reaches!(from, "message", data, update("new-message"), expected);
     }
@@ -101,29 +134,81 @@ async fn every_cause_reaches_whom_the_table_says() {
         let data = json!({ "sid": session, "time": START, "thinking": 1 });
         reaches!(from, "session-alive", data, ephemeral("activity"), of_user);
         let data = json!({ "machineId": "machine-1", "time": START });
-        reaches!(from, "machine-alive", data, ephemeral("machine-activity"), of_user);
+        reaches!(
+            from,
+            "machine-alive",
+            data,
+            ephemeral("machine-activity"),
+            of_user
+        );
         let data = json!({ "key": "k", "sessionId": session, "tokens": { "total": 1 }, "cost": { "total": 1 } });
         reaches!(from, "usage-report", data, ephemeral("usage"), of_user);
         let data = json!({ "key": "k", "tokens": { "total": 1 }, "cost": { "total": 1 } });
         reaches!(from, "usage-report", data, |_| true, [""; 0]);
         let data = json!({ "id": from, "header": "", "body": "", "dataEncryptionKey": "" });
-        reaches!(from, "artifact-create", data.clone(), update("new-artifact"), of_user);
+        reaches!(
+            from,
+            "artifact-create",
+            data.clone(),
+            update("new-artifact"),
+            of_user
+        );
         reaches!(from, "artifact-create", data, |_| true, [""; 0]);
         let data = json!({ "artifactId": from, "body": { "data": "", "expectedVersion": 1 } });
-        reaches!(from, "artifact-update", data, update("update-artifact"), of_user);
-        reaches!(from, "artifact-delete", json!({ "artifactId": from }), update("delete-artifact"), of_user);
+        reaches!(
+            from,
+            "artifact-update",
+            data,
+            update("update-artifact"),
+            of_user
+        );
+        reaches!(
+            from,
+            "artifact-delete",
+            json!({ "artifactId": from }),
+            update("delete-artifact"),
+            of_user
+        );
     }
-    reaches!("m2", "session-end", json!({ "sid": session, "time": START }), ephemeral("activity"), of_user);
+    reaches!(
+        "m2",
+        "session-end",
+        json!({ "sid": session, "time": START }),
+        ephemeral("activity"),
+        of_user
+    );
 
     macro_rules! post_reaches {
         ($method:expr, $path:expr, $body:expr, $matches:expr, $expected:expr) => {{
-            assert_eq!(account.http($method, $path, $body).await.0, 200, "{}", $path);
-            assert_eq!(cast.received($matches).await, $expected.to_vec(), "{} {}", $method, $path);
-            assert!(strangers.received(|_| true).await.is_empty(), "{} {}", $method, $path);
+            assert_eq!(
+                account.http($method, $path, $body).await.0,
+                200,
+                "{}",
+                $path
+            );
+            assert_eq!(
+                cast.received($matches).await,
+                $expected.to_vec(),
+                "{} {}",
+                $method,
+                $path
+            );
+            assert!(
+                strangers.received(|_| true).await.is_empty(),
+                "{} {}",
+                $method,
+                $path
+            );
         }};
     }
     let new = json!({ "tag": "three", "metadata": "m" });
-    post_reaches!("POST", "/v1/sessions", new.clone(), update("new-session"), of_user);
+    post_reaches!(
+        "POST",
+        "/v1/sessions",
+        new.clone(),
+        update("new-session"),
+        of_user
+    );
     post_reaches!("POST", "/v1/sessions", new, |_| true, [""; 0]);
     let v3 = format!("/v3/sessions/{session}/messages");
     let batch = json!({ "messages": [{ "content": "a", "localId": "a" }, { "content": "b", "localId": "b" }] });
@@ -132,16 +217,34 @@ async fn every_cause_reaches_whom_the_table_says() {
     post_reaches!("POST", &v3, batch, |_| true, [""; 0]);
     let machine = json!({ "id": "machine-3", "metadata": "m" });
     let both = |data: &Value| data["body"]["machineId"] == "machine-3";
-    post_reaches!("POST", "/v1/machines", machine.clone(), both, ["u1", "u1", "u2", "u2"]);
+    post_reaches!(
+        "POST",
+        "/v1/machines",
+        machine.clone(),
+        both,
+        ["u1", "u1", "u2", "u2"]
+    );
     post_reaches!("POST", "/v1/machines", machine, |_| true, [""; 0]);
     let settings = json!({ "settings": "x", "expectedVersion": 0 });
-    post_reaches!("POST", "/v1/account/settings", settings, update("update-account"), of_user);
+    post_reaches!(
+        "POST",
+        "/v1/account/settings",
+        settings,
+        update("update-account"),
+        of_user
+    );
     let kv = json!({ "mutations": [{ "key": "k", "value": "v", "version": -1 }] });
     post_reaches!("POST", "/v1/kv", kv, update("kv-batch-update"), of_user);
     let archive = format!("/v1/sessions/{session}/archive");
     post_reaches!("POST", &archive, json!({}), ephemeral("activity"), of_user);
     let delete = format!("/v1/sessions/{session}");
-    post_reaches!("DELETE", &delete, Value::Null, update("delete-session"), of_user);
+    post_reaches!(
+        "DELETE",
+        &delete,
+        Value::Null,
+        update("delete-session"),
+        of_user
+    );
 }
 
 #[tokio::test]
@@ -154,7 +257,10 @@ async fn machines_come_and_go_with_their_connections() {
     let first = account.on_machine("m").await;
     let second = account.on_machine("m").await;
     assert_eq!(watcher.ephemerals().await, [activity(true), activity(true)]);
-    assert_eq!(account.get("/v1/machines/m").await["machine"]["active"], true);
+    assert_eq!(
+        account.get("/v1/machines/m").await["machine"]["active"],
+        true
+    );
     // While another connection of the machine lives, it is not gone.
     first.socket.disconnect().await;
     let third = account.on_machine("m").await;
@@ -163,7 +269,10 @@ async fn machines_come_and_go_with_their_connections() {
     second.socket.abort();
     assert_eq!(watcher.next().await.1, activity(false));
     assert_eq!(watcher.ephemerals().await, [] as [Value; 0]);
-    assert_eq!(account.get("/v1/machines/m").await["machine"]["active"], false);
+    assert_eq!(
+        account.get("/v1/machines/m").await["machine"]["active"],
+        false
+    );
     // Sessions come and go silently.
     let session = account.on_session("s").await;
     session.socket.disconnect().await;
@@ -180,10 +289,18 @@ async fn accounts_with_equal_names_never_meet() {
     for (index, account) in accounts.iter().enumerate() {
         let session = account.session("same tag").await;
         let mut client = account.on_session(&session).await;
-        client.emit("rpc-register", json!({ "method": "same" })).await;
+        client
+            .emit("rpc-register", json!({ "method": "same" }))
+            .await;
         client.next_of("rpc-registered").await;
-        client.emit("message", json!({ "sid": session, "message": "x", "localId": "same" })).await;
-        let kv = json!({ "mutations": [{ "key": "same", "value": index.to_string(), "version": -1 }] });
+        client
+            .emit(
+                "message",
+                json!({ "sid": session, "message": "x", "localId": "same" }),
+            )
+            .await;
+        let kv =
+            json!({ "mutations": [{ "key": "same", "value": index.to_string(), "version": -1 }] });
         account.post("/v1/kv", kv).await;
         let report = json!({ "key": "same", "tokens": { "total": 1 }, "cost": { "total": 1 } });
         let report = client.call("usage-report", report).await;
@@ -191,18 +308,35 @@ async fn accounts_with_equal_names_never_meet() {
         for (other, watcher) in watchers.iter_mut().enumerate() {
             assert_eq!(watcher.seen().await.is_empty(), other != index);
         }
-        let message = account.get(&format!("/v1/sessions/{}/messages", seen[index].0)).await;
+        let message = account
+            .get(&format!("/v1/sessions/{}/messages", seen[index].0))
+            .await;
         assert_eq!(message["messages"].as_array().unwrap().len(), 1);
         assert_eq!(account.get("/v1/kv/same").await["value"], index.to_string());
     }
     assert_ne!(seen[0], seen[1]);
     let gone = json!({ "ok": false, "error": "RPC method not available" });
     for watcher in &watchers {
-        assert_eq!(watcher.call("rpc-call", json!({ "method": "same" })).await, gone);
+        assert_eq!(
+            watcher.call("rpc-call", json!({ "method": "same" })).await,
+            gone
+        );
     }
-    let (status, _) = accounts[0].http("GET", &format!("/v1/sessions/{}/messages", seen[1].0), Value::Null).await;
+    let (status, _) = accounts[0]
+        .http(
+            "GET",
+            &format!("/v1/sessions/{}/messages", seen[1].0),
+            Value::Null,
+        )
+        .await;
     assert_eq!(status, 404);
     accounts[0].machine("machine").await;
-    let (status, _) = accounts[1].http("POST", "/v1/machines", json!({ "id": "machine", "metadata": "steal" })).await;
+    let (status, _) = accounts[1]
+        .http(
+            "POST",
+            "/v1/machines",
+            json!({ "id": "machine", "metadata": "steal" }),
+        )
+        .await;
     assert_eq!(status, 409);
 }

@@ -21,7 +21,9 @@ pub(crate) const START: i64 = 1_800_000_000_000;
 
 /// Waits with the deadline, naming what for.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"))
+    timeout(DEADLINE, future)
+        .await
+        .unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"))
 }
 
 pub(crate) struct Server {
@@ -46,7 +48,12 @@ impl Server {
     /// A server whose clock stands still and whose ids repeat.
     pub(crate) async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let (clock, handle) = Clock::manual(START);
-        let mut config = Config { clock, ids: Ids::seeded(1), control: true, ..Config::default() };
+        let mut config = Config {
+            clock,
+            ids: Ids::seeded(1),
+            control: true,
+            ..Config::default()
+        };
         adjust(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -57,7 +64,14 @@ impl Server {
         let task = Some(tokio::spawn(serve(vec![listener], config, stopped)));
         let rest = Rest::new(&ConnectOptions::new(url.parse().unwrap())).unwrap();
         let accounts = AtomicU8::new(0);
-        Self { url, clock: handle, rest, accounts, stop: Some(stop), task }
+        Self {
+            url,
+            clock: handle,
+            rest,
+            accounts,
+            stop: Some(stop),
+            task,
+        }
     }
 
     /// `127.0.0.1:port`.
@@ -69,7 +83,10 @@ impl Server {
     pub(crate) async fn account(&self) -> Account<'_> {
         let number = self.accounts.fetch_add(1, Ordering::SeqCst);
         let account = self.rest.account([number; 32]).await.unwrap();
-        Account { server: self, token: account.token }
+        Account {
+            server: self,
+            token: account.token,
+        }
     }
 
     /// An HTTP request; status and body.
@@ -80,7 +97,11 @@ impl Server {
         token: Option<&Secret>,
         body: Option<Value>,
     ) -> (u16, Value) {
-        let answer = self.rest.request(method, path, token, body.as_ref()).await.unwrap();
+        let answer = self
+            .rest
+            .request(method, path, token, body.as_ref())
+            .await
+            .unwrap();
         (answer.status, answer.body)
     }
 
@@ -99,7 +120,9 @@ pub(crate) struct Account<'s> {
 impl Account<'_> {
     pub(crate) async fn http(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let body = (!body.is_null()).then_some(body);
-        self.server.http(method, path, Some(&self.token), body).await
+        self.server
+            .http(method, path, Some(&self.token), body)
+            .await
     }
 
     /// A request that must succeed.
@@ -117,7 +140,9 @@ impl Account<'_> {
 
     /// The id of the session with this tag.
     pub(crate) async fn session(&self, tag: &str) -> String {
-        let answer = self.post("/v1/sessions", json!({ "tag": tag, "metadata": "m0" })).await;
+        let answer = self
+            .post("/v1/sessions", json!({ "tag": tag, "metadata": "m0" }))
+            .await;
         answer["session"]["id"].as_str().unwrap().to_owned()
     }
 
@@ -128,7 +153,10 @@ impl Account<'_> {
     }
 
     pub(crate) async fn id(&self) -> String {
-        self.get("/v1/account/profile").await["id"].as_str().unwrap().to_owned()
+        self.get("/v1/account/profile").await["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub(crate) fn options(&self, auth: Value) -> ConnectOptions {
@@ -162,7 +190,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(options: &ConnectOptions) -> Self {
-        Self::try_connect(options).await.unwrap_or_else(|error| panic!("cannot connect: {error}"))
+        Self::try_connect(options)
+            .await
+            .unwrap_or_else(|error| panic!("cannot connect: {error}"))
     }
 
     pub(crate) async fn try_connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
@@ -182,7 +212,10 @@ impl Client {
     /// An event with a callback; what it is answered.
     pub(crate) async fn call(&self, event: &str, data: Value) -> Value {
         let reply = self.socket.call(event, data, DEADLINE).await;
-        reply.unwrap_or_else(|error| panic!("{error}")).data().unwrap()
+        reply
+            .unwrap_or_else(|error| panic!("{error}"))
+            .data()
+            .unwrap()
     }
 
     /// Waits until the server has handled everything that this client sent.
@@ -219,13 +252,19 @@ impl Client {
     /// The bodies of the updates that were sent to this client before now.
     pub(crate) async fn updates(&mut self) -> Vec<Value> {
         let seen = self.seen().await;
-        seen.into_iter().filter(|(name, _)| name == "update").map(|(_, data)| data["body"].clone()).collect()
+        seen.into_iter()
+            .filter(|(name, _)| name == "update")
+            .map(|(_, data)| data["body"].clone())
+            .collect()
     }
 
     /// The ephemerals that were sent to this client before now.
     pub(crate) async fn ephemerals(&mut self) -> Vec<Value> {
         let seen = self.seen().await;
-        seen.into_iter().filter(|(name, _)| name == "ephemeral").map(|(_, data)| data).collect()
+        seen.into_iter()
+            .filter(|(name, _)| name == "ephemeral")
+            .map(|(_, data)| data)
+            .collect()
     }
 
     /// How the connection ended; events before the end are dropped.
