@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use touchstone_client::provision::{NewSession, Rest};
-use touchstone_client::{Args, ConnectOptions, Event, Events, Secret, Socket, connect};
+use touchstone_client::{Args, ConnectOptions, Events, Secret, Socket, connect};
 use url::Url;
 
 /// How many connections are opened at a time.
