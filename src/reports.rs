@@ -154,7 +154,7 @@ fn readable(file: &File) -> io::Result<()> {
 fn style(stream: &impl anstream::stream::RawStream) -> Style {
     match anstream::AutoStream::choice(stream) {
         anstream::ColorChoice::Never => Style::Plain,
-        _ => Style::Colored,
+        _ => Style::Coloured,
     }
 }
 

@@ -2,7 +2,7 @@
 //! becomes an exit code.
 
 use anyhow::Context as _;
-use rand::Rng as _;
+use rand::RngExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
@@ -157,7 +157,7 @@ fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
         Ok(_) => Ok(Exit::Passed),
         Err(RunError::NothingSelected) => Err(nothing_selected()),
         Err(RunError::Interrupted) => Ok(Exit::Interrupted),
-        Err(error @ (RunError::Spawn(_))) => Err(Failure::usage(error)),
+        Err(error @ RunError::Spawn(_)) => Err(Failure::usage(error)),
         Err(RunError::NotReady(error)) => {
             let hint = error.hint();
             let failure = Failure::expected(Exit::Unreachable, error);
