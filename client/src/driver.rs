@@ -46,6 +46,7 @@ pub(crate) struct Driver {
     urgent: Vec<Frame>,
     /// Something was given to the wire since it was last flushed.
     dirty: bool,
+    half_close: HalfClose,
     flush_waiters: Vec<oneshot::Sender<()>>,
     /// A write failed; what the server sent before that is still read, since it may say why.
     write_failure: Option<End>,
@@ -58,6 +59,15 @@ pub(crate) struct Driver {
     heard: Instant,
     patience: Duration,
     alarm: Pin<Box<Sleep>>,
+}
+
+/// Whether this side has ended its direction of the stream.
+#[derive(PartialEq)]
+enum HalfClose {
+    No,
+    /// When all that was given to the wire is written.
+    Due,
+    Done,
 }
 
 /// Why the poll loop stopped.
@@ -96,6 +106,7 @@ impl Driver {
             commands,
             urgent: first.into_iter().collect(),
             dirty: false,
+            half_close: HalfClose::No,
             flush_waiters: Vec::new(),
             write_failure: None,
             held: None,
@@ -367,7 +378,7 @@ impl Driver {
     // Writing
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        if self.write_failure.is_some() {
+        if self.write_failure.is_some() || self.half_close == HalfClose::Done {
             return Poll::Pending;
         }
         match self.poll_write_all(cx) {
@@ -384,6 +395,9 @@ impl Driver {
 
     /// Gives all that is queued to the wire and flushes once. Ready when it is time to leave.
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.half_close == HalfClose::Due {
+            return self.poll_flush(cx);
+        }
         for _ in 0..BUDGET {
             if self.wire.poll_ready(cx)?.is_pending() {
                 return Poll::Pending;
@@ -396,6 +410,11 @@ impl Driver {
             match self.commands.poll_recv(cx) {
                 Poll::Ready(Some(Outgoing::Frame(frame))) => self.give(frame)?,
                 Poll::Ready(Some(Outgoing::Frames(frames))) => self.urgent = frames,
+                Poll::Ready(Some(Outgoing::HalfClose)) => {
+                    self.half_close = HalfClose::Due;
+                    self.commands.close();
+                    return self.poll_flush(cx);
+                }
                 Poll::Ready(Some(Outgoing::Flush(done))) => self.flush_waiters.push(done),
                 Poll::Ready(Some(Outgoing::Close(goodbye))) => {
                     if goodbye && self.link.sid().is_some() {
@@ -424,6 +443,10 @@ impl Driver {
                 return Poll::Pending;
             }
             self.dirty = false;
+        }
+        if self.half_close == HalfClose::Due {
+            self.half_close = HalfClose::Done;
+            self.wire.half_close();
         }
         for waiter in self.flush_waiters.drain(..) {
             // Whoever does not wait any more need not be told.

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     future::poll_fn,
+    ops::Range,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -13,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    codec::{Args, Text},
+    codec::{Args, Text, range_in},
     error::End,
     link::Link,
 };
@@ -39,7 +40,8 @@ pub struct Event {
 /// An event's name: a piece of the frame, or a copy where it had JSON escapes.
 #[derive(Debug, Clone)]
 pub(crate) enum Name {
-    Slice(Args),
+    /// Where in the frame of the event's arguments it stands.
+    Slice(Range<usize>),
     Owned(Box<str>),
 }
 
@@ -47,7 +49,7 @@ impl Event {
     /// The event's name, such as `update` or `ephemeral`.
     pub fn name(&self) -> &str {
         match &self.name {
-            Name::Slice(slice) => slice.as_str(),
+            Name::Slice(range) => &self.args.frame()[range.clone()],
             Name::Owned(name) => name,
         }
     }
@@ -229,7 +231,7 @@ impl Queue {
 /// A name as a slice of its frame where the codec borrowed it.
 pub(crate) fn name_of(frame: &Text, name: Cow<'_, str>) -> Name {
     match name {
-        Cow::Borrowed(part) => Name::Slice(Args::slice(frame, part)),
+        Cow::Borrowed(part) => Name::Slice(range_in(frame, part)),
         Cow::Owned(name) => Name::Owned(name.into_boxed_str()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -32,12 +32,21 @@ pub(crate) enum NetStream {
 impl NetStream {
     /// Makes the coming drop send a reset instead of an orderly end.
     pub(crate) fn reset_on_drop(&self) {
-        let tcp = match self {
+        // A socket that cannot be told so is closed all the same, only more politely.
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Ends this side's direction, beneath TLS and without its goodbye.
+    pub(crate) fn half_close(&self) {
+        // A stream that has ended already cannot be ended once more.
+        let _ = SockRef::from(self.tcp()).shutdown(Shutdown::Write);
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
-        };
-        // A socket that cannot be told so is closed all the same, only more politely.
-        let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

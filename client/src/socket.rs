@@ -26,6 +26,9 @@ use crate::{
     link::{Link, Switch},
 };
 
+/// How long a server may take for what is still to be written when this side leaves.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// What the handles ask of the connection's task, in order.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
@@ -36,6 +39,8 @@ pub(crate) enum Outgoing {
     Flush(oneshot::Sender<()>),
     /// Write what was queued before, then leave; first with a DISCONNECT packet if `true`.
     Close(bool),
+    /// Write what was queued before, then end the stream in this direction only.
+    HalfClose,
 }
 
 /// A handle to a connection, cheap to clone. The connection closes when all its handles and its
@@ -217,15 +222,27 @@ impl Socket {
     }
 
     /// Leaves as official clients do: what was queued, a DISCONNECT packet, then the transport's
-    /// goodbye. Returns when that is written.
+    /// goodbye. Returns when that is written; a server that does not take it within ten seconds
+    /// gets a reset.
     pub async fn disconnect(&self) {
         self.leave(true).await;
     }
 
     /// Closes the transport without a DISCONNECT packet, after what was queued. Returns when
-    /// that is written.
+    /// that is written; a server that does not take it within ten seconds gets a reset.
     pub async fn close(&self) {
         self.leave(false).await;
+    }
+
+    /// Ends the TCP stream in this direction only, after what was queued and without a goodbye,
+    /// to play a client that half-closes. Events go on to be received, but nothing can be sent
+    /// any more, not even answers to pings. Over polling this does nothing.
+    ///
+    /// # Errors
+    /// How the connection ended, if it has.
+    pub async fn half_close(&self) -> Result<(), End> {
+        self.slot().await?.send(Outgoing::HalfClose);
+        Ok(())
     }
 
     /// Drops the connection at once, with a TCP reset where the transport can: no DISCONNECT, no
@@ -284,8 +301,14 @@ impl Socket {
     }
 
     async fn leave(&self, goodbye: bool) {
-        if let Ok(slot) = self.slot().await {
-            slot.send(Outgoing::Close(goodbye));
+        let left = timeout(FAREWELL, async {
+            if let Ok(slot) = self.slot().await {
+                slot.send(Outgoing::Close(goodbye));
+                self.closed().await;
+            }
+        });
+        if left.await.is_err() {
+            self.abort();
             self.closed().await;
         }
     }

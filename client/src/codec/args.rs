@@ -46,21 +46,15 @@ impl Args {
 
     /// A piece of a frame. `part` must be a slice of `frame`, or empty.
     pub(crate) fn slice(frame: &Text, part: &str) -> Self {
-        if part.is_empty() {
-            return Self {
-                frame: frame.clone(),
-                range: 0..0,
-            };
-        }
-        let start = part
-            .as_ptr()
-            .addr()
-            .wrapping_sub(frame.as_str().as_ptr().addr());
-        debug_assert!(frame.get(start..start + part.len()) == Some(part));
         Self {
             frame: frame.clone(),
-            range: start..start + part.len(),
+            range: range_in(frame, part),
         }
+    }
+
+    /// The frame that the arguments are a piece of.
+    pub(crate) fn frame(&self) -> &Text {
+        &self.frame
     }
 
     /// The raw JSON, the elements separated by commas.
@@ -111,6 +105,19 @@ impl Args {
     pub fn to_array(&self) -> String {
         format!("[{}]", self.as_str())
     }
+}
+
+/// Where in `frame` its slice `part` stands. An empty part may come from anywhere.
+pub(crate) fn range_in(frame: &Text, part: &str) -> Range<usize> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let start = part
+        .as_ptr()
+        .addr()
+        .wrapping_sub(frame.as_str().as_ptr().addr());
+    debug_assert!(frame.get(start..start + part.len()) == Some(part));
+    start..start + part.len()
 }
 
 impl From<()> for Args {

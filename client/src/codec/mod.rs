@@ -12,6 +12,7 @@ pub mod payload;
 mod tests;
 
 pub use args::Args;
+pub(crate) use args::range_in;
 pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
 
 use bytes::Bytes;

@@ -188,6 +188,13 @@ impl Wire {
         }
     }
 
+    /// Ends the stream in this direction, where there is one.
+    pub(crate) fn half_close(&self) {
+        if let Kind::WebSocket(ws) = &self.kind {
+            ws.half_close();
+        }
+    }
+
     /// Drops the transport without a goodbye, with a TCP reset where it can.
     pub(crate) fn abort(self) {
         if let Kind::WebSocket(ws) = self.kind {

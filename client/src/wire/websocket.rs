@@ -123,6 +123,10 @@ impl WebSocket {
         Pin::new(&mut self.stream).poll_close(cx).map(|_| ())
     }
 
+    pub(super) fn half_close(&self) {
+        self.stream.get_ref().half_close();
+    }
+
     pub(super) fn abort(self) {
         self.stream.get_ref().reset_on_drop();
     }

@@ -8,7 +8,7 @@ use std::sync::{
 use serde_json::json;
 use touchstone_client::{End, Frame};
 
-use crate::script::{CALM, Server, TEXT, connected, expect_names, frame, next, opened, soon};
+use crate::script::{self, CALM, Server, TEXT, connected, expect_names, frame, next, opened, soon};
 
 /// More than all buffers between two sockets of one machine hold.
 const FLOOD: usize = 2000;
@@ -208,6 +208,51 @@ async fn a_client_can_leave_pings_unanswered() {
     socket.ignore_pings(false);
     peer.send("2").await;
     peer.expect("3").await;
+}
+
+#[tokio::test]
+async fn a_client_can_half_close() {
+    let server = Server::start().await;
+    let (mut peer, socket, mut events) = connected(&server, &server.options()).await;
+    socket.emit("last words", ()).await.unwrap();
+    socket.half_close().await.unwrap();
+    peer.expect(r#"42["last words"]"#).await;
+    // The end of the stream, without DISCONNECT or close frame before it.
+    assert_eq!(peer.ended().await, script::End::Orderly);
+    peer.send("2").await;
+    peer.send(r#"42["still heard"]"#).await;
+    expect_names(&mut events, &["still heard"]).await;
+    assert_eq!(
+        socket.emit("unsaid", ()).await.unwrap_err(),
+        End::ClientClosed
+    );
+    peer.hang_up().await;
+    let end = soon(events.recv()).await.unwrap_err();
+    assert_eq!(
+        end,
+        End::TransportClose {
+            code: None,
+            reason: "end of stream".to_owned()
+        }
+    );
+}
+
+/// A server that takes nothing cannot keep a client from leaving.
+#[tokio::test]
+async fn leaving_a_server_that_does_not_read_takes_bounded_time() {
+    let server = Server::start().await;
+    let (peer, socket, mut events) = connected(&server, &server.options()).await;
+    let stuffed = socket.clone();
+    let stuffing = tokio::spawn(async move {
+        let filler = json!("x".repeat(PIECE));
+        while stuffed.emit("e", &filler).await.is_ok() {}
+    });
+    // Nothing else happens any more, so that time can pass by itself.
+    tokio::time::pause();
+    socket.disconnect().await;
+    assert_eq!(soon(events.recv()).await.unwrap_err(), End::ClientClosed);
+    soon(stuffing).await.unwrap();
+    drop(peer);
 }
 
 #[tokio::test]
