@@ -5,7 +5,55 @@ use serde_json::{Value, json};
 use touchstone_client::ConnectOptions;
 use touchstone_reference_server::faults;
 
-use crate::stand::{Account, Client, START, Server};
+use crate::raw::Wire;
+use crate::stand::{Account, Client, DEADLINE, START, Seen, Server};
+
+/// A client and all that it has received.
+struct Actor {
+    name: &'static str,
+    client: Client,
+    seen: Vec<Seen>,
+}
+
+impl Actor {
+    /// A client whose first event means nothing, so that a server which loses it loses no more.
+    async fn new(name: &'static str, client: Client) -> Self {
+        client.emit("hello", Value::Null).await;
+        Self {
+            name,
+            client,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Waits until everything that it sent was handled, and what it was sent by then has come. Not by
+    /// a ping, since there are faults of acknowledgements: unregistering is confirmed by an event.
+    async fn settle(&mut self) {
+        self.client
+            .emit("rpc-unregister", json!({ "method": "mark" }))
+            .await;
+        loop {
+            let seen = self.client.next().await;
+            if seen.0 == "rpc-unregistered" && seen.1["method"] == "mark" {
+                return;
+            }
+            self.seen.push(seen);
+        }
+    }
+
+    /// What an event is answered, if it is answered at once.
+    async fn ask(&mut self, event: &str, data: Value) -> Option<Value> {
+        let mut reply = self.client.socket.request(event, data).await.unwrap();
+        self.settle().await;
+        let answer = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut reply).poll(cx) {
+                std::task::Poll::Ready(reply) => Some(reply.unwrap().data().unwrap()),
+                std::task::Poll::Pending => None,
+            })
+        });
+        answer.await
+    }
+}
 
 /// Everything that a fault could touch, done in a fixed order; what everybody saw of it.
 ///
@@ -17,110 +65,38 @@ async fn probe(names: &[&str]) -> Vec<String> {
     let (account, other) = (server.account().await, server.account().await);
     let session = account.session("one").await;
     let second = account.session("two").await;
-    let machine = json!({ "id": "m", "metadata": "m" });
-    let mut stranger = other.user().await;
-    let mut user = account.user().await;
-    let mut away = account.on_session(&second).await;
-    let mut here = account.on_session(&session).await;
-    let mut also_here = account.on_session(&session).await;
-    account.post("/v1/machines", machine).await;
-    account.machine("m2").await;
-    let mut on_machine = account.on_machine("m").await;
-    let mut on_other_machine = account.on_machine("m2").await;
-    for client in [
-        &user,
-        &away,
-        &also_here,
-        &stranger,
-        &on_machine,
-        &on_other_machine,
-    ] {
-        greet(client).await;
-    }
-    here.emit("rpc-register", json!({ "method": "first event" }))
+    let mut cast = vec![
+        Actor::new("stranger", other.user().await).await,
+        Actor::new("user", account.user().await).await,
+        Actor::new("away", account.on_session(&second).await).await,
+        Actor::new("also here", account.on_session(&session).await).await,
+    ];
+    let mut here = Actor {
+        name: "here",
+        client: account.on_session(&session).await,
+        seen: Vec::new(),
+    };
+    here.client
+        .emit("rpc-register", json!({ "method": "first event" }))
         .await;
+    account
+        .post("/v1/machines", json!({ "id": "m", "metadata": "m" }))
+        .await;
+    account.machine("m2").await;
+    cast.push(Actor::new("machine", account.on_machine("m").await).await);
+    cast.push(Actor::new("other machine", account.on_machine("m2").await).await);
 
-    let mut say = |what: &str, value: &dyn std::fmt::Debug| log.push(format!("{what}: {value:?}"));
-    for (name, auth) in [("empty", json!({})), ("bad", json!({ "token": "nope" }))] {
-        let options = ConnectOptions::new(server.url.parse().unwrap()).auth(auth);
+    for auth in [json!({}), json!({ "token": "nope" })] {
+        let options = ConnectOptions::new(server.url.parse().unwrap()).auth(auth.clone());
         let refusal = Client::try_connect(&options)
             .await
             .err()
             .map(|error| error.to_string());
-        say(name, &refusal);
+        log.push(format!("connect with {auth}: {refusal:?}"));
     }
-
-    let patience = std::time::Duration::from_millis(300);
-    let is_mute = names == ["no-ack"];
-    let calls = [
-        ("ping", json!({})),
-        (
-            "update-metadata",
-            json!({ "sid": session, "metadata": "a", "expectedVersion": 0 }),
-        ),
-        (
-            "update-metadata",
-            json!({ "sid": session, "metadata": "b", "expectedVersion": 0 }),
-        ),
-        (
-            "update-metadata",
-            json!({ "sid": session, "metadata": "c", "expectedVersion": 1 }),
-        ),
-        (
-            "update-state",
-            json!({ "sid": session, "agentState": "a", "expectedVersion": 0 }),
-        ),
-        (
-            "machine-update-metadata",
-            json!({ "machineId": "m", "metadata": "a", "expectedVersion": 1 }),
-        ),
-        (
-            "artifact-create",
-            json!({ "id": "a", "header": "aGk=", "body": "aGk=", "dataEncryptionKey": "" }),
-        ),
-        (
-            "artifact-create",
-            json!({ "id": "a", "header": "", "body": "", "dataEncryptionKey": "" }),
-        ),
-        (
-            "artifact-create",
-            json!({ "id": "b", "header": "!", "body": "", "dataEncryptionKey": "" }),
-        ),
-        (
-            "artifact-update",
-            json!({ "artifactId": "a", "header": { "data": "", "expectedVersion": 1 }, "body": { "data": "", "expectedVersion": 9 } }),
-        ),
-        ("artifact-read", json!({ "artifactId": "a" })),
-        ("artifact-delete", json!({ "artifactId": "a" })),
-        (
-            "access-key-get",
-            json!({ "sessionId": session, "machineId": "m" }),
-        ),
-        (
-            "usage-report",
-            json!({ "key": "k", "tokens": { "total": 1 }, "cost": { "total": 1 } }),
-        ),
-        (
-            "usage-report",
-            json!({ "key": "k", "tokens": { "total": 2 }, "cost": { "total": 2 } }),
-        ),
-        ("rpc-call", json!({ "method": "first event" })),
-        ("rpc-call", json!({ "method": "nobody" })),
-    ];
     let mut report = None;
-    for (event, data) in calls {
-        let reply = here.socket.request(event, data).await.unwrap();
-        let id = reply.id();
-        let deadline = if is_mute {
-            patience
-        } else {
-            crate::stand::DEADLINE
-        };
-        let mut answer = reply
-            .within(deadline)
-            .await
-            .ok()
-            .and_then(|reply| reply.data().ok());
+    for (event, data) in calls(&session) {
+        let mut answer = here.ask(event, data).await;
         if let Some(answer) = answer
             .as_mut()
             .filter(|answer| answer["reportId"].is_string())
@@ -129,19 +105,12 @@ async fn probe(names: &[&str]) -> Vec<String> {
                 report.get_or_insert_with(|| answer["reportId"].clone()) == &answer["reportId"];
             answer["reportId"] = json!(if same { "the first" } else { "another" });
         }
-        say(event, &(id, answer));
+        log.push(format!(
+            "{event}: {}",
+            answer.map_or_else(|| "no answer".to_owned(), |a| a.to_string())
+        ));
     }
-    // A change of an unknown session may be left without an answer; a ping behind it never is.
-    let unknown = json!({ "sid": "nope", "metadata": "a", "expectedVersion": 0 });
-    let unknown = here
-        .socket
-        .request("update-metadata", unknown)
-        .await
-        .unwrap();
-    settle(&here, is_mute).await;
-    say("unknown session", &is_answered(unknown).await);
-    say("stray acks", &here.socket.stray_acks());
-
+    log.push(format!("stray acks: {}", here.client.socket.stray_acks()));
     for (event, data) in [
         (
             "message",
@@ -167,149 +136,141 @@ async fn probe(names: &[&str]) -> Vec<String> {
         ("session-end", json!({ "sid": session, "time": START })),
         ("session-alive", json!({ "sid": session, "time": START })),
     ] {
-        here.emit(event, data).await;
+        here.client.emit(event, data).await;
     }
-    settle(&here, is_mute).await;
-
-    rpc(&account, &other, is_mute, &mut log).await;
+    here.settle().await;
+    if names != ["no-ack"] {
+        rpc(&account, &other, &mut log).await;
+    }
     rest(&account, &session, &mut log).await;
 
-    let again = account.on_machine("m").await;
-    again.socket.disconnect().await;
-    let mark = account.on_machine("mark").await;
-    greet(&mark).await;
-    settle(&mark, is_mute).await;
-    let mut cast: [(&str, &mut Client); 7] = [
-        ("stranger", &mut stranger),
-        ("user", &mut user),
-        ("away", &mut away),
-        ("here", &mut here),
-        ("also here", &mut also_here),
-        ("machine", &mut on_machine),
-        ("other machine", &mut on_other_machine),
-    ];
-    for (name, client) in &mut cast {
-        settle(client, is_mute).await;
-        while let Some(Ok(event)) = client.events.try_recv() {
-            let mut data = event.data().unwrap();
-            // Random, and drawn in an order that faults may change.
-            for pointer in [
-                "/id",
-                "/body/message/id",
-                "/body/id",
-                "/body/sid",
-                "/body/dataEncryptionKey",
-            ] {
+    // Another connection of the machine comes and leaves in front of one that stays. That its
+    // transport is let in again shows that its leaving was handled.
+    let mut again = Wire::open(&server).await;
+    let token = account.token.expose();
+    let machine = format!(
+        "40{}",
+        json!({ "token": token, "clientType": "machine-scoped", "machineId": "m" })
+    );
+    again
+        .send(&[&machine, "41", &format!("40{}", json!({ "token": token }))])
+        .await;
+    for _ in 0..2 {
+        while !again.text().await.unwrap().starts_with("40{") {}
+    }
+    cast.push(here);
+    for actor in &mut cast {
+        actor.settle().await;
+        for (event, data) in &mut actor.seen {
+            // Ids are random, and drawn in an order that faults may change.
+            for pointer in ["/id", "/body/message/id", "/body/id", "/body/sid"] {
                 if let Some(id) = data.pointer_mut(pointer).filter(|id| id.is_string()) {
                     *id = json!("some id");
                 }
             }
-            log.push(format!("{name} received {} {data}", event.name()));
+            log.push(format!("{} received {event} {data}", actor.name));
         }
-    }
-    for line in &mut log {
-        *line = line.replace(&session, "<one>").replace(&second, "<two>");
     }
     log
 }
 
-/// An event that means nothing, so that a server which loses the first one loses this.
-async fn greet(client: &Client) {
-    client.emit("hello", Value::Null).await;
+/// Events with a callback, for one connection to send in this order.
+fn calls(session: &str) -> Vec<(&'static str, Value)> {
+    let metadata = |text: &str, version: u64| json!({ "sid": session, "metadata": text, "expectedVersion": version });
+    let report = |total: u64| json!({ "key": "k", "tokens": { "total": total }, "cost": { "total": total } });
+    let part = |version: u64| json!({ "data": "", "expectedVersion": version });
+    let artifact = |id: &str, text: &str| json!({ "id": id, "header": text, "body": text, "dataEncryptionKey": "" });
+    vec![
+        ("ping", json!({})),
+        ("update-metadata", metadata("a", 0)),
+        ("update-metadata", metadata("b", 0)),
+        ("update-metadata", metadata("c", 1)),
+        (
+            "update-metadata",
+            json!({ "sid": "nope", "metadata": "a", "expectedVersion": 0 }),
+        ),
+        (
+            "update-state",
+            json!({ "sid": session, "agentState": "a", "expectedVersion": 0 }),
+        ),
+        (
+            "machine-update-metadata",
+            json!({ "machineId": "m", "metadata": "a", "expectedVersion": 1 }),
+        ),
+        ("artifact-create", artifact("a", "aGk=")),
+        ("artifact-create", artifact("a", "")),
+        ("artifact-create", artifact("b", "!")),
+        (
+            "artifact-update",
+            json!({ "artifactId": "a", "header": part(1), "body": part(9) }),
+        ),
+        ("artifact-read", json!({ "artifactId": "a" })),
+        ("artifact-delete", json!({ "artifactId": "a" })),
+        (
+            "access-key-get",
+            json!({ "sessionId": session, "machineId": "m" }),
+        ),
+        ("usage-report", report(1)),
+        ("usage-report", report(2)),
+        ("rpc-call", json!({ "method": "first event" })),
+        ("rpc-call", json!({ "method": "nobody" })),
+    ]
 }
 
-/// Waits until everything that a client sent was handled, also if nothing is acknowledged.
-async fn settle(client: &Client, is_mute: bool) {
-    if is_mute {
-        // A register is confirmed by an event, in order with everything else.
-        client
-            .emit("rpc-unregister", json!({ "method": "settle" }))
-            .await;
-        client.socket.flush().await.unwrap();
-        return;
-    }
-    let _ = client
-        .socket
-        .call("ping", Value::Null, crate::stand::DEADLINE)
-        .await
-        .unwrap();
-}
-
-async fn is_answered(mut reply: touchstone_client::PendingReply) -> bool {
-    std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut reply).poll(cx).is_ready())
-    })
-    .await
-}
-
-async fn rpc(account: &Account<'_>, other: &Account<'_>, is_mute: bool, log: &mut Vec<String>) {
-    if is_mute {
-        return;
-    }
-    let (mut first, mut second) = (account.user().await, account.user().await);
-    let foreign = other.user().await;
-    let caller = account.user().await;
-    for client in [&first, &second, &foreign, &caller] {
-        greet(client).await;
-    }
+async fn rpc(account: &Account<'_>, other: &Account<'_>, log: &mut Vec<String>) {
+    let mut first = Actor::new("first", account.user().await).await;
+    let mut second = Actor::new("second", account.user().await).await;
+    let mut foreign = Actor::new("foreign", other.user().await).await;
+    let mut caller = Actor::new("caller", account.user().await).await;
     for callee in [&mut first, &mut second] {
-        callee.emit("rpc-register", json!({ "method": "m" })).await;
-        callee.next_of("rpc-registered").await;
+        callee
+            .client
+            .emit("rpc-register", json!({ "method": "m" }))
+            .await;
+        callee.settle().await;
     }
     for round in 0..2 {
+        let call = json!({ "method": "m", "params": round });
         let reply = caller
+            .client
             .socket
-            .request("rpc-call", json!({ "method": "m", "params": round }))
+            .request("rpc-call", call)
             .await
             .unwrap();
-        caller.handled().await;
-        for (name, callee) in [("first", &mut first), ("second", &mut second)] {
-            callee.handled().await;
-            while let Some(Ok(event)) = callee.events.try_recv() {
+        caller.settle().await;
+        for callee in [&mut first, &mut second] {
+            callee.client.handled().await;
+            while let Some(Ok(event)) = callee.client.events.try_recv() {
                 if event.name() == "rpc-request" {
-                    log.push(format!("{name} was called: {}", event.args.as_str()));
+                    log.push(format!(
+                        "{} was called: {}",
+                        callee.name,
+                        event.args.as_str()
+                    ));
                     callee
+                        .client
                         .socket
-                        .answer(event.ack.unwrap(), json!(name))
+                        .answer(event.ack.unwrap(), json!(callee.name))
                         .await
                         .unwrap();
                 }
             }
         }
-        let reply = reply.within(crate::stand::DEADLINE).await.unwrap();
+        let reply = reply.within(DEADLINE).await.unwrap();
         log.push(format!("call {round}: {}", reply.args.as_str()));
-        foreign
-            .emit("rpc-unregister", json!({ "method": "m" }))
-            .await;
         caller
+            .client
             .emit("rpc-unregister", json!({ "method": "m" }))
             .await;
-        caller.handled().await;
-        foreign.handled().await;
+        caller.settle().await;
     }
     second
+        .client
         .emit("rpc-register", json!({ "method": "mine" }))
         .await;
-    let own = second
-        .socket
-        .request("rpc-call", json!({ "method": "mine" }))
-        .await
-        .unwrap();
-    second.handled().await;
-    log.push(format!(
-        "own method answered at once: {}",
-        is_answered(own).await
-    ));
-    let foreign_call = foreign
-        .socket
-        .request("rpc-call", json!({ "method": "mine" }))
-        .await
-        .unwrap();
-    foreign.handled().await;
-    log.push(format!(
-        "foreign method answered at once: {}",
-        is_answered(foreign_call).await
-    ));
+    second.settle().await;
+    let foreign_call = foreign.ask("rpc-call", json!({ "method": "mine" })).await;
+    log.push(format!("another account's method: {foreign_call:?}"));
 }
 
 async fn rest(account: &Account<'_>, session: &str, log: &mut Vec<String>) {
@@ -331,7 +292,7 @@ async fn rest(account: &Account<'_>, session: &str, log: &mut Vec<String>) {
                 .await
         ));
     }
-    log.push(account.get("/v1/kv").await.to_string());
+    log.push(format!("kv holds {}", account.get("/v1/kv").await));
     account
         .http("DELETE", &format!("/v1/sessions/{session}"), Value::Null)
         .await;
@@ -356,7 +317,12 @@ fn difference(healthy: &[String], faulty: &[String]) -> String {
         };
         lines.into_iter().take(SHOWN).collect::<String>() + &rest
     };
-    only_in('-', healthy, faulty) + &only_in('+', faulty, healthy)
+    let difference = only_in('-', healthy, faulty) + &only_in('+', faulty, healthy);
+    if difference.is_empty() {
+        "  ~ the same in another order\n".to_owned()
+    } else {
+        difference
+    }
 }
 
 /// Lines of each sign that the snapshot has per fault.

@@ -65,7 +65,7 @@ async fn run(seed: u64) {
             client,
             interest,
             expected: Vec::new(),
-        })
+        });
     };
     add(account.user().await, None);
     add(account.user().await, None);
