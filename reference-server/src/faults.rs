@@ -90,6 +90,7 @@ faults! {
     AckTwice "ack-twice" "everything is acknowledged twice"
     AckWrapped "ack-wrapped" "an acknowledgement is wrapped in an array"
     UnknownSilent "unknown-silent" "a change of an unknown session is never acknowledged"
+    HandlerFails "handler-fails" "every handler fails, and says `Internal error`"
     PingData "ping-data" "ping is answered with null instead of {}"
     // Handshake
     RefusalDrop "refusal-drop" "a refused client is dropped without a message"

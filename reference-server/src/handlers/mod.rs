@@ -276,7 +276,14 @@ pub(crate) fn dispatch(
         data,
         ack,
     };
-    match catch_unwind(AssertUnwindSafe(|| (handler.run)(&call))) {
+    let run = || {
+        assert!(
+            !app.faults().on(Fault::HandlerFails),
+            "the fault handler-fails is on"
+        );
+        (handler.run)(&call)
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Answer::Now(answer)) => call.responder().send(&answer),
         Ok(Answer::Later | Answer::Never) => {}
         Err(_) => {

@@ -533,3 +533,46 @@ async fn changes_need_no_callback() {
     let now = json!({ "result": "version-mismatch", "version": 1, "metadata": "a" });
     scene.check("update-metadata", probe, now).await;
 }
+
+/// A handler that fails says so in its own words, and neither its connection nor the server suffers.
+#[tokio::test]
+async fn failures_are_told_as_internal_errors() {
+    let server = Server::with_faults(&["handler-fails"]).await;
+    let mut client = server.account().await.user().await;
+    let error = json!({ "result": "error", "message": "Internal error" });
+    let not_ok = json!({ "ok": false, "error": "Internal error" });
+    for (event, expected) in [
+        ("access-key-get", not_ok.clone()),
+        ("artifact-read", error.clone()),
+        ("artifact-update", error.clone()),
+        ("artifact-create", error.clone()),
+        ("artifact-delete", error.clone()),
+        ("machine-update-metadata", error.clone()),
+        ("machine-update-state", error),
+        ("rpc-call", not_ok),
+        ("update-metadata", json!({ "result": "error" })),
+        ("update-state", json!({ "result": "error" })),
+        (
+            "usage-report",
+            json!({ "success": false, "error": "Internal error" }),
+        ),
+    ] {
+        for event in [
+            "message",
+            "session-alive",
+            "session-end",
+            "machine-alive",
+            "ping",
+        ] {
+            client.emit(event, json!({})).await;
+        }
+        assert_eq!(client.call(event, json!({})).await, expected, "{event}");
+    }
+    for kind in ["register", "unregister"] {
+        client
+            .emit(&format!("rpc-{kind}"), json!({ "method": "m" }))
+            .await;
+        let expected = json!({ "type": kind, "error": "Internal error" });
+        assert_eq!(client.next_of("rpc-error").await, expected);
+    }
+}

@@ -1,6 +1,9 @@
 //! The server as its clients see it: through sockets and HTTP only.
 
-#![expect(clippy::unwrap_used, reason = "what fails to unwrap fails its test, with the line")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails to unwrap fails its test, with the line"
+)]
 
 mod control;
 mod faults;

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::stand::{Account, START, Server};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::stand::{Account, START, Server, within};
 
 #[track_caller]
 fn same(answer: &(u16, Value), status: u16, body: &Value, what: &str) {
@@ -915,4 +918,40 @@ async fn small_routes() {
         none,
     )
     .await;
+}
+
+/// Browsers of any origin may ask, over HTTP and over the Socket.IO path.
+#[tokio::test]
+async fn every_origin_is_welcome() {
+    let server = Server::start().await;
+    for request in [
+        "GET /health",
+        "GET /v1/updates/?EIO=4&transport=polling",
+        "GET /nope",
+        "OPTIONS /v1/sessions",
+        "OPTIONS /v1/updates/",
+    ] {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: x\r\nOrigin: http://elsewhere\r\nConnection: close\r\n\
+             Access-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: authorization\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within("answer", stream.read_to_string(&mut answer))
+            .await
+            .unwrap();
+        assert!(
+            answer.contains("access-control-allow-origin: http://elsewhere\r\n"),
+            "{answer}"
+        );
+        if request.starts_with("OPTIONS") {
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(
+                answer.contains("access-control-allow-headers: authorization\r\n"),
+                "{answer}"
+            );
+        }
+    }
 }
