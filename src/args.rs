@@ -119,6 +119,19 @@ pub(crate) struct TargetArguments {
     /// Start the server with this command, and end it afterwards
     #[arg(long, value_name = "CMD", requires = "urls")]
     pub(crate) spawn: Option<String>,
+
+    /// How long the server lets the callee of an RPC be silent [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "urls")]
+    pub(crate) rpc_timeout: Option<Duration>,
+
+    /// How long the server waits for CONNECT [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "urls")]
+    pub(crate) connect_timeout: Option<Duration>,
+
+    /// After what time without heartbeats the server takes a session or machine for inactive; without
+    /// this flag, no case waits for that
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "urls")]
+    pub(crate) presence_timeout: Option<Duration>,
 }
 
 /// Which cases.
@@ -140,6 +153,10 @@ pub(crate) struct SelectionArguments {
     /// Leave out the cases that have ended the process of real servers
     #[arg(long)]
     pub(crate) no_hazards: bool,
+
+    /// Leave out the cases that wait for a time-out of the server, 30 to 60 seconds with most
+    #[arg(long)]
+    pub(crate) no_slow: bool,
 }
 
 /// How much a requirement binds.

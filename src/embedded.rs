@@ -1,13 +1,38 @@
 //! The reference server inside this process, for commands that were given no URL.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use touchstone_conformance::Timeouts;
 use touchstone_reference_server::{Config, serve};
 use url::Url;
+
+/// The settings of an embedded server: with the short times that [`stated`] tells, so that nobody waits
+/// half a minute for a time-out of his own process. They are long enough for a machine whose cores are
+/// all busy with something else.
+pub(crate) fn quick() -> Config {
+    let Timeouts { rpc, connect, .. } = stated();
+    Config {
+        rpc_timeout: rpc,
+        connect_timeout: connect,
+        ping_interval: Duration::from_millis(500),
+        ping_timeout: Duration::from_secs(3),
+        ..Config::default()
+    }
+}
+
+/// The times of an embedded server that no handshake tells.
+pub(crate) fn stated() -> Timeouts {
+    Timeouts {
+        rpc: Duration::from_secs(3),
+        connect: Duration::from_secs(3),
+        ..Timeouts::default()
+    }
+}
 
 /// A reference server on a free loopback port.
 #[derive(Debug)]

@@ -47,6 +47,9 @@ pub struct Case {
     pub needs: &'static [Capability],
     /// Whether it has killed real servers. Hazardous cases run last, one at a time.
     pub hazardous: bool,
+    /// Whether it waits for a time-out of the server's own. Slow cases start first, and run beside the
+    /// others without taking their places.
+    pub slow: bool,
     pub(crate) run: for<'a> fn(&'a mut Ctx) -> CaseFuture<'a>,
 }
 
@@ -85,12 +88,13 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         .flat_map(|module| module.cases.iter())
 }
 
-/// Declares the table `CASES` of a module. The doc comment of a row is what `explain` shows; the function
-/// named at its end is an `async fn(&mut Ctx) -> Flow` of the same file.
+/// Declares the table `CASES` of a module. The doc comment of a row is what `explain` shows;
+/// `, hazardous` or `, slow` behind the id marks it as that; the function named at its end is an
+/// `async fn(&mut Ctx) -> Flow` of the same file.
 macro_rules! case_table {
     ($(
         $(#[doc = $doc:literal])+
-        $id:literal $(needs [$($need:ident),+])? $(, $hazardous:ident)? judges [$($requirement:expr),+ $(,)?] => $run:path;
+        $id:literal $(needs [$($need:ident),+])? $(, $kind:ident)? judges [$($requirement:expr),+ $(,)?] => $run:path;
     )+) => {
         /// The cases of this module.
         pub(crate) static CASES: &[$crate::case::Case] = &[$(
@@ -99,13 +103,18 @@ macro_rules! case_table {
                 doc: concat!($($doc, "\n"),+),
                 requirements: &[$(&$requirement),+],
                 needs: &[$($($crate::target::Capability::$need),+)?],
-                hazardous: $crate::case::case_table!(@hazardous $($hazardous)?),
+                hazardous: $crate::case::case_table!(@hazardous $($kind)?),
+                slow: $crate::case::case_table!(@slow $($kind)?),
                 run: |cx| Box::pin($run(cx)),
             }
         ),+];
     };
     (@hazardous) => { false };
     (@hazardous hazardous) => { true };
+    (@hazardous slow) => { false };
+    (@slow) => { false };
+    (@slow hazardous) => { false };
+    (@slow slow) => { true };
 }
 pub(crate) use case_table;
 

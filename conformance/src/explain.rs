@@ -26,6 +26,9 @@ fn explain_case(id: &str) -> Option<String> {
     if case.hazardous {
         text.push_str("\nHazardous: it has ended real servers, so it runs last and alone.\n");
     }
+    if case.slow {
+        text.push_str("\nSlow: it waits for a time-out of the server, beside the other cases.\n");
+    }
     let _ = writeln!(
         text,
         "\nJudges {}:",

@@ -41,7 +41,7 @@ pub use ledger::{Basis, Level, Requirement, requirements};
 pub use plan::{PatternError, Plan, Selection};
 pub use run::{RunError, StopSignals, run};
 pub use spawn::{SpawnCommand, SpawnError};
-pub use target::{Capability, Target};
+pub use target::{Capability, Target, Timeouts};
 pub use verdict::{Finding, Mismatch, Verdict};
 
 /// An error with its causes on one line, each once.

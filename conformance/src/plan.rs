@@ -62,6 +62,7 @@ pub struct Selection {
     skip: Vec<GlobMatcher>,
     level: Level,
     hazards: bool,
+    slow: bool,
 }
 
 impl Default for Selection {
@@ -71,6 +72,7 @@ impl Default for Selection {
             skip: Vec::new(),
             level: Level::Info,
             hazards: true,
+            slow: true,
         }
     }
 }
@@ -115,6 +117,12 @@ impl Selection {
         self
     }
 
+    /// Whether cases that wait for a time-out of the server's own are selected.
+    pub fn slow(&mut self, slow: bool) -> &mut Self {
+        self.slow = slow;
+        self
+    }
+
     /// Whether `case` is selected.
     pub fn selects(&self, case: &Case) -> bool {
         let matches = |globs: &[GlobMatcher]| globs.iter().any(|glob| glob.is_match(case.id));
@@ -122,6 +130,7 @@ impl Selection {
             && !matches(&self.skip)
             && case.level() >= self.level
             && (self.hazards || !case.hazardous)
+            && (self.slow || !case.slow)
     }
 
     /// The selected cases, in the order of the registry.
@@ -166,6 +175,7 @@ mod tests {
         check(|s| s.skip("*").unwrap(), |_| false);
         check(|s| s.level(Level::Must), |case| case.level() == Level::Must);
         check(|s| s.hazards(false), |case| !case.hazardous);
+        check(|s| s.slow(false), |case| !case.slow);
     }
 
     #[test]

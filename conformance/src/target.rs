@@ -21,6 +21,31 @@ pub struct Target {
     /// How long silence must last where no sentinel can prove it; `None` for a multiple of the slowest
     /// delivery that the run has seen.
     pub settle: Option<Duration>,
+    /// The server's own times that no handshake tells.
+    pub timeouts: Timeouts,
+}
+
+/// Times of a server that cases have to wait for, as its operator states them. Those of heartbeats are
+/// not among them: each server announces them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// How long the callee of an RPC may stay silent; 30 s with real servers.
+    pub rpc: Duration,
+    /// How long a transport may stay open without CONNECT; 20 s with real servers.
+    pub connect: Duration,
+    /// How long a session or machine without heartbeats counts as active, where that is short enough to
+    /// be waited for. `None` for the ten minutes of real servers, which no case waits for.
+    pub presence: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            rpc: Duration::from_secs(30),
+            connect: Duration::from_secs(20),
+            presence: None,
+        }
+    }
 }
 
 impl Target {
@@ -36,6 +61,7 @@ impl Target {
             path: "/v1/updates".to_owned(),
             provisioner,
             settle: None,
+            timeouts: Timeouts::default(),
         }
     }
 

@@ -7,12 +7,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_conformance::{
-    Level, Plan, RunError, Selection, SpawnCommand, StopSignals, Summary, Target,
+    Level, Plan, RunError, Selection, SpawnCommand, StopSignals, Summary, Target, Timeouts,
 };
 use touchstone_reference_server::Config;
 
 use crate::args::{self, CheckArguments, SelectionArguments, TargetArguments};
-use crate::embedded::Embedded;
+use crate::embedded::{self, Embedded};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<Exit, Failure> {
     let stop = stop_signals().context("cannot catch signals")?;
 
     let embedded = if arguments.target.urls.is_empty() {
-        Some(Embedded::start(Config { faults, ..Config::default() }).await?)
+        Some(Embedded::start(Config { faults, ..embedded::quick() }).await?)
     } else {
         None
     };
@@ -59,6 +59,7 @@ fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
         selection.skip(glob).map_err(Failure::usage)?;
     }
     selection.hazards(!arguments.no_hazards);
+    selection.slow(!arguments.no_slow);
     selection.level(match arguments.level {
         args::Level::Must => Level::Must,
         args::Level::Should => Level::Should,
@@ -75,8 +76,12 @@ fn list(selection: &Selection) -> Result<Exit, Failure> {
     let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
     let line = |case: &&touchstone_conformance::Case| {
         let title = case.doc.trim().lines().next().unwrap_or_default().trim();
-        let hazard = if case.hazardous { " (hazardous)" } else { "" };
-        format!("{:width$}  {:6}  {title}{hazard}\n", case.id, case.level().to_string())
+        let kind = match case {
+            case if case.hazardous => " (hazardous)",
+            case if case.slow => " (slow)",
+            _ => "",
+        };
+        format!("{:width$}  {:6}  {title}{kind}\n", case.id, case.level().to_string())
     };
     output::print(&cases.iter().map(line).collect::<String>())
 }
@@ -89,9 +94,11 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
         .map_err(Failure::usage)?;
     let mut target = Target::new(urls, provisioner);
     target.path.clone_from(path);
+    target.timeouts = timeouts(&arguments.target);
     target.settle = arguments.settle.map(std::time::Duration::from_millis);
     if embedded.is_some() {
         target.name = "the embedded reference server".to_owned();
+        target.timeouts = embedded::stated();
     }
     let mut random = rand::rng();
     // Four bytes are enough to tell runs apart, and a person can type them.
@@ -103,6 +110,16 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
         plan.jobs = jobs.into();
     }
     Ok(plan)
+}
+
+/// What the user states about the server, and the times of real servers for the rest.
+fn timeouts(arguments: &TargetArguments) -> Timeouts {
+    let usual = Timeouts::default();
+    Timeouts {
+        rpc: arguments.rpc_timeout.unwrap_or(usual.rpc),
+        connect: arguments.connect_timeout.unwrap_or(usual.connect),
+        presence: arguments.presence_timeout,
+    }
 }
 
 /// The command that judges the same target again; the suite appends the case and the seed.
@@ -119,6 +136,16 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
     }
     if let Some(command) = &target.spawn {
         flag("--spawn", command);
+    }
+    let stated = [
+        ("--rpc-timeout", target.rpc_timeout),
+        ("--connect-timeout", target.connect_timeout),
+        ("--presence-timeout", target.presence_timeout),
+    ];
+    for (name, duration) in stated {
+        if let Some(duration) = duration {
+            flag(name, &humantime::format_duration(duration).to_string().replace(' ', ""));
+        }
     }
     for fault in &arguments.fault {
         flag("--fault", fault);

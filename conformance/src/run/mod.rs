@@ -244,10 +244,13 @@ impl Run<'_> {
     /// Runs cases side by side. Gives those that were running when the server died, where it was
     /// started again.
     async fn together(&mut self, cases: &[&'static Case]) -> Result<Vec<&'static Case>, RunError> {
-        let mut queue: VecDeque<(&'static Case, u32)> = (0..self.plan.repeat.max(1))
-            // Repetitions have names of their own, apart from those of solo runs.
-            .flat_map(|round| cases.iter().map(move |case| (*case, round * 100)))
-            .collect();
+        let rounds = 0..self.plan.repeat.max(1);
+        // Repetitions have names of their own, apart from those of solo runs.
+        let all = rounds.flat_map(|round| cases.iter().map(move |case| (*case, round * 100)));
+        // Slow cases wait most of the time, so that the run is bound by the slowest of them.
+        let (mut queue, others): (VecDeque<(&'static Case, u32)>, VecDeque<_>) =
+            all.partition(|(case, _)| case.slow);
+        queue.extend(others);
         // Without company, the case that was running is the one to blame.
         let solo = queue.len() == 1 || self.plan.jobs <= 1;
         let mut last_call: Option<Instant> = None;
@@ -257,9 +260,10 @@ impl Run<'_> {
         loop {
             while self.state == State::Running
                 && victims.is_empty()
-                && running.len() < self.plan.jobs.max(1)
-                && let Some((case, attempt)) = queue.pop_front()
+                && let Some(&(case, attempt)) = queue.front()
+                && self.has_room(case, running.values())
             {
+                queue.pop_front();
                 self.start(case, false)?;
                 let reproduce = self.reproduce(case);
                 let shared = Arc::clone(&self.shared);
@@ -318,6 +322,16 @@ impl Run<'_> {
                 None => running.clear(),
             }
         }
+    }
+
+    /// Whether `case` may start beside those that run. Slow ones take no places, except where each case
+    /// is to have the server for itself.
+    fn has_room<'c>(&self, case: &Case, running: impl Iterator<Item = &'c &'static Case>) -> bool {
+        let places = self.plan.jobs.max(1);
+        if places == 1 {
+            return running.count() == 0;
+        }
+        case.slow || running.filter(|case| !case.slow).count() < places
     }
 
     /// Runs cases with the server for themselves. Whoever kills it here has the verdict.
