@@ -4,7 +4,7 @@
 //! for the salt in names that a server keeps (account keys, ids), which differs from run to run: a
 //! server that remembers the last run must not change the verdicts of this one.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use touchstone_fixtures as fixtures;
 use crate::{
     case::{Flow, Stop},
     cases::handshake,
-    event::{Dialect, Direction},
+    event::Dialect,
     evidence::{Evidence, shorten},
     ledger::Requirement,
     peer::{Answer, Peer},
@@ -26,10 +26,12 @@ use crate::{
 /// The context of one run of one case.
 pub(crate) struct Ctx {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) evidence: Arc<Evidence>,
+    pub(crate) evidence: Evidence,
     pub(crate) findings: Vec<Finding>,
     pub(crate) notes: Vec<String>,
     pub(crate) dialect: Dialect,
+    /// The last known version of a field of a record.
+    versions: HashMap<(String, &'static str), i64>,
     rng: StdRng,
     names: StdRng,
     salt: String,
@@ -78,6 +80,7 @@ impl Ctx {
             findings: Vec::new(),
             notes: Vec::new(),
             dialect: Dialect::default(),
+            versions: HashMap::new(),
             rng: StdRng::seed_from_u64(seed),
             names: StdRng::seed_from_u64(salted ^ seed),
             salt,
@@ -104,11 +107,8 @@ impl Ctx {
     ) {
         let expected = expected.to_string();
         let actual = shorten(&actual.to_string());
-        self.evidence.note(
-            "suite",
-            Direction::Mark,
-            &format!("{} is broken here: {actual}", requirement.id),
-        );
+        self.evidence
+            .mark(&format!("{} is broken here: {actual}", requirement.id));
         let broken = Some(Mismatch { expected, actual });
         self.findings.push(Finding {
             requirement,
@@ -207,7 +207,7 @@ impl Ctx {
 
     /// Notes a step in the wire trace.
     pub(crate) fn step(&self, text: &str) {
-        self.evidence.note("suite", Direction::Mark, text);
+        self.evidence.mark(text);
     }
 
     /// Tells the reader of the verdict something; once.
@@ -215,6 +215,20 @@ impl Ctx {
         if !self.notes.contains(&text) {
             self.notes.push(text);
         }
+    }
+
+    /// The version of `field` of the record `id` as it was last told by the server; 0 where it never
+    /// was.
+    pub(crate) fn version(&self, id: &str, field: &'static str) -> i64 {
+        self.versions
+            .get(&(id.to_owned(), field))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Remembers the version that the server told.
+    pub(crate) fn saw_version(&mut self, id: &str, field: &'static str, version: i64) {
+        self.versions.insert((id.to_owned(), field), version);
     }
 
     // Random values.

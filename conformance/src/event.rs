@@ -85,6 +85,8 @@ pub struct CaseReport {
     pub reproduce: String,
     /// What was sent and received, oldest first; empty for a case that passed.
     pub trace: Vec<TraceLine>,
+    /// The same as a file of the format `touchstone-trace`, where the plan asks for it.
+    pub recording: Option<String>,
 }
 
 impl CaseReport {
@@ -106,7 +108,7 @@ impl CaseReport {
 pub struct TraceLine {
     /// Microseconds since the case began.
     pub at_us: u64,
-    /// The connection, by the name that the case gave it (`u1`, `s2`, `http`).
+    /// The connection, by the name that the case gave it (`u1`, `s2`).
     pub conn: String,
     /// Who speaks.
     pub dir: Direction,
@@ -122,6 +124,8 @@ pub enum Direction {
     C2s,
     /// The server to the suite.
     S2c,
+    /// An HTTP exchange.
+    Http,
     /// The suite about itself: a step of the case, a connection that ended.
     Mark,
 }

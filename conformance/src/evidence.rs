@@ -1,20 +1,26 @@
 //! The wire trace of one case: what was sent and received, by whom and when.
 //!
-//! Bounded and redacted: it ends up in reports. Heartbeats are left out, since they tell nothing about
-//! a verdict. Nothing here judges.
+//! The client's recorder keeps it, bounded; here it becomes lines for people, shortened and without
+//! secrets or heartbeats, or a whole trace file. Nothing here judges.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::time::Instant;
-use touchstone_client::{Direction as Way, Frame, Tap};
+use touchstone_client::{
+    Args, Direction as Way, Tap,
+    trace::{Bounds, Exchange, Header, Kind, Record, Recorder, Traced, Writer},
+};
 
 use crate::event::{Direction, TraceLine};
 
-/// How many lines of a case are kept, the last ones.
+/// How much of a case is kept, the last of it.
+const BOUNDS: Bounds = Bounds {
+    entries: 4_000,
+    bytes: 4 << 20,
+};
+
+/// How many lines a report holds, the last ones.
 const MAX_LINES: usize = 2_000;
 
 /// How many characters of a packet are shown.
@@ -23,136 +29,136 @@ const MAX_TEXT: usize = 360;
 /// How many leading characters of a token are shown, so that two of them can be told apart.
 const TOKEN_SHOWN: usize = 6;
 
+/// The name under which the suite leaves notes about itself.
+const SUITE: &str = "suite";
+
 /// Collects the trace of one case; shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Evidence {
-    start: Instant,
-    lines: Mutex<VecDeque<TraceLine>>,
+    recorder: Recorder,
 }
 
 impl Evidence {
-    pub(crate) fn new(start: Instant) -> Arc<Self> {
-        Arc::new(Self {
-            start,
-            lines: Mutex::default(),
-        })
+    pub(crate) fn new(start: Instant) -> Self {
+        Self {
+            recorder: Recorder::new(start, BOUNDS),
+        }
     }
 
     /// A tap for the connection that the case calls `conn`.
-    pub(crate) fn tap(self: &Arc<Self>, conn: &str) -> Arc<dyn Tap> {
-        Arc::new(ConnTap {
-            evidence: Arc::clone(self),
-            conn: conn.to_owned(),
-        })
+    pub(crate) fn tap(&self, conn: &str) -> Arc<dyn Tap> {
+        self.recorder.tap(conn)
     }
 
-    /// Notes something that is no packet of a connection.
-    pub(crate) fn note(&self, conn: &str, dir: Direction, text: &str) {
-        self.push(Instant::now(), conn, dir, shorten(text));
+    /// Notes a step of the case.
+    pub(crate) fn mark(&self, text: &str) {
+        self.recorder.mark(SUITE, shorten(text));
     }
 
-    /// The lines so far.
+    /// Notes an HTTP exchange.
+    pub(crate) fn http(&self, exchange: Exchange) {
+        self.recorder.http("http", exchange);
+    }
+
+    /// The trace for people, oldest first.
     pub(crate) fn lines(&self) -> Vec<TraceLine> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().cloned().collect()
+        let mut lines: Vec<_> = self.recorder.records().iter().filter_map(line).collect();
+        lines.drain(..lines.len().saturating_sub(MAX_LINES));
+        lines
     }
 
-    fn push(&self, at: Instant, conn: &str, dir: Direction, text: String) {
-        let at_us = at.saturating_duration_since(self.start).as_micros();
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == MAX_LINES {
-            lines.pop_front();
+    /// The trace as a file of the format `touchstone-trace`, which holds no token.
+    pub(crate) fn file(&self, target: &str, started_at: u64) -> std::io::Result<String> {
+        let tool = concat!("touchstone-check ", env!("CARGO_PKG_VERSION"));
+        let mut writer = Writer::new(Vec::new(), &Header::new(tool, target, started_at))?;
+        for record in self.recorder.records() {
+            writer.write(&record)?;
         }
-        lines.push_back(TraceLine {
-            at_us: u64::try_from(at_us).unwrap_or(u64::MAX),
-            conn: conn.to_owned(),
-            dir,
-            text,
-        });
+        Ok(String::from_utf8_lossy(&writer.finish()?).into_owned())
     }
 }
 
-struct ConnTap {
-    evidence: Arc<Evidence>,
-    conn: String,
-}
-
-impl Tap for ConnTap {
-    fn frame(&self, at: Instant, direction: Way, frame: &Frame) {
-        let dir = match direction {
-            Way::Sent => Direction::C2s,
-            Way::Received => Direction::S2c,
-        };
-        let text = match frame {
-            Frame::Text(text) => shown(text),
-            Frame::Binary(bytes) => Some(format!("binary attachment, {} bytes", bytes.len())),
-        };
-        if let Some(text) = text {
-            self.evidence.push(at, &self.conn, dir, text);
+fn line(record: &Record) -> Option<TraceLine> {
+    let (dir, text) = match &record.kind {
+        Kind::Packet(way, packet) => {
+            let dir = match way {
+                Way::Sent => Direction::C2s,
+                Way::Received => Direction::S2c,
+            };
+            (dir, shown(packet)?)
         }
-    }
+        Kind::Http(exchange) => (Direction::Http, exchanged(exchange)),
+        Kind::Mark(text) => (Direction::Mark, text.clone()),
+    };
+    let text = shorten(text.trim_end());
+    Some(TraceLine {
+        at_us: record.t_us,
+        conn: record.conn.clone(),
+        dir,
+        text,
+    })
 }
 
 /// A packet for people: `update-metadata #3 {…}` instead of `423["update-metadata",{…}]`. Nothing for
-/// heartbeats; whatever is no known packet is shown as it is.
-fn shown(frame: &str) -> Option<String> {
-    let rest = match frame.as_bytes() {
-        [b'2' | b'3', ..] => return None,
-        [b'0', ..] => return Some(shorten(&format!("open {}", &frame[1..]))),
-        [b'4', ..] => &frame[1..],
-        _ => return Some(shorten(frame)),
-    };
-    let Some(kind) = rest.chars().next() else {
-        return Some(String::from("empty message"));
-    };
-    let rest = &rest[kind.len_utf8()..];
-    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (id, body) = rest.split_at(digits);
-    let id = if id.is_empty() {
-        String::new()
-    } else {
-        format!(" #{id}")
-    };
-    let text = match kind {
-        '0' => format!("CONNECT {}", redacted(rest)),
-        '1' => String::from("DISCONNECT"),
-        '2' => match serde_json::from_str::<Vec<Value>>(body) {
-            Ok(args) => {
-                let name = args.first().and_then(Value::as_str).unwrap_or("?");
-                let args: Vec<_> = args.iter().skip(1).map(Value::to_string).collect();
-                format!("{name}{id} {}", args.join(", "))
-            }
-            Err(_) => format!("event{id} {body}"),
-        },
-        '3' => format!(
-            "ack{id} {}",
-            body.trim_start_matches('[').trim_end_matches(']')
-        ),
-        '4' => format!("CONNECT_ERROR {rest}"),
-        _ => frame.to_owned(),
-    };
-    Some(shorten(text.trim_end()))
+/// heartbeats.
+fn shown(packet: &Traced) -> Option<String> {
+    let numbered = |id: &Option<u64>| id.map_or_else(String::new, |id| format!(" #{id}"));
+    Some(match packet {
+        Traced::Ping(_) | Traced::Pong(_) | Traced::Noop => return None,
+        Traced::Open(handshake) => format!("open {handshake}"),
+        Traced::Close => "close".into(),
+        Traced::Upgrade => "upgrade".into(),
+        Traced::Connect(Value::Null) => "CONNECT".into(),
+        Traced::Connect(data) => format!("CONNECT {}", redacted(data)),
+        Traced::ConnectError(data) => format!("CONNECT_ERROR {data}"),
+        Traced::Disconnect => "DISCONNECT".into(),
+        Traced::Event {
+            name, args, ack, ..
+        } => {
+            format!("{name}{} {}", numbered(ack), Args::as_str(args))
+        }
+        Traced::Ack { id, args, .. } => format!("ack #{id} {}", args.as_str()),
+        Traced::Binary(size) => format!("binary attachment, {size} bytes"),
+        Traced::Raw(text) => text.clone(),
+    })
+}
+
+fn exchanged(exchange: &Exchange) -> String {
+    let body = |body: &Option<Value>| body.as_ref().map_or_else(String::new, Value::to_string);
+    let status = exchange
+        .status
+        .map_or_else(|| "no answer".into(), |status| status.to_string());
+    let Exchange {
+        method,
+        url,
+        request,
+        response,
+        ..
+    } = exchange;
+    format!(
+        "{method} {url} {} -> {status} {}",
+        body(request),
+        body(response)
+    )
 }
 
 /// The auth of a CONNECT packet without its token.
-fn redacted(auth: &str) -> String {
-    let Ok(mut auth) = serde_json::from_str::<Value>(auth) else {
-        return auth.to_owned();
-    };
+fn redacted(auth: &Value) -> Value {
+    let mut auth = auth.clone();
     if let Some(token) = auth.get_mut("token")
         && let Some(text) = token.as_str().filter(|text| text.len() > TOKEN_SHOWN)
     {
         let head: String = text.chars().take(TOKEN_SHOWN).collect();
         *token = Value::String(format!("{head}…"));
     }
-    auth.to_string()
+    auth
 }
 
 /// At most [`MAX_TEXT`] characters on one line; the end is kept as well, since it often tells more.
 pub(crate) fn shorten(text: &str) -> String {
     let clean: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
         .collect();
     let count = clean.chars().count();
     if count <= MAX_TEXT {
@@ -165,11 +171,19 @@ pub(crate) fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use touchstone_client::Frame;
+
     use super::*;
 
     #[track_caller]
     fn check(frame: &str, expected: Option<&str>) {
-        assert_eq!(shown(frame).as_deref(), expected);
+        assert_eq!(
+            shown(&Traced::of(&Frame::text(frame)))
+                .as_deref()
+                .map(str::trim_end),
+            expected
+        );
     }
 
     #[test]
@@ -191,9 +205,8 @@ mod tests {
             r#"44{"message":"no"}"#,
             Some(r#"CONNECT_ERROR {"message":"no"}"#),
         );
-        check("4", Some("empty message"));
         check("9?", Some("9?"));
-        check("42[broken", Some("event [broken"));
+        check("42[broken", Some("42[broken"));
     }
 
     #[test]
@@ -201,6 +214,23 @@ mod tests {
         check(
             r#"40{"token":"abcdefghijklmnop","clientType":"user-scoped"}"#,
             Some(r#"CONNECT {"token":"abcdef…","clientType":"user-scoped"}"#),
+        );
+    }
+
+    #[test]
+    fn exchanges_are_readable() {
+        let exchange = Exchange {
+            method: "POST".into(),
+            url: "/v1/sessions".into(),
+            status: Some(200),
+            request: Some(json!({"tag": "t"})),
+            response: Some(json!({"session": {}})),
+            ms: 3,
+        };
+        let text = exchanged(&exchange);
+        assert_eq!(
+            text,
+            r#"POST /v1/sessions {"tag":"t"} -> 200 {"session":{}}"#
         );
     }
 
@@ -214,13 +244,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_last_lines_are_kept() {
+    async fn a_file_is_a_trace_without_tokens() {
         let evidence = Evidence::new(Instant::now());
-        for n in 0..MAX_LINES + 10 {
-            evidence.note("u1", Direction::Mark, &n.to_string());
-        }
-        let lines = evidence.lines();
-        assert_eq!(lines.len(), MAX_LINES);
-        assert_eq!(lines[0].text, "10");
+        let connect = Frame::text(r#"40{"token":"abcdefghijklmnop"}"#);
+        evidence
+            .tap("u1")
+            .frame(Instant::now(), Way::Sent, &connect);
+        evidence.mark("a step");
+        let file = evidence.file("http://127.0.0.1:1", 5).unwrap();
+        assert_eq!(file.lines().count(), 3, "{file}");
+        assert!(
+            file.starts_with(r#"{"format":"touchstone-trace","version":1"#),
+            "{file}"
+        );
+        assert!(!file.contains("abcdefg"), "{file}");
+        assert_eq!(evidence.lines().len(), 2);
     }
 }

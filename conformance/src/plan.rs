@@ -32,13 +32,15 @@ pub struct Plan {
     pub salt: u64,
     /// The wall clock.
     pub clock: Clock,
+    /// Whether the report of each case holds its wire trace as a file.
+    pub record: bool,
     /// The command line that a reproduce command begins with, such as
     /// `touchstone check http://127.0.0.1:3006`; the case and the seed are appended.
     pub reproduce: String,
 }
 
 impl Plan {
-    /// A plan with the defaults: all cases but none twice, 16 at a time.
+    /// A plan with the defaults: all cases once, 16 at a time.
     pub fn new(target: Target, seed: u64, salt: u64) -> Self {
         let reproduce = format!("touchstone check {}", target.addresses().join(" "));
         Self {
@@ -50,6 +52,7 @@ impl Plan {
             seed,
             salt,
             clock: Clock::System,
+            record: false,
             reproduce,
         }
     }

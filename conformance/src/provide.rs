@@ -4,16 +4,18 @@
 
 use rand::Rng as _;
 use serde_json::Value;
+use tokio::time::Instant;
 use touchstone_client::{
     Secret,
-    provision::{self, NewMachine, NewSession, ProvisionError, Provisioner, Rest, rest::Answer},
+    provision::{
+        self, Made, NewMachine, NewSession, ProvisionError, Provisioner, Rest, rest::Answer,
+    },
+    trace::Exchange,
 };
 
 use crate::{
     case::{Flow, Stop},
     ctx::Ctx,
-    event::Direction,
-    evidence::shorten,
     ledger::Requirement,
     target::Capability,
 };
@@ -70,8 +72,7 @@ impl Ctx {
         let mut key = [0; 32];
         self.names().fill_bytes(&mut key);
         let made = self.shared.target.provisioner.account(key).await;
-        self.evidence
-            .note("http", Direction::Mark, "an account is made");
+        self.evidence.mark("an account is made");
         Ok(Account {
             inner: made.map_err(|error| stop(&error))?,
         })
@@ -90,9 +91,8 @@ impl Ctx {
             .provisioner
             .session(&account.inner, &new)
             .await;
-        let id = made.map_err(|error| stop(&error))?.id;
-        self.evidence
-            .note("http", Direction::Mark, &format!("session {id} is made"));
+        let id = self.made(made)?;
+        self.evidence.mark(&format!("session {id} is made"));
         Ok(Session { id })
     }
 
@@ -109,10 +109,24 @@ impl Ctx {
             .provisioner
             .machine(&account.inner, &new)
             .await;
-        let id = made.map_err(|error| stop(&error))?.id;
-        self.evidence
-            .note("http", Direction::Mark, &format!("machine {id} is made"));
+        let id = self.made(made)?;
+        self.evidence.mark(&format!("machine {id} is made"));
         Ok(Machine { id })
+    }
+
+    /// The id of what was made. Its versions are remembered where the server told them.
+    fn made(&mut self, made: Result<Made, ProvisionError>) -> Flow<String> {
+        let Made { id, record } = made.map_err(|error| stop(&error))?;
+        for (field, key) in [
+            ("metadata", "metadataVersion"),
+            ("agentState", "agentStateVersion"),
+            ("daemonState", "daemonStateVersion"),
+        ] {
+            if let Some(version) = record[key].as_i64() {
+                self.saw_version(&id, field, version);
+            }
+        }
+        Ok(id)
     }
 
     /// Makes an access key, and gives its data.
@@ -127,8 +141,7 @@ impl Ctx {
         let made = provisioner
             .access_key(&account.inner, &session.id, &machine.id, data)
             .await;
-        self.evidence
-            .note("http", Direction::Mark, "an access key is made");
+        self.evidence.mark("an access key is made");
         made.map_err(|error| stop(&error))
     }
 
@@ -167,13 +180,18 @@ impl Ctx {
             return Err(Stop::Skip("the target is not provisioned over REST".into()));
         };
         let body = (!body.is_null()).then_some(body);
-        let shown = body.map_or_else(String::new, |body| shorten(&body.to_string()));
-        self.evidence
-            .note("http", Direction::C2s, &format!("{method} {path} {shown}"));
-        let answer = request(rest, method, path, account, body).await?;
-        let text = format!("{} {}", answer.status, answer.body);
-        self.evidence.note("http", Direction::S2c, &text);
-        Ok(answer)
+        let started = Instant::now();
+        let answer = request(rest, method, path, account, body).await;
+        let exchange = Exchange {
+            method: method.to_owned(),
+            url: path.to_owned(),
+            status: answer.as_ref().ok().map(|answer| answer.status),
+            request: body.cloned(),
+            response: answer.as_ref().ok().map(|answer| answer.body.clone()),
+            ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        self.evidence.http(exchange);
+        answer
     }
 
     /// What the target lacks, found out by asking for it.

@@ -52,14 +52,17 @@ impl Cas {
         id: &str,
         value: &Value,
     ) -> Flow<i64> {
-        let mut version = json!(0);
         let mut last = Value::Null;
         for _ in 0..3 {
-            let data = self.data(id, value, &version);
+            let data = self.data(id, value, &json!(cx.version(id, self.field)));
             last = cx.call(self.answers, peer, self.event, data).await?;
-            match (last["result"].as_str(), last["version"].as_i64()) {
-                (Some("success"), Some(version)) => return Ok(version),
-                (Some("version-mismatch"), Some(current)) => version = json!(current),
+            let Some(version) = last["version"].as_i64() else {
+                break;
+            };
+            cx.saw_version(id, self.field, version);
+            match last["result"].as_str() {
+                Some("success") => return Ok(version),
+                Some("version-mismatch") => {}
                 _ => break,
             }
         }
@@ -99,7 +102,9 @@ impl Cas {
             &json!(expected),
             &answer["version"],
         );
-        Ok(answer["version"].as_i64().unwrap_or(expected))
+        let version = answer["version"].as_i64().unwrap_or(expected);
+        cx.saw_version(id, self.field, version);
+        Ok(version)
     }
 
     /// Writes with versions that are not the current one: each is a mismatch that tells the current
@@ -107,20 +112,10 @@ impl Cas {
     pub(crate) async fn mismatch(&self, cx: &mut Ctx, stage: &Stage, id: &str) -> Flow {
         let peer = stage.peer(Role::U1);
         let value = json!(cx.marker("current"));
-        let current = self.write(cx, peer, id, &value).await?;
+        self.write(cx, peer, id, &value).await?;
         // One more, so that a stale version is one that existed.
         let value = json!(cx.marker("current"));
-        let current = {
-            let answer = cx
-                .call(
-                    self.answers,
-                    peer,
-                    self.event,
-                    self.data(id, &value, &json!(current)),
-                )
-                .await?;
-            answer["version"].as_i64().unwrap_or(current + 1)
-        };
+        let current = self.write(cx, peer, id, &value).await?;
         let marker = cx.marker("refused");
         let rows = [
             (json!(current - 1), self.refuses_stale),

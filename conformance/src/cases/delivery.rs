@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::message::unseen_between;
 use crate::{
-    case::{Flow, case_table},
+    case::{Flow, Stop, case_table},
     ctx::Ctx,
     ledger::requirement_table,
     peer::Arrival,
@@ -25,6 +25,8 @@ requirement_table! {
         "An ephemeral is an object with its type.";
     ENVELOPE_DETAILS = "update.envelope-details", Should, Decision,
         "Times in envelopes are Unix milliseconds, and seq is an integer.";
+    ORDERED = "update.order", Should, Decision,
+        "Changes that were acknowledged one after the other arrive in that order.";
     SEQ = "update.seq-increases", Should, Decision,
         "The seq of an account's updates rises with each update.";
     SEQ_UNUSED = "update.seq-unused", Should, Decision,
@@ -42,6 +44,11 @@ case_table! {
     /// holes, and whether the sender sees its update before its acknowledgement, is noted on the dialect
     /// card.
     "delivery.seq" judges [SEQ, ACK_ORDER, HOLES] => seq;
+
+    /// Changes a session thirty times, each time after the one before was acknowledged.
+    ///
+    /// Accepted is that every change arrives, in this order, and that its `seq` rises with each.
+    "delivery.order" judges [ORDERED, SEQ, NO_LOSS] => order;
 
     /// Makes calls that fail or mismatch between two updates, three times over.
     ///
@@ -76,7 +83,7 @@ async fn changed(cx: &mut Ctx, stage: &Stage) -> Flow<Arrival> {
     let wanted = Wanted::update("update-session", &marker);
     let mut seen = stage.peer(Role::U2).all(|arrival| wanted.matches(arrival));
     match seen.is_empty() {
-        true => Err(crate::case::Stop::Judged),
+        true => Err(Stop::Judged),
         false => Ok(seen.remove(0)),
     }
 }
@@ -120,6 +127,51 @@ async fn seq(cx: &mut Ctx) -> Flow {
     cx.fact("update.seq-holes", holes);
     cx.held(&HOLES);
     ack_order(cx, &stage).await
+}
+
+async fn order(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let cas = &super::session::METADATA;
+    let mut markers = Vec::new();
+    for _ in 0..30 {
+        let marker = cx.marker("change");
+        cas.write(cx, stage.peer(Role::U1), &stage.s1.id, &json!(marker))
+            .await?;
+        markers.push(marker);
+    }
+    stage.prove_silence(cx).await?;
+    let log = stage
+        .peer(Role::U2)
+        .all(|arrival| arrival.kind() == Some(cas.update));
+    let place = |marker: &String| log.iter().position(|arrival| arrival.raw.contains(marker));
+    let places: Vec<_> = markers.iter().filter_map(place).collect();
+    if places.is_empty() {
+        let expected = "the changes of the session";
+        cx.broken(&super::session::METADATA_REACHES, expected, "none of them");
+        return Err(Stop::Judged);
+    }
+    let lost = markers.len() - places.len();
+    cx.check(
+        &NO_LOSS,
+        lost == 0,
+        "every change",
+        format!("{lost} never arrived"),
+    );
+    let told = format!("places of arrival {places:?}");
+    cx.check(
+        &ORDERED,
+        places.is_sorted(),
+        "the order of the changes",
+        told,
+    );
+    // In the order of the causes, so that a change that came late is not blamed twice.
+    let seqs: Vec<_> = places
+        .iter()
+        .map(|&place| log[place].data["seq"].as_i64())
+        .collect();
+    let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
+    cx.check(&SEQ, rises, "a rising seq", json!(seqs));
+    Ok(())
 }
 
 /// Which the sender sees first: its own update or its acknowledgement.

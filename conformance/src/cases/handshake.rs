@@ -60,17 +60,17 @@ requirement_table! {
 case_table! {
     /// Connects user-scoped with a valid token.
     ///
-    /// Accepted is a connection whose ping is answered and that receives an update of a session.
+    /// Accepted is a connection whose ping is answered.
     "handshake.user-scoped" judges [ADMITS_USER_SCOPED] => user_scoped;
 
     /// Connects session-scoped with a valid token and the id of a session of the account.
     ///
-    /// Accepted is a connection whose ping is answered and that receives an update of its session.
+    /// Accepted is a connection whose ping is answered.
     "handshake.session-scoped" judges [ADMITS_SESSION_SCOPED] => session_scoped;
 
     /// Connects machine-scoped with a valid token and the id of a machine of the account.
     ///
-    /// Accepted is a connection whose ping is answered and that receives an update of its machine.
+    /// Accepted is a connection whose ping is answered.
     "handshake.machine-scoped" judges [ADMITS_MACHINE_SCOPED] => machine_scoped;
 
     /// Connects without a clientType, with null, and with an unknown one.
@@ -333,56 +333,27 @@ async fn missing_id(
     Ok(())
 }
 
-/// Admission of one scope: a ping is answered, and an update of its own arrives.
+/// Admission of one scope: its ping is answered. What it then receives is for the cases about recipients.
 async fn admitted(cx: &mut Ctx, role: Role, by: &'static Requirement) -> Flow {
-    let cast: &[Role] = if role == Role::M1 {
-        &[Role::U2, Role::M1]
-    } else {
-        &[Role::U2, Role::S1, Role::M1]
+    let account = cx.account().await?;
+    let id = match role {
+        Role::S1 => cx.session(&account).await?.id,
+        Role::M1 => cx.machine(&account).await?.id,
+        _ => String::new(),
     };
-    let stage = Stage::set(cx, cast).await?;
     let scope = match role {
-        Role::S1 => Scope::Session(&stage.s1.id),
-        Role::M1 => Scope::Machine(stage.m1_id()),
+        Role::S1 => Scope::Session(&id),
+        Role::M1 => Scope::Machine(&id),
         _ => Scope::User,
     };
-    let auth = scope.auth(stage.account.token());
-    let admission = attempt(cx, "admitted", Some(auth)).await?;
-    let told = "a connection whose ping is answered";
-    cx.require(
+    let admission = attempt(cx, "admitted", Some(scope.auth(account.token()))).await?;
+    let held = matches!(admission, Admission::Admitted(_));
+    cx.check(
         by,
-        matches!(admission, Admission::Admitted(_)),
-        told,
+        held,
+        "a connection whose ping is answered",
         admission.told(),
-    )?;
-    let Admission::Admitted(peer) = admission else {
-        return Err(Stop::Judged);
-    };
-    let marker = cx.marker("routed");
-    let (cas, id, kind) = match role {
-        Role::M1 => (&super::machine::METADATA, stage.m1_id(), "update-machine"),
-        _ => (
-            &super::session::METADATA,
-            stage.s1.id.as_str(),
-            "update-session",
-        ),
-    };
-    cas.write(cx, stage.peer(Role::U2), id, &json!(marker))
-        .await?;
-    // Others of the same scope tell a connection that is not routed to from an update that got lost.
-    let update = Delivery {
-        wanted: Wanted::update(kind, &marker),
-        reaches: &[Role::U2],
-        by,
-        spares: &[],
-    };
-    stage.observe(cx, &[update]).await?;
-    let wanted = Wanted::update(kind, &marker);
-    let deadline = cx.deadline();
-    let seen = peer
-        .wait_for(deadline, |arrival| wanted.matches(arrival))
-        .await;
-    cx.check(by, seen.is_some(), format!("{kind} of its own"), "nothing");
+    );
     Ok(())
 }
 

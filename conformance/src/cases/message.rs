@@ -207,6 +207,15 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
     let place = |marker: &String| log.iter().position(|arrival| arrival.raw.contains(marker));
     let places: Vec<_> = markers.iter().map(place).collect();
     let lost = places.iter().filter(|place| place.is_none()).count();
+    if lost == BURST {
+        // Losing all is not losing some: messages do not go there at all.
+        cx.broken(
+            &REACHES,
+            format!("the messages of a burst for {name}"),
+            "none of them",
+        );
+        return;
+    }
     if lost > 0 {
         cx.shared.saw_loss();
     }

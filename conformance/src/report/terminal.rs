@@ -90,7 +90,7 @@ impl<W: Write> Terminal<W> {
         self.reasons(run, Verdict::Error, "could not be carried out")?;
         self.reasons(run, Verdict::Skip, "not applicable")?;
         self.reasons(run, Verdict::Blocked, "not run")?;
-        self.silence_notes(run)?;
+        self.notes(run)?;
         self.dialect(run)?;
         self.summary(run)
     }
@@ -190,6 +190,7 @@ impl<W: Write> Terminal<W> {
             let arrow = match line.dir {
                 Direction::C2s => ">",
                 Direction::S2c => "<",
+                Direction::Http => "=",
                 Direction::Mark => "·",
             };
             let ms = Duration::from_micros(line.at_us).as_secs_f64() * 1000.0;
@@ -222,16 +223,18 @@ impl<W: Write> Terminal<W> {
         Ok(())
     }
 
-    /// Verdicts that rest on a settle window are told also where they passed.
-    fn silence_notes(&mut self, run: &RunReport) -> io::Result<()> {
-        let passed = run
-            .cases
-            .iter()
-            .filter(|case| case.verdict != Verdict::Fail && !case.flaky);
-        for case in passed {
+    /// What qualifies verdicts is told also where they passed, once for all cases that it is true of.
+    fn notes(&mut self, run: &RunReport) -> io::Result<()> {
+        let mut by_note: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let shown = |case: &&CaseReport| case.verdict == Verdict::Fail || case.flaky;
+        for case in run.cases.iter().filter(|case| !shown(case)) {
             for note in &case.notes {
-                writeln!(self.out, "\nnote: {}: {note}", case.id)?;
+                by_note.entry(note).or_default().push(case.id);
             }
+        }
+        for (note, ids) in by_note {
+            writeln!(self.out, "\nnote: {note}: {}", plural(ids.len(), "case"))?;
+            writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
         }
         Ok(())
     }

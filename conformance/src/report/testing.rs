@@ -40,6 +40,7 @@ fn case(id: &'static str, verdict: Verdict, requirement: &'static Requirement) -
         flaky: false,
         reproduce: format!("touchstone check http://127.0.0.1:3006 --only '{id}' --seed 7"),
         trace: Vec::new(),
+        recording: None,
     }
 }
 
@@ -76,7 +77,9 @@ pub(crate) fn events() -> Vec<RunEvent> {
                 r#"{"result":"version-mismatch","version":3}"#,
                 r#"{"result":"success","version":4}"#,
             ),
-            notes: vec!["silence of m1 rests on a settle window of 250 ms".into()],
+            notes: vec![
+                "silence of m1 rests on a settle window, since no sentinel reached it".into(),
+            ],
             trace: vec![
                 TraceLine {
                     at_us: 1_250,
@@ -108,7 +111,12 @@ pub(crate) fn events() -> Vec<RunEvent> {
             flaky: true,
             ..case("session.flaky", Verdict::Warn, &MISMATCH)
         },
-        case("session.trait", Verdict::Info, &SEQ),
+        CaseReport {
+            notes: vec![
+                "silence of m1 rests on a settle window, since no sentinel reached it".into(),
+            ],
+            ..case("session.trait", Verdict::Info, &SEQ)
+        },
         CaseReport {
             reason: Some("no access keys: POST /v1/access-keys answers 404".into()),
             ..case("access-key.get", Verdict::Skip, &MISMATCH)

@@ -35,6 +35,7 @@ pub(crate) async fn execute(
     reproduce: String,
 ) -> Outcome {
     let started = Instant::now();
+    let began_at = shared.clock.unix_ms();
     let mut cx = Ctx::new(Arc::clone(&shared), case.id, attempt);
     let lacking = case.needs.iter().find_map(|need| shared.missing.get(need));
     let mut flow = match lacking {
@@ -71,6 +72,11 @@ pub(crate) async fn execute(
         Verdict::Fail | Verdict::Warn | Verdict::Error | Verdict::Blocked => cx.evidence.lines(),
         Verdict::Pass | Verdict::Info | Verdict::Skip => Vec::new(),
     };
+    // Writing to memory does not fail.
+    let recording = shared
+        .record
+        .then(|| cx.evidence.file(&shared.target.name, began_at))
+        .and_then(Result::ok);
     Outcome {
         report: CaseReport {
             id: case.id,
@@ -84,6 +90,7 @@ pub(crate) async fn execute(
             flaky: false,
             reproduce,
             trace,
+            recording,
         },
         dialect: cx.dialect,
         dead,

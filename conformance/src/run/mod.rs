@@ -148,13 +148,11 @@ pub async fn run(
         () = stop.abort.cancelled() => return Err(RunError::Interrupted),
         ready = prepare => ready?,
     };
-    let shared = Arc::new(Shared::new(
-        Arc::clone(&plan.target),
-        plan.clock,
-        plan.seed,
-        plan.salt,
-        report.missing.iter().cloned().collect(),
-    ));
+    let missing = report.missing.iter().cloned().collect();
+    let target = Arc::clone(&plan.target);
+    let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
+    shared.record = plan.record;
+    let shared = Arc::new(shared);
     let target = report.target.clone();
     reporter.event(&RunEvent::Started {
         doctor: report,
@@ -488,6 +486,7 @@ impl Run<'_> {
             flaky: false,
             reproduce: self.reproduce(case),
             trace: Vec::new(),
+            recording: None,
         }
     }
 

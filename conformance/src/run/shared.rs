@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
     pub(crate) salt: u64,
+    /// Whether each case leaves a trace file.
+    pub(crate) record: bool,
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
@@ -44,6 +46,7 @@ impl Shared {
             clock,
             seed,
             salt,
+            record: false,
             missing,
             next_node: AtomicUsize::new(0),
             loses_updates: AtomicBool::new(false),

@@ -108,6 +108,7 @@ mod tests {
             flaky: false,
             reproduce: String::new(),
             trace: Vec::new(),
+            recording: None,
         }
     }
 

@@ -1,0 +1,129 @@
+//! Who is on stage, and how events and their recipients are described. Plain data.
+
+use crate::{ledger::Requirement, peer::Arrival};
+
+/// The members of the cast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Role {
+    /// User-scoped, account A.
+    U1,
+    /// Another user-scoped one of account A.
+    U2,
+    /// Session-scoped on session S1 of account A.
+    S1,
+    /// Another one on session S1.
+    S1B,
+    /// Session-scoped on another session of account A.
+    S2,
+    /// Machine-scoped on machine M1 of account A.
+    M1,
+    /// Machine-scoped on another machine of account A.
+    M2,
+    /// User-scoped, account B.
+    V1,
+    /// Account B, session-scoped with the id of A's session S1.
+    VS,
+    /// Account B, machine-scoped with the id of A's machine M1.
+    VM,
+}
+
+impl Role {
+    /// Everyone.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::U1,
+        Self::U2,
+        Self::S1,
+        Self::S1B,
+        Self::S2,
+        Self::M1,
+        Self::M2,
+        Self::V1,
+        Self::VS,
+        Self::VM,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::U1 => "u1",
+            Self::U2 => "u2",
+            Self::S1 => "s1",
+            Self::S1B => "s1b",
+            Self::S2 => "s2",
+            Self::M1 => "m1",
+            Self::M2 => "m2",
+            Self::V1 => "v1",
+            Self::VS => "vs",
+            Self::VM => "vm",
+        }
+    }
+
+    /// Who the role is, for a reader of the report.
+    pub(super) fn described(self) -> &'static str {
+        match self {
+            Self::U1 => "u1 (user-scoped)",
+            Self::U2 => "u2 (user-scoped)",
+            Self::S1 => "s1 (session-scoped on the session)",
+            Self::S1B => "s1b (session-scoped on the session)",
+            Self::S2 => "s2 (session-scoped on another session)",
+            Self::M1 => "m1 (machine-scoped on the machine)",
+            Self::M2 => "m2 (machine-scoped on another machine)",
+            Self::V1 => "v1 (user-scoped of another account)",
+            Self::VS => "vs (another account, with this session's id)",
+            Self::VM => "vm (another account, with this machine's id)",
+        }
+    }
+
+    pub(super) fn is_foreign(self) -> bool {
+        matches!(self, Self::V1 | Self::VS | Self::VM)
+    }
+}
+
+/// Which events are meant: a name, a kind, and a marker that occurs in them.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// `update` or `ephemeral`.
+    pub(super) event: &'static str,
+    pub(super) kind: &'static str,
+    marker: String,
+}
+
+impl Wanted {
+    /// Updates with `body.t` of `kind` that contain `marker`.
+    pub(crate) fn update(kind: &'static str, marker: impl Into<String>) -> Self {
+        Self {
+            event: "update",
+            kind,
+            marker: marker.into(),
+        }
+    }
+
+    /// Ephemerals of type `kind` that contain `marker`.
+    pub(crate) fn ephemeral(kind: &'static str, marker: impl Into<String>) -> Self {
+        Self {
+            event: "ephemeral",
+            kind,
+            marker: marker.into(),
+        }
+    }
+
+    /// Whether `arrival` is meant.
+    pub(crate) fn matches(&self, arrival: &Arrival) -> bool {
+        arrival.name == self.event
+            && arrival.kind() == Some(self.kind)
+            && arrival.raw.contains(&self.marker)
+    }
+}
+
+/// Who has to receive an event, and who must not.
+#[derive(Debug)]
+pub(crate) struct Delivery<'a> {
+    /// The event.
+    pub(crate) wanted: Wanted,
+    /// Who receives it exactly once.
+    pub(crate) reaches: &'a [Role],
+    /// Judges that they do.
+    pub(crate) by: &'static Requirement,
+    /// Who does not receive it, each group judged by its requirement. Connections of the other account
+    /// need not be named: they never receive anything of this one.
+    pub(crate) spares: &'a [(&'a [Role], &'static Requirement)],
+}

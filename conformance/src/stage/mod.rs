@@ -1,0 +1,190 @@
+//! The stage: a standard cast of connections, and silence proved by a sentinel.
+//!
+//! After an action, a stage waits until everyone who must hear of it has, then causes a second event
+//! that must reach each connection of the cast through the same router: a change of its own session, of
+//! its own machine. When a connection has its sentinel, whatever it has not received by then was not
+//! sent to it. No time passes for that, and a server that acknowledges first and delivers later is
+//! judged as fairly as one that does not.
+//!
+//! Events are told by markers, text that occurs in nothing else, never by the keys that are under
+//! judgment. A server that loses single updates is blamed for losing updates, whichever case meets it.
+
+mod cast;
+mod judge;
+mod sentinel;
+
+use std::{collections::HashSet, sync::Mutex};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+pub(crate) use self::cast::{Delivery, Role, Wanted};
+use crate::{
+    case::{Flow, Stop},
+    ctx::{Ctx, Scope},
+    ledger::Requirement,
+    peer::{Arrival, Peer},
+    provide::{Account, Machine, Session},
+};
+
+/// The two sessions and machines of account A, as far as the cast needs them.
+pub(crate) struct Stage {
+    pub(crate) account: Account,
+    pub(crate) s1: Session,
+    pub(crate) s2: Option<Session>,
+    pub(crate) m1: Option<Machine>,
+    pub(crate) m2: Option<Machine>,
+    other: Option<(Account, Session)>,
+    peers: Vec<(Role, Peer)>,
+    /// Whom no sentinel has reached: they are not waited for again.
+    deaf: Mutex<HashSet<Role>>,
+}
+
+impl Stage {
+    /// Provisions what the cast needs, and connects it.
+    pub(crate) async fn set(cx: &mut Ctx, cast: &[Role]) -> Flow<Self> {
+        let account = cx.account().await?;
+        let s1 = cx.session(&account).await?;
+        let s2 = match cast.contains(&Role::S2) {
+            true => Some(cx.session(&account).await?),
+            false => None,
+        };
+        let m1 = match cast.iter().any(|role| matches!(role, Role::M1 | Role::VM)) {
+            true => Some(cx.machine(&account).await?),
+            false => None,
+        };
+        let m2 = match cast.contains(&Role::M2) {
+            true => Some(cx.machine(&account).await?),
+            false => None,
+        };
+        let other = match cast.iter().any(|role| role.is_foreign()) {
+            true => {
+                let other = cx.account().await?;
+                let session = cx.session(&other).await?;
+                Some((other, session))
+            }
+            false => None,
+        };
+        let mut stage = Self {
+            account,
+            s1,
+            s2,
+            m1,
+            m2,
+            other,
+            peers: Vec::new(),
+            deaf: Mutex::default(),
+        };
+        let connected = join_all(cast.iter().map(|&role| stage.connect(cx, role))).await;
+        for (&role, peer) in cast.iter().zip(connected) {
+            match peer {
+                Ok(peer) => stage.peers.push((role, peer)),
+                // A server may refuse ids that are not the account's; then nothing can leak to them.
+                Err(Stop::Blocked { .. }) if matches!(role, Role::VS | Role::VM) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(stage)
+    }
+
+    async fn connect(&self, cx: &Ctx, role: Role) -> Flow<Peer> {
+        let scope = match role {
+            Role::U1 | Role::U2 | Role::V1 => Scope::User,
+            Role::S1 | Role::S1B | Role::VS => Scope::Session(&self.s1.id),
+            Role::S2 => Scope::Session(self.s2.as_ref().map_or("", |session| &session.id)),
+            Role::M1 | Role::VM => Scope::Machine(self.m1_id()),
+            Role::M2 => Scope::Machine(self.m2.as_ref().map_or("", |machine| &machine.id)),
+        };
+        let account = match (&self.other, role.is_foreign()) {
+            (Some((other, _)), true) => other,
+            _ => &self.account,
+        };
+        cx.connect(role.name(), account.token(), scope).await
+    }
+
+    /// The connection of `role`.
+    ///
+    /// # Panics
+    /// When the cast does not have the role, or the server refused it: only `VS` and `VM` can be
+    /// refused without ending the case, and cases do not speak through them.
+    pub(crate) fn peer(&self, role: Role) -> &Peer {
+        self.find(role)
+            .unwrap_or_else(|| panic!("{} is not on this stage", role.name()))
+    }
+
+    fn find(&self, role: Role) -> Option<&Peer> {
+        self.peers
+            .iter()
+            .find(|(other, _)| *other == role)
+            .map(|(_, peer)| peer)
+    }
+
+    /// The id of machine M1.
+    pub(crate) fn m1_id(&self) -> &str {
+        self.m1.as_ref().map_or("", |machine| &machine.id)
+    }
+
+    /// Judges who received the events of an action that has just been carried out. Gives the first
+    /// arrival of each delivery, for the case to look at.
+    ///
+    /// Ends the case when an event reached nobody: there is nothing left to judge then.
+    pub(crate) async fn observe(
+        &self,
+        cx: &mut Ctx,
+        deliveries: &[Delivery<'_>],
+    ) -> Flow<Vec<Arrival>> {
+        let started = Instant::now();
+        // A server that is known to lose updates need not be waited for again and again.
+        let patience = match cx.shared.loses_updates() {
+            true => cx.shared.pace.sentinel(),
+            false => cx.shared.pace.patience(),
+        };
+        let deadline = started + patience;
+        for delivery in deliveries {
+            for &role in delivery.reaches {
+                let wanted = |arrival: &Arrival| delivery.wanted.matches(arrival);
+                if let Some(arrival) = self.peer(role).wait_for(deadline, wanted).await {
+                    cx.shared
+                        .pace
+                        .saw(arrival.at.saturating_duration_since(started));
+                }
+            }
+        }
+        self.prove_silence(cx).await?;
+        let mut firsts = Vec::new();
+        for delivery in deliveries {
+            firsts.push(self.judge(cx, delivery).await?);
+        }
+        Ok(firsts)
+    }
+
+    /// Judges that nobody received an event which must not exist. The action must have been followed, on
+    /// its own connection, by something that is known to have been handled after it.
+    pub(crate) async fn observe_nothing(
+        &self,
+        cx: &mut Ctx,
+        wanted: &Wanted,
+        by: &'static Requirement,
+    ) -> Flow {
+        // Twice: a server that handles events of one connection side by side may be slower with the
+        // one under judgment than with the first sentinel.
+        self.prove_silence(cx).await?;
+        self.prove_silence(cx).await?;
+        let told: Vec<_> = self
+            .peers
+            .iter()
+            .flat_map(|(role, peer)| {
+                peer.all(|arrival| wanted.matches(arrival))
+                    .into_iter()
+                    .map(|arrival| format!("{} received {}", role.described(), arrival.raw))
+            })
+            .collect();
+        cx.check(
+            by,
+            told.is_empty(),
+            format!("no {}", wanted.kind),
+            told.join("; "),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! Sentinels: events that must reach a connection, so that what came before them is all there was.
+
+use std::sync::PoisonError;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Role, Stage};
+use crate::{
+    case::{Flow, Stop},
+    cases::{connection, delivery},
+    ctx::Ctx,
+    peer::{Arrival, Peer},
+};
+
+/// How many sentinels are tried before silence rests on a settle window.
+const ATTEMPTS: u32 = 3;
+
+/// What a sentinel changes.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'a> {
+    Session(&'a str),
+    Machine(&'a str),
+}
+
+impl<'a> Subject<'a> {
+    fn id(self) -> &'a str {
+        match self {
+            Self::Session(id) | Self::Machine(id) => id,
+        }
+    }
+
+    fn event(self) -> &'static str {
+        match self {
+            Self::Session(_) => "update-metadata",
+            Self::Machine(_) => "machine-update-metadata",
+        }
+    }
+
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Session(_) => "update-session",
+            Self::Machine(_) => "update-machine",
+        }
+    }
+
+    /// Accepts the updates that announce this change with one of `markers`.
+    fn announced(self, markers: &[String]) -> impl FnMut(&Arrival) -> bool {
+        move |arrival| {
+            arrival.kind() == Some(self.kind())
+                && markers.iter().any(|marker| arrival.raw.contains(marker))
+        }
+    }
+
+    fn data(self, value: &str, version: i64) -> Value {
+        let key = match self {
+            Self::Session(_) => "sid",
+            Self::Machine(_) => "machineId",
+        };
+        json!({key: self.id(), "metadata": value, "expectedVersion": version})
+    }
+}
+
+/// One sentinel: what it changes, through whom, and who must receive it.
+pub(super) struct Sentinel<'a> {
+    pub(super) subject: Subject<'a>,
+    pub(super) driver: &'a Peer,
+    pub(super) reaches: Vec<Role>,
+}
+
+impl Stage {
+    /// Returns when each connection has received everything that was sent to it before: each has its
+    /// sentinel, or the settle window has passed for those that no sentinel reaches.
+    pub(crate) async fn prove_silence(&self, cx: &mut Ctx) -> Flow {
+        let mut unproved = self.raise(cx).await?;
+        // Connections of the other account with ids of this one: no event can be addressed to them.
+        // What was sent to them was sent with what the others have received by now, so that a round
+        // trip on the same connection comes after it.
+        for role in [Role::VS, Role::VM] {
+            if let Some(peer) = self.find(role)
+                && peer.ended().is_none()
+                && !cx.round_trip(peer).await?
+            {
+                unproved.push(role);
+            }
+        }
+        for (role, peer) in &self.peers {
+            if let Some(end) = peer.ended() {
+                return Err(cx.dropped(peer, &end));
+            }
+            if peer.overflowed() {
+                return Err(Stop::Blocked {
+                    parent: &connection::STAYS_OPEN,
+                    reason: format!("{} is flooded with events", role.described()),
+                });
+            }
+        }
+        if !unproved.is_empty() {
+            unproved.sort();
+            let names: Vec<_> = unproved.iter().map(|role| role.name()).collect();
+            let names = names.join(", ");
+            cx.note(format!(
+                "silence of {names} rests on a settle window, since no sentinel reached it"
+            ));
+            let window = cx.shared.pace.settle();
+            cx.step(&format!(
+                "settle window of {} ms for {names}",
+                window.as_millis()
+            ));
+            tokio::time::sleep(window).await;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sentinels(&self) -> Vec<Sentinel<'_>> {
+        let present = |roles: &[Role]| -> Vec<Role> {
+            roles
+                .iter()
+                .copied()
+                .filter(|&role| self.find(role).is_some())
+                .collect()
+        };
+        let users = present(&[Role::U1, Role::U2]);
+        let driver = |roles: &[Role]| roles.iter().find_map(|&role| self.find(role));
+        let own = driver(&[
+            Role::U1,
+            Role::U2,
+            Role::S1,
+            Role::S1B,
+            Role::S2,
+            Role::M1,
+            Role::M2,
+        ]);
+        let mut sentinels = Vec::new();
+        if let Some(driver) = own {
+            let mut add = |subject, users: &[Role], roles: &[Role]| {
+                let reaches = [users, &present(roles)].concat();
+                if !reaches.is_empty() {
+                    sentinels.push(Sentinel {
+                        subject,
+                        driver,
+                        reaches,
+                    });
+                }
+            };
+            add(
+                Subject::Session(&self.s1.id),
+                &users,
+                &[Role::S1, Role::S1B],
+            );
+            if let Some(s2) = &self.s2 {
+                add(Subject::Session(&s2.id), &[], &[Role::S2]);
+            }
+            if let Some(m1) = &self.m1 {
+                add(Subject::Machine(&m1.id), &[], &[Role::M1]);
+            }
+            if let Some(m2) = &self.m2 {
+                add(Subject::Machine(&m2.id), &[], &[Role::M2]);
+            }
+        }
+        if let (Some((_, session)), Some(v1)) = (&self.other, self.find(Role::V1)) {
+            sentinels.push(Sentinel {
+                subject: Subject::Session(&session.id),
+                driver: v1,
+                reaches: vec![Role::V1],
+            });
+        }
+        sentinels
+    }
+
+    /// Raises all sentinels together, again where one does not arrive. Gives the roles that none of
+    /// several attempts reached.
+    async fn raise(&self, cx: &mut Ctx) -> Flow<Vec<Role>> {
+        let mut unproved = Vec::new();
+        let mut waiting: Vec<(Sentinel<'_>, Vec<String>)> = Vec::new();
+        for mut sentinel in self.sentinels() {
+            let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+            unproved.extend(sentinel.reaches.extract_if(.., |role| deaf.contains(role)));
+            if !sentinel.reaches.is_empty() {
+                waiting.push((sentinel, Vec::new()));
+            }
+        }
+        for _ in 0..ATTEMPTS {
+            let started = Instant::now();
+            let mut raised = Vec::new();
+            for (sentinel, mut markers) in waiting {
+                let marker = cx.marker("sentinel");
+                if self
+                    .bump(cx, sentinel.driver, sentinel.subject, &marker)
+                    .await?
+                {
+                    markers.push(marker);
+                    raised.push((sentinel, markers));
+                } else {
+                    self.is_deaf(&sentinel.reaches);
+                    unproved.extend(sentinel.reaches);
+                }
+            }
+            waiting = Vec::new();
+            let deadline = Instant::now() + cx.shared.pace.sentinel();
+            for (mut sentinel, markers) in raised {
+                let mut still = Vec::new();
+                for role in sentinel.reaches {
+                    let arrived = sentinel.subject.announced(&markers);
+                    match self.peer(role).wait_for(deadline, arrived).await {
+                        Some(arrival) => {
+                            let took = arrival.at.saturating_duration_since(started);
+                            cx.shared.pace.saw(took);
+                            if !arrival.raw.contains(&markers[0]) {
+                                let first = sentinel.subject.announced(&markers[..1]);
+                                self.judge_overtaken(cx, role, first).await;
+                            }
+                        }
+                        None => still.push(role),
+                    }
+                }
+                if !still.is_empty() {
+                    sentinel.reaches = still;
+                    waiting.push((sentinel, markers));
+                }
+            }
+            if waiting.is_empty() {
+                break;
+            }
+        }
+        for (sentinel, _) in waiting {
+            self.is_deaf(&sentinel.reaches);
+            unproved.extend(sentinel.reaches);
+        }
+        Ok(unproved)
+    }
+
+    /// Remembers whom no sentinel reaches, so that the next proof need not wait for it.
+    fn is_deaf(&self, roles: &[Role]) {
+        self.deaf
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(roles);
+    }
+
+    /// A later sentinel arrived before the first one: that one is late, or lost.
+    async fn judge_overtaken(&self, cx: &mut Ctx, role: Role, first: impl FnMut(&Arrival) -> bool) {
+        let deadline = Instant::now() + cx.shared.pace.sentinel();
+        if self.peer(role).wait_for(deadline, first).await.is_some() {
+            cx.broken(
+                &delivery::ORDERED,
+                format!(
+                    "changes in the order of their acknowledgement for {}",
+                    role.described()
+                ),
+                "a later change arrived before an earlier one",
+            );
+        } else {
+            cx.shared.saw_loss();
+            cx.broken(
+                &delivery::NO_LOSS,
+                format!("each acknowledged change for {}", role.described()),
+                "a change that was acknowledged never arrived, a later one did",
+            );
+        }
+    }
+
+    /// Changes `subject` through `driver` so that `marker` goes out. False when the server does not let
+    /// that happen, which is for other cases to judge.
+    pub(super) async fn bump(
+        &self,
+        cx: &mut Ctx,
+        driver: &Peer,
+        subject: Subject<'_>,
+        marker: &str,
+    ) -> Flow<bool> {
+        let id = subject.id();
+        for _ in 0..4 {
+            let data = subject.data(marker, cx.version(id, "metadata"));
+            let Ok(answer) = cx.ask(driver, subject.event(), data).await? else {
+                return Ok(false);
+            };
+            let Some(current) = answer.data["version"].as_i64() else {
+                return Ok(false);
+            };
+            cx.saw_version(id, "metadata", current);
+            match answer.data["result"].as_str() {
+                Some("success") => return Ok(true),
+                Some("version-mismatch") => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+}
