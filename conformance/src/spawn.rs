@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -25,6 +26,9 @@ const KEPT_COLUMNS: usize = 400;
 
 /// How long a server may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// How long the last output of an ended server may take to arrive.
+const OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A command that starts a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +92,7 @@ type Output = Arc<Mutex<VecDeque<String>>>;
 pub(crate) struct Server {
     child: Child,
     output: Output,
+    readers: JoinSet<()>,
 }
 
 impl Server {
@@ -106,13 +111,18 @@ impl Server {
                 source,
             })?;
         let output = Output::default();
+        let mut readers = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(keep(stdout, Arc::clone(&output)));
+            readers.spawn(keep(stdout, Arc::clone(&output)));
         }
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(keep(stderr, Arc::clone(&output)));
+            readers.spawn(keep(stderr, Arc::clone(&output)));
         }
-        Ok(Self { child, output })
+        Ok(Self {
+            child,
+            output,
+            readers,
+        })
     }
 
     /// How it ended, if it has.
@@ -124,6 +134,17 @@ impl Server {
     pub(crate) fn output(&self) -> Vec<String> {
         let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         output.iter().cloned().collect()
+    }
+
+    /// What it printed last before it ended. What an ended process wrote may still be on its way here, and
+    /// a child of its own may hold the pipe for ever.
+    pub(crate) async fn last_output(&mut self) -> Vec<String> {
+        if self.exited().is_some() {
+            let all_read = async { while self.readers.join_next().await.is_some() {} };
+            // What has not come by then is left out.
+            let _ = timeout(OUTPUT_WITHIN, all_read).await;
+        }
+        self.output()
     }
 
     /// Asks it to end, and kills what is left of its group after a grace period.
@@ -233,12 +254,10 @@ mod tests {
             .unwrap();
         assert_eq!(status.code(), Some(3));
         assert!(server.exited().is_some());
-        let complete = async {
-            while server.output().last().map(String::as_str) != Some("line 100") {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(Duration::from_secs(20), complete).await.unwrap();
+        assert_eq!(
+            server.last_output().await.last().map(String::as_str),
+            Some("line 100")
+        );
         assert_eq!(server.output().len(), KEPT_LINES);
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn start(plan: &Plan) -> Result<Option<Server>, RunError> {
             return Err(RunError::SpawnEnded {
                 command: command.to_string(),
                 status: status.to_string(),
-                output: server.output(),
+                output: server.last_output().await,
             });
         }
         if doctor::answers(&plan.target).await {

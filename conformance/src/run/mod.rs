@@ -493,7 +493,10 @@ impl Run<'_> {
     /// The server stopped answering: tells so, and starts it again if it is ours. False when the run
     /// cannot go on.
     async fn revive(&mut self, during: &[&'static Case]) -> Result<bool, RunError> {
-        let output = self.server.as_ref().map(Server::output).unwrap_or_default();
+        let output = match &mut self.server {
+            Some(server) => server.last_output().await,
+            None => Vec::new(),
+        };
         let restarting = self.plan.spawn.is_some();
         let during = during.iter().map(|case| case.id).collect();
         self.reporter.event(&RunEvent::ServerDied {
