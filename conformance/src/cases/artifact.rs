@@ -127,18 +127,20 @@ case_table! {
 }
 
 /// Standard base64 with padding, which is the form on the wire.
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-struct Artifact {
-    id: String,
-    header: String,
-    body: String,
+/// An artifact as it was asked for.
+pub(crate) struct Artifact {
+    pub(crate) id: String,
+    pub(crate) header: String,
+    pub(crate) body: String,
 }
 
 impl Artifact {
-    fn new(cx: &mut Ctx) -> Self {
+    /// A new one, whose parts occur in nothing else.
+    pub(crate) fn new(cx: &mut Ctx) -> Self {
         Self {
             id: cx.uuid(),
             header: encoded(&cx.marker("header")),
@@ -146,13 +148,14 @@ impl Artifact {
         }
     }
 
-    fn request(&self) -> Value {
+    /// The data of `artifact-create`.
+    pub(crate) fn request(&self) -> Value {
         let Self { id, header, body } = self;
         json!({"id": id, "header": header, "body": body, "dataEncryptionKey": encoded("key")})
     }
 
     /// Whether `view` shows this artifact, unchanged.
-    fn is(&self, view: &Value) -> bool {
+    pub(crate) fn is(&self, view: &Value) -> bool {
         view["id"] == json!(self.id)
             && view["header"] == json!(self.header)
             && view["body"] == json!(self.body)
@@ -160,7 +163,7 @@ impl Artifact {
 }
 
 /// An artifact that exists, and what the server said about it.
-async fn existing(cx: &mut Ctx, peer: &Peer) -> Flow<(Artifact, Value)> {
+pub(crate) async fn existing(cx: &mut Ctx, peer: &Peer) -> Flow<(Artifact, Value)> {
     let artifact = Artifact::new(cx);
     let answer = cx
         .call(&CREATE, peer, "artifact-create", artifact.request())

@@ -9,15 +9,19 @@ pub(crate) mod artifact;
 pub(crate) mod cas;
 pub(crate) mod connection;
 pub(crate) mod delivery;
+pub(crate) mod envelope;
+pub(crate) mod handler;
 pub(crate) mod handshake;
 pub(crate) mod hazard;
 pub(crate) mod machine;
 pub(crate) mod malformed;
+pub(crate) mod matrix;
 pub(crate) mod message;
 pub(crate) mod presence;
 pub(crate) mod rpc;
 pub(crate) mod session;
 pub(crate) mod usage;
+pub(crate) mod values;
 
 use crate::case::Module;
 
@@ -54,6 +58,22 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: usage::REQUIREMENTS,
         cases: usage::CASES,
+    },
+    Module {
+        requirements: handler::REQUIREMENTS,
+        cases: handler::CASES,
+    },
+    Module {
+        requirements: values::REQUIREMENTS,
+        cases: values::CASES,
+    },
+    Module {
+        requirements: envelope::REQUIREMENTS,
+        cases: envelope::CASES,
+    },
+    Module {
+        requirements: matrix::REQUIREMENTS,
+        cases: matrix::CASES,
     },
     Module {
         requirements: rpc::REQUIREMENTS,

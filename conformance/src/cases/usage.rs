@@ -58,7 +58,8 @@ case_table! {
 
 const EVENT: &str = "usage-report";
 
-fn usage(key: &str, session: Option<&str>, total: u32) -> Value {
+/// The data of a correct report.
+pub(crate) fn usage(key: &str, session: Option<&str>, total: u32) -> Value {
     let mut report = json!({
         "key": key,
         "tokens": {"total": total, "input": 3},

@@ -1,0 +1,262 @@
+//! What holds for every handler alike: unknown fields, missing callbacks, events that have no answer,
+//! and calls without any data.
+//!
+//! What a single handler makes of its data is judged in its own module.
+
+use futures_util::{
+    FutureExt as _,
+    future::{Either, join_all, select},
+};
+use serde_json::{Value, json};
+use touchstone_client::CallError;
+use touchstone_fixtures::{AckVariant, CLIENT_EVENTS, ack_variants, validate_ack};
+
+use super::{artifact::Artifact, artifact::encoded, machine, message, presence, session, usage};
+use crate::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    peer::Arrival,
+    stage::{Delivery, Role, Stage, Wanted},
+};
+
+requirement_table! {
+    EXTRA_FIELDS = "handler.extra-fields", Should, Decision,
+        "Fields that the server does not know are ignored: newer clients send more than an older server \
+         understands.";
+    NO_CALLBACK = "handler.no-callback", Should, Decision,
+        "An event that asks for no acknowledgement takes effect all the same.";
+    NEVER_ANSWERED = "handler.never-acknowledged", Must, Specification,
+        "message, session-alive, session-end and machine-alive have no answer, even where the client \
+         asks for one.";
+    NO_DATA = "handler.no-data", Info, Decision,
+        "A call without any data may be answered with the handler's error, or not at all.";
+}
+
+case_table! {
+    /// Sends every event of the handlers with correct data and a field that nobody knows beside it.
+    ///
+    /// Accepted is what correct data causes: success in the answer, or the event that the others receive.
+    /// Typical cause of a failure: a schema that forbids additional properties.
+    "handler.extra-fields" judges [EXTRA_FIELDS] => extra_fields;
+
+    /// Changes a machine, creates, changes and deletes an artifact, and reports usage, all without a
+    /// callback.
+    ///
+    /// Accepted are the events, as if a callback had been there. Clients report usage without waiting.
+    /// Typical cause of a failure: the handler calls the callback that is not there before it announces
+    /// the change, or takes the callback for a required parameter.
+    "handler.no-callback" judges [NO_CALLBACK] => no_callback;
+
+    /// Sends `message`, `session-alive`, `machine-alive` and `session-end` with a callback.
+    ///
+    /// Accepted is their effect, and no acknowledgement by the time that it has arrived and a later ping
+    /// of the same connection has been answered.
+    "handler.never-acknowledged" judges [NEVER_ANSWERED] => never_answered;
+
+    /// Calls every event that has an answer with a callback and nothing else.
+    ///
+    /// Accepted is the error answer, or silence: many servers take the callback for the data then. What
+    /// this one does is noted on the dialect card.
+    "handler.no-data" judges [NO_DATA] => no_data;
+}
+
+/// `data` with a field that no server knows.
+fn with_extra(mut data: Value) -> Value {
+    data["unknownField"] = json!({"nested": [1, null, "x"]});
+    data
+}
+
+async fn extra_fields(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1, Role::M1]).await?;
+    let peer = stage.peer(Role::U1);
+    let mut calls = Vec::new();
+    let versioned = [
+        (&session::METADATA, stage.s1.id.as_str()),
+        (&session::STATE, &stage.s1.id),
+        (&machine::METADATA, stage.m1_id()),
+        (&machine::STATE, stage.m1_id()),
+    ];
+    for (cas, id) in versioned {
+        let start = json!(cx.marker("before"));
+        let version = cas.write(cx, peer, id, &start).await?;
+        let value = json!(cx.marker("changed"));
+        calls.push((cas.event, cas.data(id, &value, &json!(version))));
+    }
+    let artifact = Artifact::new(cx);
+    let named = json!({"artifactId": artifact.id});
+    let key = cx.marker("usage");
+    let pair = json!({"sessionId": stage.s1.id, "machineId": stage.m1_id()});
+    calls.extend([
+        ("artifact-create", artifact.request()),
+        ("artifact-read", named.clone()),
+        ("artifact-delete", named),
+        ("access-key-get", pair),
+        ("usage-report", usage::usage(&key, Some(&stage.s1.id), 1)),
+    ]);
+    for (event, data) in calls {
+        let answer = cx
+            .call(&EXTRA_FIELDS, peer, event, with_extra(data))
+            .await?;
+        let variant = validate_ack(event, &answer).and_then(|report| report.variant);
+        let held = variant == Some(AckVariant::Success);
+        let told = format!("success for {event} with a field that nobody knows");
+        cx.check(&EXTRA_FIELDS, held, told, answer);
+    }
+    for (event, marker, data) in unanswered(cx, &stage).await? {
+        cx.emit(peer, event, with_extra(data)).await?;
+        let delivery = Delivery {
+            wanted: marker,
+            reaches: &[Role::U2],
+            by: &EXTRA_FIELDS,
+            spares: &[],
+        };
+        stage.observe(cx, &[delivery]).await?;
+    }
+    Ok(())
+}
+
+/// The events that have no answer: name, what tells that they were handled, and data.
+async fn unanswered(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<(&'static str, Wanted, Value)>> {
+    let marker = cx.marker("message");
+    let alive = cx.session(&stage.account).await?;
+    let ended = cx.session(&stage.account).await?;
+    let machine = cx.machine(&stage.account).await?;
+    Ok(vec![
+        (
+            "message",
+            Wanted::update("new-message", &marker),
+            json!({"sid": stage.s1.id, "message": marker}),
+        ),
+        (
+            "session-alive",
+            Wanted::ephemeral("activity", &alive.id),
+            json!({"sid": alive.id, "time": cx.recent_time()}),
+        ),
+        (
+            "session-end",
+            Wanted::ephemeral("activity", &ended.id),
+            json!({"sid": ended.id, "time": cx.recent_time()}),
+        ),
+        (
+            "machine-alive",
+            Wanted::ephemeral("machine-activity", &machine.id),
+            json!({"machineId": machine.id, "time": cx.recent_time()}),
+        ),
+    ])
+}
+
+async fn no_callback(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::M1]).await?;
+    let peer = stage.peer(Role::U1);
+    for cas in [&machine::METADATA, &machine::STATE] {
+        let start = json!(cx.marker("before"));
+        let version = cas.write(cx, peer, stage.m1_id(), &start).await?;
+        let marker = cx.marker("quiet");
+        let data = cas.data(stage.m1_id(), &json!(marker), &json!(version));
+        cx.emit(peer, cas.event, data).await?;
+        arrives(cx, &stage, Wanted::update(cas.update, marker)).await?;
+    }
+    let artifact = Artifact::new(cx);
+    cx.emit(peer, "artifact-create", artifact.request()).await?;
+    let created = arrives(cx, &stage, Wanted::update("new-artifact", &artifact.id)).await?;
+    let version = &created.data["body"]["headerVersion"];
+    let header = json!({"data": encoded("quiet"), "expectedVersion": version});
+    let update = json!({"artifactId": artifact.id, "header": header});
+    cx.emit(peer, "artifact-update", update).await?;
+    arrives(cx, &stage, Wanted::update("update-artifact", &artifact.id)).await?;
+    let delete = json!({"artifactId": artifact.id});
+    cx.emit(peer, "artifact-delete", delete).await?;
+    arrives(cx, &stage, Wanted::update("delete-artifact", &artifact.id)).await?;
+    let key = cx.marker("usage");
+    let report = usage::usage(&key, Some(&stage.s1.id), 1);
+    cx.emit(peer, "usage-report", report).await?;
+    arrives(cx, &stage, Wanted::ephemeral("usage", key)).await?;
+    Ok(())
+}
+
+/// The event that shows that something took effect although nobody asked for an answer.
+async fn arrives(cx: &mut Ctx, stage: &Stage, wanted: Wanted) -> Flow<Arrival> {
+    let delivery = Delivery {
+        wanted,
+        reaches: &[Role::U2],
+        by: &NO_CALLBACK,
+        spares: &[],
+    };
+    let mut seen = stage.observe(cx, &[delivery]).await?;
+    Ok(seen.remove(0))
+}
+
+async fn never_answered(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let peer = stage.peer(Role::U1);
+    for (event, wanted, data) in unanswered(cx, &stage).await? {
+        let by = match event {
+            "message" => &message::REACHES,
+            "machine-alive" => &presence::MACHINE_ALIVE,
+            "session-end" => &presence::ENDED,
+            _ => &presence::ALIVE,
+        };
+        let patience = cx.shared.pace.patience() * 4;
+        let call = Box::pin(peer.socket.call(event, data, patience));
+        let delivery = [Delivery {
+            wanted,
+            reaches: &[Role::U2],
+            by,
+            spares: &[],
+        }];
+        let effect = Box::pin(async {
+            stage.observe(cx, &delivery).await?;
+            cx.round_trip(peer).await
+        });
+        let answer = match select(call, effect).await {
+            Either::Left((answer, effect)) => {
+                effect.await?;
+                Some(answer)
+            }
+            // An answer that arrived before that of the ping is there already.
+            Either::Right((effect, call)) => {
+                effect?;
+                call.now_or_never()
+            }
+        };
+        let answer = match answer {
+            Some(Ok(reply)) => Some(reply.args.as_str().to_owned()),
+            Some(Err(CallError::Ended { source, .. })) => return Err(cx.dropped(peer, &source)),
+            Some(Err(CallError::Timeout { .. })) | None => None,
+        };
+        let told = answer.map_or_else(String::new, |args| {
+            format!("{event} is answered with {args}")
+        });
+        let held = told.is_empty();
+        cx.check(&NEVER_ANSWERED, held, "no acknowledgement", told);
+    }
+    Ok(())
+}
+
+async fn no_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let peer = stage.peer(Role::U1);
+    let events: Vec<_> = CLIENT_EVENTS
+        .into_iter()
+        .filter(|event| *event != "ping" && !ack_variants(event).is_empty())
+        .collect();
+    // Nothing follows from silence here, so that a settle window is enough.
+    let window = cx.shared.pace.settle();
+    let calls = events
+        .iter()
+        .map(|event| cx.ask_within(peer, event, Vec::<Value>::new(), window));
+    let answers = join_all(calls).await;
+    let mut unanswered = 0;
+    for answer in answers {
+        unanswered += usize::from(answer?.is_err());
+    }
+    let told = match unanswered {
+        0 => "answered",
+        some if some == events.len() => "unanswered",
+        _ => "partly-answered",
+    };
+    cx.fact("handler.no-data", told);
+    cx.held(&NO_DATA);
+    Ok(())
+}
