@@ -15,6 +15,7 @@ mod order;
 mod presence;
 mod raw;
 mod rest;
+mod rest_data;
 mod routing;
 mod rpc;
 mod stand;
