@@ -13,13 +13,17 @@ pub(crate) mod envelope;
 pub(crate) mod handler;
 pub(crate) mod handshake;
 pub(crate) mod hazard;
+pub(crate) mod heartbeat;
 pub(crate) mod machine;
 pub(crate) mod malformed;
 pub(crate) mod matrix;
 pub(crate) mod message;
+pub(crate) mod nonsense;
 pub(crate) mod presence;
+pub(crate) mod rogue;
 pub(crate) mod rpc;
 pub(crate) mod session;
+pub(crate) mod transport;
 pub(crate) mod usage;
 pub(crate) mod values;
 
@@ -34,6 +38,18 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: connection::REQUIREMENTS,
         cases: connection::CASES,
+    },
+    Module {
+        requirements: transport::REQUIREMENTS,
+        cases: transport::CASES,
+    },
+    Module {
+        requirements: nonsense::REQUIREMENTS,
+        cases: nonsense::CASES,
+    },
+    Module {
+        requirements: heartbeat::REQUIREMENTS,
+        cases: heartbeat::CASES,
     },
     Module {
         requirements: session::REQUIREMENTS,

@@ -1,0 +1,445 @@
+//! How packets travel: long-polling, the upgrade to a WebSocket, requests that are no Engine.IO 4, and
+//! the sizes that pass.
+//!
+//! A server need not offer long-polling; one that does must lose nothing on it. What it does not offer is
+//! noted on the dialect card.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use touchstone_client::{ConnectError, Transport, connect, provision::Rest};
+
+use super::{
+    hazard::OTHERS_SERVED,
+    rogue::{Aftermath, Rogue, others_served},
+};
+use crate::{
+    case::{Flow, Stop, case_table},
+    ctx::{Ctx, Scope},
+    ledger::{Requirement, requirement_table},
+    peer::{Arrival, Peer},
+    stage::{Role, Stage},
+};
+
+requirement_table! {
+    POLLING = "transport.polling", Must, Decision,
+        "Over long-polling arrives what arrives over a WebSocket: everything, once, in order.";
+    UPGRADE = "transport.upgrade-lossless", Must, Decision,
+        "While a connection is upgraded to a WebSocket nothing is lost, doubled or reordered.";
+    UPGRADES = "transport.upgrade-works", Should, Decision,
+        "A server that offers an upgrade to a WebSocket carries it out.";
+    UNKNOWN_SID = "transport.unknown-session", Should, Decision,
+        "A request with a transport session id that is unknown or closed is answered with an HTTP error, \
+         so that the client opens another one.";
+    BOGUS_TRANSPORT = "transport.unknown-transport", Should, Decision,
+        "A request for a transport that does not exist is answered with an HTTP error.";
+    OTHER_VERSIONS = "transport.other-versions", Info, Decision,
+        "A request for another version of Engine.IO, or for none, is refused or served.";
+    LARGE_PASSES = "transport.large-passes", Should, Decision,
+        "A message of nine tenths of the announced largest payload passes unchanged.";
+    OVERSIZE = "transport.oversize", Info, Decision,
+        "A message above the announced largest payload ends its connection, or is ignored.";
+}
+
+case_table! {
+    /// Exchanges a burst of messages, in both directions, between a connection that polls and one over a
+    /// WebSocket.
+    ///
+    /// Accepted is that all arrive once and in order, or that the server offers no long-polling.
+    "transport.polling" judges [POLLING] => polling;
+
+    /// Connects by long-polling and upgrades to a WebSocket, while messages flow in both directions.
+    ///
+    /// Accepted is that all messages arrive once and in order. Typical cause of a failure: what is sent
+    /// between the last poll and the upgrade packet goes to the transport that nobody reads any more.
+    "transport.upgrade" judges [UPGRADE, UPGRADES] => upgrade;
+
+    /// Sends HTTP requests for a transport that does not exist, with transport session ids that are
+    /// unknown or closed, and for other versions of Engine.IO.
+    ///
+    /// Accepted is an HTTP error with a status from 400 to 499 for the first two. Other versions may be
+    /// served.
+    "transport.requests" judges [
+        BOGUS_TRANSPORT, UNKNOWN_SID, OTHER_VERSIONS
+    ] => requests;
+
+    /// Sends a message of nine tenths of `maxPayload`.
+    ///
+    /// Accepted is that it arrives unchanged. Messages of that size are rare and real: tool output.
+    "transport.large-message" judges [LARGE_PASSES] => large_message;
+
+    /// Sends a message of one and a half times `maxPayload` over a WebSocket, and over long-polling where
+    /// that is offered.
+    ///
+    /// Accepted is the end of that connection, or that it goes on. Nobody else may notice.
+    "transport.oversize" judges [OVERSIZE, OTHERS_SERVED] => oversize;
+}
+
+/// How many messages a burst has.
+const BURST: usize = 40;
+
+/// The most messages that are sent while an upgrade is under way.
+const UPGRADE_MESSAGES: usize = 2_000;
+
+/// The largest message that is tried, whatever a server announces.
+const LARGEST: usize = 4_000_000;
+
+/// A series of numbered messages of one sender.
+struct Series {
+    marker: String,
+    sent: usize,
+}
+
+impl Series {
+    fn new(cx: &mut Ctx, what: &str) -> Self {
+        Self {
+            marker: cx.marker(what),
+            sent: 0,
+        }
+    }
+
+    /// Sends the next message to the session `sid`.
+    async fn send(&mut self, cx: &Ctx, sender: &Peer, sid: &str) -> Flow {
+        let message = format!("{}:{:06}", self.marker, self.sent);
+        self.sent += 1;
+        cx.emit(sender, "message", json!({"sid": sid, "message": message}))
+            .await
+    }
+
+    /// The number of the message in `arrival`, if it is one of this series.
+    fn number(&self, arrival: &Arrival) -> Option<usize> {
+        let at = arrival.raw.find(&self.marker)? + self.marker.len() + 1;
+        arrival.raw.get(at..at + 6)?.parse().ok()
+    }
+
+    /// Judges that `receiver` has each message once and in order. The last one tells that those before it
+    /// are not on their way any more, for one sender's messages arrive in order.
+    async fn judge(&self, cx: &mut Ctx, receiver: &Peer, by: &'static Requirement) {
+        let numbers = |log: &[Arrival]| -> Vec<usize> {
+            log.iter()
+                .filter(|arrival| arrival.kind() == Some("new-message"))
+                .filter_map(|arrival| self.number(arrival))
+                .collect()
+        };
+        let deadline = cx.deadline();
+        receiver
+            .wait(deadline, |log| {
+                numbers(log).contains(&(self.sent - 1)).then_some(())
+            })
+            .await;
+        let arrived = numbers(&receiver.all(|_| true));
+        let wrong = arrived.iter().enumerate().find(|(at, n)| at != *n);
+        let told = match (wrong, arrived.len() == self.sent) {
+            (None, true) => None,
+            (Some((at, n)), _) => Some(format!("message {n} came in place {at}")),
+            (None, false) => Some(format!("{} of them", arrived.len())),
+        };
+        let ended = receiver.ended().map_or_else(String::new, |end| {
+            format!("; it ended: {}", crate::told(&end))
+        });
+        cx.check(
+            by,
+            told.is_none(),
+            format!(
+                "{} messages, once and in order, at {}",
+                self.sent, receiver.name
+            ),
+            format!("{}{ended}", told.unwrap_or_default()),
+        );
+    }
+}
+
+/// A user-scoped connection over `transport`; nothing where the server does not offer that.
+async fn connect_over(
+    cx: &mut Ctx,
+    name: &str,
+    token: &str,
+    transport: Transport,
+) -> Flow<Option<Peer>> {
+    let options = cx
+        .options(name, Some(Scope::User.auth(token)))
+        .transport(transport);
+    match connect(&options).await {
+        Ok((socket, events)) => {
+            cx.fact("transport.polling", "offered");
+            Ok(Some(Peer::new(name, socket, events)))
+        }
+        Err(ConnectError::Http { status, .. }) if (400..500).contains(&status) => {
+            cx.fact("transport.polling", "not offered");
+            Ok(None)
+        }
+        Err(error) => Err(Stop::Trouble(format!(
+            "{name} cannot connect by polling: {}",
+            crate::told(&error)
+        ))),
+    }
+}
+
+async fn polling(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let token = stage.account.token();
+    let Some(poller) = connect_over(cx, "poller", token, Transport::Polling).await? else {
+        cx.held(&POLLING);
+        return Ok(());
+    };
+    let u1 = stage.peer(Role::U1);
+    for (sender, receiver) in [(u1, &poller), (&poller, u1)] {
+        let mut series = Series::new(cx, "burst");
+        for _ in 0..BURST {
+            series.send(cx, sender, &stage.s1.id).await?;
+        }
+        series.judge(cx, receiver, &POLLING).await;
+    }
+    let served = cx.round_trip(&poller).await?;
+    cx.check(&POLLING, served, "a ping that is answered", "no answer");
+    Ok(())
+}
+
+async fn upgrade(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let token = stage.account.token();
+    let Some(mover) = connect_over(cx, "mover", token, Transport::Upgrade).await? else {
+        cx.held(&UPGRADE);
+        cx.held(&UPGRADES);
+        return Ok(());
+    };
+    let u1 = stage.peer(Role::U1);
+    let sid = &stage.s1.id;
+    let mut to_mover = Series::new(cx, "down");
+    let mut from_mover = Series::new(cx, "up");
+    let offered = mover
+        .socket
+        .handshake()
+        .upgrades
+        .iter()
+        .any(|name| name == "websocket");
+    let outcome = {
+        let upgraded = timeout(cx.shared.pace.patience() * 2, mover.socket.upgraded());
+        tokio::pin!(upgraded);
+        loop {
+            to_mover.send(cx, u1, sid).await?;
+            from_mover.send(cx, &mover, sid).await?;
+            // The round trip keeps the pace: there is always something under way, never a heap of it.
+            let pause = cx.round_trip(u1);
+            tokio::select! {
+                outcome = &mut upgraded => break outcome,
+                answered = pause, if to_mover.sent < UPGRADE_MESSAGES => { answered?; }
+            }
+        }
+    };
+    for _ in 0..BURST {
+        to_mover.send(cx, u1, sid).await?;
+        from_mover.send(cx, &mover, sid).await?;
+    }
+    to_mover.judge(cx, &mover, &UPGRADE).await;
+    from_mover.judge(cx, u1, &UPGRADE).await;
+    let told = match &outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the upgrade did not come to an end".to_owned()),
+    };
+    cx.fact(
+        "transport.upgrade",
+        if offered { "offered" } else { "not offered" },
+    );
+    let works = !offered || told.is_none();
+    cx.check(&UPGRADES, works, "a WebSocket", told.unwrap_or_default());
+    Ok(())
+}
+
+/// An HTTP request to the Socket.IO path: its status, nothing where it is not answered in time.
+async fn status(cx: &Ctx, method: &str, query: &str, body: &Value) -> Flow<Option<u16>> {
+    let trouble = |error: &dyn std::error::Error| Stop::Trouble(crate::told(error));
+    let rest = Rest::new(&cx.options("http", None)).map_err(|error| trouble(&error))?;
+    let path = format!("/{}/?{query}", cx.shared.target.path.trim_matches('/'));
+    cx.step(&format!("{method} {path}"));
+    let body = (!body.is_null()).then_some(body);
+    let asked = timeout(
+        cx.shared.pace.patience(),
+        rest.request(method, &path, None, body),
+    );
+    let status = match asked.await {
+        Ok(Ok(answer)) => Some(answer.status),
+        Ok(Err(error)) => return Err(trouble(&error)),
+        Err(_) => None,
+    };
+    cx.step(&match status {
+        Some(status) => format!("HTTP {status}"),
+        None => "no answer".to_owned(),
+    });
+    Ok(status)
+}
+
+fn is_refusal(status: Option<u16>) -> bool {
+    status.is_some_and(|status| (400..500).contains(&status))
+}
+
+fn shown(status: Option<u16>) -> String {
+    status.map_or_else(|| "no answer".to_owned(), |status| format!("HTTP {status}"))
+}
+
+async fn requests(cx: &mut Ctx) -> Flow {
+    let rows = [
+        ("GET", "EIO=4&transport=telegraph", &BOGUS_TRANSPORT),
+        ("GET", "EIO=4", &BOGUS_TRANSPORT),
+        (
+            "GET",
+            "EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA",
+            &UNKNOWN_SID,
+        ),
+        (
+            "POST",
+            "EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA",
+            &UNKNOWN_SID,
+        ),
+        (
+            "GET",
+            "EIO=4&transport=polling&sid=..%2F..%2F%00",
+            &UNKNOWN_SID,
+        ),
+    ];
+    for (method, query, by) in rows {
+        let body = if method == "POST" {
+            json!("x")
+        } else {
+            Value::Null
+        };
+        let status = status(cx, method, query, &body).await?;
+        let told = format!("an HTTP error from 400 to 499 for {method} ?{query}");
+        cx.check(by, is_refusal(status), told, shown(status));
+    }
+    for (name, query) in [
+        ("3", "EIO=3&transport=polling"),
+        ("5", "EIO=5&transport=polling"),
+        ("none", "transport=polling"),
+    ] {
+        let status = status(cx, "GET", query, &Value::Null).await?;
+        let what = if is_refusal(status) {
+            "refused"
+        } else {
+            "served"
+        };
+        cx.fact(&format!("transport.engine-io-{name}"), what);
+    }
+    cx.held(&OTHER_VERSIONS);
+    closed_sessions(cx).await
+}
+
+/// A transport session that has ended answers nobody. The end may take a moment to be noticed.
+async fn closed_sessions(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let token = account.token();
+    let Some(poller) = connect_over(cx, "closed", token, Transport::Polling).await? else {
+        return Ok(());
+    };
+    let query = format!(
+        "EIO=4&transport=polling&sid={}",
+        poller.socket.handshake().sid
+    );
+    poller.socket.disconnect().await;
+    let deadline = cx.deadline();
+    let last = loop {
+        let status = status(cx, "GET", &query, &Value::Null).await?;
+        if is_refusal(status) || tokio::time::Instant::now() >= deadline {
+            break status;
+        }
+    };
+    let told = "an HTTP error from 400 to 499 for a session that was closed";
+    cx.check(&UNKNOWN_SID, is_refusal(last), told, shown(last));
+    Ok(())
+}
+
+/// `maxPayload`, or the size that all servers are expected to take where none is announced.
+fn limit_of(peer: &Peer) -> usize {
+    let announced = peer.socket.handshake().max_payload.unwrap_or(1_000_000);
+    usize::try_from(announced).unwrap_or(usize::MAX)
+}
+
+async fn large_message(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let (sender, receiver) = (stage.peer(Role::U1), stage.peer(Role::U2));
+    let marker = cx.marker("large");
+    let size = limit_of(sender).min(LARGEST) / 10 * 9;
+    // The envelope of the event counts as well.
+    let message = format!(
+        "{marker}{}",
+        "x".repeat(size.saturating_sub(marker.len() + 200))
+    );
+    let data = json!({"sid": stage.s1.id, "message": message});
+    cx.emit(sender, "message", data).await?;
+    let arrival = receiver
+        .wait_for(cx.deadline() + Duration::from_secs(5), |arrival| {
+            arrival.kind() == Some("new-message") && arrival.raw.contains(&marker)
+        })
+        .await;
+    let told = format!("a message of {size} bytes, unchanged");
+    let actual = match (&arrival, sender.ended()) {
+        (Some(arrival), _) => {
+            let content = arrival.data.pointer("/body/message/content/c");
+            match content.and_then(Value::as_str) {
+                Some(content) if content == message => None,
+                Some(content) => Some(format!("{} bytes of another text", content.len())),
+                None => Some("a message without its content".to_owned()),
+            }
+        }
+        (None, Some(end)) => Some(format!("the end of its connection: {}", crate::told(&end))),
+        (None, None) => Some("nothing".to_owned()),
+    };
+    cx.check(
+        &LARGE_PASSES,
+        actual.is_none(),
+        told,
+        actual.unwrap_or_default(),
+    );
+    Ok(())
+}
+
+async fn oversize(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let limit = limit_of(stage.peer(Role::U1));
+    if limit > LARGEST {
+        cx.fact("transport.after-oversize", "not tried");
+    } else {
+        let data = json!({"sid": stage.s1.id, "message": "x".repeat(limit / 2 * 3)});
+        let frame = format!("42{}", json!(["message", data]));
+        for (name, transport) in [
+            ("websocket", Transport::WebSocket),
+            ("polling", Transport::Polling),
+        ] {
+            let aftermath = oversized(cx, &stage, name, transport, &frame).await?;
+            if let Some(aftermath) = aftermath {
+                cx.fact(
+                    &format!("transport.after-oversize-{name}"),
+                    aftermath.word(),
+                );
+            }
+        }
+    }
+    cx.held(&OVERSIZE);
+    let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
+    others_served(cx, &bystanders).await?;
+    stage.prove_silence(cx).await
+}
+
+/// What became of a connection that sent `frame`; nothing where the transport is not offered.
+async fn oversized(
+    cx: &Ctx,
+    stage: &Stage,
+    name: &str,
+    transport: Transport,
+    frame: &str,
+) -> Flow<Option<Aftermath>> {
+    let options = cx.options(name, None).transport(transport);
+    let mut rogue = match Rogue::open(&options).await {
+        Err(Stop::Trouble(_)) if transport == Transport::Polling => return Ok(None),
+        opened => opened?,
+    };
+    let auth = Scope::User.auth(stage.account.token());
+    rogue.send(format!("40{auth}")).await;
+    rogue
+        .read_until(cx.deadline(), |packet| packet.starts_with("40"))
+        .await;
+    rogue.send(frame).await;
+    Ok(Some(rogue.aftermath(cx.deadline()).await))
+}
