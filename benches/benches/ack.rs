@@ -1,5 +1,5 @@
-//! Round trips of `ping`, the event with the cheapest handler: emit, handle, ack. One at a time shows
-//! latency, 64 in flight show what pipelining on one connection gives.
+//! Round trips of `ping`, the event with the cheapest handler: emit, handle, ack. One at a time
+//! shows latency, 64 in flight show what pipelining on one connection gives.
 
 use std::time::Duration;
 

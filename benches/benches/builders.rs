@@ -1,5 +1,5 @@
-//! The 17 event builders: from a stored row to the payload that is sent. They run under the lock of an
-//! account, once per event however many receive it.
+//! The 17 event builders: from a stored row to the payload that is sent. They run under the lock of
+//! an account, once per event however many receive it.
 
 use std::hint::black_box;
 

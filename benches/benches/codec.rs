@@ -27,7 +27,10 @@ fn activity() -> String {
 }
 
 fn new_message(size: usize) -> String {
-    let head = r#"42["update",{"id":"u1","seq":7,"body":{"t":"new-message","sid":"csession","message":{"id":"m1","seq":3,"content":{"t":"encrypted","c":""#;
+    let head = concat!(
+        r#"42["update",{"id":"u1","seq":7,"body":{"t":"new-message","sid":"csession","#,
+        r#""message":{"id":"m1","seq":3,"content":{"t":"encrypted","c":""#,
+    );
     let tail = r#""},"localId":null,"createdAt":1,"updatedAt":1}},"createdAt":1}]"#;
     let filler = "x".repeat(size - head.len() - tail.len());
     format!("{head}{filler}{tail}")

@@ -1,5 +1,5 @@
-//! Who receives an event, as the router computes it: four filters over accounts of three sizes, with
-//! and without a connection to skip.
+//! Who receives an event, as the router computes it: four filters over accounts of three sizes,
+//! with and without a connection to skip.
 
 use std::hint::black_box;
 

@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use touchstone_reference_server::{Config, serve};
 use url::Url;
 
-/// Starts a server with these settings on a free loopback port, in the calling runtime and for as long as that lives.
+/// Starts a server with these settings on a free loopback port, in the calling runtime and for as
+/// long as that lives.
 ///
 /// # Errors
 /// There is no free port.

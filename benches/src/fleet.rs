@@ -1,8 +1,8 @@
 //! One account with many connections: a sender, and receivers that prove what they received.
 //!
-//! A burst counts as delivered only when every receiver has every event of it, in the order in which
-//! they were sent. Receivers look at the message number and at the update's `seq`; anything missing,
-//! doubled or out of order ends the measurement, because it would measure nothing.
+//! A burst counts as delivered only when every receiver has every event of it, in the order in
+//! which they were sent. Receivers look at the message number and at the update's `seq`; anything
+//! missing, doubled or out of order ends the measurement, because it would measure nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,8 +58,8 @@ struct Progress {
 }
 
 impl Account {
-    /// Signs in to the server at `url` and makes a session, over the REST surface. The same `number`
-    /// gives the same account again.
+    /// Signs in to the server at `url` and makes a session, over the REST surface. The same
+    /// `number` gives the same account again.
     ///
     /// # Errors
     /// The server has no such surface, or refused.

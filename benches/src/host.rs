@@ -78,8 +78,8 @@ pub fn allow_connections(connections: usize) -> anyhow::Result<()> {
     let wanted = connections as u64 + OTHER_FILES;
     match maximum {
         Some(maximum) if maximum < wanted => bail!(
-            "{connections} connections need {wanted} open files, and this process may have {maximum}; \
-             raise the hard limit (ulimit -Hn) or ask for fewer"
+            "{connections} connections need {wanted} open files, and this process may have \
+             {maximum}; raise the hard limit (ulimit -Hn) or ask for fewer"
         ),
         _ => Ok(()),
     }

@@ -1,16 +1,20 @@
 //! `fanout_peers`: the same fan-out against our server and against Node's `socket.io`, in one run.
 //!
 //! Both servers run on one core and this driver on another. Rounds alternate between the two, and
-//! what is compared is the CPU time that the server's process used per delivered event, which a busy
-//! machine disturbs far less than elapsed time. Both do the work for the same driver, which checks
-//! that every receiver got every event in order.
+//! what is compared is the CPU time that the server's process used per delivered event, which a
+//! busy machine disturbs far less than elapsed time. Both do the work for the same driver, which
+//! checks that every receiver got every event in order.
 //!
 //! `benches/peers/run` installs and builds what this needs, then calls it.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
-#![expect(clippy::print_stderr, reason = "progress goes beside the table")]
+#![expect(
+    clippy::print_stderr,
+    reason = "progress and failures go beside the table"
+)]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -85,8 +89,17 @@ struct Scenario {
     aim: f64,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let most = arguments
         .receivers
         .iter()
@@ -106,9 +119,9 @@ fn main() -> anyhow::Result<()> {
         for &receivers in &arguments.receivers {
             // Processes inherit the core of the thread that starts them.
             host::pin(for_servers)?;
-            let servers = start(&arguments).await?;
+            let servers = start(arguments).await?;
             host::pin(for_us)?;
-            for comparison in compare(&arguments, receivers, &servers, deadline).await? {
+            for comparison in compare(arguments, receivers, &servers, deadline).await? {
                 println!("{comparison}");
             }
         }

@@ -1,17 +1,20 @@
-//! `idle_memory`: what an idle connection costs in resident memory, in the client and in the server.
+//! `idle_memory`: what an idle connection costs in resident memory, in the client and in the
+//! server.
 //!
-//! The server runs in a process of its own (this program again, with `--serve`), so that each side's
-//! memory can be read from the operating system. A connection counts with everything that it takes to
-//! use it: its task, its queue, and a task that waits for its events. At the end one message goes to
-//! all of them, which proves that they were alive, and memory is read again.
+//! The server runs in a process of its own (this program again, with `--serve`), so that each
+//! side's memory can be read from the operating system. A connection counts with everything that it
+//! takes to use it: its task, its queue, and a task that waits for its events. At the end one
+//! message goes to all of them, which proves that they were alive, and memory is read again.
 
 #![expect(
     clippy::print_stdout,
     reason = "the figures are what this program is for"
 )]
+#![expect(clippy::print_stderr, reason = "where a program tells why it failed")]
 
 use std::env::current_exe;
 use std::net::Ipv4Addr;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -48,8 +51,17 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let connections = usize::from(arguments.connections);
     host::allow_connections(connections + WARM_UP)?;
     if arguments.serve {
