@@ -51,9 +51,10 @@ const LICENCES: &[&str] = &[
 /// Crates of which two versions are built, and why we cannot help it.
 const DUPLICATES: &[(&str, &str)] = &[
     ("base64", "engineioxide-core and reqwest ask for different minor versions"),
+    ("bit-vec", "fancy-regex and proptest reach it through different bit-set versions"),
     ("getrandom", "ring, ahash and rand each pin their own generation"),
-    ("matchit", "axum and socketioxide each pin one exactly"),
     ("syn", "derive macros are moving from 2 to 3; build time only"),
+    ("synstructure", "as syn"),
 ];
 
 fn metadata() -> Metadata {
