@@ -5,14 +5,25 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    baseline::StaleEntry,
     doctor::DoctorReport,
     ledger::{Level, Requirement},
     verdict::{Finding, Mismatch, Verdict},
 };
+
+/// How the reason begins when the server stopped answering while a case ran. It is nobody's verdict, and
+/// reports tell all of them in one place.
+pub(crate) const GONE_DURING: &str = "the server stopped answering while this case ran";
+
+/// The reason of a case that never began, since the server had stopped answering.
+pub(crate) const GONE_BEFORE: &str = "the server stopped answering before this case began";
+
+/// The reason of a case that the user ended, or that never began because of that.
+pub(crate) const INTERRUPTED: &str = "the run was interrupted before this case ended";
 
 /// One thing that happened in a run, in order. `Started` is the first and `Finished` the last.
 #[derive(Debug)]
@@ -81,6 +92,8 @@ pub struct CaseReport {
     pub duration: Duration,
     /// Whether it failed beside other cases and passed when it was repeated alone.
     pub flaky: bool,
+    /// Why its failure is expected, when a baseline lists all that it breaks. The verdict stays.
+    pub known: Option<String>,
     /// How to run this case alone.
     pub reproduce: String,
     /// What was sent and received, oldest first; empty for a case that passed.
@@ -90,6 +103,19 @@ pub struct CaseReport {
 }
 
 impl CaseReport {
+    /// The first part of the id, under which reports show the case.
+    pub fn group(&self) -> &'static str {
+        self.id.split('.').next().unwrap_or(self.id)
+    }
+
+    /// Whether it could not be judged because the server stopped answering.
+    pub(crate) fn lost_its_server(&self) -> bool {
+        matches!(self.verdict, Verdict::Error | Verdict::Blocked)
+            && self.reason.as_deref().is_some_and(|reason| {
+                reason.starts_with(GONE_DURING) || reason.starts_with(GONE_BEFORE)
+            })
+    }
+
     /// The findings that broke a requirement, worst first.
     pub fn broken(&self) -> impl Iterator<Item = (&'static Requirement, &Mismatch)> {
         let mut broken: Vec<_> = self
@@ -149,10 +175,12 @@ pub struct RunReport {
     pub requirements: Vec<RequirementReport>,
     /// What was learnt about legitimate differences.
     pub dialect: Dialect,
+    /// Baseline entries that no longer fail, or that match nothing.
+    pub stale: Vec<StaleEntry>,
 }
 
 /// The server under test, as reports name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetSummary {
     /// The name that the user gave it, or its first address.
@@ -179,7 +207,8 @@ pub struct RequirementReport {
 }
 
 /// The counts of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// Selected cases.
     pub total: usize,
@@ -199,15 +228,20 @@ pub struct Summary {
     pub error: usize,
     /// Cases among the above that failed at first and passed alone.
     pub flaky: usize,
+    /// Failed cases whose failure a baseline lists; they are among `fail`.
+    pub known: usize,
+    /// Baseline entries that no longer fail, or that match nothing.
+    pub stale: usize,
     /// Whether the user ended the run early.
     pub interrupted: bool,
 }
 
 impl Summary {
-    /// Counts `cases`.
-    pub(crate) fn of(cases: &[CaseReport], interrupted: bool) -> Self {
+    /// Counts `cases`, of which a baseline has `stale` entries too many.
+    pub(crate) fn of(cases: &[CaseReport], stale: usize, interrupted: bool) -> Self {
         let mut summary = Self {
             total: cases.len(),
+            stale,
             interrupted,
             ..Self::default()
         };
@@ -222,6 +256,7 @@ impl Summary {
                 Verdict::Error => &mut summary.error,
             } += 1;
             summary.flaky += usize::from(case.flaky);
+            summary.known += usize::from(case.known.is_some());
         }
         summary
     }
@@ -237,6 +272,11 @@ impl Summary {
             Verdict::Blocked => self.blocked,
             Verdict::Error => self.error,
         }
+    }
+
+    /// Failed cases that no baseline lists.
+    pub fn unexpected(&self) -> usize {
+        self.fail - self.known.min(self.fail)
     }
 
     /// Whether something could not be carried out: a green run with this set proves less than it says.

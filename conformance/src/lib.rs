@@ -9,6 +9,7 @@
 //! What is missing is charged to the requirement that is at fault: a server that loses single updates is
 //! told so, whatever case met it. And a failure is repeated alone before it stands.
 
+mod baseline;
 mod case;
 mod cases;
 mod clock;
@@ -29,6 +30,7 @@ mod stage;
 mod target;
 mod verdict;
 
+pub use baseline::{Baseline, BaselineError, StaleEntry};
 pub use case::{Case, cases};
 pub use clock::Clock;
 pub use doctor::{DoctorError, DoctorReport};

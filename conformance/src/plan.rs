@@ -5,6 +5,7 @@ use std::sync::Arc;
 use globset::{Glob, GlobMatcher};
 
 use crate::{
+    baseline::Baseline,
     case::{Case, cases},
     clock::Clock,
     ledger::Level,
@@ -25,6 +26,8 @@ pub struct Plan {
     pub jobs: usize,
     /// How many times each selected case runs, at least 1; the worst verdict counts.
     pub repeat: u32,
+    /// Whether what failed beside other cases is repeated alone before it stands.
+    pub confirm: bool,
     /// Where all random choices come from.
     pub seed: u64,
     /// Makes the names that a server keeps (account keys, ids, tags) differ from those of an earlier run
@@ -32,6 +35,8 @@ pub struct Plan {
     pub salt: u64,
     /// The wall clock.
     pub clock: Clock,
+    /// Failures that are known.
+    pub baseline: Baseline,
     /// Whether the report of each case holds its wire trace as a file.
     pub record: bool,
     /// The command line that a reproduce command begins with, such as
@@ -49,9 +54,11 @@ impl Plan {
             selection: Selection::default(),
             jobs: 16,
             repeat: 1,
+            confirm: true,
             seed,
             salt,
             clock: Clock::System,
+            baseline: Baseline::default(),
             record: false,
             reproduce,
         }

@@ -1,11 +1,15 @@
 //! The JSON report: one document, written when the run is over. Its schema is
 //! `schema/check-report.schema.json`; the format is an interface, so changes are additions.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use serde::Serialize;
 
 use crate::{
+    baseline::StaleEntry,
     event::{
         CaseReport, Dialect, Reporter, RunEvent, RunReport, Summary, TargetSummary, TraceLine,
     },
@@ -40,10 +44,27 @@ impl<W: Write + Send> Reporter for Json<W> {
         let RunEvent::Finished(run) = event else {
             return Ok(());
         };
-        serde_json::to_writer_pretty(&mut self.out, &Document::of(run))?;
-        writeln!(self.out)?;
+        let text = serde_json::to_string_pretty(&Document::of(run))?;
+        writeln!(self.out, "{}", without_orders(&text))?;
         self.out.flush()
     }
+}
+
+/// JSON may hold characters that a terminal obeys, and people do print reports. They can only stand in
+/// strings, where their escapes mean the same.
+fn without_orders(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && super::text::is_order(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 #[derive(Serialize)]
@@ -60,6 +81,11 @@ struct Document<'a> {
     cases: Vec<CaseView<'a>>,
     requirements: Vec<RequirementView>,
     dialect: &'a Dialect,
+    #[serde(
+        rename = "staleBaseline",
+        skip_serializing_if = "<[StaleEntry]>::is_empty"
+    )]
+    stale: &'a [StaleEntry],
 }
 
 #[derive(Serialize)]
@@ -71,6 +97,8 @@ struct CaseView<'a> {
     requirements: Vec<&'static str>,
     duration_ms: u64,
     flaky: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -138,6 +166,7 @@ impl<'a> Document<'a> {
                 })
                 .collect(),
             dialect: &run.dialect,
+            stale: &run.stale,
         }
     }
 }
@@ -151,6 +180,7 @@ impl<'a> CaseView<'a> {
             requirements: case.requirements.iter().map(|r| r.id).collect(),
             duration_ms: millis(case.duration),
             flaky: case.flaky,
+            known: case.known.as_deref(),
             reason: case.reason.as_deref(),
             notes: &case.notes,
             findings: case
@@ -184,19 +214,18 @@ mod tests {
     use super::*;
     use crate::report::testing;
 
-    fn render() -> String {
-        let mut out = Vec::new();
-        let mut report = Json::new(&mut out);
-        for event in testing::events() {
-            report.event(&event).unwrap();
-        }
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
     fn snapshot() {
         let version = format!(r#""touchstone": "{}""#, env!("CARGO_PKG_VERSION"));
-        insta::assert_snapshot!(render().replace(&version, r#""touchstone": "VERSION""#));
+        insta::assert_snapshot!(
+            testing::render(Json::new).replace(&version, r#""touchstone": "VERSION""#)
+        );
+    }
+
+    #[test]
+    fn what_a_hostile_server_said_is_kept_without_orders() {
+        let report: Value = serde_json::from_str(&testing::render_hostile(Json::new)).unwrap();
+        assert_eq!(report["cases"][1]["failure"]["actual"], testing::HOSTILE);
     }
 
     #[test]
@@ -204,7 +233,7 @@ mod tests {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         jsonschema::meta::validate(&schema).unwrap();
         let validator = jsonschema::draft202012::new(&schema).unwrap();
-        let report: Value = serde_json::from_str(&render()).unwrap();
+        let report: Value = serde_json::from_str(&testing::render(Json::new)).unwrap();
         let errors: Vec<_> = validator
             .iter_errors(&report)
             .map(|error| error.to_string())

@@ -1,19 +1,190 @@
 //! Renderers of a run. Each one consumes [`crate::event::RunEvent`]s and writes to a given writer; none
 //! of them knows how cases run, and none opens a file or touches a terminal.
+//!
+//! What comes from the server under test may be hostile. Each renderer passes it through
+//! `text::clean` and through the escaping of its own format.
 
+mod baseline_file;
+mod github;
+mod html;
 mod json;
+mod junit;
+mod markdown;
 mod terminal;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod text;
 
+pub use baseline_file::BaselineFile;
+pub use github::GitHub;
+pub use html::Html;
 pub use json::{FORMAT, Json, SCHEMA, VERSION};
+pub use junit::JUnit;
+pub use markdown::Markdown;
 pub use terminal::{Style, Terminal};
+pub(crate) use text::{clean, one_line, plural};
 
-/// `1 case`, `2 cases`.
-pub(crate) fn plural(count: usize, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
+use crate::{
+    event::{CaseReport, Direction, RunReport, Summary, TraceLine},
+    verdict::Verdict,
+};
+
+/// `3 failed (1 known), 2 warned`: what happened, leaving out what did not.
+pub(crate) fn counts(summary: &Summary) -> String {
+    let counts: Vec<_> = Verdict::ALL
+        .iter()
+        .filter(|&&verdict| summary.count(verdict) > 0)
+        .map(|&verdict| tally_of(summary, verdict))
+        .collect();
+    match counts.as_slice() {
+        [] => "nothing ran".into(),
+        some => some.join(", "),
+    }
+}
+
+/// `3 failed (1 known)`: the cases of a run with one verdict.
+pub(crate) fn tally_of(summary: &Summary, verdict: Verdict) -> String {
+    let text = tally(summary.count(verdict), verdict);
+    match verdict {
+        Verdict::Fail if summary.known > 0 => format!("{text} ({} known)", summary.known),
+        Verdict::Warn if summary.flaky > 0 => format!("{text} ({} flaky)", summary.flaky),
+        _ => text,
+    }
+}
+
+/// `3 failed`.
+pub(crate) fn tally(count: usize, verdict: Verdict) -> String {
+    let word = match verdict {
+        Verdict::Pass => "passed",
+        Verdict::Fail => "failed",
+        Verdict::Warn => "warned",
+        Verdict::Info => "differ",
+        Verdict::Skip => "skipped",
+        Verdict::Blocked => "not run",
+        Verdict::Error => "could not be carried out",
+    };
+    format!("{count} {word}")
+}
+
+/// How an arrow tells who speaks.
+pub(crate) fn arrow(direction: Direction) -> char {
+    match direction {
+        Direction::C2s => '>',
+        Direction::S2c => '<',
+        Direction::Http => '=',
+        Direction::Mark => '·',
+    }
+}
+
+/// Milliseconds since the case began.
+pub(crate) fn trace_ms(line: &TraceLine) -> String {
+    let ms = std::time::Duration::from_micros(line.at_us).as_secs_f64() * 1000.0;
+    format!("{ms:.1}")
+}
+
+/// The lines of a wire trace, each with its time, its connection and who speaks.
+pub(crate) fn trace_lines(trace: &[TraceLine]) -> impl Iterator<Item = String> {
+    let width = trace.iter().map(|line| line.conn.len()).max().unwrap_or(0);
+    trace.iter().map(move |line| {
+        let (ms, arrow, said) = (trace_ms(line), arrow(line.dir), one_line(&line.text));
+        format!("{ms:>9}  {:width$} {arrow} {said}", one_line(&line.conn))
+    })
+}
+
+/// The value of a trait as people read it: texts without quotes.
+pub(crate) fn trait_text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => one_line(text).into_owned(),
+        other => one_line(&other.to_string()).into_owned(),
+    }
+}
+
+/// The cases that a reader has to look at, the worst first and otherwise in the order of the run: they
+/// broke something, or could not be carried out for a reason of their own.
+pub(crate) fn to_explain(run: &RunReport) -> Vec<&CaseReport> {
+    let mut cases: Vec<_> = run
+        .cases
+        .iter()
+        .filter(|case| match case.verdict {
+            Verdict::Fail | Verdict::Warn => true,
+            Verdict::Error => !case.lost_its_server(),
+            Verdict::Pass | Verdict::Info | Verdict::Skip | Verdict::Blocked => false,
+        })
+        .collect();
+    cases.sort_by_key(|case| std::cmp::Reverse((case.known.is_none(), case.verdict)));
+    cases
+}
+
+/// What there is to say once when the server stopped answering: which cases ran then, what the first of
+/// them met, and how many never began.
+pub(crate) struct Gone<'a> {
+    pub(crate) during: Vec<&'a CaseReport>,
+    pub(crate) before: usize,
+}
+
+impl<'a> Gone<'a> {
+    /// Nothing when no case lost its server.
+    pub(crate) fn of(run: &'a RunReport) -> Option<Self> {
+        let lost: Vec<_> = run
+            .cases
+            .iter()
+            .filter(|case| case.lost_its_server())
+            .collect();
+        let (during, before): (Vec<_>, Vec<_>) = lost
+            .into_iter()
+            .partition(|case| case.verdict == Verdict::Error);
+        (!during.is_empty() || !before.is_empty()).then_some(Self {
+            during,
+            before: before.len(),
+        })
+    }
+
+    /// `the server stopped answering: 2 cases ran then, 30 cases never began`.
+    pub(crate) fn headline(&self) -> String {
+        let ran = match self.during.len() {
+            0 => String::new(),
+            count => format!(": {} ran then", plural(count, "case")),
+        };
+        let before = match self.before {
+            0 => String::new(),
+            count if self.during.is_empty() => format!(": {} never began", plural(count, "case")),
+            count => format!(", {} never began", plural(count, "case")),
+        };
+        format!("the server stopped answering{ran}{before}")
+    }
+
+    /// The ids of the cases that ran.
+    pub(crate) fn suspects(&self) -> String {
+        self.during
+            .iter()
+            .map(|case| case.id)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// What the first of them met, where that is known.
+    pub(crate) fn first_met(&self) -> Option<(&'a str, &'a str)> {
+        let met = |case: &&'a CaseReport| {
+            let reason = case.reason.as_deref()?;
+            let met = reason
+                .strip_prefix(crate::event::GONE_DURING)?
+                .strip_prefix(": ")?;
+            Some((case.id, met))
+        };
+        self.during.iter().find_map(met)
+    }
+
+    /// What a person can do about it.
+    pub(crate) fn hint(&self) -> String {
+        let alone = match self.during.first() {
+            Some(case) => format!(
+                "repeat them alone, one by one: {}",
+                one_line(&case.reproduce)
+            ),
+            None => "see what the server says about it".into(),
+        };
+        format!(
+            "{alone}; with --spawn 'CMD' touchstone starts the server again and finds the case by itself"
+        )
     }
 }

@@ -7,14 +7,13 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     io::{self, Write},
-    time::Duration,
 };
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-use super::plural;
+use super::{Gone, clean, one_line, plural, tally, tally_of, trace_lines, trait_text};
 use crate::{
-    event::{CaseReport, Direction, Reporter, RunEvent, RunReport, TraceLine},
+    event::{CaseReport, Reporter, RunEvent, RunReport, TraceLine},
     ledger::Requirement,
     verdict::{Mismatch, Verdict},
 };
@@ -79,7 +78,7 @@ impl<W: Write> Terminal<W> {
                 Verdict::Fail => self.failure(case)?,
                 Verdict::Warn if case.flaky => self.failure(case)?,
                 Verdict::Warn => self.warning(case)?,
-                Verdict::Error if is_alone(run, case) => self.error(case)?,
+                Verdict::Error if tells_alone(run, case) => self.error(case)?,
                 Verdict::Error
                 | Verdict::Info
                 | Verdict::Pass
@@ -87,11 +86,13 @@ impl<W: Write> Terminal<W> {
                 | Verdict::Blocked => {}
             }
         }
+        self.gone(run)?;
         self.reasons(run, Verdict::Error, "could not be carried out")?;
         self.reasons(run, Verdict::Skip, "not applicable")?;
         self.reasons(run, Verdict::Blocked, "not run")?;
         self.notes(run)?;
         self.dialect(run)?;
+        self.stale(run)?;
         self.summary(run)
     }
 
@@ -143,15 +144,28 @@ impl<W: Write> Terminal<W> {
     }
 
     fn failure(&mut self, case: &CaseReport) -> io::Result<()> {
+        if let Some(reason) = &case.known {
+            return self.known(case, reason);
+        }
         self.heading(case, if case.flaky { "FLAKY" } else { "FAIL" })?;
         for (requirement, mismatch) in case.broken() {
             self.broken(requirement, mismatch)?;
         }
         for note in &case.notes {
-            writeln!(self.out, "  note: {note}")?;
+            writeln!(self.out, "  note: {}", one_line(note))?;
         }
         self.trace(&case.trace)?;
-        writeln!(self.out, "  repeat with: {}", case.reproduce)
+        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
+    }
+
+    /// A failure that a baseline lists is told in short: somebody knows it already.
+    fn known(&mut self, case: &CaseReport, reason: &str) -> io::Result<()> {
+        self.heading(case, "KNOWN")?;
+        for (requirement, _) in case.broken() {
+            writeln!(self.out, "  {} {}", requirement.level, requirement.id)?;
+        }
+        writeln!(self.out, "  reason: {}", one_line(reason))?;
+        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
     }
 
     fn warning(&mut self, case: &CaseReport) -> io::Result<()> {
@@ -159,7 +173,7 @@ impl<W: Write> Terminal<W> {
         for (requirement, mismatch) in case.broken() {
             self.broken(requirement, mismatch)?;
         }
-        writeln!(self.out, "  repeat with: {}", case.reproduce)
+        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
     }
 
     fn error(&mut self, case: &CaseReport) -> io::Result<()> {
@@ -168,7 +182,7 @@ impl<W: Write> Terminal<W> {
             writeln!(self.out, "  {}", indent(reason))?;
         }
         self.trace(&case.trace)?;
-        writeln!(self.out, "  repeat with: {}", case.reproduce)
+        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
     }
 
     fn trace(&mut self, trace: &[TraceLine]) -> io::Result<()> {
@@ -185,17 +199,47 @@ impl<W: Write> Terminal<W> {
         } else {
             writeln!(self.out, "  wire trace, ms since the case began:")?;
         }
-        let width = shown.iter().map(|line| line.conn.len()).max().unwrap_or(0);
-        for line in shown {
-            let arrow = match line.dir {
-                Direction::C2s => ">",
-                Direction::S2c => "<",
-                Direction::Http => "=",
-                Direction::Mark => "·",
-            };
-            let ms = Duration::from_micros(line.at_us).as_secs_f64() * 1000.0;
-            let text = format!("{ms:9.1}  {:width$} {arrow} {}", line.conn, line.text);
-            writeln!(self.out, "  {}", self.style.dim(text))?;
+        for line in trace_lines(shown) {
+            writeln!(self.out, "  {}", self.style.dim(line))?;
+        }
+        Ok(())
+    }
+
+    /// All that could not be judged since the server was gone, in one place: most of it is nobody's fault.
+    fn gone(&mut self, run: &RunReport) -> io::Result<()> {
+        let Some(gone) = Gone::of(run) else {
+            return Ok(());
+        };
+        let head = self.style.verdict(Verdict::Error, "NOT JUDGED");
+        writeln!(self.out, "\n{head} {}", gone.headline())?;
+        if !gone.during.is_empty() {
+            writeln!(self.out, "  ran then: {}", self.style.dim(gone.suspects()))?;
+        }
+        if let Some((id, met)) = gone.first_met() {
+            writeln!(
+                self.out,
+                "  the first of them, {id}, met: {}",
+                one_line(met)
+            )?;
+        }
+        writeln!(self.out, "  {}", gone.hint())
+    }
+
+    /// Baseline entries that have to go.
+    fn stale(&mut self, run: &RunReport) -> io::Result<()> {
+        if run.stale.is_empty() {
+            return Ok(());
+        }
+        let head = plural(run.stale.len(), "stale baseline entry");
+        writeln!(self.out, "\n{}", self.style.verdict(Verdict::Fail, head))?;
+        for entry in &run.stale {
+            let (file, case, why) = (one_line(&entry.file), one_line(&entry.case), &entry.why);
+            writeln!(
+                self.out,
+                "  {file}:{}: {case}: {}",
+                entry.line,
+                one_line(why)
+            )?;
         }
         Ok(())
     }
@@ -203,7 +247,7 @@ impl<W: Write> Terminal<W> {
     /// Cases of one verdict by their common reason: a hundred identical lines help nobody.
     fn reasons(&mut self, run: &RunReport, verdict: Verdict, title: &str) -> io::Result<()> {
         let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let told = |case: &&CaseReport| verdict != Verdict::Error || !is_alone(run, case);
+        let told = |case: &&CaseReport| !case.lost_its_server() && !tells_alone(run, case);
         for case in run
             .cases
             .iter()
@@ -217,7 +261,7 @@ impl<W: Write> Terminal<W> {
             let head = self
                 .style
                 .verdict(verdict, format!("{title}: {}", plural(ids.len(), "case")));
-            writeln!(self.out, "\n{head}: {reason}")?;
+            writeln!(self.out, "\n{head}: {}", indent(reason))?;
             writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
         }
         Ok(())
@@ -233,7 +277,12 @@ impl<W: Write> Terminal<W> {
             }
         }
         for (note, ids) in by_note {
-            writeln!(self.out, "\nnote: {note}: {}", plural(ids.len(), "case"))?;
+            writeln!(
+                self.out,
+                "\nnote: {}: {}",
+                one_line(note),
+                plural(ids.len(), "case")
+            )?;
             writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
         }
         Ok(())
@@ -247,10 +296,7 @@ impl<W: Write> Terminal<W> {
         let width = traits.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         writeln!(self.out, "\n{}", self.style.bold("dialect"))?;
         for (name, value) in traits {
-            let value = match value {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            };
+            let value = trait_text(&value);
             writeln!(self.out, "  {name:width$}  {value}")?;
         }
         Ok(())
@@ -262,26 +308,23 @@ impl<W: Write> Terminal<W> {
             .iter()
             .filter(|&&verdict| summary.count(verdict) > 0)
             .map(|&verdict| {
-                let text = tally(summary.count(verdict), verdict);
+                let text = tally_of(summary, verdict);
                 self.style.verdict(verdict, text)
             })
             .collect();
-        let flaky = match summary.flaky {
-            0 => String::new(),
-            count => format!(" ({count} flaky)"),
-        };
         let counts = match counts.as_slice() {
             [] => String::from("nothing ran"),
             some => some.join(", "),
         };
         writeln!(
             self.out,
-            "\n{} in {:.2} s: {counts}{flaky}",
+            "\n{} in {:.2} s: {counts}",
             self.style.bold(plural(summary.total, "case")),
             run.duration.as_secs_f64(),
         )?;
         if summary.interrupted {
-            writeln!(self.out, "interrupted: the cases above are what ran")?;
+            let rest = plural(summary.error + summary.blocked, "case");
+            writeln!(self.out, "interrupted: {rest} could not be judged")?;
         } else if summary.incomplete() {
             writeln!(
                 self.out,
@@ -293,10 +336,13 @@ impl<W: Write> Terminal<W> {
     }
 }
 
-/// Whether no other case could not be carried out for the same reason: then its trace is worth showing.
-fn is_alone(run: &RunReport, case: &CaseReport) -> bool {
+/// Whether a case that could not be carried out is told by itself, with its trace: nothing else explains
+/// it, and it does not share its reason with others.
+fn tells_alone(run: &RunReport, case: &CaseReport) -> bool {
     let same = |other: &&CaseReport| other.verdict == case.verdict && other.reason == case.reason;
-    run.cases.iter().filter(same).count() == 1
+    case.verdict == Verdict::Error
+        && !case.lost_its_server()
+        && run.cases.iter().filter(same).count() == 1
 }
 
 /// The first few of a list, and how many more there are.
@@ -308,28 +354,16 @@ fn some_of(ids: &[&str]) -> String {
     }
 }
 
-fn tally(count: usize, verdict: Verdict) -> String {
-    let word = match verdict {
-        Verdict::Pass => "passed",
-        Verdict::Fail => "failed",
-        Verdict::Warn => "warned",
-        Verdict::Info => "differ",
-        Verdict::Skip => "skipped",
-        Verdict::Blocked => "not run",
-        Verdict::Error => "could not be carried out",
-    };
-    format!("{count} {word}")
-}
-
-/// Continuation lines stand under the text of the first one.
+/// What a server said, harmless, with continuation lines under the text of the first one. They begin
+/// with a bar: a CI obeys lines that begin with `::`, whoever wrote them.
 fn indent(text: &str) -> String {
-    text.replace('\n', "\n              ")
+    clean(text).replace('\n', "\n            | ")
 }
 
 impl<W: Write + Send> Reporter for Terminal<W> {
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         match event {
-            RunEvent::Spawned { command } => writeln!(self.out, "started: {command}")?,
+            RunEvent::Spawned { command } => writeln!(self.out, "started: {}", one_line(command))?,
             RunEvent::Started { doctor, selected } => {
                 let target = &doctor.target;
                 let through = match target.urls.len() {
@@ -340,11 +374,11 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                     self.out,
                     "{} against {} (path {}{through})",
                     plural(*selected, "case"),
-                    self.style.bold(&target.name),
-                    target.path,
+                    self.style.bold(one_line(&target.name)),
+                    one_line(&target.path),
                 )?;
                 for missing in &target.missing {
-                    writeln!(self.out, "  {}", self.style.dim(missing))?;
+                    writeln!(self.out, "  {}", self.style.dim(one_line(missing)))?;
                 }
             }
             RunEvent::ServerDied {
@@ -362,7 +396,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                     .verdict(Verdict::Error, "the server stopped answering");
                 writeln!(self.out, "{head} while {} ran; {then}", some_of(during))?;
                 for line in output {
-                    writeln!(self.out, "  | {line}")?;
+                    writeln!(self.out, "  | {}", one_line(line))?;
                 }
             }
             RunEvent::Finished(run) => self.finished(run)?,
@@ -378,17 +412,27 @@ mod tests {
     use crate::report::testing;
 
     fn render(style: Style) -> String {
-        let mut out = Vec::new();
-        let mut report = Terminal::new(&mut out, style);
-        for event in testing::events() {
-            report.event(&event).unwrap();
-        }
-        String::from_utf8(out).unwrap()
+        testing::render(|out| Terminal::new(out, style))
     }
 
     #[test]
     fn snapshot() {
         insta::assert_snapshot!(render(Style::Plain));
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_told_once() {
+        let events = testing::of_run(testing::gone());
+        insta::assert_snapshot!(testing::render_events(&events, |out| {
+            Terminal::new(out, Style::Plain)
+        }));
+    }
+
+    #[test]
+    fn no_line_is_an_order_to_a_ci() {
+        for line in testing::render_hostile(|out| Terminal::new(out, Style::Plain)).lines() {
+            assert!(!line.trim_start().starts_with("::"), "{line}");
+        }
     }
 
     #[test]

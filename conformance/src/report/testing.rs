@@ -1,14 +1,19 @@
 //! A scripted run with fixed times, for the tests of the renderers.
 
-use std::time::Duration;
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::json;
 
 use crate::{
+    baseline::StaleEntry,
     doctor::DoctorReport,
     event::{
-        CaseReport, Dialect, Direction, RequirementReport, RunEvent, RunReport, Summary,
-        TargetSummary, TraceLine,
+        CaseReport, Dialect, Direction, GONE_BEFORE, GONE_DURING, Reporter, RequirementReport,
+        RunEvent, RunReport, Summary, TargetSummary, TraceLine,
     },
     ledger::{Basis, Level, Requirement},
     verdict::{Finding, Mismatch, Verdict},
@@ -27,7 +32,11 @@ static SEQ: Requirement = Requirement {
     text: "The seq of updates increases.",
 };
 
-fn case(id: &'static str, verdict: Verdict, requirement: &'static Requirement) -> CaseReport {
+pub(crate) fn case(
+    id: &'static str,
+    verdict: Verdict,
+    requirement: &'static Requirement,
+) -> CaseReport {
     CaseReport {
         id,
         level: requirement.level,
@@ -38,6 +47,7 @@ fn case(id: &'static str, verdict: Verdict, requirement: &'static Requirement) -
         notes: Vec::new(),
         duration: Duration::from_millis(12),
         flaky: false,
+        known: None,
         reproduce: format!("touchstone check http://127.0.0.1:3006 --only '{id}' --seed 7"),
         trace: Vec::new(),
         recording: None,
@@ -54,8 +64,8 @@ fn broken(requirement: &'static Requirement, expected: &str, actual: &str) -> Ve
     }]
 }
 
-/// The events of a small run that has one case of each verdict.
-pub(crate) fn events() -> Vec<RunEvent> {
+/// A small run that has one case of each verdict.
+pub(crate) fn report() -> RunReport {
     let target = TargetSummary {
         name: "http://127.0.0.1:3006".into(),
         urls: vec!["http://127.0.0.1:3006".into()],
@@ -103,6 +113,11 @@ pub(crate) fn events() -> Vec<RunEvent> {
             ..case("session.update-metadata.stale", Verdict::Fail, &MISMATCH)
         },
         CaseReport {
+            findings: broken(&MISMATCH, "an answer", "none"),
+            known: Some("fixed by the next release".into()),
+            ..case("session.known", Verdict::Fail, &MISMATCH)
+        },
+        CaseReport {
             findings: broken(&SEQ, "seq above 1", "seq 1 again"),
             ..case("session.seq", Verdict::Warn, &SEQ)
         },
@@ -133,12 +148,12 @@ pub(crate) fn events() -> Vec<RunEvent> {
     let mut dialect = Dialect::default();
     dialect.note("handshake.refusal", json!("connect-error"));
     dialect.note("handshake.ping-interval-ms", json!(15_000));
-    let run = RunReport {
-        target: target.clone(),
+    RunReport {
+        target,
         started_at: 1_700_000_000_000,
         duration: Duration::from_millis(1_234),
         seed: 7,
-        summary: Summary::of(&cases, false),
+        summary: Summary::of(&cases, 1, false),
         requirements: vec![
             RequirementReport {
                 requirement: &MISMATCH,
@@ -151,9 +166,95 @@ pub(crate) fn events() -> Vec<RunEvent> {
                 cases: vec!["session.seq"],
             },
         ],
-        cases: cases.clone(),
+        cases,
         dialect,
-    };
+        stale: vec![StaleEntry {
+            file: "known.toml".into(),
+            line: 12,
+            case: "session.old".into(),
+            why: "it no longer fails".into(),
+        }],
+    }
+}
+
+/// The events of [`report`].
+pub(crate) fn events() -> Vec<RunEvent> {
+    of_run(report())
+}
+
+/// A run whose server went away: it has nothing of its own to say about most cases.
+pub(crate) fn gone() -> RunReport {
+    let cases = vec![
+        case("handshake.user-scoped", Verdict::Pass, &MISMATCH),
+        CaseReport {
+            reason: Some(format!(
+                "{GONE_DURING}: no answer to update-state within 5 s"
+            )),
+            trace: report().cases[1].trace.clone(),
+            ..case("session.update-state", Verdict::Error, &MISMATCH)
+        },
+        CaseReport {
+            reason: Some(GONE_DURING.into()),
+            ..case("session.seq", Verdict::Error, &SEQ)
+        },
+        CaseReport {
+            reason: Some(GONE_BEFORE.into()),
+            ..case("rpc.call", Verdict::Blocked, &MISMATCH)
+        },
+        CaseReport {
+            reason: Some(GONE_BEFORE.into()),
+            ..case("rpc.hazard", Verdict::Blocked, &MISMATCH)
+        },
+    ];
+    RunReport {
+        summary: Summary::of(&cases, 0, false),
+        requirements: Vec::new(),
+        cases,
+        dialect: Dialect::default(),
+        stale: Vec::new(),
+        ..report()
+    }
+}
+
+/// What a server may say to harm who reads it: markup, quotes, orders to terminals and to a CI.
+pub(crate) const HOSTILE: &str = "<script>alert(1)</script>\"'&]]>\u{1b}[2J\u{7}\u{0}\u{9b}31m\u{202e}|\r\n::error::`````\n## owned\n::set-env name=A::B";
+
+/// The run of a server that says the same wherever it can.
+fn saying(said: &str) -> RunReport {
+    let mut run = report();
+    for case in &mut run.cases {
+        for finding in &mut case.findings {
+            if let Some(broken) = &mut finding.broken {
+                broken.expected = said.into();
+                broken.actual = said.into();
+            }
+        }
+        for text in case
+            .reason
+            .iter_mut()
+            .chain(&mut case.notes)
+            .chain(&mut case.known)
+        {
+            *text = said.into();
+        }
+        for line in &mut case.trace {
+            line.text = said.into();
+        }
+    }
+    run.target.missing = vec![said.into()];
+    run.dialect.note("handshake.refusal", json!(said));
+    run.dialect.note("recipients", json!({ said: [said] }));
+    for stale in &mut run.stale {
+        stale.file = said.into();
+        stale.case = said.into();
+    }
+    run
+}
+
+/// The events of a run that ended in `run`.
+pub(crate) fn of_run(run: RunReport) -> Vec<RunEvent> {
+    let cases = run.cases.clone();
+    let target = run.target.clone();
     let mut events = vec![RunEvent::Started {
         doctor: DoctorReport {
             target,
@@ -176,4 +277,66 @@ pub(crate) fn events() -> Vec<RunEvent> {
     });
     events.push(RunEvent::Finished(Box::new(run)));
     events
+}
+
+/// What a renderer makes of `events`.
+pub(crate) fn render_events<R: Reporter>(
+    events: &[RunEvent],
+    new: impl FnOnce(Shared) -> R,
+) -> String {
+    let out = Shared::default();
+    let mut report = new(out.clone());
+    for event in events {
+        report.event(event).unwrap();
+    }
+    drop(report);
+    String::from_utf8(std::mem::take(&mut *out.0.lock().unwrap())).unwrap()
+}
+
+/// What a renderer makes of [`events`].
+pub(crate) fn render<R: Reporter>(new: impl FnOnce(Shared) -> R) -> String {
+    render_events(&events(), new)
+}
+
+/// What a renderer makes of a server that says [`HOSTILE`] wherever it can. It holds no character that a
+/// terminal obeys.
+pub(crate) fn render_hostile<R: Reporter>(new: impl FnOnce(Shared) -> R) -> String {
+    let text = render_saying(HOSTILE, new);
+    let order = text
+        .chars()
+        .find(|&c| (c.is_control() && c != '\n') || c == '\u{202e}');
+    assert_eq!(order, None, "{text:?}");
+    text
+}
+
+/// The same with a server that says nothing special.
+pub(crate) fn render_benign<R: Reporter>(new: impl FnOnce(Shared) -> R) -> String {
+    render_saying("hello", new)
+}
+
+fn render_saying<R: Reporter>(said: &str, new: impl FnOnce(Shared) -> R) -> String {
+    let mut events = of_run(saying(said));
+    events.insert(
+        1,
+        RunEvent::ServerDied {
+            during: vec!["rpc.hazard"],
+            output: vec![said.into()],
+            restarting: true,
+        },
+    );
+    render_events(&events, new)
+}
+
+/// A place to write to that can be read afterwards.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

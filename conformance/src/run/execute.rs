@@ -10,7 +10,7 @@ use crate::{
     cases::connection,
     ctx::Ctx,
     doctor,
-    event::{CaseReport, Dialect},
+    event::{CaseReport, Dialect, GONE_DURING},
     verdict::{Verdict, worst},
 };
 
@@ -57,10 +57,11 @@ pub(crate) async fn execute(
     let (verdict, reason) = if dead {
         cx.findings.clear();
         cx.dialect = Dialect::default();
-        (
-            Verdict::Error,
-            Some("the server stopped answering while this case ran".into()),
-        )
+        let reason = match &flow {
+            Err(Stop::Trouble(what) | Stop::Dropped(what)) => format!("{GONE_DURING}: {what}"),
+            _ => GONE_DURING.into(),
+        };
+        (Verdict::Error, Some(reason))
     } else {
         if let Err(Stop::Dropped(reason)) = &flow {
             cx.broken(&connection::STAYS_OPEN, "an open connection", reason);
@@ -88,6 +89,7 @@ pub(crate) async fn execute(
             notes: cx.notes,
             duration: started.elapsed(),
             flaky: false,
+            known: None,
             reproduce,
             trace,
             recording,

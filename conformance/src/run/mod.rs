@@ -28,7 +28,9 @@ use crate::{
     case::Case,
     cases::connection,
     doctor::{self, DoctorError},
-    event::{CaseReport, Dialect, Reporter, RunEvent, RunReport, Summary},
+    event::{
+        CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, Summary,
+    },
     plan::Plan,
     spawn::{Server, SpawnError},
     verdict::{Finding, Mismatch, Verdict},
@@ -174,11 +176,12 @@ pub async fn run(
         server.stop().await;
     }
     outcome?;
-    let cases: Vec<CaseReport> = selected
+    let mut cases: Vec<CaseReport> = selected
         .iter()
         .filter_map(|case| run.reports.remove(case.id))
         .collect();
-    let summary = Summary::of(&cases, run.state == State::Interrupted);
+    let stale = plan.baseline.apply(&mut cases);
+    let summary = Summary::of(&cases, stale.len(), run.state == State::Interrupted);
     let finished = RunReport {
         target,
         started_at,
@@ -188,6 +191,7 @@ pub async fn run(
         requirements: tally::requirements(&cases),
         cases,
         dialect: run.dialect,
+        stale,
     };
     run.reporter
         .event(&RunEvent::Finished(Box::new(finished)))?;
@@ -222,7 +226,9 @@ impl Run<'_> {
             selected.iter().copied().partition(|case| case.hazardous);
         let suspects = self.together(&others).await?;
         self.one_by_one(&suspects, 1).await?;
-        self.repeat_failures(&others).await?;
+        if self.plan.confirm {
+            self.repeat_failures(&others).await?;
+        }
         self.one_by_one(&hazardous, 0).await?;
         self.account_for_the_rest(selected)
     }
@@ -484,6 +490,7 @@ impl Run<'_> {
             notes: Vec::new(),
             duration: Duration::ZERO,
             flaky: false,
+            known: None,
             reproduce: self.reproduce(case),
             trace: Vec::new(),
             recording: None,
@@ -525,15 +532,16 @@ impl Run<'_> {
         }
     }
 
-    /// Cases that never ran are told, unless it was the user who ended the run.
+    /// Every selected case has a report: those that never ran, or did not end, say why.
     fn account_for_the_rest(&mut self, selected: &[&'static Case]) -> Result<(), RunError> {
-        if self.state != State::Dead {
-            return Ok(());
-        }
+        let reason = match self.state {
+            State::Running => return Ok(()),
+            State::Interrupted => INTERRUPTED,
+            State::Dead => GONE_BEFORE,
+        };
         for &case in selected {
             if !self.reports.contains_key(case.id) {
-                let reason = String::from("the server stopped answering before this case began");
-                let report = self.unjudged(case, Verdict::Blocked, reason);
+                let report = self.unjudged(case, Verdict::Blocked, reason.into());
                 self.record(Outcome {
                     report,
                     dialect: Dialect::default(),

@@ -106,6 +106,7 @@ mod tests {
             notes: Vec::new(),
             duration: Duration::ZERO,
             flaky: false,
+            known: None,
             reproduce: String::new(),
             trace: Vec::new(),
             recording: None,

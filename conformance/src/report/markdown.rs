@@ -1,0 +1,204 @@
+//! The Markdown report: for the summary page of a CI run, a pull request, or an issue.
+//!
+//! What a server said stands in code spans and fences that are longer than any run of backticks in it, so
+//! that it can neither format anything nor mention anybody.
+
+use std::io::{self, Write};
+
+use super::{Gone, clean, counts, one_line, plural, to_explain, trace_lines, trait_text};
+use crate::{
+    event::{CaseReport, Reporter, RunEvent, RunReport},
+    verdict::Verdict,
+};
+
+/// How many lines of a wire trace are shown, the last ones.
+const TRACE_LINES: usize = 40;
+
+/// Writes the Markdown report to `out` when the run is over.
+#[derive(Debug)]
+pub struct Markdown<W> {
+    out: W,
+}
+
+impl<W: Write> Markdown<W> {
+    /// A report that goes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
+        writeln!(self.out, "# touchstone check: {}\n", code(&run.target.name))?;
+        writeln!(
+            self.out,
+            "**{}** in {:.2} s: {}. Seed {}.",
+            plural(run.summary.total, "case"),
+            run.duration.as_secs_f64(),
+            counts(&run.summary),
+            run.seed
+        )?;
+        if run.summary.interrupted {
+            writeln!(self.out, "\nThe run was interrupted.")?;
+        }
+        for missing in &run.target.missing {
+            writeln!(self.out, "\n- not offered: {}", code(missing))?;
+        }
+        if !run.stale.is_empty() {
+            writeln!(self.out, "\n## Stale baseline entries\n")?;
+            for entry in &run.stale {
+                let place = code(&format!("{}:{}", entry.file, entry.line));
+                writeln!(
+                    self.out,
+                    "- {place} {}: {}",
+                    code(&entry.case),
+                    code(&entry.why)
+                )?;
+            }
+        }
+        if let Some(gone) = Gone::of(run) {
+            writeln!(self.out, "\n## Not judged\n\n{}.", gone.headline())?;
+            if !gone.during.is_empty() {
+                writeln!(self.out, "\nRan then: {}", code(&gone.suspects()))?;
+            }
+            if let Some((id, met)) = gone.first_met() {
+                writeln!(
+                    self.out,
+                    "\nThe first of them, {}, met: {}",
+                    code(id),
+                    code(met)
+                )?;
+            }
+            writeln!(self.out, "\nHint: {}", code(&gone.hint()))?;
+        }
+        for case in to_explain(run) {
+            self.case(case)?;
+        }
+        self.unjudged(run)?;
+        self.dialect(run)
+    }
+
+    fn case(&mut self, case: &CaseReport) -> io::Result<()> {
+        let word = match case.verdict {
+            Verdict::Fail if case.known.is_some() => "known",
+            _ if case.flaky => "flaky",
+            verdict => verdict.as_str(),
+        };
+        writeln!(self.out, "\n## {word}: {}", code(case.id))?;
+        for (requirement, mismatch) in case.broken() {
+            writeln!(
+                self.out,
+                "\n**{}** {}",
+                requirement.level,
+                code(requirement.id)
+            )?;
+            writeln!(self.out, "\n> {}", requirement.text)?;
+            writeln!(self.out, "\nExpected:\n\n{}", fence(&mismatch.expected))?;
+            writeln!(self.out, "\nGot:\n\n{}", fence(&mismatch.actual))?;
+        }
+        for (label, text) in [("Known", &case.known), ("Reason", &case.reason)] {
+            if let Some(text) = text {
+                writeln!(self.out, "\n{label}: {}", code(text))?;
+            }
+        }
+        for note in &case.notes {
+            writeln!(self.out, "\nNote: {}", code(note))?;
+        }
+        writeln!(self.out, "\nRepeat with:\n\n{}", fence(&case.reproduce))?;
+        if case.trace.is_empty() {
+            return Ok(());
+        }
+        let shown = &case.trace[case.trace.len().saturating_sub(TRACE_LINES)..];
+        let lines: Vec<_> = trace_lines(shown).collect();
+        let title = match case.trace.len() - shown.len() {
+            0 => "Wire trace, ms since the case began".to_owned(),
+            hidden => format!("Wire trace, without {}", plural(hidden, "earlier line")),
+        };
+        writeln!(self.out, "\n<details><summary>{title}</summary>\n")?;
+        writeln!(self.out, "{}\n\n</details>", fence(&lines.join("\n")))
+    }
+
+    fn unjudged(&mut self, run: &RunReport) -> io::Result<()> {
+        let cases = run.cases.iter().filter(|case| {
+            matches!(case.verdict, Verdict::Skip | Verdict::Blocked) && !case.lost_its_server()
+        });
+        let mut cases = cases.peekable();
+        if cases.peek().is_some() {
+            writeln!(self.out, "\n## Not judged, with the reason\n")?;
+        }
+        for case in cases {
+            let reason = case.reason.as_deref().unwrap_or_default();
+            writeln!(
+                self.out,
+                "- {} {}: {}",
+                case.verdict,
+                code(case.id),
+                code(reason)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn dialect(&mut self, run: &RunReport) -> io::Result<()> {
+        let mut traits = run.dialect.traits().peekable();
+        if traits.peek().is_some() {
+            writeln!(self.out, "\n## Dialect\n\n| trait | value |\n|---|---|")?;
+        }
+        for (name, value) in traits {
+            let value = code(&trait_text(&value)).replace('|', "\\|");
+            writeln!(self.out, "| {} | {value} |", code(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// The longest run of backticks in `text`.
+fn ticks(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+/// A code span.
+fn code(text: &str) -> String {
+    let text = one_line(text);
+    let tick = "`".repeat(ticks(&text) + 1);
+    let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
+    format!("{tick}{pad}{text}{pad}{tick}")
+}
+
+/// A code block.
+fn fence(text: &str) -> String {
+    let text = clean(text);
+    let tick = "`".repeat((ticks(&text) + 1).max(3));
+    format!("{tick}text\n{text}\n{tick}")
+}
+
+impl<W: Write + Send> Reporter for Markdown<W> {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        if let RunEvent::Finished(run) = event {
+            self.finished(run)?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+
+    #[test]
+    fn snapshot() {
+        insta::assert_snapshot!(testing::render(Markdown::new));
+    }
+
+    #[test]
+    fn backticks_cannot_end_a_span_or_a_block() {
+        assert_eq!(code("a"), "`a`");
+        assert_eq!(code("a``b"), "```a``b```");
+        assert_eq!(code("`"), "`` ` ``");
+        assert_eq!(fence("a\n````\nb"), "`````text\na\n````\nb\n`````");
+    }
+}
