@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A fault as people see it in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultInfo {
+    /// The part of the protocol that it is about, as a heading.
+    pub layer: &'static str,
     /// The name that turns it on.
     pub name: &'static str,
     /// What goes wrong, in one sentence.
@@ -39,93 +41,104 @@ pub enum FaultError {
 }
 
 macro_rules! faults {
-    ($($variant:ident $name:literal $([every $default:literal])? $description:literal)*) => {
+    ($($layer:literal {
+        $($variant:ident $name:literal $([every $default:literal])? $description:literal)*
+    })*) => {
         /// One wrong behaviour. The table in this module says which.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Fault { $($variant),* }
+        pub(crate) enum Fault { $($($variant),*),* }
 
-        const TABLE: &[FaultInfo] = &[$(FaultInfo {
+        const TABLE: &[FaultInfo] = &[$($(FaultInfo {
+            layer: $layer,
             name: $name,
             description: $description,
             argument: if 0 $(+ $default)? == 0_u64 { None } else { Some("N") },
-        }),*];
+        }),*),*];
 
-        const DEFAULTS: &[u64] = &[$(0 $(+ $default)?),*];
+        const DEFAULTS: &[u64] = &[$($(0 $(+ $default)?),*),*];
     };
 }
 
 faults! {
-    // Delivery
-    EchoToSender "echo-to-sender" "a message is also sent back to the connection it came from"
-    SkipSession "skip-session" "a message skips every connection of its session, not only its sender"
-    WrongSession "wrong-session" "what concerns one session reaches the connections of all sessions of the account"
-    WrongMachine "wrong-machine" "what concerns one machine reaches the connections of all machines of the account"
-    MachineDeaf "machine-deaf" "a machine's own connections do not hear of changes to it"
-    UserDeaf "user-deaf" "user-scoped connections do not receive new messages"
-    WideArtifacts "wide-artifacts" "what is for user-scoped connections only reaches every connection of the account"
-    WideEphemerals "wide-ephemerals" "ephemerals reach every connection of the account"
-    LeakUpdate "leak-update" "updates also reach the user-scoped connections of other accounts"
-    LeakEphemeral "leak-ephemeral" "ephemerals also reach the user-scoped connections of other accounts"
-    LostUpdate "lost-update" [every 10] "each N-th update, counted over all accounts, is not delivered"
-    DupUpdate "dup-update" [every 10] "each N-th update, counted over all accounts, is delivered twice"
-    LateUpdate "late-update" [every 10] "each N-th update, counted over all accounts, is delivered after the account's next one"
-    // Sequence, versions, envelopes
-    SeqStuck "seq-stuck" "the seq of updates stays at 1"
-    SeqShared "seq-shared" [every 10] "each N-th update carries the seq of the one before it"
-    MismatchSeq "mismatch-seq" "a refused change consumes a seq"
-    MessageSeqStuck "message-seq-stuck" "the seq of messages within a session stays at 1"
-    StaleAccept "stale-accept" "any expectedVersion is accepted"
-    NoMismatchData "no-mismatch-data" "a version mismatch does not tell the current value"
-    MismatchAsError "mismatch-as-error" "a version mismatch is answered as an error"
-    MismatchWrites "mismatch-writes" "a mismatching change is written and announced all the same"
-    VersionPlusTwo "version-plus-two" "a change raises the version by two"
-    SidKey "sid-key" "the body of update-session names the session `sid` instead of `id`"
-    NullOptionals "null-optionals" "parts that did not change are null in update-session, instead of absent"
-    Seconds "seconds" "createdAt of updates is in seconds"
-    NoEnvelopeId "no-envelope-id" "updates have no id"
-    TextVersions "text-versions" "the version in update-session and update-machine is a text"
-    NoThinking "no-thinking" "activity does not say whether the session is thinking"
-    // Answers
-    NoAck "no-ack" "nothing is ever acknowledged"
-    AckTwice "ack-twice" "everything is acknowledged twice"
-    AckWrapped "ack-wrapped" "an acknowledgement is wrapped in an array"
-    UnknownSilent "unknown-silent" "a change of an unknown session is never acknowledged"
-    HandlerFails "handler-fails" "every handler fails, and says `Internal error`"
-    PingData "ping-data" "ping is answered with null instead of {}"
-    // Handshake
-    RefusalDrop "refusal-drop" "a refused client is dropped without a message"
-    RefusalText "refusal-text" "a refusal carries another text"
-    RefusalAdmits "refusal-admits" "a client with a bad token is connected to an account of its own"
-    EarlyLost "early-lost" "the first event of a connection is ignored"
-    // Presence
-    OfflineEarly "offline-early" "a machine is announced as offline while another of its connections lives"
-    OnlineSilent "online-silent" "machines come and go without being announced"
-    FutureTime "future-time" "a heartbeat from the future is not clamped to now"
-    StaleHeartbeat "stale-heartbeat" "a heartbeat older than ten minutes counts"
-    ReviveEnded "revive-ended" "a heartbeat revives a session that was ended"
-    // Messages
-    DedupeOff "dedupe-off" "a repeated localId is stored and delivered again"
-    DedupeWide "dedupe-wide" "a localId is remembered for all sessions of the account together"
-    // RPC
-    CrossUser "cross-user" "all accounts share one set of RPC methods"
-    RpcParamsWrapped "rpc-params-wrapped" "the callee receives its params inside an array"
-    RpcResultWrapped "rpc-result-wrapped" "the caller receives the result inside an array"
-    RpcToAll "rpc-to-all" "every registrant of a method receives each call"
-    RpcSelfCall "rpc-self-call" "a connection may call its own method"
-    RpcStranger "rpc-stranger" "anybody may unregister a method"
-    RpcForgetful "rpc-forgetful" "a method is gone after its first call"
-    // Artifacts, access keys, usage, REST
-    ArtifactPartial "artifact-partial" "a mismatch of one part of an artifact does not stop the other from being written"
-    ArtifactOverwrite "artifact-overwrite" "creating an artifact again replaces it"
-    Base64Unchecked "base64-unchecked" "artifacts take text that is not base64"
-    AccessKeyMissing "access-key-missing" "a pair without an access key is answered with an error"
-    UsageEverywhere "usage-everywhere" "a usage report without a session is announced"
-    UsageNewReport "usage-new-report" "reporting the same key again makes a new report"
-    TagIgnored "tag-ignored" "creating a session with a known tag makes another one"
-    TagAnnounced "tag-announced" "creating a session with a known tag announces it again"
-    DeleteSilent "delete-silent" "deleting a session or an artifact is not announced"
-    MachineOnce "machine-once" "a new machine is announced without its second update"
-    KvPartial "kv-partial" "one stale key does not stop the other mutations from being written"
+    "Delivery" {
+        EchoToSender "echo-to-sender" "a message is also sent back to the connection it came from"
+        SkipSession "skip-session" "a message skips every connection of its session, not only its sender"
+        WrongSession "wrong-session" "what concerns one session reaches the connections of all sessions of the account"
+        WrongMachine "wrong-machine" "what concerns one machine reaches the connections of all machines of the account"
+        MachineDeaf "machine-deaf" "a machine's own connections do not hear of changes to it"
+        UserDeaf "user-deaf" "user-scoped connections do not receive new messages"
+        WideArtifacts "wide-artifacts" "what is for user-scoped connections only reaches every connection of the account"
+        WideEphemerals "wide-ephemerals" "ephemerals reach every connection of the account"
+        LeakUpdate "leak-update" "updates also reach the user-scoped connections of other accounts"
+        LeakEphemeral "leak-ephemeral" "ephemerals also reach the user-scoped connections of other accounts"
+        LostUpdate "lost-update" [every 10] "each N-th update, counted over all accounts, is not delivered"
+        DupUpdate "dup-update" [every 10] "each N-th update, counted over all accounts, is delivered twice"
+        LateUpdate "late-update" [every 10] "each N-th update, counted over all accounts, is delivered after the account's next one"
+    }
+    "Sequence, versions, envelopes" {
+        SeqStuck "seq-stuck" "the seq of updates stays at 1"
+        SeqShared "seq-shared" [every 10] "each N-th update carries the seq of the one before it"
+        MismatchSeq "mismatch-seq" "a refused change consumes a seq"
+        MessageSeqStuck "message-seq-stuck" "the seq of messages within a session stays at 1"
+        StaleAccept "stale-accept" "any expectedVersion is accepted"
+        NoMismatchData "no-mismatch-data" "a version mismatch does not tell the current value"
+        MismatchAsError "mismatch-as-error" "a version mismatch is answered as an error"
+        MismatchWrites "mismatch-writes" "a mismatching change is written and announced all the same"
+        VersionPlusTwo "version-plus-two" "a change raises the version by two"
+        SidKey "sid-key" "the body of update-session names the session `sid` instead of `id`"
+        NullOptionals "null-optionals" "parts that did not change are null in update-session, instead of absent"
+        Seconds "seconds" "createdAt of updates is in seconds"
+        NoEnvelopeId "no-envelope-id" "updates have no id"
+        TextVersions "text-versions" "the version in update-session and update-machine is a text"
+        NoThinking "no-thinking" "activity does not say whether the session is thinking"
+    }
+    "Answers" {
+        NoAck "no-ack" "nothing is ever acknowledged"
+        AckTwice "ack-twice" "everything is acknowledged twice"
+        AckWrapped "ack-wrapped" "an acknowledgement is wrapped in an array"
+        UnknownSilent "unknown-silent" "a change of an unknown session is never acknowledged"
+        HandlerFails "handler-fails" "every handler fails, and says `Internal error`"
+        PingData "ping-data" "ping is answered with null instead of {}"
+    }
+    "Handshake" {
+        RefusalDrop "refusal-drop" "a refused client is dropped without a message"
+        RefusalText "refusal-text" "a refusal carries another text"
+        RefusalAdmits "refusal-admits" "a client with a bad token is connected to an account of its own"
+        EarlyLost "early-lost" "the first event of a connection is ignored"
+    }
+    "Presence" {
+        OfflineEarly "offline-early" "a machine is announced as offline while another of its connections lives"
+        OnlineSilent "online-silent" "machines come and go without being announced"
+        FutureTime "future-time" "a heartbeat from the future is not clamped to now"
+        StaleHeartbeat "stale-heartbeat" "a heartbeat older than ten minutes counts"
+        ReviveEnded "revive-ended" "a heartbeat revives a session that was ended"
+    }
+    "Messages" {
+        DedupeOff "dedupe-off" "a repeated localId is stored and delivered again"
+        DedupeWide "dedupe-wide" "a localId is remembered for all sessions of the account together"
+    }
+    "RPC" {
+        CrossUser "cross-user" "all accounts share one set of RPC methods"
+        RpcParamsWrapped "rpc-params-wrapped" "the callee receives its params inside an array"
+        RpcResultWrapped "rpc-result-wrapped" "the caller receives the result inside an array"
+        RpcToAll "rpc-to-all" "every registrant of a method receives each call"
+        RpcSelfCall "rpc-self-call" "a connection may call its own method"
+        RpcStranger "rpc-stranger" "anybody may unregister a method"
+        RpcForgetful "rpc-forgetful" "a method is gone after its first call"
+    }
+    "Artifacts, access keys, usage, REST" {
+        ArtifactPartial "artifact-partial" "a mismatch of one part of an artifact does not stop the other from being written"
+        ArtifactOverwrite "artifact-overwrite" "creating an artifact again replaces it"
+        Base64Unchecked "base64-unchecked" "artifacts take text that is not base64"
+        AccessKeyMissing "access-key-missing" "a pair without an access key is answered with an error"
+        UsageEverywhere "usage-everywhere" "a usage report without a session is announced"
+        UsageNewReport "usage-new-report" "reporting the same key again makes a new report"
+        TagIgnored "tag-ignored" "creating a session with a known tag makes another one"
+        TagAnnounced "tag-announced" "creating a session with a known tag announces it again"
+        DeleteSilent "delete-silent" "deleting a session or an artifact is not announced"
+        MachineOnce "machine-once" "a new machine is announced without its second update"
+        KvPartial "kv-partial" "one stale key does not stop the other mutations from being written"
+    }
 }
 
 /// All faults that exist, for lists.
