@@ -34,6 +34,8 @@ pub(crate) struct Arrival {
     pub(crate) raw: String,
     /// Its first argument; null where it has none.
     pub(crate) data: Value,
+    /// What its answer has to name, where it asks for one.
+    pub(crate) ack: Option<u64>,
 }
 
 impl Arrival {
@@ -219,6 +221,7 @@ async fn pump(inner: Arc<Inner>, socket: Socket, mut events: Events) {
                     name: event.name().to_owned(),
                     raw: event.args.as_str().to_owned(),
                     data: event.data().unwrap_or(Value::Null),
+                    ack: event.ack,
                 };
                 let answer = event.ack.and_then(|id| {
                     let responder = inner

@@ -2,14 +2,13 @@
 //!
 //! What cannot be provisioned is a precondition that failed, not a verdict on what the case is about.
 
+use futures_util::future::try_join_all;
 use rand::Rng as _;
 use serde_json::Value;
 use tokio::time::Instant;
 use touchstone_client::{
     Secret,
-    provision::{
-        self, Made, NewMachine, NewSession, ProvisionError, Provisioner, Rest, rest::Answer,
-    },
+    provision::{self, Made, NewMachine, NewSession, ProvisionError, Provisioner, rest::Answer},
     trace::Exchange,
 };
 
@@ -176,12 +175,25 @@ impl Ctx {
         path: &str,
         body: &Value,
     ) -> Flow<Answer> {
+        self.rest_as(Some(account.secret()), method, path, body)
+            .await
+    }
+
+    /// As [`rest_any`](Self::rest_any), with any token or none.
+    pub(crate) async fn rest_as(
+        &self,
+        token: Option<&Secret>,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Flow<Answer> {
         let Provisioner::Rest(rest) = &self.shared.target.provisioner else {
             return Err(Stop::Skip("the target is not provisioned over REST".into()));
         };
         let body = (!body.is_null()).then_some(body);
         let started = Instant::now();
-        let answer = request(rest, method, path, account, body).await;
+        let answer = rest.request(method, path, token, body).await;
+        let answer = answer.map_err(|error| stop(&error));
         let exchange = Exchange {
             method: method.to_owned(),
             url: path.to_owned(),
@@ -194,63 +206,85 @@ impl Ctx {
         answer
     }
 
+    /// Signs in with a key of the caller's choice, where accounts are made over REST.
+    pub(crate) async fn sign_in(&self, key: [u8; 32]) -> Flow<Account> {
+        let Provisioner::Rest(rest) = &self.shared.target.provisioner else {
+            return Err(Stop::Skip("the target is not provisioned over REST".into()));
+        };
+        let inner = rest.account(key).await.map_err(|error| stop(&error))?;
+        self.evidence.mark("an account signs in");
+        Ok(Account { inner })
+    }
+
     /// What the target lacks, found out by asking for it.
     pub(crate) async fn missing_capabilities(
         &mut self,
         account: &Account,
     ) -> Flow<Vec<(Capability, String)>> {
-        let all = [
-            Capability::Rest,
-            Capability::DeleteSession,
-            Capability::Settings,
-            Capability::KeyValue,
-        ];
         if !matches!(self.shared.target.provisioner, Provisioner::Rest(_)) {
-            let reason = |what| {
-                (
-                    what,
-                    format!("no {what}: the target is not provisioned over REST"),
-                )
-            };
-            return Ok(all.into_iter().map(reason).collect());
+            // Access keys are not among them: files and programs may have some.
+            let of_rest = Capability::ALL.into_iter();
+            let missing = of_rest
+                .filter(|what| *what != Capability::AccessKeys)
+                .map(|what| {
+                    let reason = format!("no {what}: the target is not provisioned over REST");
+                    (what, reason)
+                });
+            return Ok(missing.collect());
         }
         let session = self.session(account).await?;
         let machine = self.machine(account).await?;
         let access_key = format!("/v1/access-keys/{}/{}", session.id, machine.id);
-        let delete = format!("/v1/sessions/{}", session.id);
-        // The session is deleted last: the access key route answers 404 for an unknown one.
+        let of_session = |route: &str| route.replace(":session", &session.id);
         let probes = [
-            (Capability::AccessKeys, "GET", access_key.as_str()),
-            (Capability::Settings, "GET", "/v1/account/settings"),
-            (Capability::KeyValue, "GET", "/v1/kv"),
-            (Capability::DeleteSession, "DELETE", delete.as_str()),
+            (Capability::AccessKeys, "GET", access_key),
+            (Capability::Settings, "GET", "/v1/account/settings".into()),
+            (Capability::KeyValue, "GET", "/v1/kv".into()),
+            (Capability::Friends, "GET", "/v1/friends".into()),
+            (Capability::Artifacts, "GET", "/v1/artifacts".into()),
+            (Capability::Pairing, "POST", "/v1/auth/request".into()),
+            (Capability::SessionPages, "GET", "/v2/sessions".into()),
+            (
+                Capability::Messages,
+                "GET",
+                of_session("/v1/sessions/:session/messages"),
+            ),
+            (
+                Capability::MessagePosts,
+                "GET",
+                of_session("/v3/sessions/:session/messages"),
+            ),
+            (
+                Capability::Archive,
+                "POST",
+                of_session("/v1/sessions/:session/archive"),
+            ),
+            (Capability::Control, "POST", "/control/emit".into()),
         ];
-        let mut missing = Vec::new();
-        for (capability, method, path) in probes {
+        // Deleting comes last: the other routes answer 404 for a session that is gone.
+        let deletion = (
+            Capability::DeleteSession,
+            "DELETE",
+            of_session("/v1/sessions/:session"),
+        );
+        let probe = async |(capability, method, path): &(Capability, &str, String)| {
             let answer = self.rest_any(account, method, path, &Value::Null).await?;
-            if matches!(answer.status, 404 | 405 | 501) {
-                let route = path
-                    .replace(&session.id, ":session")
-                    .replace(&machine.id, ":machine");
-                let status = answer.status;
-                missing.push((
-                    capability,
-                    format!("no {capability}: {method} {route} answers {status}"),
-                ));
+            if !matches!(answer.status, 404 | 405 | 501) {
+                return Ok(None);
             }
-        }
+            let route = path
+                .replace(&session.id, ":session")
+                .replace(&machine.id, ":machine");
+            let status = answer.status;
+            let reason = format!("no {capability}: {method} {route} answers {status}");
+            Ok(Some((*capability, reason)))
+        };
+        let mut missing: Vec<_> = try_join_all(probes.iter().map(&probe))
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
+        missing.extend(probe(&deletion).await?);
         Ok(missing)
     }
-}
-
-async fn request(
-    rest: &Rest,
-    method: &str,
-    path: &str,
-    account: &Account,
-    body: Option<&Value>,
-) -> Flow<Answer> {
-    rest.request(method, path, Some(account.secret()), body)
-        .await
-        .map_err(|error| stop(&error))
 }

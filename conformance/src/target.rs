@@ -94,16 +94,59 @@ pub enum Capability {
     Settings,
     /// The key-value store.
     KeyValue,
+    /// Friends, and the feed that tells of them.
+    Friends,
+    /// Artifacts over REST.
+    Artifacts,
+    /// Pairing of a new terminal.
+    Pairing,
+    /// Lists of sessions in pages.
+    SessionPages,
+    /// The latest messages of a session over REST.
+    Messages,
+    /// Messages over REST with cursors, and posting them.
+    MessagePosts,
+    /// Sessions can be archived.
+    Archive,
+    /// Payloads can be handed to the router (docs/control.md).
+    Control,
+}
+
+impl Capability {
+    /// Every capability, in the order in which a report names what is missing.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Rest,
+        Self::AccessKeys,
+        Self::Settings,
+        Self::KeyValue,
+        Self::Friends,
+        Self::Artifacts,
+        Self::Pairing,
+        Self::SessionPages,
+        Self::Messages,
+        Self::MessagePosts,
+        Self::Archive,
+        Self::Control,
+        Self::DeleteSession,
+    ];
 }
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Rest => "the REST surface",
+            Self::Rest => "REST surface",
             Self::DeleteSession => "deletion of sessions",
             Self::AccessKeys => "access keys",
             Self::Settings => "account settings",
-            Self::KeyValue => "the key-value store",
+            Self::KeyValue => "key-value store",
+            Self::Friends => "friends",
+            Self::Artifacts => "artifacts over REST",
+            Self::Pairing => "pairing",
+            Self::SessionPages => "pages of sessions",
+            Self::Messages => "messages over REST",
+            Self::MessagePosts => "posting of messages over REST",
+            Self::Archive => "archiving of sessions",
+            Self::Control => "control extension",
         })
     }
 }

@@ -21,7 +21,10 @@ pub(crate) mod message;
 pub(crate) mod nonsense;
 pub(crate) mod presence;
 pub(crate) mod rogue;
+pub(crate) mod rest;
 pub(crate) mod rpc;
+pub(crate) mod rpc_flight;
+pub(crate) mod rpc_owner;
 pub(crate) mod session;
 pub(crate) mod transport;
 pub(crate) mod usage;
@@ -96,12 +99,32 @@ pub(crate) static MODULES: &[Module] = &[
         cases: rpc::CASES,
     },
     Module {
+        requirements: rpc_owner::REQUIREMENTS,
+        cases: rpc_owner::CASES,
+    },
+    Module {
+        requirements: rpc_flight::REQUIREMENTS,
+        cases: rpc_flight::CASES,
+    },
+    Module {
         requirements: presence::REQUIREMENTS,
         cases: presence::CASES,
     },
     Module {
         requirements: delivery::REQUIREMENTS,
         cases: delivery::CASES,
+    },
+    Module {
+        requirements: rest::auth::REQUIREMENTS,
+        cases: rest::auth::CASES,
+    },
+    Module {
+        requirements: rest::sessions::REQUIREMENTS,
+        cases: rest::sessions::CASES,
+    },
+    Module {
+        requirements: rest::machines::REQUIREMENTS,
+        cases: rest::machines::CASES,
     },
     Module {
         requirements: hazard::REQUIREMENTS,

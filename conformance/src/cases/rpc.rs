@@ -129,10 +129,10 @@ case_table! {
 }
 
 /// How long a server may wait for somebody to register a method, beyond the usual patience.
-const ABSENT_GRACE: Duration = Duration::from_secs(15);
+pub(super) const ABSENT_GRACE: Duration = Duration::from_secs(15);
 
 /// Registers `method` through `peer`.
-async fn register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
+pub(super) async fn register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
     cx.emit(peer, "rpc-register", json!({"method": method}))
         .await?;
     let deadline = cx.deadline();
@@ -151,7 +151,7 @@ async fn register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
 }
 
 /// Makes `peer` answer each request with its own params.
-fn echo(peer: &Peer) {
+pub(super) fn echo(peer: &Peer) {
     peer.respond(|request| {
         Some(Args::from(vec![
             request.get("params").cloned().unwrap_or(Value::Null),
@@ -160,16 +160,16 @@ fn echo(peer: &Peer) {
 }
 
 /// Makes `peer` answer each request with `name`.
-fn answer_as(peer: &Peer, name: &'static str) {
+pub(super) fn answer_as(peer: &Peer, name: &'static str) {
     peer.respond(move |_| Some(Args::from(json!(name))));
 }
 
-fn requests(peer: &Peer, method: &str) -> Vec<Value> {
+pub(super) fn requests(peer: &Peer, method: &str) -> Vec<Value> {
     let log = peer.all(|a| a.name == "rpc-request" && a.raw.contains(method));
     log.into_iter().map(|arrival| arrival.data).collect()
 }
 
-async fn rpc(
+pub(super) async fn rpc(
     cx: &mut Ctx,
     by: &'static Requirement,
     caller: &Peer,
@@ -305,7 +305,7 @@ async fn no_result(cx: &mut Ctx) -> Flow {
 }
 
 /// Calls a method that is not there, with patience for servers that wait for it.
-async fn call_absent(
+pub(super) async fn call_absent(
     cx: &mut Ctx,
     by: &'static Requirement,
     caller: &Peer,

@@ -1,0 +1,239 @@
+//! Who answers a method: registering again, several registrants, registrations that come late or have to
+//! last.
+
+use serde_json::{Value, json};
+
+use super::rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc};
+use crate::{
+    case::{Flow, Stop, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    stage::{Role, Stage},
+};
+
+requirement_table! {
+    AGAIN = "rpc.register.again", Should, Decision,
+        "A connection may register a method again: it is told so, receives each call once, and one \
+         rpc-unregister takes the method back.";
+    PRIVATE = "rpc.register.private", Should, Decision,
+        "rpc-registered, rpc-unregistered and rpc-error go to the connection that asked, and to no other.";
+    NEVER_ITSELF = "rpc.call.never-itself", Must, Specification,
+        "A call goes to another connection, never to the one that makes it.";
+    STAYS = "rpc.stays-callable", Should, Decision,
+        "A method stays callable, call after call and by any caller, as long as its connection lives, \
+         without any heartbeat.";
+    TAKES_OVER = "rpc.takes-over", Info, Decision,
+        "When the owner of a method takes it back, another registrant may own it again.";
+    LATE = "rpc.late-registration", Info, Decision,
+        "A call of an absent method may wait for somebody to register it.";
+}
+
+case_table! {
+    /// A connection registers the same method twice, is called, and unregisters it once.
+    ///
+    /// Accepted are two answers `rpc-registered`, one request for the call, and `ok: false` for a call
+    /// after the end. Clients register everything again after each reconnect. Typical cause of a failure:
+    /// registrations are counted, or kept as a list that may hold a connection twice.
+    "rpc.register-again" judges [AGAIN, PRIVATE] => again;
+
+    /// Two connections have registered a method, in either order, and one of them calls it.
+    ///
+    /// Accepted is an answer of the other one, or a refusal. The caller itself must not receive the
+    /// request, since it cannot know that it would wait for itself.
+    "rpc.self-call" judges [NEVER_ITSELF] => self_call;
+
+    /// Two connections register the same method; the one that owns it takes it back.
+    ///
+    /// Accepted is that the other one answers from then on, or that nobody does. Which of the two is noted
+    /// on the dialect card.
+    "rpc.takes-over" judges [TAKES_OVER] => takes_over;
+
+    /// Calls a method that is registered only after the call was sent.
+    ///
+    /// Accepted is a result as well as `ok: false`: servers wait for up to 15 s or not at all. What was
+    /// seen is noted on the dialect card.
+    "rpc.late-registration" judges [LATE, rpc::NOT_AVAILABLE] => late;
+
+    /// Two callers call one method thirty times in turn, while its connection sends nothing of its own.
+    ///
+    /// Accepted is a result each time. Typical cause of a failure: a registration that is used up, or that
+    /// has to be renewed.
+    "rpc.stays-callable" judges [STAYS] => stays;
+}
+
+async fn again(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
+    let callee = stage.peer(Role::S1);
+    let method = cx.marker("method");
+    answer_as(callee, "s1");
+    register(cx, callee, &method).await?;
+    cx.emit(callee, "rpc-register", json!({"method": method}))
+        .await?;
+    let deadline = cx.deadline();
+    let told = |name: &'static str, count: usize| {
+        let method = method.clone();
+        async move {
+            let seen = callee.wait(deadline, |log| {
+                let answers = log
+                    .iter()
+                    .filter(|a| a.name == name && a.raw.contains(&method));
+                (answers.count() >= count).then_some(())
+            });
+            seen.await.is_some()
+        }
+    };
+    let twice = told("rpc-registered", 2).await;
+    cx.check(
+        &AGAIN,
+        twice,
+        "rpc-registered for each of two requests",
+        "only one of them",
+    );
+    let answer = rpc(cx, &AGAIN, stage.peer(Role::U1), &method, &json!(1)).await?;
+    let asked = requests(callee, &method).len();
+    let held = answer["result"] == "s1" && asked == 1;
+    cx.check(
+        &AGAIN,
+        held,
+        "one request and its result",
+        format!("{asked} requests, {answer}"),
+    );
+
+    cx.emit(callee, "rpc-unregister", json!({"method": method}))
+        .await?;
+    if !told("rpc-unregistered", 1).await {
+        let reason = String::from("rpc-unregister is not answered");
+        return Err(Stop::Blocked {
+            parent: &rpc::UNREGISTERED,
+            reason,
+        });
+    }
+    let answer = call_absent(cx, &AGAIN, stage.peer(Role::U1), &method).await?;
+    let gone = answer["ok"] == false;
+    cx.check(&AGAIN, gone, "ok false after one rpc-unregister", &answer);
+
+    stage.prove_silence(cx).await?;
+    let overheard: Vec<_> = [Role::U1, Role::S2]
+        .iter()
+        .flat_map(|role| stage.peer(*role).all(|a| a.name.starts_with("rpc-")))
+        .map(|arrival| arrival.raw)
+        .collect();
+    let told = "no rpc-registered or rpc-unregistered for other connections";
+    cx.check(&PRIVATE, overheard.is_empty(), told, overheard.join("; "));
+    Ok(())
+}
+
+async fn self_call(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    answer_as(stage.peer(Role::U1), "itself");
+    answer_as(stage.peer(Role::S1), "the other");
+    for (order, roles) in [
+        ("first", [Role::U1, Role::S1]),
+        ("last", [Role::S1, Role::U1]),
+    ] {
+        let method = cx.marker("method");
+        for role in roles {
+            register(cx, stage.peer(role), &method).await?;
+        }
+        let caller = stage.peer(Role::U1);
+        let answer = rpc(cx, &NEVER_ITSELF, caller, &method, &json!(order)).await?;
+        let itself = !requests(caller, &method).is_empty() || answer["result"] == "itself";
+        let told = format!("no request for the caller, which registered {order}");
+        cx.check(&NEVER_ITSELF, !itself, told, &answer);
+        let policy = if answer["ok"] == true {
+            "the other answers"
+        } else {
+            "refused"
+        };
+        cx.fact(&format!("rpc.self-call.registered-{order}"), policy);
+    }
+    Ok(())
+}
+
+async fn takes_over(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
+    let method = cx.marker("method");
+    for (role, name) in [(Role::S1, "s1"), (Role::S2, "s2")] {
+        answer_as(stage.peer(role), name);
+        register(cx, stage.peer(role), &method).await?;
+    }
+    let answer = rpc(
+        cx,
+        &rpc::ONE_OWNER,
+        stage.peer(Role::U1),
+        &method,
+        &json!(1),
+    )
+    .await?;
+    let owner = if answer["result"] == "s1" {
+        Role::S1
+    } else {
+        Role::S2
+    };
+    let owner = stage.peer(owner);
+    cx.emit(owner, "rpc-unregister", json!({"method": method}))
+        .await?;
+    let deadline = cx.deadline();
+    owner
+        .wait_for(deadline, |a| a.name == "rpc-unregistered")
+        .await;
+    let second = call_absent(cx, &rpc::NOT_AVAILABLE, stage.peer(Role::U1), &method).await?;
+    let another = second["ok"] == true && second["result"] != answer["result"];
+    cx.fact("rpc.takes-over", another);
+    cx.held(&TAKES_OVER);
+    Ok(())
+}
+
+async fn late(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
+    let method = cx.marker("method");
+    answer_as(callee, "late");
+    let request = json!({"method": method, "params": {}});
+    let pending = caller.socket.request("rpc-call", request).await;
+    let pending = pending.map_err(|end| cx.dropped(caller, &end))?;
+    // Events of one connection are handled in order, so the call has begun when this is answered.
+    cx.round_trip(caller).await?;
+    register(cx, callee, &method).await?;
+    let patience = cx.shared.pace.patience() + ABSENT_GRACE;
+    let answer = match tokio::time::timeout(patience, pending).await {
+        Ok(Ok(reply)) => reply.data().unwrap_or(Value::Null),
+        Ok(Err(error)) => return Err(Stop::Dropped(crate::told(&error))),
+        Err(_) => {
+            let seconds = patience.as_secs_f64();
+            let told = format!("none within {seconds:.1} s");
+            cx.broken(&rpc::NOT_AVAILABLE, "an answer, whichever it is", told);
+            return Ok(());
+        }
+    };
+    let waited = answer["ok"] == true;
+    let told = "ok false, or the result of the late registrant";
+    let held = if waited {
+        answer["result"] == "late"
+    } else {
+        answer["ok"] == false
+    };
+    cx.check(&rpc::NOT_AVAILABLE, held, told, &answer);
+    cx.fact("rpc.waits-for-absent", waited);
+    cx.held(&LATE);
+    Ok(())
+}
+
+async fn stays(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let method = cx.marker("method");
+    rpc::echo(stage.peer(Role::S1));
+    register(cx, stage.peer(Role::S1), &method).await?;
+    for n in 0..30 {
+        let caller = stage.peer(if n % 2 == 0 { Role::U1 } else { Role::U2 });
+        let answer = rpc(cx, &STAYS, caller, &method, &json!(n)).await?;
+        let held = answer["ok"] == true && answer["result"] == n;
+        cx.require(
+            &STAYS,
+            held,
+            format!("the result of call {}", n + 1),
+            &answer,
+        )?;
+    }
+    Ok(())
+}
