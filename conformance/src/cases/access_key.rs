@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::malformed;
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -18,6 +19,8 @@ requirement_table! {
         "A request without sessionId or machineId is answered with the error that names both.";
     UNKNOWN = "access-key.unknown", Should, Decision,
         "An unknown session or machine is answered with the error `Session or machine not found`.";
+    MALFORMED = "access-key.malformed", Should, Decision,
+        "Malformed data of access-key-get is answered with an error.";
     FOREIGN = "access-key.foreign", Must, Decision,
         "An account cannot read another account's access keys.";
 }
@@ -37,6 +40,16 @@ case_table! {
     ///
     /// Accepted are `{ok: false}` and the texts that clients show.
     "access-key.errors" judges [INCOMPLETE, UNKNOWN] => errors;
+
+    /// Sends `access-key-get` with both ids missing, null, and of several wrong types.
+    ///
+    /// Accepted is `{ok: false, error}` for each.
+    "access-key.malformed" judges [MALFORMED] => malformed_data;
+
+    /// Reads with a session of this account and a machine of another one, and the other way round.
+    ///
+    /// Accepted is the error of an unknown id: what belongs to others does not exist for this account.
+    "access-key.foreign-half" judges [UNKNOWN] => foreign_half;
 
     /// Another account reads the key of this account's session and machine.
     ///
@@ -99,6 +112,33 @@ async fn errors(cx: &mut Ctx) -> Flow {
         let expected = json!({"ok": false, "error": error});
         let held = answer["ok"] == false && answer["error"] == error;
         cx.check(by, held, format!("{expected} for {request}"), answer);
+    }
+    Ok(())
+}
+
+async fn malformed_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let good = json!({"sessionId": stage.s1.id, "machineId": stage.m1_id()});
+    let rows = malformed::variations(&good, &["sessionId", "machineId"]);
+    malformed::check(cx, &MALFORMED, stage.peer(Role::U1), EVENT, rows).await
+}
+
+async fn foreign_half(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let stranger = cx.account().await?;
+    let session = cx.session(&stranger).await?;
+    let machine = cx.machine(&stranger).await?;
+    let rows = [
+        json!({"sessionId": stage.s1.id, "machineId": machine.id}),
+        json!({"sessionId": session.id, "machineId": stage.m1_id()}),
+    ];
+    let expected = json!({"ok": false, "error": "Session or machine not found"});
+    for request in rows {
+        let answer = cx
+            .call(&UNKNOWN, stage.peer(Role::U1), EVENT, request)
+            .await?;
+        let held = answer["ok"] == false && answer["error"] == expected["error"];
+        cx.check(&UNKNOWN, held, &expected, answer);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Machines: `machine-update-metadata`, `machine-update-state`, and what their creation announces.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{cas::Cas, malformed};
 use crate::{
@@ -37,6 +37,14 @@ requirement_table! {
     STATE_REACHES = "machine.update-state.recipients", Must, Decision,
         "A change of daemonState reaches all user-scoped connections and those of the machine, the \
          sender included, exactly once.";
+    INDEPENDENT = "machine.parts-independent", Must, Specification,
+        "Metadata and daemonState have a version each: a change of one leaves version and value of the \
+         other alone.";
+    ERROR_TEXTS = "machine.error-texts", Should, Decision,
+        "An update that lacks a field, or has a null daemonState, is answered with the error `Invalid \
+         parameters`.";
+    MARKS_ACTIVE = "machine.state-marks-active", Info, Decision,
+        "A change of the daemonState may make the machine active.";
     VERSION_STEP = "machine.version-step", Should, Decision,
         "Each success raises the version by one.";
     ODD_VERSION = "machine.odd-version", Should, Decision,
@@ -74,7 +82,7 @@ requirement_table! {
 }
 
 case_table! {
-    /// Changes the metadata of a machine with the current version, with an unknown extra field.
+    /// Changes the metadata of a machine with the current version.
     ///
     /// Accepted is `{result: "success", version, metadata}`, one `update-machine` for both user-scoped
     /// connections and the machine's own (the sender is one of them), and none for another machine, a
@@ -96,7 +104,7 @@ case_table! {
     "machine.update-metadata.race" judges [METADATA_RACE, RACE_LOSERS, ONE_BROADCAST]
         => metadata_race;
 
-    /// Changes the daemonState of a machine with the current version, with an unknown extra field.
+    /// Changes the daemonState of a machine with the current version.
     ///
     /// Accepted is `{result: "success", version, daemonState}`, one `update-machine` for both user-scoped
     /// connections and the machine's own, and none for others.
@@ -126,10 +134,26 @@ case_table! {
     /// Accepted is any answer but success, no broadcast, and an unchanged value.
     "machine.foreign" judges [FOREIGN] => foreign;
 
-    /// Sends both machine updates with every key missing, null, and of a wrong type.
+    /// Sends both machine updates with every key missing, null, and of several wrong types.
     ///
-    /// Accepted is the error answer for each; unlike an agentState, a daemonState cannot be null.
+    /// Accepted is the error answer for each, and no broadcast; unlike an agentState, a daemonState cannot
+    /// be null.
     "machine.malformed" judges [MALFORMED] => malformed_data;
+
+    /// Sends both machine updates with each field missing, and with a null daemonState.
+    ///
+    /// Accepted is the error `Invalid parameters`.
+    "machine.error-texts" judges [ERROR_TEXTS] => error_texts;
+
+    /// Changes the metadata while the daemonState stays, and the other way round.
+    ///
+    /// Accepted is that version and value of the part that was not written are what they were.
+    "machine.parts-independent" judges [INDEPENDENT] => independent;
+
+    /// Changes the daemonState of a machine that nobody is connected as, and reads it over HTTP.
+    ///
+    /// Accepted is anything; whether the machine is active then is noted on the dialect card.
+    "machine.state-marks-active" needs [Rest] judges [MARKS_ACTIVE] => marks_active;
 
     /// Creates a machine over HTTP while others listen, then again, then with another account.
     ///
@@ -276,12 +300,82 @@ async fn foreign(cx: &mut Ctx) -> Flow {
 }
 
 async fn malformed_data(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::M1]).await?;
+    let (peer, id) = (stage.peer(Role::U1), stage.m1_id());
     for cas in [&METADATA, &STATE] {
-        let good = cas.data(stage.m1_id(), &json!("x"), &json!(0));
+        // The right version, so that only what is wrong keeps it from being written.
+        let start = json!(cx.marker("before"));
+        let version = cas.write(cx, peer, id, &start).await?;
+        let marker = cx.marker("malformed");
+        let good = cas.data(id, &json!(marker), &json!(version));
         let rows = malformed::variations(&good, &["machineId", cas.field, "expectedVersion"]);
-        malformed::check(cx, &MALFORMED, stage.peer(Role::U1), cas.event, rows).await?;
+        malformed::check(cx, &MALFORMED, peer, cas.event, rows).await?;
+        let wanted = Wanted::update(cas.update, marker);
+        stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
     }
+    Ok(())
+}
+
+async fn error_texts(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let null_state = STATE.data(stage.m1_id(), &Value::Null, &json!(0));
+    let mut rows = vec![(&STATE, null_state)];
+    for cas in [&METADATA, &STATE] {
+        for key in ["machineId", cas.field, "expectedVersion"] {
+            let mut row = cas.data(stage.m1_id(), &json!("x"), &json!(0));
+            if let Some(fields) = row.as_object_mut() {
+                fields.remove(key);
+            }
+            rows.push((cas, row));
+        }
+    }
+    let expected = json!({"result": "error", "message": "Invalid parameters"});
+    for (cas, row) in rows {
+        let told = format!("{expected} for {} {row}", cas.event);
+        let answer = cx
+            .call(&ERROR_TEXTS, stage.peer(Role::U1), cas.event, row)
+            .await?;
+        let held =
+            answer["result"] == expected["result"] && answer["message"] == expected["message"];
+        cx.check(&ERROR_TEXTS, held, told, answer);
+    }
+    Ok(())
+}
+
+async fn independent(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let (peer, id) = (stage.peer(Role::U1), stage.m1_id());
+    METADATA
+        .leaves_alone(cx, peer, id, &STATE, &INDEPENDENT)
+        .await?;
+    STATE
+        .leaves_alone(cx, peer, id, &METADATA, &INDEPENDENT)
+        .await
+}
+
+async fn marks_active(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let path = format!("/v1/machines/{}", machine.id);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let answer = cx
+            .rest_any(&stage.account, "GET", &path, &Value::Null)
+            .await?;
+        seen.push(answer.body["machine"]["active"].clone());
+        let state = json!(cx.marker("state"));
+        STATE
+            .write(cx, stage.peer(Role::U1), &machine.id, &state)
+            .await?;
+    }
+    let told = match seen.as_slice() {
+        [Value::Bool(true), _] => "active from the start",
+        [_, Value::Bool(true)] => "yes",
+        [_, Value::Bool(false)] => "no",
+        _ => "unknown",
+    };
+    cx.fact("machine.state-marks-active", told);
+    cx.held(&MARKS_ACTIVE);
     Ok(())
 }
 

@@ -27,7 +27,19 @@ pub(crate) fn variations(good: &Value, keys: &[&str]) -> Vec<Value> {
             object.remove(*key);
         }
         rows.push(missing);
-        for wrong in [Value::Null, json!({"not": "this"}), json!([1])] {
+        // A number as text is no number, nor the other way round.
+        let scalar = match &good[*key] {
+            Value::Number(number) => json!(number.to_string()),
+            _ => json!(7),
+        };
+        let wrong = [
+            Value::Null,
+            json!({"not": "this"}),
+            json!([1]),
+            json!(true),
+            scalar,
+        ];
+        for wrong in wrong {
             let mut row = good.clone();
             row[*key] = wrong;
             rows.push(row);

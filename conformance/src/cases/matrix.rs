@@ -225,15 +225,16 @@ async fn change(
     id: &str,
     value: &Value,
 ) -> Flow<bool> {
-    let mut version = json!(0);
     let mut answer = Value::Null;
     for _ in 0..3 {
-        let data = cas.data(id, value, &version);
+        let data = cas.data(id, value, &json!(cx.version(id, cas.field)));
         answer = cx.call(by, peer, cas.event, data).await?;
+        if let Some(version) = answer["version"].as_i64() {
+            cx.saw_version(id, cas.field, version);
+        }
         if answer["result"] != "version-mismatch" {
             break;
         }
-        version = answer["version"].clone();
     }
     let expected = format!("success for {} through {}", cas.event, peer.name);
     Ok(cx.check(by, answer["result"] == "success", expected, answer))

@@ -1,5 +1,7 @@
 //! `message`: who receives it, in which order, and that a localId is handled once.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::delivery;
@@ -34,6 +36,12 @@ requirement_table! {
          are sent at the same time.";
     LOCAL_ID_SEQ = "message.local-id-seq", Should, Decision,
         "A repeated localId uses up neither a seq of the session's messages nor one of the updates.";
+    LOCAL_ID_SESSION = "message.local-id-per-session", Must, Decision,
+        "A localId counts within its session: the same one in another session is another message.";
+    IDS = "message.ids", Must, Specification,
+        "Each message has an id of its own.";
+    MALFORMED = "message.malformed", Should, Decision,
+        "A message without a usable session or without content is ignored.";
     NO_LOCAL_ID = "message.no-local-id", Should, Decision,
         "Messages without a localId, or with one that is no string, are never taken for repetitions, \
          and carry null.";
@@ -53,8 +61,8 @@ case_table! {
     /// Sends messages one after the other, each after the one before has arrived.
     ///
     /// Accepted is a `seq` that begins with 1 and rises with each message. Clients use it as their
-    /// cursor: a message with a number that they have seen is lost to them.
-    "message.seq" judges [SEQ] => seq;
+    /// cursor: a message with a number that they have seen is lost to them. Each has an id of its own.
+    "message.seq" judges [SEQ, IDS] => seq;
 
     /// Sends forty messages at once over one connection.
     ///
@@ -81,6 +89,16 @@ case_table! {
     ///
     /// Accepted is that all of them arrive, with null for the localId.
     "message.no-local-id" judges [NO_LOCAL_ID] => no_local_id;
+
+    /// Sends the same localId to two sessions of the account.
+    ///
+    /// Accepted are two messages. Typical cause of a failure: the localId is unique for the whole account.
+    "message.local-id-per-session" judges [LOCAL_ID_SESSION] => local_id_per_session;
+
+    /// Sends messages whose session or content is missing or null, and whose session is no text.
+    ///
+    /// Accepted is silence, and a connection that is served afterwards.
+    "message.malformed" judges [MALFORMED] => malformed_data;
 
     /// Another account sends a message to this account's session, and to one that does not exist.
     ///
@@ -156,11 +174,15 @@ fn update_seq(arrival: &Arrival) -> Option<u64> {
 
 async fn seq(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let mut seqs = Vec::new();
+    let (mut seqs, mut ids) = (Vec::new(), HashSet::new());
     for _ in 0..4 {
         let marker = cx.marker("message");
         let data = message(&stage.s1.id, &marker);
-        seqs.push(message_seq(&delivered(cx, &stage, data, &marker).await?));
+        let seen = delivered(cx, &stage, data, &marker).await?;
+        seqs.push(message_seq(&seen));
+        let id = &seen.data["body"]["message"]["id"];
+        let is_new = ids.insert(id.to_string());
+        cx.check(&IDS, is_new, "an id of its own", format!("{id} again"));
     }
     let rising = seqs[0] == Some(1) && seqs.windows(2).all(|pair| pair[0] < pair[1]);
     cx.check(&SEQ, rising, "seq from 1, increasing", format!("{seqs:?}"));
@@ -362,7 +384,7 @@ pub(crate) fn unseen_between(peer: &Peer, first: &Arrival, second: &Arrival) -> 
     let (Some(low), Some(high)) = (update_seq(first), update_seq(second)) else {
         return 0;
     };
-    let seen: std::collections::HashSet<_> = peer
+    let seen: HashSet<_> = peer
         .all(|arrival| arrival.name == "update")
         .iter()
         .filter_map(update_seq)
@@ -395,6 +417,55 @@ async fn no_local_id(cx: &mut Ctx) -> Flow {
         }
     }
     Ok(())
+}
+
+async fn local_id_per_session(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let other = cx.session(&stage.account).await?.id;
+    let local_id = cx.marker("local");
+    for sid in [&stage.s1.id, &other] {
+        let marker = cx.marker("message");
+        let mut data = message(sid, &marker);
+        data["localId"] = json!(local_id);
+        cx.emit(stage.peer(Role::U1), "message", data).await?;
+        let update = Delivery {
+            wanted: Wanted::update("new-message", &marker),
+            reaches: &[Role::U2],
+            by: &LOCAL_ID_SESSION,
+            spares: &[],
+        };
+        stage.observe(cx, &[update]).await?;
+    }
+    Ok(())
+}
+
+async fn malformed_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let peer = stage.peer(Role::U1);
+    // In the localId, which stays where the content is what is missing.
+    let marker = cx.marker("malformed");
+    let mut rows = vec![
+        json!({"sid": stage.s1.id, "localId": marker}),
+        json!({"sid": stage.s1.id, "message": null, "localId": marker}),
+        json!({"message": marker}),
+    ];
+    for sid in [
+        Value::Null,
+        json!(7),
+        json!(true),
+        json!({"not": ""}),
+        json!([stage.s1.id]),
+    ] {
+        rows.push(json!({"sid": sid, "message": marker}));
+    }
+    for row in rows {
+        cx.emit(peer, "message", row).await?;
+    }
+    let served = cx.round_trip(peer).await?;
+    let expected = "a ping that is answered afterwards";
+    cx.check(&MALFORMED, served, expected, "no answer");
+    let wanted = Wanted::update("new-message", marker);
+    stage.observe_nothing(cx, &wanted, &MALFORMED).await
 }
 
 async fn foreign(cx: &mut Ctx) -> Flow {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{cas::Cas, malformed};
 use crate::{
     case::{Flow, case_table},
-    ctx::Ctx,
+    ctx::{Ctx, same_json},
     ledger::{Requirement, requirement_table},
     stage::{Delivery, Role, Stage, Wanted},
 };
@@ -35,6 +35,12 @@ requirement_table! {
     STATE_REACHES = "session.update-state.recipients", Must, Decision,
         "A change of agentState reaches all user-scoped connections and those of the session, the \
          sender included, exactly once.";
+    STATE_CLEARED = "session.update-state.cleared", Must, Specification,
+        "A null agentState clears the state: so it is announced, and so it is told to whoever asks \
+         afterwards.";
+    INDEPENDENT = "session.parts-independent", Must, Specification,
+        "Metadata and agentState have a version each: a change of one leaves version and value of the \
+         other alone.";
     VERSION_STEP = "session.version-step", Should, Decision,
         "Each success raises the version by one.";
     ODD_VERSION = "session.odd-version", Should, Decision,
@@ -80,7 +86,7 @@ requirement_table! {
 }
 
 case_table! {
-    /// Changes the metadata of a session with the current version, twice, with an unknown extra field.
+    /// Changes the metadata of a session with the current version, twice.
     ///
     /// Accepted is `{result: "success", version, metadata}` with the next version and the metadata as it
     /// was sent, one `update-session` for both user-scoped connections and both connections of the
@@ -117,6 +123,19 @@ case_table! {
         STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, WIRE_KEYS
     ] => state_success;
 
+    /// Sets the agentState of a session and then clears it with null.
+    ///
+    /// Accepted is an `update-session` with `agentState: {value: null, version}`, and null in the mismatch
+    /// that a later writer is told. Typical cause of a failure: null is taken for "not given", and the old
+    /// state stays.
+    "session.update-state.clear" judges [STATE_CLEARED] => state_cleared;
+
+    /// Changes the metadata while the agentState stays, and the other way round.
+    ///
+    /// Accepted is that version and value of the part that was not written are what they were. Typical
+    /// cause of a failure: one version for the whole session.
+    "session.parts-independent" judges [INDEPENDENT] => independent;
+
     /// Changes the agentState with versions that are not the current one: the one before, one far ahead, a
     /// negative one, a fraction.
     ///
@@ -143,9 +162,10 @@ case_table! {
     /// failure: the record is looked up by its id alone.
     "session.foreign" judges [FOREIGN] => foreign;
 
-    /// Sends `update-metadata` and `update-state` with every key missing, null, and of a wrong type.
+    /// Sends `update-metadata` and `update-state` with every key missing, null, and of several wrong
+    /// types, an expectedVersion that is a text among them.
     ///
-    /// Accepted is `{result: "error"}` for each.
+    /// Accepted is `{result: "error"}` for each, and no broadcast.
     "session.malformed" judges [MALFORMED] => malformed_data;
 
     /// Sends `update-metadata` and `update-state` without a callback.
@@ -255,6 +275,47 @@ async fn change(
     Ok(())
 }
 
+async fn state_cleared(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let (peer, listener) = (stage.peer(Role::U1), stage.peer(Role::U2));
+    let mut unannounced = 0;
+    for _ in 0..3 {
+        // A session that sentinels do not touch.
+        let id = cx.session(&stage.account).await?.id;
+        let value = json!(cx.marker("state"));
+        STATE.write(cx, peer, &id, &value).await?;
+        let version = STATE.write(cx, peer, &id, &Value::Null).await?;
+        stage.prove_silence(cx).await?;
+        let update = Wanted::update("update-session", &id);
+        let cleared = listener.all(|arrival| {
+            let part = &arrival.data["body"]["agentState"];
+            update.matches(arrival) && part.get("value").is_some_and(Value::is_null)
+        });
+        unannounced += u32::from(cleared.is_empty());
+        let (now, value) = STATE.peek(cx, peer, &id).await?;
+        let held = value.is_null() && same_json(&now, &json!(version));
+        let expected = format!("null at version {version} to be stored");
+        let told = format!("{value} at version {now}");
+        cx.check(&STATE_CLEARED, held, expected, told);
+    }
+    // A server that loses single updates does not lose each of these.
+    let expected = "update-session with a null agentState";
+    let told = format!("none for u2 after {unannounced} of 3 times");
+    cx.check(&STATE_CLEARED, unannounced < 3, expected, told);
+    Ok(())
+}
+
+async fn independent(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let (peer, id) = (stage.peer(Role::U1), &stage.s1.id);
+    METADATA
+        .leaves_alone(cx, peer, id, &STATE, &INDEPENDENT)
+        .await?;
+    STATE
+        .leaves_alone(cx, peer, id, &METADATA, &INDEPENDENT)
+        .await
+}
+
 async fn metadata_stale(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
     METADATA.mismatch(cx, &stage, &stage.s1.id).await
@@ -331,15 +392,22 @@ async fn foreign(cx: &mut Ctx) -> Flow {
 }
 
 async fn malformed_data(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     for cas in [&METADATA, &STATE] {
-        let good = cas.data(&stage.s1.id, &json!("x"), &json!(0));
+        // The right version, so that only what is wrong keeps it from being written.
+        let start = json!(cx.marker("before"));
+        let peer = stage.peer(Role::U1);
+        let version = cas.write(cx, peer, &stage.s1.id, &start).await?;
+        let marker = cx.marker("malformed");
+        let good = cas.data(&stage.s1.id, &json!(marker), &json!(version));
         let mut rows = malformed::variations(&good, &["sid", cas.field, "expectedVersion"]);
         // Null is a value for agentState.
         rows.retain(|row| {
             !(cas.field == "agentState" && row.get("agentState") == Some(&Value::Null))
         });
-        malformed::check(cx, &MALFORMED, stage.peer(Role::U1), cas.event, rows).await?;
+        malformed::check(cx, &MALFORMED, peer, cas.event, rows).await?;
+        let wanted = Wanted::update(cas.update, marker);
+        stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
     }
     Ok(())
 }

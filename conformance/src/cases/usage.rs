@@ -1,7 +1,9 @@
 //! `usage-report`.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use super::malformed;
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -20,6 +22,12 @@ requirement_table! {
         "Usage does not reach session- and machine-scoped connections.";
     SAME_REPORT = "usage.same-report", Should, Decision,
         "A second report for the same session and key keeps id and createdAt and renews updatedAt.";
+    OTHER_REPORT = "usage.other-report", Should, Decision,
+        "Reports for different keys, or for different sessions, are different reports.";
+    AGAIN_ANNOUNCED = "usage.again-announced", Should, Decision,
+        "A second report for the same session and key is announced with its own figures.";
+    MALFORMED = "usage.malformed", Should, Decision,
+        "Malformed data of usage-report is answered with an error, and announced to nobody.";
     WITHOUT_SESSION = "usage.without-session", Must, Specification,
         "A report without a sessionId, which is optional, is stored.";
     WITHOUT_SESSION_SILENT = "usage.without-session-silent", Should, Decision,
@@ -33,11 +41,23 @@ requirement_table! {
 }
 
 case_table! {
-    /// Reports usage of a session while connections of every kind listen, then again.
+    /// Reports usage of a session while connections of every kind listen.
     ///
-    /// Accepted is `{success: true, reportId, createdAt, updatedAt}`, one ephemeral `usage` with the same
-    /// figures for user-scoped connections, and the same report for the second request.
-    "usage.report" judges [ANSWER, REACHES, BODY, NARROW, SAME_REPORT] => report;
+    /// Accepted is `{success: true, reportId, createdAt, updatedAt}`, and one ephemeral `usage` with the
+    /// same figures for user-scoped connections. A total of zero is a total.
+    "usage.report" judges [ANSWER, REACHES, BODY, NARROW] => report;
+
+    /// Reports again for the same session and key, then for another key and another session.
+    ///
+    /// Accepted is the same `reportId` and `createdAt` with a later `updatedAt` for the same pair, announced
+    /// with the new figures, and a report of its own for each other pair. Typical cause of a failure: the
+    /// key alone is unique.
+    "usage.again" judges [SAME_REPORT, AGAIN_ANNOUNCED, OTHER_REPORT] => again;
+
+    /// Sends `usage-report` with every key missing, null, and of several wrong types.
+    ///
+    /// Accepted is `{success: false, error}` for each, and silence.
+    "usage.malformed" judges [MALFORMED] => malformed_data;
 
     /// Reports usage without a session.
     ///
@@ -96,25 +116,78 @@ async fn report(cx: &mut Ctx) -> Flow {
     for part in ["tokens", "cost"] {
         cx.equal(&BODY, part, &request[part], &body[part]);
     }
-    let again = usage(&key, Some(&stage.s1.id), 12);
-    let second = cx
-        .call(&SAME_REPORT, stage.peer(Role::S1), EVENT, again)
+    let nothing = usage(&cx.marker("usage"), Some(&stage.s1.id), 0);
+    let answer = cx
+        .call(&ANSWER, stage.peer(Role::S1), EVENT, nothing)
         .await?;
-    let kept = second["reportId"] == first["reportId"] && second["createdAt"] == first["createdAt"];
-    cx.check(
-        &SAME_REPORT,
-        kept,
-        "the same reportId and createdAt",
-        format!("{first} {second}"),
-    );
-    let renewed = second["updatedAt"].as_u64() >= first["updatedAt"].as_u64();
-    cx.check(
-        &SAME_REPORT,
-        renewed,
-        "a later updatedAt",
-        format!("{first} {second}"),
-    );
+    cx.schema(&ANSWER, &ANSWER, "ack/usage-report.success", &answer)?;
     Ok(())
+}
+
+async fn again(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let peer = stage.peer(Role::U1);
+    let key = cx.marker("usage");
+    let session = Some(stage.s1.id.as_str());
+    let first = cx
+        .call(&SAME_REPORT, peer, EVENT, usage(&key, session, 11))
+        .await?;
+    // Clocks have steps: the answer is renewed as soon as the server's clock has moved on.
+    let deadline = cx.deadline();
+    let mut total = 11;
+    let second = loop {
+        total += 1;
+        let second = cx
+            .call(&SAME_REPORT, peer, EVENT, usage(&key, session, total))
+            .await?;
+        let renewed = second["updatedAt"].as_f64() > first["updatedAt"].as_f64();
+        if renewed || Instant::now() > deadline {
+            break second;
+        }
+    };
+    for part in ["reportId", "createdAt"] {
+        cx.equal(&SAME_REPORT, part, &first[part], &second[part]);
+    }
+    let renewed = second["updatedAt"].as_f64() > first["updatedAt"].as_f64();
+    let told = format!("{first} and then {second}");
+    cx.check(&SAME_REPORT, renewed, "a later updatedAt", told);
+    stage.prove_silence(cx).await?;
+    let wanted = Wanted::ephemeral("usage", &key);
+    let announced = stage.peer(Role::U2).wait_for(cx.deadline(), |arrival| {
+        wanted.matches(arrival) && arrival.data["tokens"]["total"] == total
+    });
+    let held = announced.await.is_some();
+    let expected = format!("a usage with the total {total}");
+    cx.check(&AGAIN_ANNOUNCED, held, expected, "none");
+    let other_key = cx.marker("usage");
+    let other_session = cx.session(&stage.account).await?.id;
+    let rows = [
+        ("another key", usage(&other_key, session, 1)),
+        ("another session", usage(&key, Some(&other_session), 1)),
+    ];
+    for (told, report) in rows {
+        let answer = cx.call(&OTHER_REPORT, peer, EVENT, report).await?;
+        let held = answer["reportId"].is_string() && answer["reportId"] != first["reportId"];
+        let told = format!("a reportId of its own for {told}");
+        cx.check(&OTHER_REPORT, held, told, answer);
+    }
+    Ok(())
+}
+
+async fn malformed_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let peer = stage.peer(Role::U1);
+    let key = cx.marker("usage");
+    let good = usage(&key, Some(&stage.s1.id), 1);
+    let mut rows = malformed::variations(&good, &["key", "tokens", "cost"]);
+    for session in [json!(7), json!(true), json!({"not": "this"}), json!([1])] {
+        let mut row = good.clone();
+        row["sessionId"] = session;
+        rows.push(row);
+    }
+    malformed::check(cx, &MALFORMED, peer, EVENT, rows).await?;
+    let wanted = Wanted::ephemeral("usage", key);
+    stage.observe_nothing(cx, &wanted, &MALFORMED).await
 }
 
 async fn without_session(cx: &mut Ctx) -> Flow {
@@ -146,13 +219,23 @@ async fn errors(cx: &mut Ctx) -> Flow {
     };
     let tokens = "Invalid tokens object - must include total";
     let cost = "Invalid cost object - must include total";
-    let mut everything = with("key", json!(""));
-    everything["tokens"] = json!(1);
-    everything["cost"] = json!(1);
+    let several = |keys: &[&str]| {
+        let mut report = good.clone();
+        for key in keys {
+            // No usable value for any of them.
+            report[*key] = json!(1);
+        }
+        report
+    };
     let rows = [
         (with("key", json!("")), "Invalid key"),
         (with("key", json!(7)), "Invalid key"),
-        (everything, "Invalid key"),
+        (
+            several(&["key", "tokens", "cost", "sessionId"]),
+            "Invalid key",
+        ),
+        (several(&["tokens", "cost", "sessionId"]), tokens),
+        (several(&["cost", "sessionId"]), cost),
         (with("tokens", json!({"input": 1})), tokens),
         (with("tokens", Value::Null), tokens),
         (with("tokens", json!({"total": "1"})), tokens),
