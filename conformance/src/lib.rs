@@ -12,7 +12,9 @@
 mod baseline;
 mod case;
 mod cases;
+mod catalogue;
 mod clock;
+mod compare;
 mod ctx;
 mod doctor;
 mod event;
@@ -32,7 +34,9 @@ mod verdict;
 
 pub use baseline::{Baseline, BaselineError, StaleEntry};
 pub use case::{Case, cases};
+pub use catalogue::catalogue;
 pub use clock::Clock;
+pub use compare::{Comparison, Recorded, RecordedError};
 pub use doctor::{DoctorError, DoctorReport};
 pub use event::{
     CaseReport, Dialect, Direction, Reporter, RequirementReport, RunEvent, RunReport, Summary,

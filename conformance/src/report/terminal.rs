@@ -38,7 +38,7 @@ impl Style {
         }
     }
 
-    fn verdict(self, verdict: Verdict, text: impl Display) -> String {
+    pub(crate) fn verdict(self, verdict: Verdict, text: impl Display) -> String {
         let style = match verdict {
             Verdict::Pass => AnsiColor::Green.on_default(),
             Verdict::Fail | Verdict::Error => AnsiColor::Red.on_default().bold(),
@@ -49,11 +49,11 @@ impl Style {
         self.paint(style, text)
     }
 
-    fn dim(self, text: impl Display) -> String {
+    pub(crate) fn dim(self, text: impl Display) -> String {
         self.paint(Ansi::new().dimmed(), text)
     }
 
-    fn bold(self, text: impl Display) -> String {
+    pub(crate) fn bold(self, text: impl Display) -> String {
         self.paint(Ansi::new().bold(), text)
     }
 }
