@@ -1,6 +1,7 @@
 //! What a person can say on the command line, as parsed by clap and grouped by concern. Nothing is
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -15,7 +16,12 @@ pub(crate) const DEFAULT_PROVISION: &str = "rest";
 
 /// Conformance and load harness for the Socket.IO API and event router of a happy-server.
 #[derive(Debug, Parser)]
-#[command(name = "touchstone", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "touchstone",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) output: Output,
@@ -28,7 +34,13 @@ pub(crate) struct Arguments {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
     /// When to use colours; `auto` asks the terminal and NO_COLOR
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
     pub(crate) color: Color,
 
     /// Log more to stderr; repeat for even more (TOUCHSTONE_LOG takes a filter)
@@ -51,6 +63,8 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Judge a server; without a URL, the embedded reference server
     Check(Box<CheckArguments>),
+    /// Put JSON reports side by side: what newly fails, what no longer does, what differs
+    Compare(CompareArguments),
     /// Tell what a case sends, what it accepts and why
     Explain(ExplainArguments),
     /// Run the in-memory reference server
@@ -83,15 +97,29 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Write a report: `json=PATH` for a file, `json=-` or `pretty` for stdout; may be repeated
+    /// Write a report: json, junit, markdown, html or github, `FORMAT=PATH` for a file and `FORMAT=-`
+    /// for stdout; `pretty` is what stdout gets otherwise; may be repeated
     #[arg(long, value_name = "FORMAT=PATH")]
     pub(crate) report: Vec<String>,
+
+    /// Known failures, which are reported and do not fail the run; entries that no longer fail, or
+    /// match nothing, do; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Vec<PathBuf>,
+
+    /// Write a baseline of what fails now; what the other baselines still know keeps its reasons
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_baseline: Option<String>,
+
+    /// Write the wire trace of each case that ran to this folder, as CASE.jsonl
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trace: Option<PathBuf>,
 
     /// Run each selected case this many times; the worst verdict counts
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) repeat: u16,
 
-    /// List the selected cases and stop
+    /// List the selected cases and stop; with `--report json=-`, as JSON
     #[arg(long)]
     pub(crate) list: bool,
 
@@ -178,6 +206,17 @@ pub(crate) struct ExplainArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct CompareArguments {
+    /// JSON reports of `touchstone check`; the others are held against the first
+    #[arg(value_name = "REPORT", num_args = 2.., required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Write the comparison also as one HTML page: `html=PATH`
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub(crate) report: Option<String>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ServeArguments {
     /// Address and port to listen on; port 0 takes a free one; may be repeated
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3005")]
@@ -246,10 +285,17 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// People write `localhost:3005` and mean HTTP; an URL parser would take `localhost` for a scheme.
 fn parse_base_url(text: &str) -> Result<Url, String> {
-    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) }
-        .map_err(|error| format!("{error}; write it like http://127.0.0.1:3005"))?;
+    let url = if text.contains("://") {
+        Url::parse(text)
+    } else {
+        Url::parse(&format!("http://{text}"))
+    }
+    .map_err(|error| format!("{error}; write it like http://127.0.0.1:3005"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{} is not a scheme of a server; use http or https", url.scheme()));
+        return Err(format!(
+            "{} is not a scheme of a server; use http or https",
+            url.scheme()
+        ));
     }
     if url.host().is_none() {
         return Err("names no host; write it like http://127.0.0.1:3005".to_owned());

@@ -48,10 +48,16 @@ impl Embedded {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("no free port on 127.0.0.1 for the embedded server")?;
-        let address = listener.local_addr().context("the embedded server has no address")?;
+        let address = listener
+            .local_addr()
+            .context("the embedded server has no address")?;
         let url = Url::parse(&format!("http://{address}")).context("an address is no URL")?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(vec![listener], config, stop.clone().cancelled_owned()));
+        let task = tokio::spawn(serve(
+            vec![listener],
+            config,
+            stop.clone().cancelled_owned(),
+        ));
         Ok(Self { url, stop, task })
     }
 
@@ -63,6 +69,9 @@ impl Embedded {
     /// Stops it and waits until it has.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        self.task.await.context("the embedded server panicked")?.context("the embedded server failed")
+        self.task
+            .await
+            .context("the embedded server panicked")?
+            .context("the embedded server failed")
     }
 }

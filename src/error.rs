@@ -15,12 +15,20 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something that was asked for cannot be used: an argument, a file, an address.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into(), hint: None }
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+            hint: None,
+        }
     }
 
     /// An expected failure with an exit code of its own.
     pub(crate) fn expected(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into(), hint: None }
+        Self {
+            exit,
+            error: error.into(),
+            hint: None,
+        }
     }
 
     /// Adds what a person can do about it.
@@ -32,14 +40,20 @@ impl Failure {
     /// Writes the error to stderr and returns the code to end with.
     pub(crate) fn report(&self) -> Exit {
         let mut stderr = anstream::stderr().lock();
-        let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let style = anstyle::Style::new()
+            .bold()
+            .fg_color(Some(anstyle::AnsiColor::Red.into()));
         // Nothing is left to tell anyone if stderr is gone.
         writeln!(stderr, "{style}error{style:#}: {:#}", self.error).ok();
         if let Some(hint) = &self.hint {
             writeln!(stderr, "hint: {hint}").ok();
         }
         if self.exit == Exit::Internal {
-            writeln!(stderr, "this is a bug of touchstone, please report it with the command").ok();
+            writeln!(
+                stderr,
+                "this is a bug of touchstone, please report it with the command"
+            )
+            .ok();
         }
         self.exit
     }
@@ -48,6 +62,10 @@ impl Failure {
 /// What nobody expected is a bug of ours.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Internal, error, hint: None }
+        Self {
+            exit: Exit::Internal,
+            error,
+            hint: None,
+        }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     NothingSelected = 4,
     /// The server violates a requirement of level MUST.
     Failures = 10,
+    /// A baseline has entries that no longer fail, or that match nothing.
+    Baseline = 11,
     /// Something could not be executed, or a report could not be written.
     Incomplete = 12,
     /// Ended by the user before the end; what ran is reported.
@@ -25,15 +27,25 @@ pub(crate) enum Exit {
 
 #[cfg(test)]
 impl Exit {
-    const ALL: [(Self, &str); 8] = [
+    const ALL: [(Self, &str); 9] = [
         (Self::Passed, "everything required passed"),
         (Self::Internal, "internal error, a bug of touchstone"),
         (Self::Usage, "usage or configuration error"),
-        (Self::Unreachable, "server under test unreachable or not ready"),
+        (
+            Self::Unreachable,
+            "server under test unreachable or not ready",
+        ),
         (Self::NothingSelected, "nothing selected"),
         (Self::Failures, "conformance failures"),
-        (Self::Incomplete, "incomplete run: something could not be executed or written"),
-        (Self::Interrupted, "interrupted; a report of what ran is still written"),
+        (Self::Baseline, "stale or unmatched baseline entry"),
+        (
+            Self::Incomplete,
+            "incomplete run: something could not be executed or written",
+        ),
+        (
+            Self::Interrupted,
+            "interrupted; a report of what ran is still written",
+        ),
     ];
 }
 
@@ -54,8 +66,10 @@ mod tests {
             .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
             .map(str::to_owned)
             .collect();
-        let expected: Vec<String> =
-            Exit::ALL.iter().map(|(exit, meaning)| format!("| {} | {meaning} |", *exit as u8)).collect();
+        let expected: Vec<String> = Exit::ALL
+            .iter()
+            .map(|(exit, meaning)| format!("| {} | {meaning} |", *exit as u8))
+            .collect();
         assert_eq!(listed, expected);
     }
 }

@@ -14,7 +14,10 @@ const VARIABLE: &str = "TOUCHSTONE_LOG";
 /// # Errors
 /// When the variable holds no filter that can be understood.
 pub(crate) fn start(output: Output) -> Result<(), Failure> {
-    #[expect(clippy::disallowed_methods, reason = "the binary is the place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the binary is the place that reads the environment"
+    )]
     let asked = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
     let filter = match (&asked, output.verbose) {
         (Some(text), _) => text.as_str(),
@@ -28,6 +31,10 @@ pub(crate) fn start(output: Output) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(error).hint("write it like info or touchstone=debug"))?;
     // The global choice (`--color`, else NO_COLOR and the terminal) holds for logs, too.
     let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .init();
     Ok(())
 }

@@ -15,11 +15,16 @@ use crate::exit::Exit;
 /// When stdout cannot take the text, a full disk behind it for instance.
 pub(crate) fn print(text: &str) -> Result<Exit, Failure> {
     let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Ok(()) => Ok(Exit::Passed),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Passed),
         Err(error) => {
-            let error = Err::<(), _>(error).context("cannot write to stdout").unwrap_err();
+            let error = Err::<(), _>(error)
+                .context("cannot write to stdout")
+                .unwrap_err();
             Err(Failure::expected(Exit::Incomplete, error))
         }
     }

@@ -3,7 +3,7 @@
 //! A sink that fails (a full disk, a closed pipe) must not take the others with it: the run goes on,
 //! and the failure is told at the end.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +12,15 @@ use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
-use touchstone_conformance::report::{Json, Style, Terminal};
-use touchstone_conformance::{Reporter, RunEvent};
+use touchstone_conformance::report::{
+    BaselineFile, GitHub, Html, JUnit, Json, Markdown, Style, Terminal,
+};
+use touchstone_conformance::{Baseline, Reporter, RunEvent};
 
 use crate::error::Failure;
 use crate::exit::Exit;
 
-const FORMATS: &str = "formats are json and pretty; write json=PATH, json=- or pretty";
+const FORMATS: &str = "formats are json, junit, markdown, html, github and pretty; write json=PATH, or json=- for stdout";
 
 /// How often progress is told where no line can be redrawn.
 const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
@@ -28,6 +30,9 @@ pub(crate) struct Reports {
     sinks: Vec<Sink>,
     progress: Progress,
 }
+
+/// Where a renderer writes to.
+type Out = Box<dyn Write + Send>;
 
 struct Sink {
     name: String,
@@ -52,20 +57,23 @@ impl Reports {
         let mut sinks = Vec::new();
         let mut stdout_is_taken = false;
         for text in asked {
-            match text.split_once('=').unwrap_or((text, "")) {
-                ("pretty", "" | "-") => {}
-                ("json", "-") if stdout_is_taken => {
-                    return Err(Failure::usage(anyhow!("two reports cannot both go to stdout")));
-                }
-                ("json", "-") => {
-                    stdout_is_taken = true;
-                    sinks.push(Sink::new("stdout", Box::new(Json::new(io::stdout()))));
-                }
-                ("json", path) if !path.is_empty() => sinks.push(Sink::json_file(path)?),
-                _ => {
-                    let error = anyhow!("cannot use the report {text:?}");
-                    return Err(Failure::usage(error).hint(FORMATS));
-                }
+            let (format, path) = text.split_once('=').unwrap_or((text, "-"));
+            if (format, path) == ("pretty", "-") {
+                continue;
+            }
+            let Some(renderer) = renderer(format).filter(|_| !path.is_empty()) else {
+                let error = anyhow!("cannot use the report {text:?}");
+                return Err(Failure::usage(error).hint(FORMATS));
+            };
+            if path != "-" {
+                sinks.push(Sink::file(path, renderer)?);
+            } else if stdout_is_taken {
+                return Err(Failure::usage(anyhow!(
+                    "two reports cannot both go to stdout"
+                )));
+            } else {
+                stdout_is_taken = true;
+                sinks.push(Sink::new("stdout", renderer(Box::new(io::stdout()))));
             }
         }
         sinks.push(if stdout_is_taken {
@@ -73,9 +81,44 @@ impl Reports {
             Sink::new("stderr", Box::new(Terminal::new(io::stderr(), style)))
         } else {
             let style = style(&io::stdout());
-            Sink::new("stdout", Box::new(Terminal::new(BufWriter::new(io::stdout()), style)))
+            Sink::new(
+                "stdout",
+                Box::new(Terminal::new(BufWriter::new(io::stdout()), style)),
+            )
         });
-        Ok(Self { sinks, progress: Progress::new() })
+        Ok(Self {
+            sinks,
+            progress: Progress::new(),
+        })
+    }
+
+    /// Also writes what fails to a baseline, which takes over from `known` what still holds.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(crate) fn write_baseline(&mut self, path: &str, known: Baseline) -> Result<(), Failure> {
+        self.sinks.push(Sink::file(path, |out| {
+            Box::new(BaselineFile::new(out, known))
+        })?);
+        Ok(())
+    }
+
+    /// Also writes the wire trace of each case to a folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub(crate) fn write_traces(&mut self, folder: &Path) -> Result<(), Failure> {
+        let shown = folder.display().to_string();
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {shown}"))
+            .map_err(Failure::usage)?;
+        self.sinks.push(Sink::new(
+            &shown,
+            Box::new(Traces {
+                folder: folder.to_owned(),
+            }),
+        ));
+        Ok(())
     }
 
     /// Puts the files in their places and tells what could not be written.
@@ -90,8 +133,11 @@ impl Reports {
                 first.get_or_insert((name, error));
             }
         }
-        let Some((name, error)) = first else { return Ok(()) };
-        let error = anyhow::Error::from(error).context(format!("cannot write the report to {name}"));
+        let Some((name, error)) = first else {
+            return Ok(());
+        };
+        let error =
+            anyhow::Error::from(error).context(format!("cannot write the report to {name}"));
         Err(Failure::expected(Exit::Incomplete, error))
     }
 }
@@ -110,24 +156,25 @@ impl Reporter for Reports {
 
 impl Sink {
     fn new(name: &str, reporter: Box<dyn Reporter>) -> Self {
-        Self { name: name.to_owned(), reporter, publish: None, failed: None }
+        Self {
+            name: name.to_owned(),
+            reporter,
+            publish: None,
+            failed: None,
+        }
     }
 
-    fn json_file(path: &str) -> Result<Self, Failure> {
+    fn file(path: &str, renderer: impl FnOnce(Out) -> Box<dyn Reporter>) -> Result<Self, Failure> {
         let open = || -> io::Result<Self> {
-            let target = Path::new(path);
-            // A device or a pipe is written to as it is; it must not be replaced by a file.
-            if target.exists() && !target.metadata()?.is_file() {
-                let file = File::options().write(true).open(target)?;
-                return Ok(Self::new(path, Box::new(Json::new(file))));
-            }
-            let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let temporary = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-            let reporter = Box::new(Json::new(temporary.reopen()?));
-            let publish = Some(Publish { temporary, path: target.to_owned() });
-            Ok(Self { publish, ..Self::new(path, reporter) })
+            let (out, publish) = open(Path::new(path))?;
+            Ok(Self {
+                publish,
+                ..Self::new(path, renderer(Box::new(out)))
+            })
         };
-        open().with_context(|| format!("cannot write the report to {path}")).map_err(Failure::usage)
+        open()
+            .with_context(|| format!("cannot write the report to {path}"))
+            .map_err(Failure::usage)
     }
 
     fn close(self) -> io::Result<()> {
@@ -137,12 +184,75 @@ impl Sink {
             Some(error) => return Err(error),
             None => {}
         }
-        if let Some(Publish { temporary, path }) = self.publish {
-            // Temporary files are private; a report is as readable as any file that is made here.
-            readable(temporary.as_file())?;
-            temporary.persist(path)?;
-        }
+        self.publish.map_or(Ok(()), Publish::now)
+    }
+}
+
+impl Publish {
+    fn now(self) -> io::Result<()> {
+        // Temporary files are private; a report is as readable as any file that is made here.
+        readable(self.temporary.as_file())?;
+        self.temporary.persist(self.path)?;
         Ok(())
+    }
+}
+
+/// Opens what a report is written to, and what puts it in its place when it is complete.
+fn open(target: &Path) -> io::Result<(File, Option<Publish>)> {
+    // A device or a pipe is written to as it is; it must not be replaced by a file.
+    if target.exists() && !target.metadata()?.is_file() {
+        return Ok((File::options().write(true).open(target)?, None));
+    }
+    let folder = target
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let temporary = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let out = temporary.reopen()?;
+    Ok((
+        out,
+        Some(Publish {
+            temporary,
+            path: target.to_owned(),
+        }),
+    ))
+}
+
+/// Writes a finished text to a file, which is complete or not there.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    let (mut out, publish) = open(path)?;
+    out.write_all(text.as_bytes())?;
+    publish.map_or(Ok(()), Publish::now)
+}
+
+/// What renders a format, or nothing where there is no such format.
+fn renderer(format: &str) -> Option<fn(Out) -> Box<dyn Reporter>> {
+    Some(match format {
+        "json" => |out| Box::new(Json::new(out)),
+        "junit" => |out| Box::new(JUnit::new(out)),
+        "markdown" => |out| Box::new(Markdown::new(out)),
+        "html" => |out| Box::new(Html::new(out)),
+        "github" => |out| Box::new(GitHub::new(out)),
+        _ => return None,
+    })
+}
+
+/// Writes the wire trace of each case to a file of its own.
+struct Traces {
+    folder: PathBuf,
+}
+
+impl Reporter for Traces {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        match event {
+            RunEvent::CaseFinished(case) => match &case.recording {
+                Some(text) => fs::write(self.folder.join(format!("{}.jsonl", case.id)), text),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 }
 
@@ -151,7 +261,8 @@ fn readable(file: &File) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
-fn style(stream: &impl anstream::stream::RawStream) -> Style {
+/// Whether a stream takes colours.
+pub(crate) fn style(stream: &impl anstream::stream::RawStream) -> Style {
     match anstream::AutoStream::choice(stream) {
         anstream::ColorChoice::Never => Style::Plain,
         _ => Style::Coloured,
@@ -180,7 +291,13 @@ impl Progress {
             ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { bar, selected: 0, finished: 0, failed: 0, told: Instant::now() }
+        Self {
+            bar,
+            selected: 0,
+            finished: 0,
+            failed: 0,
+            told: Instant::now(),
+        }
     }
 
     fn event(&mut self, event: &RunEvent) {
@@ -202,7 +319,9 @@ impl Progress {
                     bar.finish_and_clear();
                 }
             }
-            RunEvent::Spawned { .. } | RunEvent::CaseStarted { .. } | RunEvent::ServerDied { .. } => {}
+            RunEvent::Spawned { .. }
+            | RunEvent::CaseStarted { .. }
+            | RunEvent::ServerDied { .. } => {}
         }
     }
 

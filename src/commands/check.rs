@@ -1,13 +1,18 @@
 //! `touchstone check`: judge a server. Arguments become a plan here; the suite runs it; the summary
 //! becomes an exit code.
 
-use anyhow::Context as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
 use rand::RngExt as _;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_conformance::{
-    Level, Plan, RunError, Selection, SpawnCommand, StopSignals, Summary, Target, Timeouts,
+    Baseline, Case, Level, Plan, RunError, Selection, SpawnCommand, StopSignals, Summary, Target,
+    Timeouts,
 };
 use touchstone_reference_server::Config;
 
@@ -24,22 +29,42 @@ use super::serve::parse_faults;
 pub(crate) async fn run(arguments: CheckArguments) -> Result<Exit, Failure> {
     let selection = selection(&arguments.selection)?;
     if arguments.list {
-        return list(&selection);
+        return list(&selection, &arguments.report);
     }
     let faults = parse_faults(&arguments.fault)?;
-    let spawn = arguments.target.spawn.as_deref().map(SpawnCommand::parse).transpose();
+    let spawn = arguments
+        .target
+        .spawn
+        .as_deref()
+        .map(SpawnCommand::parse)
+        .transpose();
     let spawn = spawn.map_err(Failure::usage)?;
+    let baseline = baseline(&arguments.baseline)?;
     let mut reports = Reports::open(&arguments.report)?;
+    if let Some(path) = &arguments.write_baseline {
+        reports.write_baseline(path, baseline.clone())?;
+    }
+    if let Some(folder) = &arguments.trace {
+        reports.write_traces(folder)?;
+    }
     let stop = stop_signals().context("cannot catch signals")?;
 
     let embedded = if arguments.target.urls.is_empty() {
-        Some(Embedded::start(Config { faults, ..embedded::quick() }).await?)
+        Some(
+            Embedded::start(Config {
+                faults,
+                ..embedded::quick()
+            })
+            .await?,
+        )
     } else {
         None
     };
     let mut plan = plan(&arguments, embedded.as_ref())?;
     plan.selection = selection;
     plan.spawn = spawn;
+    plan.baseline = baseline;
+    plan.record = arguments.trace.is_some();
 
     let outcome = touchstone_conformance::run(&plan, &mut reports, &stop).await;
     if let Some(embedded) = embedded {
@@ -68,10 +93,34 @@ fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
     Ok(selection)
 }
 
-fn list(selection: &Selection) -> Result<Exit, Failure> {
+/// The entries of all baseline files.
+fn baseline(files: &[PathBuf]) -> Result<Baseline, Failure> {
+    let mut baseline = Baseline::default();
+    for file in files {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("cannot read the baseline {name}"))
+            .map_err(Failure::usage)?;
+        baseline.read(&name, &text).map_err(Failure::usage)?;
+    }
+    Ok(baseline)
+}
+
+fn list(selection: &Selection, reports: &[String]) -> Result<Exit, Failure> {
     let cases = selection.cases();
     if cases.is_empty() {
         return Err(nothing_selected());
+    }
+    match reports {
+        [] => {}
+        [one] if matches!(one.as_str(), "json" | "json=-") => {
+            return output::print(&format!("{:#}\n", listing(&cases)));
+        }
+        _ => {
+            return Err(Failure::usage(anyhow!(
+                "--list prints text, or JSON with --report json=-"
+            )));
+        }
     }
     let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
     let line = |case: &&touchstone_conformance::Case| {
@@ -81,13 +130,42 @@ fn list(selection: &Selection) -> Result<Exit, Failure> {
             case if case.slow => " (slow)",
             _ => "",
         };
-        format!("{:width$}  {:6}  {title}{kind}\n", case.id, case.level().to_string())
+        format!(
+            "{:width$}  {:6}  {title}{kind}\n",
+            case.id,
+            case.level().to_string()
+        )
     };
     output::print(&cases.iter().map(line).collect::<String>())
 }
 
+/// The list for machines.
+fn listing(cases: &[&Case]) -> Value {
+    let one = |case: &&Case| {
+        json!({
+            "id": case.id,
+            "level": case.level(),
+            "requirements": case.requirements.iter().map(|one| one.id).collect::<Vec<_>>(),
+            "hazardous": case.hazardous,
+            "slow": case.slow,
+            "about": case.doc.lines().map(str::trim).collect::<Vec<_>>().join("\n").trim(),
+        })
+    };
+    json!({
+        "format": "touchstone-cases",
+        "version": 1,
+        "touchstone": env!("CARGO_PKG_VERSION"),
+        "cases": cases.iter().map(one).collect::<Vec<_>>(),
+    })
+}
+
 fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan, Failure> {
-    let TargetArguments { urls, path, provision, .. } = &arguments.target;
+    let TargetArguments {
+        urls,
+        path,
+        provision,
+        ..
+    } = &arguments.target;
     let urls = embedded.map_or_else(|| urls.clone(), |embedded| vec![embedded.url().clone()]);
     let provision: ProvisionSpec = provision.parse().map_err(Failure::usage)?;
     let provisioner = Provisioner::open(&provision, &ConnectOptions::new(urls[0].clone()))
@@ -102,7 +180,9 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
     }
     let mut random = rand::rng();
     // Four bytes are enough to tell runs apart, and a person can type them.
-    let seed = arguments.seed.unwrap_or_else(|| random.random::<u32>().into());
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| random.random::<u32>().into());
     let mut plan = Plan::new(target, seed, random.random());
     plan.reproduce = reproduce_command(arguments);
     plan.repeat = arguments.repeat.into();
@@ -126,7 +206,12 @@ fn timeouts(arguments: &TargetArguments) -> Timeouts {
 fn reproduce_command(arguments: &CheckArguments) -> String {
     let target = &arguments.target;
     let mut words = vec!["touchstone".to_owned(), "check".to_owned()];
-    words.extend(target.urls.iter().map(|url| url.as_str().trim_end_matches('/').to_owned()));
+    words.extend(
+        target
+            .urls
+            .iter()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+    );
     let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
     if target.path != args::DEFAULT_PATH {
         flag("--path", &target.path);
@@ -144,13 +229,22 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
     ];
     for (name, duration) in stated {
         if let Some(duration) = duration {
-            flag(name, &humantime::format_duration(duration).to_string().replace(' ', ""));
+            flag(
+                name,
+                &humantime::format_duration(duration)
+                    .to_string()
+                    .replace(' ', ""),
+            );
         }
     }
     for fault in &arguments.fault {
         flag("--fault", fault);
     }
-    words.iter().map(|word| shell_words::quote(word)).collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .map(|word| shell_words::quote(word))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The first Ctrl-C lets running cases end, the second one and SIGTERM stop at once.
@@ -179,7 +273,8 @@ fn stop_signals() -> std::io::Result<StopSignals> {
 fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
     match outcome {
         Ok(summary) if summary.interrupted => Ok(Exit::Interrupted),
-        Ok(summary) if summary.fail > 0 => Ok(Exit::Failures),
+        Ok(summary) if summary.unexpected() > 0 => Ok(Exit::Failures),
+        Ok(summary) if summary.stale > 0 => Ok(Exit::Baseline),
         Ok(summary) if summary.incomplete() => Ok(Exit::Incomplete),
         Ok(_) => Ok(Exit::Passed),
         Err(RunError::NothingSelected) => Err(nothing_selected()),
@@ -198,6 +293,9 @@ fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
 }
 
 fn nothing_selected() -> Failure {
-    Failure::expected(Exit::NothingSelected, anyhow::anyhow!("no case matches the selection"))
-        .hint("touchstone check --list shows all cases")
+    Failure::expected(
+        Exit::NothingSelected,
+        anyhow!("no case matches the selection"),
+    )
+    .hint("touchstone check --list shows all cases")
 }

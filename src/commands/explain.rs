@@ -10,7 +10,9 @@ use crate::output;
 
 /// Explains every case and requirement whose id matches.
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
-    let glob = Glob::new(&arguments.case).map_err(Failure::usage)?.compile_matcher();
+    let glob = Glob::new(&arguments.case)
+        .map_err(Failure::usage)?
+        .compile_matcher();
     let case_ids = cases().map(|case| case.id);
     let ids: Vec<&str> = case_ids
         .chain(requirements().map(|requirement| requirement.id))

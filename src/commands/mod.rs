@@ -2,6 +2,7 @@
 //! the program ends.
 
 mod check;
+mod compare;
 mod explain;
 mod serve;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     logging::start(arguments.output)?;
     match arguments.command {
         Command::Check(check) => runtime()?.block_on(check::run(*check)),
+        Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Completions { shell } => {
@@ -35,6 +37,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     Ok(runtime.context("cannot start the runtime")?)
 }

@@ -22,12 +22,17 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
     let stopped = stop_signal().context("cannot catch signals")?;
     let listeners = listen(&arguments.listen).await?;
     output::print(&ready_line(&listeners)?)?;
-    serve(listeners, config, stopped).await.context("the server failed")?;
+    serve(listeners, config, stopped)
+        .await
+        .context("the server failed")?;
     Ok(Exit::Passed)
 }
 
 fn config(arguments: &ServeArguments) -> Result<Config, Failure> {
-    let mut config = Config { faults: parse_faults(&arguments.fault)?, ..Config::default() };
+    let mut config = Config {
+        faults: parse_faults(&arguments.fault)?,
+        ..Config::default()
+    };
     config.path.clone_from(&arguments.path);
     config.control = arguments.control;
     arguments.limits.apply(&mut config);
@@ -36,8 +41,9 @@ fn config(arguments: &ServeArguments) -> Result<Config, Failure> {
 
 /// The faults that the names on the command line stand for.
 pub(crate) fn parse_faults(names: &[String]) -> Result<Faults, Failure> {
-    Faults::parse(names.iter().map(String::as_str))
-        .map_err(|error| Failure::usage(error).hint("touchstone serve --list-faults shows them all"))
+    Faults::parse(names.iter().map(String::as_str)).map_err(|error| {
+        Failure::usage(error).hint("touchstone serve --list-faults shows them all")
+    })
 }
 
 impl LimitArguments {
@@ -97,10 +103,16 @@ fn fault_list() -> String {
     let names: Vec<(String, &str)> = faults()
         .iter()
         .map(|fault| {
-            let argument = fault.argument.map(|name| format!("[={name}]")).unwrap_or_default();
+            let argument = fault
+                .argument
+                .map(|name| format!("[={name}]"))
+                .unwrap_or_default();
             (format!("{}{argument}", fault.name), fault.description)
         })
         .collect();
     let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    names.iter().map(|(name, description)| format!("{name:width$}  {description}\n")).collect()
+    names
+        .iter()
+        .map(|(name, description)| format!("{name:width$}  {description}\n"))
+        .collect()
 }

@@ -8,12 +8,17 @@ use std::{fs, thread};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Proxy, Served, Then, answer, check, free_address, listen, run, signal, touchstone};
+use crate::support::{
+    Proxy, Served, Then, answer, check, free_address, listen, run, signal, touchstone,
+};
 
 #[track_caller]
 fn assert_all_passed(report: &str) {
     let last = report.lines().last().expect("a summary");
-    assert!(last.ends_with(" passed") && !last.contains(", "), "{report}");
+    assert!(
+        last.ends_with(" passed") && !last.contains(", "),
+        "{report}"
+    );
 }
 
 #[test]
@@ -34,8 +39,16 @@ fn another_process_passes_and_is_named() {
 
 #[test]
 fn a_fault_is_found_and_explained() {
-    let ran = check(&["check", "--fault", "echo-to-sender", "--only", "message.*"], 10, &[]);
-    for part in ["expected", "got", "touchstone check --fault echo-to-sender --only"] {
+    let ran = check(
+        &["check", "--fault", "echo-to-sender", "--only", "message.*"],
+        10,
+        &[],
+    );
+    for part in [
+        "expected",
+        "got",
+        "touchstone check --fault echo-to-sender --only",
+    ] {
         assert!(ran.stdout.contains(part), "no {part:?} in\n{}", ran.stdout);
     }
 }
@@ -66,7 +79,11 @@ fn a_server_that_cannot_be_judged_is_said_in_one_message() {
     check(&["check", &closing], 3, &[&closing]);
 
     let served = Served::start(&[]);
-    let ran = check(&["check", &served.url, "--path", "/wrong"], 3, &["/wrong", "/v1/updates"]);
+    let ran = check(
+        &["check", &served.url, "--path", "/wrong"],
+        3,
+        &["/wrong", "/v1/updates"],
+    );
     assert_eq!(ran.stdout, "");
 }
 
@@ -75,13 +92,37 @@ fn what_cannot_be_used_is_named() {
     check(&["check", "ftp://host"], 2, &["ftp", "http"]);
     check(&["check", "--only", "a["], 2, &["a["]);
     check(&["check", "--only", "nothing.at.all"], 4, &["--list"]);
-    check(&["check", "--provision", "magic"], 2, &["magic", "command:CMD"]);
-    check(&["check", "--provision", "file:/no/such/file"], 2, &["/no/such/file"]);
+    check(
+        &["check", "--provision", "magic"],
+        2,
+        &["magic", "command:CMD"],
+    );
+    check(
+        &["check", "--provision", "file:/no/such/file"],
+        2,
+        &["/no/such/file"],
+    );
     check(&["check", "--report", "pdf=x"], 2, &["pdf=x", "json"]);
-    check(&["check", "--report", "json=/no/such/folder/r.json"], 2, &["/no/such/folder/r.json"]);
-    check(&["check", "--fault", "no-such-fault"], 2, &["no-such-fault"]);
-    check(&["check", "http://127.0.0.1:1", "--fault", "lost-update"], 2, &["--fault"]);
-    check(&["check", "http://127.0.0.1:1", "--spawn", "'unclosed"], 2, &["unclosed"]);
+    check(
+        &["check", "--report", "json=/no/such/folder/r.json"],
+        2,
+        &["/no/such/folder/r.json"],
+    );
+    check(
+        &["check", "--fault", "no-such-fault"],
+        2,
+        &["no-such-fault"],
+    );
+    check(
+        &["check", "http://127.0.0.1:1", "--fault", "lost-update"],
+        2,
+        &["--fault"],
+    );
+    check(
+        &["check", "http://127.0.0.1:1", "--spawn", "'unclosed"],
+        2,
+        &["unclosed"],
+    );
     check(&["check", "--jobs", "0"], 2, &["--jobs"]);
 }
 
@@ -91,11 +132,26 @@ fn a_spawned_server_is_started_and_ended() {
     let program = env!("CARGO_BIN_EXE_touchstone");
     let command = format!("{program} serve --listen {address}");
     let url = format!("http://{address}");
-    check(&["check", &url, "--spawn", &command, "--only", "ping.*"], 0, &[]);
-    assert!(std::net::TcpStream::connect(&address).is_err(), "the server still runs");
+    check(
+        &["check", &url, "--spawn", &command, "--only", "ping.*"],
+        0,
+        &[],
+    );
+    assert!(
+        std::net::TcpStream::connect(&address).is_err(),
+        "the server still runs"
+    );
 
-    check(&["check", &url, "--spawn", "sh -c 'echo no luck; exit 7'"], 3, &["no luck"]);
-    check(&["check", &url, "--spawn", "/no/such/program"], 2, &["/no/such/program"]);
+    check(
+        &["check", &url, "--spawn", "sh -c 'echo no luck; exit 7'"],
+        3,
+        &["no luck"],
+    );
+    check(
+        &["check", &url, "--spawn", "/no/such/program"],
+        2,
+        &["/no/such/program"],
+    );
 }
 
 #[test]
@@ -103,7 +159,11 @@ fn a_server_that_dies_in_the_middle_makes_the_run_incomplete() {
     let served = Served::start(&[]);
     let proxy = Proxy::start(served.address(), 40, Then::Die);
     let ran = check(&["check", &proxy.url], 12, &[]);
-    assert!(!ran.stdout.contains(" failed"), "it is nobody's fault: {}", ran.stdout);
+    assert!(
+        !ran.stdout.contains(" failed"),
+        "it is nobody's fault: {}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("stopped answering"), "{}", ran.stdout);
 }
 
@@ -114,10 +174,14 @@ fn an_interrupted_run_still_reports() {
     let folder = tempfile::tempdir().expect("a folder");
     let report = folder.path().join("report.json");
     let to = format!("json={}", report.display());
-    let mut child =
-        touchstone(&["check", &proxy.url, "--report", &to]).spawn().expect("the program starts");
+    let mut child = touchstone(&["check", &proxy.url, "--report", &to])
+        .spawn()
+        .expect("the program starts");
     while !proxy.failed.load(Ordering::SeqCst) {
-        assert!(child.try_wait().expect("a child").is_none(), "it ended by itself");
+        assert!(
+            child.try_wait().expect("a child").is_none(),
+            "it ended by itself"
+        );
         thread::yield_now();
     }
     signal(&child, Signal::INT);
@@ -144,20 +208,31 @@ fn reports_reach_files_and_pipes() {
     let report: Value = serde_json::from_slice(&fs::read(&path).expect("a report")).expect("JSON");
     assert_eq!(report["summary"]["fail"], 0);
 
-    let ran = check(&["check", "--only", "ping.*", "--report", "json=-"], 0, &[" passed"]);
+    let ran = check(
+        &["check", "--only", "ping.*", "--report", "json=-"],
+        0,
+        &[" passed"],
+    );
     let report: Value = serde_json::from_str(&ran.stdout).expect("nothing but JSON on stdout");
     assert_eq!(report["format"], "touchstone-check");
 }
 
 #[test]
 fn a_full_disk_loses_no_verdict() {
-    let ran = check(&["check", "--only", "ping.*", "--report", "json=/dev/full"], 12, &["/dev/full"]);
+    let ran = check(
+        &["check", "--only", "ping.*", "--report", "json=/dev/full"],
+        12,
+        &["/dev/full"],
+    );
     assert_all_passed(&ran.stdout);
 }
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
-    let mut child = touchstone(&["check", "--list"]).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut child = touchstone(&["check", "--list"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(0));

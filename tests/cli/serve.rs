@@ -24,10 +24,22 @@ fn ends_cleanly_when_asked() {
 fn says_in_one_line_what_cannot_be_used() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("an address").to_string();
-    check(&["serve", "--listen", &taken], 2, &[&taken, "in use", "hint:"]);
-    check(&["serve", "--listen", "nonsense"], 2, &["nonsense", "127.0.0.1:3005"]);
+    check(
+        &["serve", "--listen", &taken],
+        2,
+        &[&taken, "in use", "hint:"],
+    );
+    check(
+        &["serve", "--listen", "nonsense"],
+        2,
+        &["nonsense", "127.0.0.1:3005"],
+    );
     check(&["serve", "--listen", "192.0.2.1:0"], 2, &["192.0.2.1:0"]);
-    check(&["serve", "--fault", "no-such-fault"], 2, &["no-such-fault", "--list-faults"]);
+    check(
+        &["serve", "--fault", "no-such-fault"],
+        2,
+        &["no-such-fault", "--list-faults"],
+    );
     check(&["serve", "--ping-interval", "soon"], 2, &["soon", "15s"]);
     check(&["serve", "--max-payload", "7"], 2, &["7", "1000"]);
 }
@@ -35,7 +47,13 @@ fn says_in_one_line_what_cannot_be_used() {
 #[test]
 fn lists_its_faults() {
     let ran = check(&["serve", "--list-faults"], 0, &[]);
-    assert!(ran.stdout.lines().any(|line| line.starts_with("echo-to-sender ")), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .lines()
+            .any(|line| line.starts_with("echo-to-sender ")),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

@@ -10,8 +10,15 @@ use std::thread;
 /// The program with arguments, without colours and away from the caller's terminal.
 pub(crate) fn touchstone(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_touchstone"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("TOUCHSTONE_LOG");
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+        .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("TOUCHSTONE_LOG");
     command
 }
 
@@ -34,16 +41,27 @@ impl From<Output> for Ran {
 
 /// Runs to the end.
 pub(crate) fn run(arguments: &[&str]) -> Ran {
-    touchstone(arguments).output().expect("the program starts").into()
+    touchstone(arguments)
+        .output()
+        .expect("the program starts")
+        .into()
 }
 
 /// Runs to the end and checks the exit code and that stderr holds each of `parts`.
 #[track_caller]
 pub(crate) fn check(arguments: &[&str], code: i32, parts: &[&str]) -> Ran {
     let ran = run(arguments);
-    assert_eq!(ran.code, code, "{arguments:?}\n{}{}", ran.stdout, ran.stderr);
+    assert_eq!(
+        ran.code, code,
+        "{arguments:?}\n{}{}",
+        ran.stdout, ran.stderr
+    );
     for part in parts {
-        assert!(ran.stderr.contains(part), "{arguments:?}: no {part:?} in\n{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(part),
+            "{arguments:?}: no {part:?} in\n{}",
+            ran.stderr
+        );
     }
     ran
 }
@@ -73,12 +91,20 @@ impl Served {
         let stdout = child.stdout.take().expect("a pipe");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("listening on ").expect(&line).to_owned();
+        let url = line
+            .trim()
+            .strip_prefix("listening on ")
+            .expect(&line)
+            .to_owned();
         Self { child, url }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.url.strip_prefix("http://").expect("a URL").parse().expect("an address")
+        self.url
+            .strip_prefix("http://")
+            .expect("a URL")
+            .parse()
+            .expect("an address")
     }
 }
 
@@ -137,7 +163,9 @@ impl Proxy {
             if seen.fetch_add(1, Ordering::SeqCst) >= healthy {
                 flag.store(true, Ordering::SeqCst);
             }
-            let Ok(server) = TcpStream::connect(target) else { return };
+            let Ok(server) = TcpStream::connect(target) else {
+                return;
+            };
             let back = (
                 server.try_clone().expect("a handle"),
                 client.try_clone().expect("a handle"),

@@ -6,8 +6,15 @@ use crate::support::check;
 fn help() {
     for arguments in [&["--help"][..], &["check", "--help"], &["serve", "--help"]] {
         let ran = check(arguments, 0, &[]);
-        assert!(ran.stdout.lines().all(|line| line.chars().count() <= 100), "{}", ran.stdout);
-        insta::assert_snapshot!(format!("help_{}", arguments[0].trim_matches('-')), ran.stdout);
+        assert!(
+            ran.stdout.lines().all(|line| line.chars().count() <= 100),
+            "{}",
+            ran.stdout
+        );
+        insta::assert_snapshot!(
+            format!("help_{}", arguments[0].trim_matches('-')),
+            ran.stdout
+        );
     }
 }
 
@@ -22,7 +29,10 @@ fn every_listed_case_can_be_explained() {
     let explained = check(&["explain", "*"], 0, &[]).stdout;
     for line in listed.lines() {
         let id = line.split_whitespace().next().expect("an id");
-        assert!(explained.contains(&format!("{id}\n")), "{id} is not explained");
+        assert!(
+            explained.contains(&format!("{id}\n")),
+            "{id} is not explained"
+        );
     }
     check(&["explain", "handshake.admits-user"], 4, &["did you mean"]);
 }
