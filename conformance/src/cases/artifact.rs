@@ -1,12 +1,14 @@
 //! Artifacts: create, read, update, delete.
+//!
+//! What happens to writers that come too late is judged by `artifact_cas`, what is refused by
+//! `artifact_refusal`.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 use serde_json::{Value, json};
 
-use super::malformed;
 use crate::{
     case::{Flow, Stop, case_table},
-    ctx::{Ctx, same_json},
+    ctx::Ctx,
     ledger::requirement_table,
     peer::Peer,
     stage::{Delivery, Role, Stage, Wanted},
@@ -37,16 +39,6 @@ requirement_table! {
     UPDATE_BODY = "update-artifact.body", Must, Specification,
         "The body of update-artifact names the artifact and carries the written parts as value and \
          version.";
-    STALE = "artifact.update.stale", Must, Specification,
-        "artifact-update with a stale version is answered with version-mismatch.";
-    CURRENT = "artifact.update.mismatch-returns-current", Must, Specification,
-        "A mismatch tells currentVersion and currentData of the parts that mismatch.";
-    ONLY_STALE = "artifact.update.mismatch-lists-stale", Should, Decision,
-        "A mismatch lists the parts that mismatch and no other.";
-    ATOMIC = "artifact.update.all-or-nothing", Must, Decision,
-        "When one part mismatches, nothing is written and nothing is announced.";
-    RACE = "artifact.update.one-winner", Must, Decision,
-        "Of several artifact-update with the same version at the same time exactly one succeeds.";
     DELETE = "artifact.delete.answer", Must, Specification,
         "artifact-delete is answered with success, and the artifact is gone.";
     DELETE_REACHES = "artifact.delete.recipients", Should, Decision,
@@ -55,16 +47,6 @@ requirement_table! {
         "The body of delete-artifact names the artifact.";
     NARROW = "artifact.narrow", Should, Decision,
         "What concerns artifacts does not reach session- and machine-scoped connections.";
-    FOREIGN = "artifact.foreign", Must, Decision,
-        "An account cannot read, change or delete another account's artifact.";
-    UNKNOWN = "artifact.unknown", Should, Decision,
-        "An unknown artifact is answered with the error `Artifact not found`.";
-    NO_UPDATES = "artifact.update.no-updates", Should, Decision,
-        "An update without any part is answered with the error `No updates provided`.";
-    BASE64 = "artifact.base64", Should, Decision,
-        "Parts that are not standard base64 with padding are answered with an error.";
-    MALFORMED = "artifact.malformed", Should, Decision,
-        "Malformed data of the artifact events is answered with an error.";
 }
 
 case_table! {
@@ -87,43 +69,12 @@ case_table! {
     /// just these parts for user-scoped connections.
     "artifact.update" judges [UPDATE, UPDATE_STEP, UPDATE_REACHES, UPDATE_BODY, NARROW] => update;
 
-    /// Updates with a stale version, and with one stale and one current version together.
-    ///
-    /// Accepted is `version-mismatch` with `currentVersion` and `currentData` of the stale part, and an
-    /// artifact that is unchanged in both. Typical cause of a failure: the parts are written one after
-    /// the other.
-    "artifact.update-stale" judges [STALE, CURRENT, ONLY_STALE, ATOMIC] => stale;
-
-    /// Twenty updates of the header with the same version at the same time.
-    ///
-    /// Accepted is exactly one success.
-    "artifact.update-race" judges [RACE] => race;
-
     /// Deletes an artifact while connections of every kind listen.
     ///
     /// Accepted is success, one `delete-artifact` for user-scoped connections, and an artifact that can no
-    /// longer be read.
+    /// longer be read, changed or deleted.
     "artifact.delete" judges [DELETE, DELETE_REACHES, DELETE_BODY, NARROW] => delete;
 
-    /// Another account reads, updates, deletes and creates an artifact by its id.
-    ///
-    /// Accepted is the error answer each time, and an unchanged artifact.
-    "artifact.foreign" judges [FOREIGN, TAKEN_ID] => foreign;
-
-    /// Reads, updates and deletes an artifact that does not exist, and updates one without any part.
-    ///
-    /// Accepted are the error answers.
-    "artifact.errors" judges [UNKNOWN, NO_UPDATES] => errors;
-
-    /// Creates and updates with text that is no base64.
-    ///
-    /// Accepted is an error answer, and an artifact that is unchanged.
-    "artifact.base64" judges [BASE64] => base64;
-
-    /// Sends the artifact events with every key missing, null, and of a wrong type.
-    ///
-    /// Accepted is the error answer for each.
-    "artifact.malformed" judges [MALFORMED] => malformed_data;
 }
 
 /// Standard base64 with padding, which is the form on the wire.
@@ -194,7 +145,14 @@ async fn create(cx: &mut Ctx) -> Flow {
     if let Some(arrival) = arrival.first() {
         let body = &arrival.data["body"];
         cx.schema(&NEW_BODY, &NEW_BODY, "update/new-artifact", body)?;
-        for key in ["header", "headerVersion", "body", "bodyVersion"] {
+        let key = &artifact.request()["dataEncryptionKey"];
+        cx.equal(
+            &NEW_BODY,
+            "dataEncryptionKey",
+            key,
+            &body["dataEncryptionKey"],
+        );
+        for key in ["header", "headerVersion", "body", "bodyVersion", "seq"] {
             cx.equal(&NEW_BODY, key, &answer["artifact"][key], &body[key]);
         }
     }
@@ -213,7 +171,7 @@ async fn create(cx: &mut Ctx) -> Flow {
 }
 
 /// Different updates of a kind that u2 received about an id.
-fn different(stage: &Stage, kind: &'static str, id: &str) -> usize {
+pub(crate) fn different(stage: &Stage, kind: &'static str, id: &str) -> usize {
     let wanted = Wanted::update(kind, id);
     let mut ids: Vec<_> = stage
         .peer(Role::U2)
@@ -306,96 +264,10 @@ async fn update(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
-async fn stale(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let peer = stage.peer(Role::U1);
-    let (artifact, known) = existing(cx, peer).await?;
-    let version = |part: &str| known[format!("{part}Version")].as_i64().unwrap_or(0);
-    let marker = encoded(&cx.marker("refused"));
-    let part = |version: i64| json!({"data": marker, "expectedVersion": version});
-    let rows = [
-        json!({"artifactId": artifact.id, "header": part(version("header") - 1)}),
-        json!({"artifactId": artifact.id, "header": part(version("header") + 7)}),
-        json!({
-            "artifactId": artifact.id,
-            "header": part(version("header") - 1),
-            "body": part(version("body")),
-        }),
-    ];
-    for request in rows {
-        let answer = cx
-            .call(&STALE, peer, "artifact-update", request.clone())
-            .await?;
-        let told = format!("result version-mismatch for {request}");
-        cx.require(
-            &STALE,
-            answer["result"] == "version-mismatch",
-            told,
-            &answer,
-        )?;
-        let expected = json!({"currentVersion": version("header"), "currentData": artifact.header});
-        let header = &answer["header"];
-        let tells = same_json(&header["currentVersion"], &expected["currentVersion"])
-            && header["currentData"] == expected["currentData"];
-        cx.check(&CURRENT, tells, format!("header {expected}"), &answer);
-        // `body` is not stale in any row.
-        let listed = answer
-            .get("body")
-            .is_some_and(|body| body.get("currentVersion").is_some());
-        cx.check(&ONLY_STALE, !listed, "no body in the mismatch", &answer);
-        let read = json!({"artifactId": artifact.id});
-        let read = cx.call(&READ, peer, "artifact-read", read).await?;
-        cx.check(
-            &ATOMIC,
-            artifact.is(&read["artifact"]),
-            artifact.request(),
-            &read["artifact"],
-        );
-    }
-    stage
-        .observe_nothing(
-            cx,
-            &Wanted::update("update-artifact", &artifact.id),
-            &ATOMIC,
-        )
-        .await
-}
-
-async fn race(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
-    let (artifact, known) = existing(cx, stage.peer(Role::U1)).await?;
-    let writers = 20;
-    let roles = [Role::U1, Role::U2, Role::S1];
-    let calls = (0..writers).map(|writer| {
-        let header = encoded(&format!("header {writer}"));
-        let header = json!({"data": header, "expectedVersion": known["headerVersion"]});
-        let request = json!({"artifactId": artifact.id, "header": header});
-        cx.ask(
-            stage.peer(roles[writer % roles.len()]),
-            "artifact-update",
-            request,
-        )
-    });
-    let answers = futures_util::future::join_all(calls).await;
-    let mut results = Vec::new();
-    for answer in answers {
-        results.push(answer?.map_or(Value::Null, |answer| answer.data["result"].clone()));
-    }
-    let count = |result: &str| results.iter().filter(|found| **found == result).count();
-    let (won, lost) = (count("success"), count("version-mismatch"));
-    cx.check(
-        &RACE,
-        won == 1 && lost == writers - 1,
-        format!("1 success and {} mismatches", writers - 1),
-        format!("{won} successes and {lost} mismatches"),
-    );
-    Ok(())
-}
-
 async fn delete(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &Role::ALL).await?;
     let peer = stage.peer(Role::U1);
-    let (artifact, _) = existing(cx, peer).await?;
+    let (artifact, known) = existing(cx, peer).await?;
     let request = json!({"artifactId": artifact.id});
     let answer = cx
         .call(&DELETE, peer, "artifact-delete", request.clone())
@@ -403,142 +275,16 @@ async fn delete(cx: &mut Ctx) -> Flow {
     cx.schema(&DELETE, &DELETE, "ack/artifact-delete.success", &answer)?;
     let body = observe(cx, &stage, "delete-artifact", &artifact.id).await?;
     cx.schema(&DELETE_BODY, &DELETE_BODY, "update/delete-artifact", &body)?;
-    let read = cx.call(&DELETE, peer, "artifact-read", request).await?;
-    cx.check(
-        &DELETE,
-        read["result"] == "error",
-        "an artifact that is gone",
-        read,
-    );
-    Ok(())
-}
-
-async fn foreign(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::V1]).await?;
-    let (owner, stranger) = (stage.peer(Role::U1), stage.peer(Role::V1));
-    let (artifact, known) = existing(cx, owner).await?;
-    let id = json!({"artifactId": artifact.id});
-    let header = json!({"data": encoded("stolen"), "expectedVersion": known["headerVersion"]});
-    let mut update = id.clone();
-    update["header"] = header;
+    let mut update = request.clone();
+    update["header"] = json!({"data": encoded("late"), "expectedVersion": known["headerVersion"]});
     for (event, request) in [
-        ("artifact-read", id.clone()),
+        ("artifact-read", request.clone()),
         ("artifact-update", update),
-        ("artifact-delete", id.clone()),
+        ("artifact-delete", request),
     ] {
-        let answer = cx.call(&FOREIGN, stranger, event, request).await?;
-        let told = format!("an error for {event}");
-        cx.check(&FOREIGN, answer["result"] == "error", told, answer);
+        let answer = cx.call(&DELETE, peer, event, request).await?;
+        let told = format!("an error for {event} of an artifact that is gone");
+        cx.check(&DELETE, answer["result"] == "error", told, answer);
     }
-    let answer = cx
-        .call(&TAKEN_ID, stranger, "artifact-create", artifact.request())
-        .await?;
-    let expected = json!({
-        "result": "error",
-        "message": "Artifact with this ID already exists for another account",
-    });
-    let says_so = answer["result"] == "error" && answer["message"] == expected["message"];
-    cx.check(&TAKEN_ID, says_so, expected, &answer);
-    let leaked = answer.to_string().contains(&artifact.body);
-    cx.check(&FOREIGN, !leaked, "nothing of the artifact", answer);
-    let read = cx.call(&READ, owner, "artifact-read", id).await?;
-    cx.check(
-        &FOREIGN,
-        artifact.is(&read["artifact"]),
-        artifact.request(),
-        read,
-    );
     Ok(())
-}
-
-async fn errors(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1]).await?;
-    let peer = stage.peer(Role::U1);
-    let nowhere = cx.uuid();
-    let header = json!({"data": encoded("x"), "expectedVersion": 1});
-    let rows = [
-        ("artifact-read", json!({"artifactId": nowhere})),
-        (
-            "artifact-update",
-            json!({"artifactId": nowhere, "header": header}),
-        ),
-        ("artifact-delete", json!({"artifactId": nowhere})),
-    ];
-    for (event, request) in rows {
-        let answer = cx.call(&UNKNOWN, peer, event, request).await?;
-        let expected = json!({"result": "error", "message": "Artifact not found"});
-        let held = answer["result"] == "error" && answer["message"] == expected["message"];
-        cx.check(&UNKNOWN, held, format!("{expected} for {event}"), answer);
-    }
-    let (artifact, _) = existing(cx, peer).await?;
-    let request = json!({"artifactId": artifact.id});
-    let answer = cx
-        .call(&NO_UPDATES, peer, "artifact-update", request)
-        .await?;
-    let expected = json!({"result": "error", "message": "No updates provided"});
-    let held = answer["result"] == "error" && answer["message"] == expected["message"];
-    cx.check(&NO_UPDATES, held, expected, answer);
-    Ok(())
-}
-
-async fn base64(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1]).await?;
-    let peer = stage.peer(Role::U1);
-    let (artifact, known) = existing(cx, peer).await?;
-    for wrong in ["not base64!", "YQ", "YWJjZA=", "_-__"] {
-        let mut create = Artifact::new(cx).request();
-        create["body"] = json!(wrong);
-        let answer = cx.call(&BASE64, peer, "artifact-create", create).await?;
-        cx.check(
-            &BASE64,
-            answer["result"] == "error",
-            format!("an error for {wrong:?}"),
-            answer,
-        );
-        let header = json!({"data": wrong, "expectedVersion": known["headerVersion"]});
-        let update = json!({"artifactId": artifact.id, "header": header});
-        let answer = cx.call(&BASE64, peer, "artifact-update", update).await?;
-        cx.check(
-            &BASE64,
-            answer["result"] == "error",
-            format!("an error for {wrong:?}"),
-            answer,
-        );
-    }
-    let read = cx
-        .call(
-            &READ,
-            peer,
-            "artifact-read",
-            json!({"artifactId": artifact.id}),
-        )
-        .await?;
-    cx.check(
-        &BASE64,
-        artifact.is(&read["artifact"]),
-        artifact.request(),
-        read,
-    );
-    Ok(())
-}
-
-async fn malformed_data(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1]).await?;
-    let peer = stage.peer(Role::U1);
-    let good = Artifact::new(cx).request();
-    let keys = ["id", "header", "body", "dataEncryptionKey"];
-    let rows = malformed::variations(&good, &keys);
-    malformed::check(cx, &MALFORMED, peer, "artifact-create", rows).await?;
-    for event in ["artifact-read", "artifact-delete"] {
-        let rows = malformed::variations(&json!({"artifactId": "x"}), &["artifactId"]);
-        malformed::check(cx, &MALFORMED, peer, event, rows).await?;
-    }
-    let (artifact, _) = existing(cx, peer).await?;
-    let rows = vec![
-        json!({"artifactId": artifact.id, "header": {"data": 7, "expectedVersion": 1}}),
-        json!({"artifactId": artifact.id, "header": {"data": "", "expectedVersion": "1"}}),
-        json!({"artifactId": artifact.id, "body": {"expectedVersion": 1}}),
-        json!({"artifactId": artifact.id, "body": "text"}),
-    ];
-    malformed::check(cx, &MALFORMED, peer, "artifact-update", rows).await
 }

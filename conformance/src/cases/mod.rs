@@ -6,6 +6,8 @@
 
 pub(crate) mod access_key;
 pub(crate) mod artifact;
+pub(crate) mod artifact_cas;
+pub(crate) mod artifact_refusal;
 pub(crate) mod cas;
 pub(crate) mod connection;
 pub(crate) mod delivery;
@@ -69,6 +71,14 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: artifact::REQUIREMENTS,
         cases: artifact::CASES,
+    },
+    Module {
+        requirements: artifact_cas::REQUIREMENTS,
+        cases: artifact_cas::CASES,
+    },
+    Module {
+        requirements: artifact_refusal::REQUIREMENTS,
+        cases: artifact_refusal::CASES,
     },
     Module {
         requirements: access_key::REQUIREMENTS,

@@ -1,0 +1,246 @@
+//! Artifact events that must be refused: of strangers, of unknown ids, of data that makes no sense.
+
+use serde_json::json;
+
+use super::{
+    artifact::{Artifact, READ, encoded, existing},
+    malformed,
+};
+use crate::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    stage::{Role, Stage, Wanted},
+};
+
+requirement_table! {
+    TAKEN_ID = "artifact.create.taken-id", Should, Decision,
+        "The id of another account's artifact is answered with an error that says so.";
+    FOREIGN = "artifact.foreign", Must, Decision,
+        "An account cannot read, change or delete another account's artifact.";
+    UNKNOWN = "artifact.unknown", Should, Decision,
+        "An unknown artifact is answered with the error `Artifact not found`.";
+    NO_UPDATES = "artifact.update.no-updates", Should, Decision,
+        "An update without any part is answered with the error `No updates provided`.";
+    ERROR_TEXTS = "artifact.error-texts", Should, Decision,
+        "Missing fields are answered with the error `Invalid parameters`, incomplete parts of an update \
+         with `Invalid header parameters` and `Invalid body parameters`.";
+    BASE64 = "artifact.base64", Should, Decision,
+        "Parts that are not standard base64 with padding are answered with an error.";
+    MALFORMED = "artifact.malformed", Should, Decision,
+        "Malformed data of the artifact events is answered with an error, and writes and announces \
+         nothing.";
+}
+
+case_table! {
+    /// Another account reads, updates, deletes and creates an artifact by its id.
+    ///
+    /// Accepted is the error answer each time, no announcement on either side, and an unchanged artifact.
+    "artifact.foreign" judges [FOREIGN, TAKEN_ID] => foreign;
+
+    /// Reads, updates and deletes an artifact that does not exist, and updates one without any part.
+    ///
+    /// Accepted are the error answers with their texts.
+    "artifact.errors" judges [UNKNOWN, NO_UPDATES] => errors;
+
+    /// Sends the artifact events with each field missing, and updates with incomplete parts.
+    ///
+    /// Accepted are the error answers with the text that names what is wrong.
+    "artifact.error-texts" judges [ERROR_TEXTS] => error_texts;
+
+    /// Creates and updates with text that is no base64: other characters, no padding, the alphabet for
+    /// URLs, a line break.
+    ///
+    /// Accepted is an error answer, and an artifact that is unchanged. Typical cause of a failure: a
+    /// lenient decoder, which drops what it does not know and stores what is left.
+    "artifact.base64" judges [BASE64] => base64;
+
+    /// Sends the artifact events with every key missing, null, and of several wrong types.
+    ///
+    /// Accepted is the error answer for each, and silence.
+    "artifact.malformed" judges [MALFORMED] => malformed_data;
+}
+
+async fn foreign(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::V1]).await?;
+    let (owner, stranger) = (stage.peer(Role::U1), stage.peer(Role::V1));
+    let (artifact, known) = existing(cx, owner).await?;
+    let id = json!({"artifactId": artifact.id});
+    let header = json!({"data": encoded("stolen"), "expectedVersion": known["headerVersion"]});
+    let mut update = id.clone();
+    update["header"] = header;
+    for (event, request) in [
+        ("artifact-read", id.clone()),
+        ("artifact-update", update),
+        ("artifact-delete", id.clone()),
+    ] {
+        let answer = cx.call(&FOREIGN, stranger, event, request).await?;
+        let told = format!("an error for {event}");
+        cx.check(&FOREIGN, answer["result"] == "error", told, answer);
+    }
+    let answer = cx
+        .call(&TAKEN_ID, stranger, "artifact-create", artifact.request())
+        .await?;
+    let expected = json!({
+        "result": "error",
+        "message": "Artifact with this ID already exists for another account",
+    });
+    let says_so = answer["result"] == "error" && answer["message"] == expected["message"];
+    cx.check(&TAKEN_ID, says_so, expected, &answer);
+    let leaked = answer.to_string().contains(&artifact.body);
+    cx.check(&FOREIGN, !leaked, "nothing of the artifact", answer);
+    let read = cx.call(&READ, owner, "artifact-read", id).await?;
+    let held = artifact.is(&read["artifact"]);
+    cx.check(&FOREIGN, held, artifact.request(), read);
+    for kind in ["update-artifact", "delete-artifact"] {
+        let wanted = Wanted::update(kind, &artifact.id);
+        stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
+    }
+    Ok(())
+}
+
+async fn errors(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let peer = stage.peer(Role::U1);
+    let nowhere = cx.uuid();
+    let header = json!({"data": encoded("x"), "expectedVersion": 1});
+    let rows = [
+        ("artifact-read", json!({"artifactId": nowhere})),
+        (
+            "artifact-update",
+            json!({"artifactId": nowhere, "header": header}),
+        ),
+        ("artifact-delete", json!({"artifactId": nowhere})),
+    ];
+    for (event, request) in rows {
+        let answer = cx.call(&UNKNOWN, peer, event, request).await?;
+        let expected = json!({"result": "error", "message": "Artifact not found"});
+        let held = answer["result"] == "error" && answer["message"] == expected["message"];
+        cx.check(&UNKNOWN, held, format!("{expected} for {event}"), answer);
+    }
+    let (artifact, _) = existing(cx, peer).await?;
+    let request = json!({"artifactId": artifact.id});
+    let answer = cx
+        .call(&NO_UPDATES, peer, "artifact-update", request)
+        .await?;
+    let expected = json!({"result": "error", "message": "No updates provided"});
+    let held = answer["result"] == "error" && answer["message"] == expected["message"];
+    cx.check(&NO_UPDATES, held, expected, answer);
+    Ok(())
+}
+
+async fn error_texts(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let peer = stage.peer(Role::U1);
+    let (artifact, known) = existing(cx, peer).await?;
+    let mut rows = Vec::new();
+    for event in ["artifact-read", "artifact-update", "artifact-delete"] {
+        rows.push((event, json!({"other": 1}), "Invalid parameters"));
+    }
+    for key in ["id", "header", "body", "dataEncryptionKey"] {
+        let mut request = Artifact::new(cx).request();
+        if let Some(fields) = request.as_object_mut() {
+            fields.remove(key);
+        }
+        rows.push(("artifact-create", request, "Invalid parameters"));
+    }
+    for (part, text) in [
+        ("header", "Invalid header parameters"),
+        ("body", "Invalid body parameters"),
+    ] {
+        let version = &known[format!("{part}Version")];
+        for incomplete in [
+            json!({"expectedVersion": version}),
+            json!({"data": encoded("x")}),
+            json!({"data": 7, "expectedVersion": version}),
+            json!({"data": encoded("x"), "expectedVersion": "1"}),
+        ] {
+            let request = json!({"artifactId": artifact.id, part: incomplete});
+            rows.push(("artifact-update", request, text));
+        }
+    }
+    for (event, request, text) in rows {
+        let expected = format!("the error {text:?} for {event} {request}");
+        let answer = cx.call(&ERROR_TEXTS, peer, event, request).await?;
+        let held = answer["result"] == "error" && answer["message"] == text;
+        cx.check(&ERROR_TEXTS, held, expected, answer);
+    }
+    Ok(())
+}
+
+async fn base64(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let peer = stage.peer(Role::U1);
+    let (artifact, known) = existing(cx, peer).await?;
+    for wrong in [
+        "not base64!",
+        "YQ",
+        "YWJjZA=",
+        "_-__",
+        "YWJj\nZGVm",
+        "YQ===",
+    ] {
+        let mut calls = Vec::new();
+        for part in ["header", "body", "dataEncryptionKey"] {
+            let mut create = Artifact::new(cx).request();
+            create[part] = json!(wrong);
+            calls.push(("artifact-create", create));
+        }
+        for part in ["header", "body"] {
+            let version = &known[format!("{part}Version")];
+            let change = json!({"data": wrong, "expectedVersion": version});
+            let update = json!({"artifactId": artifact.id, part: change});
+            calls.push(("artifact-update", update));
+        }
+        for (event, request) in calls {
+            let told = format!("an error for {event} {request}");
+            let answer = cx.call(&BASE64, peer, event, request).await?;
+            cx.check(&BASE64, answer["result"] == "error", told, answer);
+        }
+    }
+    let request = json!({"artifactId": artifact.id});
+    let read = cx.call(&READ, peer, "artifact-read", request).await?;
+    let held = artifact.is(&read["artifact"]);
+    cx.check(&BASE64, held, artifact.request(), read);
+    Ok(())
+}
+
+async fn malformed_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let peer = stage.peer(Role::U1);
+    let new = Artifact::new(cx);
+    let keys = ["id", "header", "body", "dataEncryptionKey"];
+    let rows = malformed::variations(&new.request(), &keys);
+    malformed::check(cx, &MALFORMED, peer, "artifact-create", rows).await?;
+    let (artifact, known) = existing(cx, peer).await?;
+    let named = json!({"artifactId": artifact.id});
+    for event in ["artifact-read", "artifact-delete"] {
+        let rows = malformed::variations(&named, &["artifactId"]);
+        malformed::check(cx, &MALFORMED, peer, event, rows).await?;
+    }
+    let mut rows = Vec::new();
+    for part in ["header", "body"] {
+        let version = &known[format!("{part}Version")];
+        let change = json!({"data": encoded("malformed"), "expectedVersion": version});
+        let mut good = named.clone();
+        good[part] = change.clone();
+        rows.extend(malformed::variations(&good, &["artifactId"]));
+        for change in malformed::variations(&change, &["data", "expectedVersion"]) {
+            good[part] = change;
+            rows.push(good.clone());
+        }
+    }
+    malformed::check(cx, &MALFORMED, peer, "artifact-update", rows).await?;
+    let read = cx.call(&READ, peer, "artifact-read", named).await?;
+    let held = artifact.is(&read["artifact"]);
+    cx.check(&MALFORMED, held, artifact.request(), read);
+    for (kind, id) in [
+        ("new-artifact", &new.id),
+        ("update-artifact", &artifact.id),
+        ("delete-artifact", &artifact.id),
+    ] {
+        let wanted = Wanted::update(kind, id);
+        stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
+    }
+    Ok(())
+}
