@@ -20,7 +20,7 @@ pub(crate) fn quick() -> Config {
         rpc_timeout: rpc,
         connect_timeout: connect,
         ping_interval: Duration::from_millis(500),
-        ping_timeout: Duration::from_secs(3),
+        ping_timeout: Duration::from_secs(2),
         ..Config::default()
     }
 }
@@ -28,8 +28,8 @@ pub(crate) fn quick() -> Config {
 /// The times of an embedded server that no handshake tells.
 pub(crate) fn stated() -> Timeouts {
     Timeouts {
-        rpc: Duration::from_secs(3),
-        connect: Duration::from_secs(3),
+        rpc: Duration::from_secs(2),
+        connect: Duration::from_secs(2),
         ..Timeouts::default()
     }
 }

@@ -37,6 +37,9 @@ pub struct ConnectOptions {
     pub auth: Option<Value>,
     /// Headers that go with every HTTP request of this connection.
     pub headers: Vec<(String, Secret)>,
+    /// Parameters that go with every HTTP request of this connection, behind those of Engine.IO.
+    /// Their values may be secrets: they are never shown.
+    pub query: Vec<(String, Secret)>,
     /// How packets travel.
     pub transport: Transport,
     /// The longest that all stages together may take, from the dial to the CONNECT answer.
@@ -66,6 +69,7 @@ impl ConnectOptions {
             path: "/v1/updates".to_owned(),
             auth: None,
             headers: Vec::new(),
+            query: Vec::new(),
             transport: Transport::WebSocket,
             timeout: Duration::from_secs(20),
             event_queue: 1024,
@@ -108,6 +112,12 @@ impl ConnectOptions {
         self
     }
 
+    /// Adds a parameter to the query of every HTTP request of this connection.
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
     /// Sets who sees every packet.
     pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
         self.tap = Some(tap);
@@ -122,6 +132,18 @@ impl ConnectOptions {
     /// The URL that requests of this connection go to, with an HTTP scheme and `query`.
     pub(crate) fn endpoint(&self, query: &str) -> String {
         format!("{}{}?{query}", self.origin(), self.request_path())
+    }
+
+    /// The user's query parameters as they are appended to those of Engine.IO; for the wire only.
+    pub(crate) fn extra_query(&self) -> String {
+        if self.query.is_empty() {
+            return String::new();
+        }
+        let mut encoded = url::form_urlencoded::Serializer::for_suffix(String::from("&"), 1);
+        for (name, value) in &self.query {
+            encoded.append_pair(name, value.expose());
+        }
+        encoded.finish()
     }
 
     /// Scheme, host and port, with an HTTP scheme and without a slash at the end.
@@ -157,6 +179,7 @@ impl fmt::Debug for ConnectOptions {
             .field("path", &self.path)
             .field("auth", &auth.map(|auth| auth.to_string()))
             .field("headers", &self.headers)
+            .field("query", &self.query)
             .field("transport", &self.transport)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
@@ -191,11 +214,12 @@ mod tests {
     fn debug_shows_no_token() {
         let options = ConnectOptions::new("http://a".parse().unwrap())
             .auth(json!({"token": "abcdefghijklmnopqrstuvwxyz"}))
-            .header("Authorization", "Bearer qwertyuiop");
+            .header("Authorization", "Bearer qwertyuiop")
+            .query("token", "zxcvbnmasdf");
         let shown = format!("{options:?}");
         assert!(shown.contains("abcdef…"), "{shown}");
         assert!(
-            !shown.contains("abcdefg") && !shown.contains("qwerty"),
+            !shown.contains("abcdefg") && !shown.contains("qwerty") && !shown.contains("zxcv"),
             "{shown}"
         );
     }

@@ -107,9 +107,10 @@ fn request(options: &ConnectOptions, query: &str, key: &str) -> Result<String, C
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
     let mut request = format!(
-        "GET {}?{query} HTTP/1.1\r\nHost: {host}{port}\r\nConnection: Upgrade\r\n\
+        "GET {}?{query}{} HTTP/1.1\r\nHost: {host}{port}\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
         options.request_path(),
+        options.extra_query(),
     );
     for (name, value) in &options.headers {
         let value = value.expose();

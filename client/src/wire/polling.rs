@@ -43,6 +43,8 @@ struct Http {
     client: Client,
     url: String,
     max_message: usize,
+    /// What the user wants in each query; apart from `url`, which errors show.
+    extra_query: String,
 }
 
 /// Makes the first poll, whose answer holds the Engine.IO handshake.
@@ -57,9 +59,10 @@ pub(super) async fn open(
         client: http::client(options)?,
         url,
         max_message: options.max_message,
+        extra_query: options.extra_query(),
     };
     let url = &http.url;
-    let response = http.client.get(url).send().await;
+    let response = http.client.get(http.target()).send().await;
     let response = response.map_err(|error| http::connect_error(options, url, &error))?;
     let status = response.status();
     if !status.is_success() {
@@ -91,10 +94,14 @@ pub(super) async fn open(
 }
 
 impl Http {
+    fn target(&self) -> String {
+        format!("{}{}", self.url, self.extra_query)
+    }
+
     async fn poll(self) -> Result<Vec<Frame>, End> {
         let response = self
             .client
-            .get(&self.url)
+            .get(self.target())
             .send()
             .await
             .map_err(|e| failed("poll", &e))?;
@@ -105,7 +112,7 @@ impl Http {
     async fn post(self, body: String) -> Result<(), End> {
         let request = self
             .client
-            .post(&self.url)
+            .post(self.target())
             .header(CONTENT_TYPE, "text/plain;charset=UTF-8");
         let response = request
             .body(body)

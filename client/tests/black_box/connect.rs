@@ -16,7 +16,7 @@ async fn asks_as_official_clients_do_and_sends_auth_in_connect() {
     let options = server
         .options()
         .auth(json!({"token": "t", "clientType": "user-scoped"}));
-    let options = options.header("X-Extra", "1");
+    let options = options.header("X-Extra", "1").query("hint", "a b&c");
     let script = async {
         let mut peer = server.accept().await;
         let head = peer.upgrade().await;
@@ -28,7 +28,7 @@ async fn asks_as_official_clients_do_and_sends_auth_in_connect() {
     let ((_peer, head, auth), opened) = tokio::join!(script, connect(&options));
     let (socket, _events) = opened.unwrap();
 
-    let line = "GET /v1/updates/?EIO=4&transport=websocket HTTP/1.1";
+    let line = "GET /v1/updates/?EIO=4&transport=websocket&hint=a+b%26c HTTP/1.1";
     assert_eq!(head.lines().next(), Some(line));
     assert_eq!(
         header(&head, "host"),

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use touchstone_client::{CallError, ConnectError, End};
+use touchstone_client::{CallError, ConnectError, ConnectOptions, End, connect};
 
 use crate::{
     case::{Flow, Stop, case_table},
@@ -79,12 +79,13 @@ case_table! {
     /// the oldest clients do not send it. The other two are noted on the dialect card.
     "handshake.client-type" judges [NO_CLIENT_TYPE, ODD_CLIENT_TYPE] => client_type;
 
-    /// Connects without auth, with an empty object, and with an empty token.
+    /// Connects without auth, with an empty object, and with an empty token or null for it.
     ///
     /// Accepted is a refusal that says `Missing authentication token`.
     "handshake.missing-token" judges [MISSING_TOKEN, TELLS_WHY, REFUSAL_TEXT] => missing_token;
 
-    /// Connects with a token that the server never issued, and with a number for it.
+    /// Connects with a token that the server never issued, with a valid one that was changed in its
+    /// first character, and with a number, a list, an object and `true` for it.
     ///
     /// Accepted is a refusal that says `Invalid authentication token`.
     "handshake.invalid-token" judges [INVALID_TOKEN, TELLS_WHY, REFUSAL_TEXT] => invalid_token;
@@ -133,7 +134,7 @@ case_table! {
 
 /// What came of an attempt to connect.
 #[derive(Debug)]
-enum Admission {
+pub(super) enum Admission {
     /// A ping was answered.
     Admitted(Peer),
     /// CONNECT_ERROR.
@@ -147,7 +148,21 @@ enum Admission {
 }
 
 impl Admission {
-    fn told(&self) -> String {
+    /// Whether the connection ended, in whatever way.
+    pub(super) fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Admitted(_) | Self::Undecided)
+    }
+
+    /// The reason that came with a refusal.
+    pub(super) fn message(&self) -> Option<&str> {
+        match self {
+            Self::ConnectError { message } | Self::ErrorEvent { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// What came of the attempt, for a reader of the report.
+    pub(super) fn told(&self) -> String {
         match self {
             Self::Admitted(_) => "it was admitted, and its ping was answered".into(),
             Self::ConnectError { message } => format!("CONNECT_ERROR {message:?}"),
@@ -166,9 +181,19 @@ impl std::fmt::Debug for Peer {
     }
 }
 
-async fn attempt(cx: &Ctx, name: &str, auth: Option<Value>) -> Flow<Admission> {
-    let peer = match cx.try_connect(name, auth).await {
-        Ok(peer) => peer,
+/// Connects with `auth`, and tells what came of it.
+pub(super) async fn attempt(cx: &Ctx, name: &str, auth: Option<Value>) -> Flow<Admission> {
+    attempt_with(cx, name, &cx.options(name, auth)).await
+}
+
+/// As [`attempt`], with options of the case's own.
+pub(super) async fn attempt_with(
+    cx: &Ctx,
+    name: &str,
+    options: &ConnectOptions,
+) -> Flow<Admission> {
+    let peer = match connect(options).await {
+        Ok((socket, events)) => Peer::new(name, socket, events),
         Err(ConnectError::Refused { message, .. }) => {
             return Ok(Admission::ConnectError { message });
         }
@@ -234,7 +259,7 @@ async fn refused(
         // A server that verifies tokens aside may serve a connection for a moment before it refuses it.
         admission = ended(cx, peer).await.unwrap_or_else(Admission::Admitted);
     }
-    let held = !matches!(admission, Admission::Admitted(_) | Admission::Undecided);
+    let held = admission.is_refusal();
     let told = format!(
         "a refusal of {shown} within {:.0} s",
         cx.shared.pace.patience().as_secs_f64()
@@ -272,6 +297,7 @@ async fn missing_token(cx: &mut Ctx) -> Flow {
         Some(json!({})),
         Some(json!({"clientType": "user-scoped"})),
         Some(json!({"token": "", "clientType": "user-scoped"})),
+        Some(json!({"token": null, "clientType": "user-scoped"})),
     ];
     for auth in rows {
         refused(cx, "nobody", auth, &MISSING_TOKEN, text).await?;
@@ -281,7 +307,20 @@ async fn missing_token(cx: &mut Ctx) -> Flow {
 
 async fn invalid_token(cx: &mut Ctx) -> Flow {
     let text = "Invalid authentication token";
-    for token in [json!("not-a-token"), json!(12345), json!({"a": 1})] {
+    let account = cx.account().await?;
+    let valid = account.token();
+    // The last characters of a signature may be padding, so it is the first one that changes.
+    let first = if valid.starts_with('q') { "z" } else { "q" };
+    let changed: String = std::iter::once(first).chain(valid.get(1..)).collect();
+    let tokens = [
+        json!("not-a-token"),
+        json!(changed),
+        json!(12345),
+        json!([valid]),
+        json!({"a": 1}),
+        json!(true),
+    ];
+    for token in tokens {
         let auth = Some(json!({"token": token, "clientType": "user-scoped"}));
         refused(cx, "nobody", auth, &INVALID_TOKEN, text).await?;
     }

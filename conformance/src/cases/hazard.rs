@@ -1,11 +1,14 @@
 //! Input that has ended real servers. These cases run last and one at a time, so that whoever dies gets
 //! the verdict and nobody else.
 
+use std::future::ready;
+
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::connection;
 use crate::{
-    case::{Flow, case_table},
+    case::{Flow, Stop, case_table},
     ctx::Ctx,
     ledger::requirement_table,
     peer::Peer,
@@ -15,6 +18,8 @@ use crate::{
 requirement_table! {
     OTHERS_SERVED = "server.others-served", Must, Decision,
         "Whatever one connection sends, the others are served.";
+    STORM_ANSWERED = "server.archive-storm", Should, Decision,
+        "A storm of requests to archive the same session is answered, each of them.";
 }
 
 case_table! {
@@ -40,7 +45,34 @@ case_table! {
     ///
     /// Accepted is an error or silence.
     "hazard.deep-json", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => deep_json;
+
+    /// Sends each event with a binary attachment, alone and inside of data.
+    ///
+    /// Accepted is an error or silence. Servers have handed such values to databases that take texts.
+    "hazard.binary", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => binary;
+
+    /// Sends half a megabyte of text where ids, names and keys of a few bytes are expected.
+    ///
+    /// Accepted is an error or silence.
+    "hazard.huge-texts", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => huge_texts;
+
+    /// Sends numbers that are no ordinary ones: beyond 64 bits, negative, and with hundreds of digits.
+    ///
+    /// Accepted is an error, a mismatch or silence. Times have been handed to calendars that end a few
+    /// thousand centuries from now.
+    "hazard.numbers", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => numbers;
+
+    /// Archives one session three hundred times, sixteen requests at a time.
+    ///
+    /// Accepted is that each request is answered, and a server that goes on. A client that answers the echo
+    /// of its own change was seen to send 1538 of these in ten seconds.
+    "hazard.archive-storm" needs [Rest], hazardous judges [
+        connection::SURVIVES, OTHERS_SERVED, STORM_ANSWERED
+    ] => archive_storm;
 }
+
+/// How many requests a storm has.
+const STORM: usize = 300;
 
 /// Both connections are served after what `u1` has sent.
 async fn all_served(cx: &mut Ctx, stage: &Stage) -> Flow {
@@ -141,5 +173,130 @@ async fn deep_json(cx: &mut Ctx) -> Flow {
         )
         .await?;
     }
+    all_served(cx, &stage).await
+}
+
+async fn binary(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let peer = stage.peer(Role::U1);
+    let blob = json!({"_placeholder": true, "num": 0});
+    let inside = json!({
+        "sid": stage.s1.id, "sessionId": stage.s1.id, "machineId": blob, "artifactId": blob,
+        "id": blob, "key": blob, "method": blob, "message": blob, "metadata": blob,
+        "agentState": blob, "daemonState": blob, "header": blob, "body": blob, "localId": blob,
+        "params": blob, "time": blob, "expectedVersion": blob, "tokens": blob, "cost": blob,
+    });
+    for event in touchstone_fixtures::CLIENT_EVENTS {
+        for data in [blob.clone(), inside.clone()] {
+            peer.socket
+                .emit_binary(event, vec![data], vec![vec![0, 255, 1].into()])
+                .await
+                .map_err(|end| cx.dropped(peer, &end))?;
+        }
+    }
+    all_served(cx, &stage).await
+}
+
+async fn huge_texts(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let huge = "i".repeat(500_000);
+    let rows = [
+        (
+            "update-metadata",
+            json!({"sid": huge, "metadata": "x", "expectedVersion": 0}),
+        ),
+        (
+            "session-alive",
+            json!({"sid": huge, "time": cx.recent_time()}),
+        ),
+        (
+            "machine-alive",
+            json!({"machineId": huge, "time": cx.recent_time()}),
+        ),
+        (
+            "message",
+            json!({"sid": stage.s1.id, "message": "x", "localId": huge}),
+        ),
+        ("artifact-read", json!({"artifactId": huge})),
+        (
+            "access-key-get",
+            json!({"sessionId": huge, "machineId": stage.s1.id}),
+        ),
+        (
+            "usage-report",
+            json!({"key": huge, "tokens": {"total": 1}, "cost": {"total": 1}}),
+        ),
+        ("rpc-register", json!({"method": huge})),
+        ("rpc-unregister", json!({"method": huge})),
+    ];
+    for (event, data) in rows {
+        send(cx, stage.peer(Role::U1), event, vec![data]).await?;
+    }
+    all_served(cx, &stage).await
+}
+
+async fn numbers(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let digits = "9".repeat(300);
+    let numbers = [
+        "1e308",
+        "-1e308",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "-0",
+        "1e-300",
+        "8640000000000001",
+        &digits,
+    ];
+    for number in numbers {
+        let args = format!(
+            r#"{{"sid":"{}","sessionId":"{}","machineId":"m","time":{number},"metadata":"x","agentState":"x",
+            "daemonState":"x","expectedVersion":{number},"key":"k","tokens":{{"total":{number}}},
+            "cost":{{"total":{number}}}}}"#,
+            stage.s1.id, stage.s1.id
+        );
+        for event in [
+            "session-alive",
+            "session-end",
+            "machine-alive",
+            "update-metadata",
+            "update-state",
+            "machine-update-metadata",
+            "machine-update-state",
+            "usage-report",
+        ] {
+            let args = touchstone_client::Args::raw(args.clone());
+            cx.emit(stage.peer(Role::U1), event, args).await?;
+        }
+    }
+    all_served(cx, &stage).await
+}
+
+async fn archive_storm(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let path = format!("/v1/sessions/{}/archive", stage.s1.id);
+    let first = cx
+        .rest_any(&stage.account, "POST", &path, &json!({}))
+        .await?;
+    if matches!(first.status, 404 | 405 | 501) {
+        return Err(Stop::Skip(format!(
+            "the target cannot archive sessions: POST answers {}",
+            first.status
+        )));
+    }
+    let shared: &Ctx = cx;
+    let account = &stage.account;
+    let path = &path;
+    let storm = stream::iter(0..STORM)
+        .map(async |_| shared.rest_any(account, "POST", path, &json!({})).await)
+        .buffer_unordered(16)
+        .map(|answer| answer.is_ok_and(|answer| answer.status < 500));
+    let unanswered = storm.filter(|answered| ready(!answered)).count().await;
+    cx.check(
+        &STORM_ANSWERED,
+        unanswered == 0,
+        format!("an answer to each of {STORM} requests"),
+        format!("{unanswered} unanswered or failed"),
+    );
     all_served(cx, &stage).await
 }

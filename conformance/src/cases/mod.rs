@@ -10,6 +10,7 @@ pub(crate) mod artifact_cas;
 pub(crate) mod artifact_refusal;
 pub(crate) mod cas;
 pub(crate) mod connection;
+pub(crate) mod crowd;
 pub(crate) mod delivery;
 pub(crate) mod envelope;
 pub(crate) mod handler;
@@ -22,6 +23,7 @@ pub(crate) mod matrix;
 pub(crate) mod message;
 pub(crate) mod nonsense;
 pub(crate) mod presence;
+pub(crate) mod refusal;
 pub(crate) mod rogue;
 pub(crate) mod rest;
 pub(crate) mod rpc;
@@ -43,6 +45,10 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: connection::REQUIREMENTS,
         cases: connection::CASES,
+    },
+    Module {
+        requirements: refusal::REQUIREMENTS,
+        cases: refusal::CASES,
     },
     Module {
         requirements: transport::REQUIREMENTS,
@@ -135,6 +141,10 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: rest::machines::REQUIREMENTS,
         cases: rest::machines::CASES,
+    },
+    Module {
+        requirements: crowd::REQUIREMENTS,
+        cases: crowd::CASES,
     },
     Module {
         requirements: hazard::REQUIREMENTS,

@@ -1,0 +1,187 @@
+//! One connection among many: it stalls, floods or half-closes, and the others must not feel it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use touchstone_client::End;
+
+use super::{hazard::OTHERS_SERVED, rogue::others_served};
+use crate::{
+    case::{Flow, case_table},
+    ctx::{Ctx, Scope},
+    ledger::requirement_table,
+    peer::{Arrival, Peer},
+    stage::{Role, Stage},
+};
+
+requirement_table! {
+    STALLED_READER = "server.stalled-reader", Must, Decision,
+        "A client that stops reading keeps no update from others, nor slows them.";
+    FLOOD = "server.flood", Must, Decision,
+        "A client that floods the server with events keeps no update from others.";
+    HALF_CLOSED = "server.half-closed", Info, Decision,
+        "A client that half-closes its TCP stream is taken for gone.";
+    RESET = "server.reset", Must, Decision,
+        "Connections that are reset, also in the middle of an exchange, do not concern others.";
+}
+
+case_table! {
+    /// A user-scoped connection stops reading, while eight megabytes of messages pass between others of the
+    /// account.
+    ///
+    /// Accepted is that the others receive each message. The stalled connection may be ended. Typical
+    /// cause of a failure: a broadcast that waits for the slowest of its receivers.
+    "server.stalled-reader" judges [STALLED_READER, OTHERS_SERVED] => stalled_reader;
+
+    /// A connection sends five thousand heartbeats of an unknown session and two thousand pings at once,
+    /// while a message passes between others.
+    ///
+    /// Accepted is that the message arrives and everyone is served. The flooding connection may be ended.
+    "server.flood" judges [FLOOD, OTHERS_SERVED] => flood;
+
+    /// A connection ends its TCP stream in its own direction only.
+    ///
+    /// Whether the server ends the rest of it is noted on the dialect card. Others must not notice.
+    "server.half-close" judges [HALF_CLOSED, OTHERS_SERVED] => half_close;
+
+    /// Ten connections call, register and send messages, and are reset before anything is answered.
+    ///
+    /// Accepted is that others are served as before, and that their messages arrive.
+    "server.reset" judges [RESET, OTHERS_SERVED] => reset;
+}
+
+/// How many messages pass a stalled reader.
+const STALL_MESSAGES: usize = 12;
+
+/// How large each of them is: together far more than any socket buffer holds.
+const STALL_SIZE: usize = 640_000;
+
+const HEARTBEATS: usize = 5_000;
+const PINGS: usize = 2_000;
+
+/// Sends a message from `sender` and waits until `receiver` has it.
+async fn passes(
+    cx: &mut Ctx,
+    sender: &Peer,
+    receiver: &Peer,
+    sid: &str,
+    size: usize,
+) -> Flow<bool> {
+    let marker = cx.marker("passing");
+    let filler = "x".repeat(size);
+    let data = json!({"sid": sid, "message": format!("{marker}{filler}")});
+    cx.emit(sender, "message", data).await?;
+    let is_it =
+        |arrival: &Arrival| arrival.kind() == Some("new-message") && arrival.raw.contains(&marker);
+    // Large ones may take their time on a slow network.
+    let deadline = cx.deadline() + Duration::from_secs(5);
+    Ok(receiver.wait_for(deadline, is_it).await.is_some())
+}
+
+async fn stalled_reader(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let stalled = cx
+        .connect("stalled", stage.account.token(), Scope::User)
+        .await?;
+    stalled.socket.stop_reading(true);
+    let (sender, receiver) = (stage.peer(Role::S1), stage.peer(Role::U1));
+    for number in 1..=STALL_MESSAGES {
+        let arrived = passes(cx, sender, receiver, &stage.s1.id, STALL_SIZE).await?;
+        cx.require(
+            &STALLED_READER,
+            arrived,
+            format!("message {number} of {STALL_MESSAGES} at u1"),
+            "nothing",
+        )?;
+    }
+    stalled.socket.abort();
+    let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
+    others_served(cx, &bystanders).await
+}
+
+async fn flood(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let flooder = cx
+        .connect("flooder", stage.account.token(), Scope::User)
+        .await?;
+    let nobody = cx.marker("nobody");
+    let time = cx.recent_time();
+    let waves = async {
+        let mut pending = Vec::with_capacity(PINGS);
+        for wave in 0..HEARTBEATS.max(PINGS) {
+            if wave < HEARTBEATS {
+                let alive = json!({"sid": nobody, "time": time});
+                flooder.socket.emit("session-alive", alive).await?;
+            }
+            if wave < PINGS {
+                pending.push(flooder.socket.request("ping", ()).await?);
+            }
+        }
+        Ok::<_, End>(pending)
+    };
+    let (sent, arrived) = tokio::join!(
+        waves,
+        passes(
+            cx,
+            stage.peer(Role::S1),
+            stage.peer(Role::U1),
+            &stage.s1.id,
+            0
+        )
+    );
+    let during = arrived?;
+    cx.fact(
+        "server.flooder",
+        if sent.is_ok() { "goes on" } else { "ended" },
+    );
+    cx.check(&FLOOD, during, "the message at u1", "nothing");
+    let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
+    others_served(cx, &bystanders).await?;
+    stage.prove_silence(cx).await
+}
+
+async fn half_close(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let half = cx
+        .connect("half", stage.account.token(), Scope::User)
+        .await?;
+    half.socket
+        .half_close()
+        .await
+        .map_err(|end| cx.dropped(&half, &end))?;
+    let settle = tokio::time::Instant::now() + cx.shared.pace.settle();
+    let ended = half.wait_end(settle).await.is_some();
+    cx.fact("server.half-closed-is-ended", ended);
+    cx.held(&HALF_CLOSED);
+    let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
+    others_served(cx, &bystanders).await?;
+    stage.prove_silence(cx).await
+}
+
+async fn reset(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    for _ in 0..10 {
+        let method = cx.marker("reset");
+        let scope = Scope::Session(&stage.s1.id);
+        let victim = cx.connect("victim", stage.account.token(), scope).await?;
+        for (event, data) in [
+            ("rpc-register", json!({"method": method})),
+            ("message", json!({"sid": stage.s1.id, "message": method})),
+            (
+                "update-state",
+                json!({"sid": stage.s1.id, "agentState": method, "expectedVersion": 0}),
+            ),
+            ("ping", json!({})),
+        ] {
+            let pending = victim.socket.request(event, data).await;
+            drop(pending.map_err(|end| cx.dropped(&victim, &end))?);
+        }
+        victim.socket.abort();
+    }
+    let (sender, receiver) = (stage.peer(Role::S1), stage.peer(Role::U1));
+    let arrived = passes(cx, sender, receiver, &stage.s1.id, 0).await?;
+    cx.check(&RESET, arrived, "a message at u1", "nothing");
+    let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
+    others_served(cx, &bystanders).await?;
+    stage.prove_silence(cx).await
+}
