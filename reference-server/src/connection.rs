@@ -47,6 +47,7 @@ pub(crate) struct Connection {
     calls: Mutex<Option<Calls>>,
     /// Events that it has sent, for the fault that loses the first one.
     events: AtomicU64,
+    is_calling: AtomicBool,
 }
 
 #[derive(Default)]
@@ -72,6 +73,7 @@ impl Connection {
             is_gone: AtomicBool::new(false),
             calls: Mutex::new(Some(Calls::default())),
             events: AtomicU64::new(0),
+            is_calling: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +105,17 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Ends the transport, for the faults that do so.
+    pub(crate) fn end(&self) {
+        self.link.abort();
+    }
+
+    /// Notes that a call of this client is under way, or that it is over; tells what was noted before.
+    /// For the fault that lets only one at a time through.
+    pub(crate) fn set_calling(&self, is_calling: bool) -> bool {
+        self.is_calling.swap(is_calling, Ordering::Relaxed)
     }
 
     /// Counts an event from the client; true for the first one.

@@ -172,6 +172,12 @@ impl Gateway {
                 connection.answered(id, packet::first_argument(&args)?);
                 Ok(())
             }
+            (Packet::Event { ack: Some(id), .. }, Stage::Outside)
+                if self.app.faults().on(Fault::EarlyServed) =>
+            {
+                let _ = transport.emit(packet::encode_ack(id, &serde_json::json!({})));
+                Ok(())
+            }
             // Speaking before CONNECT, or after a refusal: the transport ends, as with real servers.
             (_, Stage::Outside) => Err(PacketError::OutOfOrder),
             (Packet::Binary { .. }, Stage::Inside(_)) => Err(PacketError::OutOfOrder),
@@ -179,23 +185,44 @@ impl Gateway {
     }
 
     fn connect(&self, transport: &Arc<Transport>, auth: Option<&str>) -> Result<(), PacketError> {
-        let auth = match auth {
+        let faults = self.app.faults();
+        let auth = match auth.map(serde_json::from_str) {
             None => Value::Null,
-            Some(auth) => serde_json::from_str(auth).map_err(|_| PacketError::Arguments)?,
+            Some(Ok(auth)) => auth,
+            Some(Err(_)) if faults.on(Fault::BadConnectAdmitted) => {
+                let account = self.app.store.stranger();
+                self.enter(transport, self.connection(transport, account, Scope::User));
+                return Ok(());
+            }
+            Some(Err(_)) => return Err(PacketError::Arguments),
         };
         match handshake::admit(&self.app, &auth) {
-            Err(refusal) => self.refuse(transport, refusal),
+            Err(refusal) => {
+                self.refuse(transport, refusal);
+                let token = auth["token"].as_str().unwrap_or_default();
+                if faults.on(Fault::RefusedListens)
+                    && let Some(account) = self.app.store.account_of_token(token)
+                {
+                    let listens = self.connection(transport, Arc::clone(&account), Scope::User);
+                    account.lock().registry.add(Arc::new(listens));
+                }
+            }
             Ok((account, scope)) => {
-                let link = Box::new(TransportLink(Arc::clone(transport)));
-                let id = self.app.everyone.next_id();
-                let socket_id = transport.id.to_string();
-                self.enter(
-                    transport,
-                    Connection::new(id, socket_id, scope, account, link),
-                );
+                self.enter(transport, self.connection(transport, account, scope));
             }
         }
         Ok(())
+    }
+
+    fn connection(
+        &self,
+        transport: &Arc<Transport>,
+        account: Arc<Account>,
+        scope: Scope,
+    ) -> Connection {
+        let link = Box::new(TransportLink(Arc::clone(transport)));
+        let id = self.app.everyone.next_id();
+        Connection::new(id, transport.id.to_string(), scope, account, link)
     }
 
     fn refuse(&self, transport: &Arc<Transport>, refusal: Refusal) {
@@ -233,7 +260,9 @@ impl Gateway {
         }
         tracing::debug!(socket = connection.socket_id(), scope = ?connection.scope(), "connected");
         connection.send(packet::encode_connected(connection.socket_id()));
-        rows.registry.add(Arc::clone(&connection));
+        if !(self.app.faults().on(Fault::ReturnDeaf) && rows.registry.has_lost()) {
+            rows.registry.add(Arc::clone(&connection));
+        }
         self.app.everyone.add(Arc::clone(&connection));
         if let Scope::Machine(id) = connection.scope() {
             self.announce_machine(account, &mut rows, id, true);

@@ -26,6 +26,8 @@ mod handlers;
 mod handshake;
 mod ids;
 mod listener;
+mod misanswer;
+mod misroute;
 mod packet;
 mod presence;
 mod rest;

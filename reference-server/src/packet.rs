@@ -198,6 +198,11 @@ pub(crate) fn encode_ack(id: u64, payload: &impl Serialize) -> Str {
     Str::from(format!("3{id}{}", json(&(payload,))))
 }
 
+/// `43<id>[]`: an answer without arguments.
+pub(crate) fn encode_empty_ack(id: u64) -> Str {
+    Str::from(format!("3{id}[]"))
+}
+
 /// The answer to an accepted CONNECT.
 pub(crate) fn encode_connected(socket_id: &str) -> Str {
     Str::from(format!(

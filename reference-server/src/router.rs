@@ -14,6 +14,7 @@ use crate::builders::{EphemeralPayload, UpdatePayload};
 use crate::connection::Connection;
 use crate::control::{Decision, Tap};
 use crate::faults::{Fault, Faults};
+use crate::misroute;
 use crate::packet;
 
 /// Tells connections apart; ascending in the order in which they came.
@@ -90,24 +91,33 @@ pub fn recipients<'c, C: Routed + ?Sized + 'c>(
 
 /// The connections of one account.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(BTreeMap<ConnectionId, Arc<Connection>>);
+pub(crate) struct Registry {
+    connections: BTreeMap<ConnectionId, Arc<Connection>>,
+    /// Whether a connection has left, for the fault that is deaf from then on.
+    has_lost: bool,
+}
 
 impl Registry {
     pub(crate) fn add(&mut self, connection: Arc<Connection>) {
-        self.0.insert(connection.id(), connection);
+        self.connections.insert(connection.id(), connection);
     }
 
     /// The connection, unless it was removed before.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Arc<Connection>> {
-        self.0.remove(&id)
+        self.has_lost = true;
+        self.connections.remove(&id)
+    }
+
+    pub(crate) fn has_lost(&self) -> bool {
+        self.has_lost
     }
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Arc<Connection>> {
-        self.0.get(&id)
+        self.connections.get(&id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.0.values().map(Arc::as_ref)
+        self.connections.values().map(Arc::as_ref)
     }
 
     /// Whether a machine has a connection of its own.
@@ -167,7 +177,10 @@ impl Router {
         skip: Option<ConnectionId>,
     ) -> Routing {
         let overtaken = audience.held.take();
-        if self.faults.strikes(Fault::LateUpdate) && overtaken.is_none() {
+        let event_type = payload.as_json()["body"]["t"].as_str().unwrap_or_default();
+        let is_held = self.faults.strikes(Fault::LateUpdate)
+            || event_type == "new-message" && self.faults.strikes(Fault::LateMessage);
+        if is_held && overtaken.is_none() {
             *audience.held = Some(HeldUpdate {
                 payload,
                 filter,
@@ -178,6 +191,11 @@ impl Router {
         let copies = match () {
             () if self.faults.strikes(Fault::LostUpdate) => 0,
             () if self.faults.strikes(Fault::DupUpdate) => 2,
+            () if self.faults.on(Fault::ChangeTwice)
+                && matches!(event_type, "update-session" | "update-machine") =>
+            {
+                2
+            }
             () => 1,
         };
         let account = audience.account;
@@ -239,14 +257,15 @@ impl Router {
         skip: Option<ConnectionId>,
         copies: usize,
     ) -> Routing {
-        let widened = self.widened(event, payload, filter);
+        let widened = self.widened(event, filter);
         let filter = widened.as_ref().unwrap_or(filter);
         // Encoded once: a queued packet is a reference to the same bytes for every recipient.
         let frame = packet::encode_event(event, payload, None);
-        let mut receivers: Vec<&Connection> = recipients(registry.iter(), filter, skip)
-            .filter(|connection| !self.is_deaf(connection, event, payload))
-            .collect();
-        let strangers = self.strangers(account, event);
+        let mut receivers: Vec<&Connection> = recipients(registry.iter(), filter, skip).collect();
+        if self.faults.any() {
+            receivers = self.misrouted(registry, &receivers, skip, payload);
+        }
+        let strangers = self.strangers(account, event, filter);
         receivers.extend(strangers.iter().map(Arc::as_ref));
         for _ in 0..copies {
             for connection in &receivers {
@@ -278,12 +297,7 @@ impl Router {
     }
 
     /// The wrong filter that a fault puts in the place of the right one.
-    fn widened(
-        &self,
-        event: &str,
-        payload: &serde_json::Value,
-        filter: &RecipientFilter,
-    ) -> Option<RecipientFilter> {
+    fn widened(&self, event: &str, filter: &RecipientFilter) -> Option<RecipientFilter> {
         let all = || Some(RecipientFilter::AllUserAuthenticatedConnections);
         match filter {
             _ if event == "ephemeral" && self.faults.on(Fault::WideEphemerals) => all(),
@@ -300,46 +314,67 @@ impl Router {
             RecipientFilter::MachineScopedOnly { .. } if self.faults.on(Fault::WrongMachine) => {
                 all()
             }
-            RecipientFilter::MachineScopedOnly { .. }
-                if self.faults.on(Fault::MachineDeaf)
-                    && payload["body"]["t"] == "update-machine" =>
-            {
-                Some(RecipientFilter::UserScopedOnly)
-            }
             _ => None,
         }
     }
 
-    /// Connections that the filter means and a fault leaves out.
-    fn is_deaf(&self, connection: &Connection, event: &str, payload: &serde_json::Value) -> bool {
-        match connection.scope() {
-            Scope::User => {
-                self.faults.on(Fault::UserDeaf)
-                    && event == "update"
-                    && payload["body"]["t"] == "new-message"
-            }
-            // `wrong-session` is about sessions and `wrong-machine` about machines.
+    /// Who receives an event in the place of the right connections.
+    fn misrouted<'c>(
+        &self,
+        registry: &'c Registry,
+        right: &[&Connection],
+        skip: Option<ConnectionId>,
+        payload: &serde_json::Value,
+    ) -> Vec<&'c Connection> {
+        let event_type = payload["body"]["t"]
+            .as_str()
+            .or(payload["type"].as_str())
+            .unwrap_or_default();
+        let everyone = registry.iter().filter(|other| Some(other.id()) != skip);
+        everyone
+            .filter(|other| {
+                let is_right = right.iter().any(|one| one.id() == other.id());
+                misroute::receives(&self.faults, event_type, other.scope(), is_right)
+                    && !self.is_other_kind(other.scope(), event_type)
+            })
+            .collect()
+    }
+
+    /// `wrong-session` is about sessions and `wrong-machine` about machines: whom they leave out.
+    fn is_other_kind(&self, scope: &Scope, event_type: &str) -> bool {
+        match scope {
+            Scope::User => false,
             Scope::Session(_) => {
-                self.faults.on(Fault::WrongMachine) && payload["body"]["t"] == "update-machine"
+                self.faults.on(Fault::WrongMachine) && event_type == "update-machine"
             }
             Scope::Machine(_) => {
-                let t = &payload["body"]["t"];
-                self.faults.on(Fault::WrongSession) && (t == "new-message" || t == "update-session")
+                self.faults.on(Fault::WrongSession)
+                    && matches!(event_type, "new-message" | "update-session")
             }
         }
     }
 
-    fn strangers(&self, account: &str, event: &str) -> Vec<Arc<Connection>> {
-        let fault = if event == "update" {
+    /// Connections of other accounts, for the faults that leak.
+    fn strangers(
+        &self,
+        account: &str,
+        event: &str,
+        filter: &RecipientFilter,
+    ) -> Vec<Arc<Connection>> {
+        let leak = if event == "update" {
             Fault::LeakUpdate
         } else {
             Fault::LeakEphemeral
         };
-        if !self.faults.on(fault) {
+        let leaks_to = |scope: &Scope| match scope {
+            Scope::User => self.faults.on(leak),
+            scope => self.faults.on(Fault::ForeignIdHears) && filter.accepts(scope),
+        };
+        if !self.faults.any() {
             return Vec::new();
         }
         let mut strangers = self.everyone.all();
-        strangers.retain(|other| other.account().id() != account && *other.scope() == Scope::User);
+        strangers.retain(|other| other.account().id() != account && leaks_to(other.scope()));
         strangers
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use engineioxide::config::EngineIoConfig;
@@ -21,6 +22,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::faults::Fault;
 use crate::gateway::Gateway;
 use crate::listener::{RequestSwitch, SwitchedListener, Switches};
 use crate::presence;
@@ -96,16 +98,21 @@ async fn finished<T>(task: &mut JoinHandle<T>) {
 /// Everything that the server answers: REST, Socket.IO, and 404.
 fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
     let config = &app.config;
-    let max_payload = usize::try_from(config.max_payload).unwrap_or(usize::MAX);
+    let max_payload = if config.faults.on(Fault::SmallPayload) {
+        100_000
+    } else {
+        config.max_payload
+    };
+    let max_frame = usize::try_from(max_payload).unwrap_or(usize::MAX);
     let engine = EngineIoConfig {
         req_path: config.path.trim_end_matches('/').to_owned().into(),
         ping_interval: config.ping_interval,
         ping_timeout: config.ping_timeout,
         max_buffer_size: config.send_queue,
-        max_payload: config.max_payload,
+        max_payload,
         // `max_payload` alone would bound polling bodies only.
-        ws_max_message_size: max_payload,
-        ws_max_frame_size: max_payload,
+        ws_max_message_size: max_frame,
+        ws_max_frame_size: max_frame,
         ws_read_buffer_size: 4_096,
         ..EngineIoConfig::default()
     };
@@ -120,6 +127,7 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
             follow_upgrade,
         ))
         .layer(middleware::from_fn(survive_panics))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), misjudge))
         .layer(CorsLayer::very_permissive())
 }
 
@@ -141,6 +149,29 @@ async fn follow_upgrade(
     next.run(request).await
 }
 
+/// Faults that answer a request with another status than the route gave.
+async fn misjudge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (fault, right, wrong) in [
+        (Fault::UnknownRouteOk, StatusCode::NOT_FOUND, StatusCode::OK),
+        (
+            Fault::BadBody500,
+            StatusCode::BAD_REQUEST,
+            StatusCode::INTERNAL_SERVER_ERROR,
+        ),
+        (
+            Fault::MachineTaken500,
+            StatusCode::CONFLICT,
+            StatusCode::INTERNAL_SERVER_ERROR,
+        ),
+    ] {
+        if app.faults().on(fault) && response.status() == right {
+            *response.status_mut() = wrong;
+        }
+    }
+    response
+}
+
 /// A route that panics is answered with 500; the process and the connection live on.
 async fn survive_panics(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
@@ -151,7 +182,7 @@ async fn survive_panics(request: Request, next: Next) -> Response {
             let message = "An unexpected error occurred";
             let body =
                 json!({ "error": "Internal Server Error", "message": message, "statusCode": 500 });
-            ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::builders::{self, ArtifactRow, Versioned};
 use crate::faults::{Fault, Faults};
 use crate::router::RecipientFilter;
-use crate::store::{Account, Artifact, Cell};
+use crate::store::{Account, AccountState, Artifact, Cell};
 
 /// `artifact-read`.
 pub(super) fn on_read(call: &Call<'_>) -> Answer {
@@ -61,6 +61,9 @@ pub(super) fn on_update(call: &Call<'_>) -> Answer {
             Asked::Change(change) => changes.push(change),
             Asked::Nonsense => return refuse(problem),
         }
+    }
+    if changes.is_empty() && call.faults().on(Fault::ArtifactNoUpdates) {
+        return Answer::Now(json!({ "result": "success" }));
     }
     if changes.is_empty() {
         return refuse("No updates provided");
@@ -196,9 +199,14 @@ pub(crate) fn create(
     if let Some(artifact) = state.artifacts.get(id)
         && !app.faults().on(Fault::ArtifactOverwrite)
     {
-        return Ok(artifact.row());
+        let row = artifact.row();
+        if app.faults().on(Fault::ArtifactAnnouncedAgain) {
+            announce(app, account, &mut state, &row);
+        }
+        return Ok(row);
     }
-    if app.store.is_foreign_artifact(id, account) {
+    let is_taken = app.faults().on(Fault::ArtifactTaken);
+    if app.store.is_foreign_artifact(id, account) && !is_taken {
         return Err(CreateError::Foreign);
     }
     if ![header, body, key]
@@ -207,7 +215,7 @@ pub(crate) fn create(
     {
         return Err(CreateError::NotBase64);
     }
-    if !app.store.claim_artifact(id, account) {
+    if !app.store.claim_artifact(id, account) && !is_taken {
         return Err(CreateError::Foreign);
     }
     let row = state
@@ -218,14 +226,18 @@ pub(crate) fn create(
             key.to_owned(),
         )
         .row();
+    announce(app, account, &mut state, &row);
+    Ok(row)
+}
+
+fn announce(app: &App, account: &Account, state: &mut AccountState, row: &ArtifactRow) {
     app.update(
         account,
-        &mut state,
+        state,
         RecipientFilter::UserScopedOnly,
         None,
-        |stamp| builders::new_artifact(&row, stamp),
+        |stamp| builders::new_artifact(row, stamp),
     );
-    Ok(row)
 }
 
 /// What became of a change of an artifact.
@@ -253,8 +265,10 @@ pub(crate) fn update(app: &App, account: &Account, id: &str, changes: Vec<PartCh
     let (fresh, stale): (Vec<_>, Vec<_>) = changes
         .into_iter()
         .partition(|change| change.part.of(artifact).is_current(change.expected, faults));
+    let lists_all = !stale.is_empty() && faults.on(Fault::ArtifactMismatchAll);
     let stale: Vec<_> = stale
         .iter()
+        .chain(fresh.iter().filter(|_| lists_all))
         .map(|change| (change.part, change.part.of(artifact).versioned()))
         .collect();
     if !stale.is_empty() && !faults.on(Fault::ArtifactPartial) {
@@ -270,7 +284,7 @@ pub(crate) fn update(app: &App, account: &Account, id: &str, changes: Vec<PartCh
         written.push((change.part, cell.versioned()));
     }
     if !written.is_empty() {
-        artifact.seq += 1;
+        artifact.seq += u64::from(!faults.on(Fault::ArtifactSeqStuck));
         artifact.updated_at = app.now();
         let find = |part| {
             written
@@ -297,10 +311,13 @@ pub(crate) fn update(app: &App, account: &Account, id: &str, changes: Vec<PartCh
 /// Deletes and announces an artifact; false if the account has none of this id.
 pub(crate) fn delete(app: &App, account: &Account, id: &str) -> bool {
     let mut state = account.lock();
-    if state.artifacts.remove(id).is_none() {
+    if !state.artifacts.contains_key(id) {
         return false;
     }
-    app.store.release_artifact(id);
+    if !app.faults().on(Fault::ArtifactStays) {
+        state.artifacts.remove(id);
+        app.store.release_artifact(id);
+    }
     if !app.faults().on(Fault::DeleteSilent) {
         app.update(
             account,

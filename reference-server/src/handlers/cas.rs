@@ -30,14 +30,18 @@ pub(super) fn change(
         };
     }
     let mut answer = json!({ "result": "version-mismatch", "version": cell.version() });
+    if faults.on(Fault::MismatchEcho) {
+        answer["version"] = json!(expected);
+    }
     if faults.on(Fault::MismatchAsError) {
         answer = json!({ "result": "error" });
     } else if !faults.on(Fault::NoMismatchData) {
         answer[field] = json!(cell.value());
     }
-    let written = faults.on(Fault::MismatchWrites).then(|| {
+    if faults.on(Fault::MismatchWrites) {
         cell.write(value, faults);
-        cell.versioned()
-    });
+    }
+    let is_announced = faults.on(Fault::MismatchWrites) || faults.on(Fault::MismatchAnnounced);
+    let written = is_announced.then(|| cell.versioned());
     Change { answer, written }
 }

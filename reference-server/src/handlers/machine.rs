@@ -8,6 +8,9 @@ use crate::router::RecipientFilter;
 
 /// `machine-alive`: a heartbeat. One that is missing its time or too old is ignored.
 pub(super) fn alive(call: &Call<'_>) -> Answer {
+    if call.faults().on(Fault::HeartbeatIgnored) {
+        return Answer::Never;
+    }
     let timeout = call.app.config.presence_timeout;
     let time = heartbeat_time(
         call.data.number("time"),
@@ -72,15 +75,20 @@ fn change(call: &Call<'_>, field: &str) -> Answer {
             let filter = RecipientFilter::MachineScopedOnly {
                 machine_id: id.to_owned(),
             };
-            call.app
-                .update(call.account(), &mut state, filter, None, |stamp| {
+            call.app.update(
+                call.account(),
+                &mut state,
+                filter,
+                call.skipped(),
+                |stamp| {
                     let (metadata, daemon_state) = if is_metadata {
                         (Some(&part), None)
                     } else {
                         (None, Some(&part))
                     };
                     builders::update_machine(id, metadata, daemon_state, stamp)
-                });
+                },
+            );
         }
         None if faults.on(Fault::MismatchSeq) => {
             state.next_seq(faults);

@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use engineioxide::Str;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -14,7 +15,9 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::connection::Connection;
 use crate::faults::{Fault, Faults};
+use crate::misanswer;
 use crate::packet;
+use crate::router::{ConnectionId, Routed as _, Scope};
 use crate::store::Account;
 
 mod access_key;
@@ -161,6 +164,8 @@ fn failed(message: &str) -> Value {
 struct Call<'a> {
     app: &'a Arc<App>,
     connection: &'a Arc<Connection>,
+    account: Arc<Account>,
+    event: &'static str,
     /// The first argument as it came.
     raw: Option<&'a RawValue>,
     /// The first argument's fields.
@@ -170,16 +175,24 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn account(&self) -> &Arc<Account> {
-        self.connection.account()
+        &self.account
     }
 
     fn faults(&self) -> &Faults {
         self.app.faults()
     }
 
+    /// Whom the announcement of a change leaves out: nobody, but for the fault that skips senders.
+    fn skipped(&self) -> Option<ConnectionId> {
+        self.faults()
+            .on(Fault::SenderDeaf)
+            .then(|| self.connection.id())
+    }
+
     fn responder(&self) -> Responder {
         Responder {
             connection: Arc::clone(self.connection),
+            event: self.event,
             ack: self.ack,
             faults: self.faults().clone(),
         }
@@ -187,14 +200,22 @@ impl Call<'_> {
 
     /// Sends an event to the connection that the call came from.
     fn emit(&self, event: &str, payload: &Value) {
-        self.connection
-            .send(packet::encode_event(event, payload, None));
+        let packet = packet::encode_event(event, payload, None);
+        if self.faults().on(Fault::RpcNoticesPublic) {
+            let rows = self.account().lock();
+            rows.registry
+                .iter()
+                .for_each(|other| other.send(packet.clone()));
+        } else {
+            self.connection.send(packet);
+        }
     }
 }
 
 /// Acknowledges an event, if its sender wants that.
 struct Responder {
     connection: Arc<Connection>,
+    event: &'static str,
     ack: Option<u64>,
     faults: Faults,
 }
@@ -204,8 +225,15 @@ impl Responder {
         let Some(id) = self.ack.filter(|_| !self.faults.on(Fault::NoAck)) else {
             return;
         };
-        let packet = if self.faults.on(Fault::AckWrapped) {
-            packet::encode_ack(id, &[answer])
+        let packet = if self.faults.any() {
+            // What does not fit into a JSON value is not what a fault would change.
+            match serde_json::to_value(answer) {
+                Ok(answer) => match misanswer::answer(&self.faults, self.event, answer) {
+                    Some(wrong) => self.encoded(id, &wrong),
+                    None => return,
+                },
+                Err(_) => self.encoded(id, answer),
+            }
         } else {
             packet::encode_ack(id, answer)
         };
@@ -213,6 +241,14 @@ impl Responder {
             self.connection.send(packet.clone());
         }
         self.connection.send(packet);
+    }
+
+    fn encoded(&self, id: u64, answer: &impl Serialize) -> Str {
+        match () {
+            () if self.faults.on(Fault::AckWrapped) => packet::encode_ack(id, &[answer]),
+            () if self.faults.on(Fault::AckEmpty) => packet::encode_empty_ack(id),
+            () => packet::encode_ack(id, answer),
+        }
     }
 }
 
@@ -222,11 +258,14 @@ impl Responder {
 struct Data(Map<String, Value>);
 
 impl Data {
-    fn parse(raw: Option<&RawValue>) -> Self {
-        Self(
-            raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-                .unwrap_or_default(),
-        )
+    fn parse(raw: Option<&RawValue>, faults: &Faults) -> Self {
+        let mut fields = raw
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default();
+        if faults.any() {
+            misanswer::data(faults, &mut fields);
+        }
+        Self(fields)
     }
 
     fn get(&self, field: &str) -> Option<&Value> {
@@ -260,18 +299,27 @@ pub(crate) fn dispatch(
     }
     let Some(handler) = HANDLERS.iter().find(|handler| handler.event == event) else {
         tracing::debug!(socket = connection.socket_id(), event, "unknown event");
+        if app.faults().on(Fault::UnknownEnds) {
+            connection.end();
+        }
         return;
     };
     tracing::trace!(socket = connection.socket_id(), event, ack, "event");
+    if app.faults().any() && is_ignored(app, connection, handler, raw, ack) {
+        return;
+    }
     // RPC parameters are only passed on, so `rpc-call` reads its fields raw.
     let data = if event == "rpc-call" {
         Data::default()
     } else {
-        Data::parse(raw)
+        Data::parse(raw, app.faults())
     };
+    let account = account_meant(app, connection, &data);
     let call = Call {
         app,
         connection,
+        account,
+        event: handler.event,
         raw,
         data,
         ack,
@@ -285,7 +333,13 @@ pub(crate) fn dispatch(
     };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Answer::Now(answer)) => call.responder().send(&answer),
-        Ok(Answer::Later | Answer::Never) => {}
+        Ok(Answer::Later) => {}
+        Ok(Answer::Never) => {
+            if app.faults().on(Fault::HeartbeatsAcked) && matches!(handler.failure, Failure::Silent)
+            {
+                call.responder().send(&json!({}));
+            }
+        }
         Err(_) => {
             tracing::error!(socket = connection.socket_id(), event, "a handler panicked");
             match handler.failure {
@@ -300,4 +354,52 @@ pub(crate) fn dispatch(
             }
         }
     }
+}
+
+/// Whether a fault keeps an event from its handler.
+fn is_ignored(
+    app: &App,
+    connection: &Connection,
+    handler: &Handler,
+    raw: Option<&RawValue>,
+    ack: Option<u64>,
+) -> bool {
+    let faults = app.faults();
+    if faults.on(Fault::MalformedEnds) && raw.is_some_and(|raw| !raw.get().starts_with('{')) {
+        connection.end();
+        return true;
+    }
+    if faults.on(Fault::UnknownIdDropped) {
+        let rows = connection.account().lock();
+        let is_unknown = match connection.scope() {
+            Scope::User => false,
+            Scope::Session(id) => !rows.sessions.contains_key(id),
+            Scope::Machine(id) => !rows.machines.contains_key(id),
+        };
+        if is_unknown {
+            return true;
+        }
+    }
+    let needs_callback = match handler.event {
+        "rpc-call" => faults.on(Fault::RpcCallbackRequired),
+        _ => faults.on(Fault::CallbackRequired) && matches!(handler.failure, Failure::Ack(_)),
+    };
+    needs_callback && ack.is_none()
+}
+
+/// The account whose rows an event is about: that of its connection, or with the fault
+/// `foreign-rows` whichever has the rows that the data names.
+fn account_meant(app: &App, connection: &Connection, data: &Data) -> Arc<Account> {
+    let own = connection.account();
+    if app.faults().on(Fault::ForeignRows) {
+        let id = |field| data.text(field).unwrap_or_default();
+        let owner = app.store.account_with(|rows| {
+            rows.sessions.contains_key(id("sid"))
+                || rows.sessions.contains_key(id("sessionId"))
+                || rows.machines.contains_key(id("machineId"))
+                || rows.artifacts.contains_key(id("artifactId"))
+        });
+        return owner.unwrap_or_else(|| Arc::clone(own));
+    }
+    Arc::clone(own)
 }

@@ -13,10 +13,13 @@ use serde_json::value::RawValue;
 use super::{Answer, Call};
 use crate::app::App;
 use crate::connection::Connection;
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults};
 use crate::packet;
 use crate::router::{ConnectionId, Registry, Routed as _};
 use crate::store::{Account, AccountState};
+
+/// The methods that a connection may have with the fault `rpc-few-methods`.
+const FEW: usize = 8;
 
 /// Who has registered what.
 #[derive(Debug, Default)]
@@ -24,13 +27,21 @@ pub(crate) struct Methods {
     /// The last of a method's registrants owns it.
     registrants: HashMap<String, Vec<Arc<Connection>>>,
     by_connection: HashMap<ConnectionId, HashSet<String>>,
+    /// Methods whose registrant has left, for the fault that never lets them return.
+    lost: HashSet<String>,
 }
 
 impl Methods {
     /// Makes a connection the owner of a method.
-    fn register(&mut self, method: &str, connection: &Arc<Connection>) {
+    fn register(&mut self, method: &str, connection: &Arc<Connection>, faults: &Faults) {
+        let known = self.by_connection.get(&connection.id());
+        if faults.on(Fault::RpcFewMethods) && known.is_some_and(|known| known.len() >= FEW) {
+            return;
+        }
         let registrants = self.registrants.entry(method.to_owned()).or_default();
-        registrants.retain(|other| other.id() != connection.id());
+        if !faults.on(Fault::RpcRegisterTwice) {
+            registrants.retain(|other| other.id() != connection.id());
+        }
         registrants.push(Arc::clone(connection));
         self.by_connection
             .entry(connection.id())
@@ -52,9 +63,12 @@ impl Methods {
     }
 
     /// Takes a connection off all its methods.
-    fn forget(&mut self, id: ConnectionId) {
+    fn forget(&mut self, id: ConnectionId, faults: &Faults) {
         for method in self.by_connection.remove(&id).unwrap_or_default() {
             self.remove(&method, |registrant| registrant.id() == id);
+            if faults.on(Fault::RpcNoReturn) {
+                self.lost.insert(method);
+            }
         }
     }
 
@@ -68,6 +82,9 @@ impl Methods {
     }
 
     fn registrants(&self, method: &str) -> &[Arc<Connection>] {
+        if self.lost.contains(method) {
+            return &[];
+        }
         self.registrants.get(method).map_or(&[], Vec::as_slice)
     }
 }
@@ -91,27 +108,31 @@ fn with_methods<T>(
 
 /// A connection has left: its methods go to those who registered them before.
 pub(crate) fn forget(app: &App, rows: &mut AccountState, id: ConnectionId) {
-    rows.methods.forget(id);
+    rows.methods.forget(id, app.faults());
     if app.faults().on(Fault::CrossUser) {
         app.shared_methods
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .forget(id);
+            .forget(id, app.faults());
     }
 }
 
 /// `rpc-register`: answers by `rpc-registered` or `rpc-error`.
 pub(super) fn register(call: &Call<'_>) -> Answer {
-    let Some(method) = call.data.name("method") else {
+    let nameless = call.faults().on(Fault::RpcAnyName).then_some("");
+    let Some(method) = call.data.name("method").or(nameless) else {
         return refuse(call, "register");
     };
+    let known_as = known_as(method, call.faults());
     with_methods(call.app, call.account(), |methods, registry| {
         // The transport may have ended while its last events are still being read.
         if registry.get(call.connection.id()).is_some() {
-            methods.register(method, call.connection);
+            methods.register(known_as, call.connection, call.faults());
         }
     });
-    call.emit("rpc-registered", &json!({ "method": method }));
+    if !call.faults().on(Fault::RpcRegisterSilent) {
+        call.emit("rpc-registered", &json!({ "method": method }));
+    }
     Answer::Never
 }
 
@@ -125,10 +146,23 @@ pub(super) fn unregister(call: &Call<'_>) -> Answer {
         if call.faults().on(Fault::RpcStranger) {
             methods.clear(method);
         }
-        methods.unregister(method, call.connection.id());
+        if !call.faults().on(Fault::RpcUnregisterKeeps) {
+            methods.unregister(known_as(method, call.faults()), call.connection.id());
+        }
     });
-    call.emit("rpc-unregistered", &json!({ "method": method }));
+    if !call.faults().on(Fault::RpcUnregisterSilent) {
+        call.emit("rpc-unregistered", &json!({ "method": method }));
+    }
     Answer::Never
+}
+
+/// The name under which a method is kept: its own, but for the fault that folds names.
+fn known_as<'a>(method: &'a str, faults: &Faults) -> &'a str {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:-".contains(letter);
+    match method.find(|letter| !is_plain(letter)) {
+        Some(end) if faults.on(Fault::RpcNamesFolded) => &method[..end],
+        _ => method,
+    }
 }
 
 fn refuse(call: &Call<'_>, kind: &str) -> Answer {
@@ -145,6 +179,9 @@ struct Request<'a> {
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<&'a RawValue>,
+    /// Who calls, for the fault that tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
 }
 
 /// What the caller is answered.
@@ -172,7 +209,7 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     };
     let faults = call.faults();
     let mut registrants = with_methods(call.app, call.account(), |methods, _| {
-        let registrants = methods.registrants(&method).to_vec();
+        let registrants = methods.registrants(known_as(&method, faults)).to_vec();
         if faults.on(Fault::RpcForgetful) {
             methods.clear(&method);
         }
@@ -184,6 +221,11 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     if callee.id() == call.connection.id() && !faults.on(Fault::RpcSelfCall) {
         return fail("Cannot call RPC on the same socket");
     }
+    // Only the fault `rpc-register-twice` has a connection among the registrants again.
+    let again = registrants
+        .iter()
+        .filter(|other| other.id() == callee.id())
+        .count();
     let mut params = fields.get("params").map(|&params| params.to_owned());
     if faults.on(Fault::RpcParamsWrapped) {
         params = params.as_deref().and_then(wrapped);
@@ -191,20 +233,40 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     let request = Request {
         method: &method,
         params: params.as_deref(),
+        caller: faults
+            .on(Fault::RpcExtraKeys)
+            .then(|| call.connection.socket_id()),
     };
+    if faults.on(Fault::RpcSerial) && call.connection.set_calling(true) {
+        return fail("RPC method not available");
+    }
     let (id, answered) = callee.expect_answer();
-    callee.send(packet::encode_event("rpc-request", &request, Some(id)));
+    let times = 1 + usize::from(faults.on(Fault::RpcRequestTwice)) + again;
+    for _ in 0..times {
+        callee.send(packet::encode_event("rpc-request", &request, Some(id)));
+    }
     if faults.on(Fault::RpcToAll) {
         for other in registrants {
             other.send(packet::encode_event("rpc-request", &request, Some(id)));
         }
     }
-    let (responder, timeout) = (call.responder(), call.app.config.rpc_timeout);
-    let is_wrapped = faults.on(Fault::RpcResultWrapped);
+    let (responder, mut timeout) = (call.responder(), call.app.config.rpc_timeout);
+    if faults.on(Fault::RpcEarlyTimeout) {
+        timeout /= 10;
+    }
+    let (caller, faults) = (Arc::clone(call.connection), faults.clone());
     tokio::spawn(async move {
-        let response = match tokio::time::timeout(timeout, answered).await {
-            Ok(Ok(result)) => {
-                let result = if is_wrapped {
+        let outcome = tokio::time::timeout(timeout, answered).await;
+        caller.set_calling(false);
+        if faults.on(Fault::RpcHang) && !matches!(outcome, Ok(Ok(_))) {
+            return;
+        }
+        let response = match outcome {
+            Ok(Ok(mut result)) => {
+                if faults.on(Fault::RpcResultNull) {
+                    result = result.or_else(|| RawValue::from_string("null".to_owned()).ok());
+                }
+                let result = if faults.on(Fault::RpcResultWrapped) {
                     result.as_deref().and_then(wrapped)
                 } else {
                     result

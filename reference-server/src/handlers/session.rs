@@ -25,6 +25,7 @@ pub(super) fn update_metadata(call: &Call<'_>) -> Answer {
 /// `update-state`: null clears the state.
 pub(super) fn update_state(call: &Call<'_>) -> Answer {
     let value = match call.data.get("agentState") {
+        Some(Value::Null) if call.faults().on(Fault::NullState) => None,
         Some(Value::Null) => Some(None),
         _ => call
             .data
@@ -64,15 +65,20 @@ fn change(call: &Call<'_>, field: &str, value: Option<Option<String>>) -> Answer
             let filter = RecipientFilter::AllInterestedInSession {
                 session_id: id.to_owned(),
             };
-            call.app
-                .update(call.account(), &mut state, filter, None, |stamp| {
+            call.app.update(
+                call.account(),
+                &mut state,
+                filter,
+                call.skipped(),
+                |stamp| {
                     let (metadata, agent_state) = if is_metadata {
                         (Some(&part), None)
                     } else {
                         (None, Some(&part))
                     };
                     builders::update_session(id, metadata, agent_state, stamp)
-                });
+                },
+            );
         }
         None if faults.on(Fault::MismatchSeq) => {
             state.next_seq(faults);
@@ -159,7 +165,12 @@ pub(super) fn message(call: &Call<'_>) -> Answer {
     let (Some(id), Some(text)) = (call.data.text("sid"), call.data.text("message")) else {
         return Answer::Never;
     };
-    let local_id = call.data.text("localId").map(str::to_owned);
+    let local_id = match call.data.get("localId") {
+        Some(Value::Number(number)) if call.faults().on(Fault::DedupeNumber) => {
+            Some(number.to_string())
+        }
+        _ => call.data.text("localId").map(str::to_owned),
+    };
     let mut state = call.account().lock();
     let sender = (!call.faults().on(Fault::EchoToSender)).then(|| call.connection.id());
     post_message(
@@ -198,7 +209,15 @@ pub(crate) fn post_message(
         &app.config.ids,
         faults,
     );
+    if faults.on(Fault::DedupeSeq) && matches!(posted, Posted::Known(_)) {
+        state.next_seq(faults);
+        return Some(posted);
+    }
     if let Posted::New(index) = posted {
+        if faults.on(Fault::MessageSeqAccount) {
+            number_by_account(state, session_id, index);
+        }
+        let session = state.sessions.get(session_id)?;
         let message = session.messages[index].clone();
         let mut filter = RecipientFilter::AllInterestedInSession {
             session_id: session_id.to_owned(),
@@ -214,6 +233,18 @@ pub(crate) fn post_message(
         });
     }
     Some(posted)
+}
+
+/// Gives a message the number that it has among those of all sessions.
+fn number_by_account(state: &mut AccountState, session_id: &str, index: usize) {
+    let count: usize = state
+        .sessions
+        .values()
+        .map(|session| session.messages.len())
+        .sum();
+    if let Some(session) = state.sessions.get_mut(session_id) {
+        session.messages[index].seq = count as u64;
+    }
 }
 
 fn is_known_anywhere(state: &AccountState, session_id: &str, local_id: Option<&str>) -> bool {

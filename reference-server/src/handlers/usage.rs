@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Call, INTERNAL_ERROR};
 use crate::builders;
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults};
 
 /// `usage-report`: stores the figures of a key, per session if one is named, and announces those of
 /// a session. Problems are told in the order key, tokens, cost, sessionId.
@@ -12,13 +12,20 @@ pub(super) fn report(call: &Call<'_>) -> Answer {
     let Some(key) = call.data.name("key") else {
         return refuse("Invalid key");
     };
-    let Some(tokens) = figures(call.data.get("tokens")) else {
+    let faults = call.faults();
+    if faults.on(Fault::UsageErrorOrder) && figures(call.data.get("cost"), faults).is_none() {
+        return refuse("Invalid cost object - must include total");
+    }
+    let Some(tokens) = figures(call.data.get("tokens"), faults) else {
         return refuse("Invalid tokens object - must include total");
     };
-    let Some(cost) = figures(call.data.get("cost")) else {
+    let Some(cost) = figures(call.data.get("cost"), faults) else {
         return refuse("Invalid cost object - must include total");
     };
     let session_id = match call.data.get("sessionId") {
+        None | Some(Value::Null) if faults.on(Fault::UsageSessionRequired) => {
+            return refuse("Invalid sessionId");
+        }
         None | Some(Value::Null) => None,
         Some(Value::String(id)) if id.is_empty() => None,
         Some(Value::String(id)) => Some(id.clone()),
@@ -53,10 +60,10 @@ pub(super) fn report(call: &Call<'_>) -> Answer {
 }
 
 /// Figures as the interface has them: numbers only, a total among them.
-fn figures(value: Option<&Value>) -> Option<Value> {
+fn figures(value: Option<&Value>, faults: &Faults) -> Option<Value> {
     let fields = value?.as_object()?;
-    (fields.contains_key("total") && fields.values().all(Value::is_number))
-        .then(|| value.cloned())?
+    let has_total = fields.contains_key("total") || faults.on(Fault::UsageTotalOptional);
+    (has_total && fields.values().all(Value::is_number)).then(|| value.cloned())?
 }
 
 fn refuse(error: &str) -> Answer {

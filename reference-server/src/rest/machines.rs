@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::builders::{self, MachineRow};
 use crate::faults::Fault;
 use crate::router::RecipientFilter;
-use crate::store::Machine;
+use crate::store::{Cell, Machine};
 
 /// `POST /v1/machines`: the machine of an id, made and announced at first sight, in two updates.
 pub(super) async fn create(
@@ -31,7 +31,10 @@ pub(super) async fn create(
     )?;
     let id = fields.text("id");
     let mut state = account.lock();
-    if let Some(machine) = state.machines.get(id) {
+    if let Some(machine) = state.machines.get_mut(id) {
+        if app.faults().on(Fault::MachineOverwritten) {
+            machine.metadata = Cell::new(fields.owned("metadata"), 1);
+        }
         return Ok(Json(json!({ "machine": without_seq(&machine.row()) })));
     }
     if !app.store.claim_machine(id, &account) {

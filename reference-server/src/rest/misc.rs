@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
+use crate::faults::Fault;
 use crate::store::PushToken;
 
 /// `GET /`.
@@ -19,8 +20,13 @@ pub(super) async fn root() -> Answer {
 /// `GET /health`: `timestamp` is Unix milliseconds.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Answer {
     let service = "touchstone-reference-server";
+    let status = if app.faults().on(Fault::HealthDown) {
+        "down"
+    } else {
+        "ok"
+    };
     Ok(Json(
-        json!({ "status": "ok", "timestamp": app.now(), "service": service }),
+        json!({ "status": status, "timestamp": app.now(), "service": service }),
     ))
 }
 

@@ -97,14 +97,19 @@ pub(super) async fn active(
     let limit = limit(query.limit.as_deref(), LIST, 500)?;
     let since = app.now() - ACTIVE_WITHIN_MS;
     let mut rows = rows(&account);
-    rows.retain(|row| row.active && row.active_at > since);
+    let shows_all = app.faults().on(Fault::ActiveListAll);
+    rows.retain(|row| shows_all || row.active && row.active_at > since);
     newest_first(&mut rows, |row| (row.active_at, &row.id));
     rows.truncate(limit);
     Ok(Json(json!({ "sessions": rows })))
 }
 
 /// `GET /v2/sessions`: pages of sessions, latest created first. A cursor names the last one seen.
-pub(super) async fn page(Caller(account): Caller, Query(query): Query<PageQuery>) -> Answer {
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Query(query): Query<PageQuery>,
+) -> Answer {
     let limit = limit(query.limit.as_deref(), 50, 200)?;
     let mut rows = rows(&account);
     newest_first(&mut rows, |row| (row.created_at, &row.id));
@@ -115,14 +120,18 @@ pub(super) async fn page(Caller(account): Caller, Query(query): Query<PageQuery>
         let seen = rows
             .iter()
             .position(|row| row.id == last)
-            .map_or(rows.len(), |index| index + 1);
+            .map_or(rows.len(), |index| {
+                index + usize::from(!app.faults().on(Fault::PageRepeats))
+            });
         rows.drain(..seen);
     }
     if let Some(since) = &query.changed_since {
         let since: i64 = since
             .parse()
             .map_err(|_| ApiError::invalid("querystring/changedSince Expected number"))?;
-        rows.retain(|row| row.updated_at > since);
+        if !app.faults().on(Fault::ChangedSinceIgnored) {
+            rows.retain(|row| row.updated_at > since);
+        }
     }
     let has_next = rows.len() > limit;
     rows.truncate(limit);
@@ -142,7 +151,12 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Answer {
     let mut state = account.lock();
-    if !state.delete_session(&id) {
+    let is_gone = if app.faults().on(Fault::SessionDeletedStays) {
+        state.sessions.contains_key(&id)
+    } else {
+        state.delete_session(&id)
+    };
+    if !is_gone {
         return Err(ApiError::not_found(
             "Session not found or not owned by user",
         ));
@@ -166,6 +180,13 @@ pub(super) async fn archive(
     Path(id): Path<String>,
 ) -> Answer {
     let now = app.now();
+    if app.faults().on(Fault::ArchiveSilent)
+        && let Some(session) = account.lock().sessions.get_mut(&id)
+    {
+        session.active = false;
+        session.ended = true;
+        return Ok(Json(json!({ "success": true })));
+    }
     if !end_session(&app, &account, &mut account.lock(), &id, now) {
         return Err(ApiError::not_found(
             "Session not found or not owned by user",

@@ -106,6 +106,9 @@ impl AccountState {
         if self.seq == 0 || !faults.strikes(Fault::SeqShared) {
             self.seq += 1;
         }
+        if faults.on(Fault::SeqDown) {
+            return 1_000_000 - self.seq;
+        }
         self.seq
     }
 
@@ -219,7 +222,11 @@ impl AccountState {
             Some(known) => (
                 known.id.clone(),
                 known.created_at,
-                now.max(known.updated_at + 1),
+                if faults.on(Fault::UsageStale) {
+                    known.updated_at
+                } else {
+                    now.max(known.updated_at + 1)
+                },
             ),
             None => (self.ids.record(), now, now),
         };

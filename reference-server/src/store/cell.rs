@@ -43,16 +43,21 @@ impl Cell {
         let current = self.version as f64;
         #[expect(clippy::float_cmp, reason = "a version matches exactly or not at all")]
         let is_same = current == expected;
-        is_same || faults.on(Fault::StaleAccept)
+        is_same
+            || faults.on(Fault::StaleAccept)
+            || faults.on(Fault::FutureAccept) && expected > current
+            || faults.on(Fault::FractionAccept) && expected > current && expected < current + 1.0
+            || faults.on(Fault::NegativeAccept) && expected < 0.0
+            || faults.on(Fault::TwoWinners) && expected >= current - 1.0 && expected <= current
     }
 
     /// Writes, whatever the version is. Who calls this has asked [`Cell::is_current`] before.
     pub(crate) fn write(&mut self, value: Option<String>, faults: &Faults) {
         self.value = value;
-        self.version += if faults.on(Fault::VersionPlusTwo) {
-            2
-        } else {
-            1
+        self.version += match () {
+            () if faults.on(Fault::VersionPlusTwo) => 2,
+            () if faults.on(Fault::VersionStuck) => 0,
+            () => 1,
         };
     }
 }

@@ -66,7 +66,18 @@ impl Session {
         let known = local_id
             .as_ref()
             .and_then(|local_id| self.local_ids.get(local_id));
-        if let Some(&index) = known.filter(|_| !faults.on(Fault::DedupeOff)) {
+        let is_forgotten = |index: usize| {
+            faults.on(Fault::DedupeOff)
+                || faults.on(Fault::DedupeLast) && index + 1 != self.messages.len()
+        };
+        if let Some(&index) = known.filter(|&&index| !is_forgotten(index)) {
+            return Posted::Known(index);
+        }
+        if faults.on(Fault::DedupeText)
+            && let Some(index) = self.messages.iter().position(|message| {
+                local_id.is_none() && message.local_id.is_none() && message.content == content
+            })
+        {
             return Posted::Known(index);
         }
         let index = self.messages.len();
@@ -76,6 +87,8 @@ impl Session {
         let now = clock.now();
         let seq = if faults.on(Fault::MessageSeqStuck) {
             1
+        } else if faults.on(Fault::MessageSeqZero) {
+            index as u64
         } else {
             index as u64 + 1
         };

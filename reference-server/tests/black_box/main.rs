@@ -6,7 +6,6 @@
 )]
 
 mod control;
-mod faults;
 mod handlers;
 mod handshake;
 mod limits;
