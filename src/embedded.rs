@@ -21,6 +21,8 @@ pub(crate) fn quick() -> Config {
         connect_timeout: connect,
         ping_interval: Duration::from_millis(500),
         ping_timeout: Duration::from_secs(2),
+        sweep_interval: Duration::from_millis(250),
+        control: true,
         ..Config::default()
     }
 }
@@ -30,6 +32,7 @@ pub(crate) fn stated() -> Timeouts {
     Timeouts {
         rpc: Duration::from_secs(2),
         connect: Duration::from_secs(2),
+        presence: Some(Config::default().presence_timeout),
         ..Timeouts::default()
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod artifact_cas;
 pub(crate) mod artifact_refusal;
 pub(crate) mod cas;
 pub(crate) mod connection;
+pub(crate) mod control;
 pub(crate) mod crowd;
 pub(crate) mod delivery;
 pub(crate) mod envelope;
@@ -17,15 +18,17 @@ pub(crate) mod handler;
 pub(crate) mod handshake;
 pub(crate) mod hazard;
 pub(crate) mod heartbeat;
+pub(crate) mod isolation;
 pub(crate) mod machine;
 pub(crate) mod malformed;
 pub(crate) mod matrix;
 pub(crate) mod message;
 pub(crate) mod nonsense;
+pub(crate) mod order;
 pub(crate) mod presence;
 pub(crate) mod refusal;
-pub(crate) mod rogue;
 pub(crate) mod rest;
+pub(crate) mod rogue;
 pub(crate) mod rpc;
 pub(crate) mod rpc_flight;
 pub(crate) mod rpc_owner;
@@ -131,6 +134,10 @@ pub(crate) static MODULES: &[Module] = &[
         cases: delivery::CASES,
     },
     Module {
+        requirements: order::REQUIREMENTS,
+        cases: order::CASES,
+    },
+    Module {
         requirements: rest::auth::REQUIREMENTS,
         cases: rest::auth::CASES,
     },
@@ -145,6 +152,38 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: crowd::REQUIREMENTS,
         cases: crowd::CASES,
+    },
+    Module {
+        requirements: rest::messages::REQUIREMENTS,
+        cases: rest::messages::CASES,
+    },
+    Module {
+        requirements: rest::access_keys::REQUIREMENTS,
+        cases: rest::access_keys::CASES,
+    },
+    Module {
+        requirements: rest::artifacts::REQUIREMENTS,
+        cases: rest::artifacts::CASES,
+    },
+    Module {
+        requirements: rest::kv::REQUIREMENTS,
+        cases: rest::kv::CASES,
+    },
+    Module {
+        requirements: rest::account::REQUIREMENTS,
+        cases: rest::account::CASES,
+    },
+    Module {
+        requirements: rest::friends::REQUIREMENTS,
+        cases: rest::friends::CASES,
+    },
+    Module {
+        requirements: isolation::REQUIREMENTS,
+        cases: isolation::CASES,
+    },
+    Module {
+        requirements: control::REQUIREMENTS,
+        cases: control::CASES,
     },
     Module {
         requirements: hazard::REQUIREMENTS,

@@ -1,9 +1,11 @@
 //! Who is there: heartbeats, ends, and machines that come and go.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    case::{Flow, case_table},
+    case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
     peer::Arrival,
@@ -33,6 +35,14 @@ requirement_table! {
         "A heartbeat for another account's session or machine announces nothing.";
     MACHINE_ONLINE = "presence.machine-connects", Should, Decision,
         "The connection of a machine announces that it is active, its end that it is not.";
+    RECENT = "presence.recent-time", Should, Decision,
+        "A heartbeat of the last ten minutes counts, with its own time.";
+    ODD_THINKING = "presence.odd-thinking", Info, Decision,
+        "What a heartbeat calls thinking becomes a boolean, whatever it is.";
+    SESSION_COMES = "presence.session-connects", Info, Decision,
+        "Connections of a session may come and go without being announced.";
+    SWEPT = "presence.swept", Should, Decision,
+        "A session or machine without heartbeats becomes inactive after the stated time, which is announced.";
     MACHINE_STAYS = "presence.machine-stays", Should, Decision,
         "A machine is not announced as gone while another connection of it lives.";
 }
@@ -63,6 +73,23 @@ case_table! {
     ///
     /// Accepted is silence. After an outage clients first send one heartbeat that is as old as the outage.
     "presence.stale" judges [IGNORED] => stale;
+
+    /// Sends heartbeats that are nine minutes old, for a session and a machine.
+    ///
+    /// Accepted is an announcement with just that time for `activeAt`.
+    "presence.recent" judges [RECENT] => recent;
+
+    /// Sends heartbeats with a text, a number and an object for `thinking`, and opens and closes a
+    /// connection of a session.
+    ///
+    /// Nothing here is judged: what the server makes of it is noted on the dialect card.
+    "presence.traits" judges [ODD_THINKING, SESSION_COMES] => traits;
+
+    /// Sends heartbeats that are nearly as old as the time after which the server takes a session or a
+    /// machine for inactive, and waits. Runs where `--presence-timeout` states that time.
+    ///
+    /// Accepted are announcements with `active: false` for both, within a little more than a minute.
+    "presence.swept", slow judges [SWEPT] => swept;
 
     /// Another account sends heartbeats and ends for this account's session and machine.
     ///
@@ -220,6 +247,11 @@ async fn stale(cx: &mut Ctx) -> Flow {
         None,
         Some(json!("now")),
         Some(Value::Null),
+        Some(json!(true)),
+        Some(json!({})),
+        Some(json!([old + ELEVEN_MINUTES_MS])),
+        Some(json!(0)),
+        Some(json!(-1)),
     ] {
         for (event, key, id) in [
             ("session-alive", "sid", &stage.s1.id),
@@ -336,5 +368,120 @@ async fn machine_stays(cx: &mut Ctx) -> Flow {
         gone.first()
             .map_or_else(String::new, |arrival| arrival.raw.clone()),
     );
+    Ok(())
+}
+
+/// Ten minutes, less a minute for clocks that differ.
+const NINE_MINUTES_MS: u64 = 9 * 60 * 1000;
+
+async fn recent(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let time = cx.shared.clock.unix_ms() - NINE_MINUTES_MS;
+    for (event, key, id, kind) in [
+        ("session-alive", "sid", &stage.s1.id, "activity"),
+        (
+            "machine-alive",
+            "machineId",
+            &machine.id,
+            "machine-activity",
+        ),
+    ] {
+        let data = json!({key: id, "time": time});
+        cx.emit(stage.peer(Role::U1), event, data).await?;
+        let activity = Delivery {
+            wanted: Wanted::ephemeral(kind, id),
+            reaches: &USERS,
+            by: &RECENT,
+            spares: &[],
+        };
+        let seen = stage.observe(cx, &[activity]).await?;
+        cx.equal(&RECENT, "activeAt", &json!(time), &seen[0].data["activeAt"]);
+    }
+    Ok(())
+}
+
+async fn traits(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let rows = [
+        ("text", json!("yes")),
+        ("number", json!(1)),
+        ("object", json!({})),
+    ];
+    for (name, thinking) in rows {
+        let session = cx.session(&stage.account).await?;
+        let time = cx.shared.clock.unix_ms();
+        let data = json!({"sid": session.id, "time": time, "thinking": thinking});
+        cx.emit(stage.peer(Role::S1), "session-alive", data).await?;
+        cx.round_trip(stage.peer(Role::S1)).await?;
+        stage.prove_silence(cx).await?;
+        let wanted = Wanted::ephemeral("activity", &session.id);
+        let log = stage.peer(Role::U2).all(|arrival| wanted.matches(arrival));
+        let seen = log
+            .first()
+            .map_or(Value::Null, |arrival| arrival.data["thinking"].clone());
+        cx.fact(&format!("presence.thinking.{name}"), seen);
+    }
+    cx.held(&ODD_THINKING);
+    let session = cx.session(&stage.account).await?;
+    let token = stage.account.token();
+    let coming = cx
+        .connect("coming", token, Scope::Session(&session.id))
+        .await?;
+    cx.round_trip(&coming).await?;
+    coming.socket.disconnect().await;
+    stage.prove_silence(cx).await?;
+    let wanted = Wanted::ephemeral("activity", &session.id);
+    let announced = !stage
+        .peer(Role::U1)
+        .all(|arrival| wanted.matches(arrival))
+        .is_empty();
+    cx.fact("presence.session-connects-announced", announced);
+    cx.held(&SESSION_COMES);
+    Ok(())
+}
+
+/// How much younger than the stated time the last heartbeats are: enough for clocks that differ a little,
+/// and for a busy machine.
+const SWEEP_MARGIN: Duration = Duration::from_secs(2);
+
+/// How often real servers look for those that went silent, and some more.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(65);
+
+async fn swept(cx: &mut Ctx) -> Flow {
+    let Some(stated) = cx.shared.target.timeouts.presence else {
+        let reason =
+            "no time is stated after which a silent session is inactive (--presence-timeout)";
+        return Err(Stop::Skip(reason.into()));
+    };
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let machine = cx.machine(&stage.account).await?;
+    let age = stated.saturating_sub(SWEEP_MARGIN);
+    let time = cx.shared.clock.unix_ms() - u64::try_from(age.as_millis()).unwrap_or(0);
+    let user = stage.peer(Role::U1);
+    let rows = [
+        ("session-alive", "sid", &stage.s1.id, "activity"),
+        (
+            "machine-alive",
+            "machineId",
+            &machine.id,
+            "machine-activity",
+        ),
+    ];
+    for (event, key, id, _) in rows {
+        cx.emit(user, event, json!({key: id, "time": time})).await?;
+    }
+    let deadline = cx.deadline() + SWEEP_MARGIN + SWEEP_INTERVAL;
+    for (_, _, id, kind) in rows {
+        let wanted = Wanted::ephemeral(kind, id);
+        let gone = |arrival: &Arrival| wanted.matches(arrival) && arrival.data["active"] == false;
+        let swept = user.wait_for(deadline, gone).await.is_some();
+        cx.check(
+            &SWEPT,
+            swept,
+            format!("{kind} with active false"),
+            "nothing",
+        );
+    }
     Ok(())
 }

@@ -112,6 +112,18 @@ impl Stage {
             .unwrap_or_else(|| panic!("{} is not on this stage", role.name()))
     }
 
+    /// What connections of the other account have received that contains `word`.
+    pub(crate) fn overheard(&self, word: &str) -> Vec<String> {
+        let foreign = self.peers.iter().filter(|(role, _)| role.is_foreign());
+        foreign
+            .flat_map(|(role, peer)| {
+                let log = peer.all(|arrival| arrival.raw.contains(word));
+                log.into_iter()
+                    .map(|arrival| format!("{} received {}", role.described(), arrival.raw))
+            })
+            .collect()
+    }
+
     fn find(&self, role: Role) -> Option<&Peer> {
         self.peers
             .iter()

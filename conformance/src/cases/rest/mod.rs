@@ -4,8 +4,14 @@
 //! doctor finds out, and the cases that need it are skipped. Everything that a socket event can do as well
 //! is judged beside that event; this module has one file per resource.
 
+pub(crate) mod access_keys;
+pub(crate) mod account;
+pub(crate) mod artifacts;
 pub(crate) mod auth;
+pub(crate) mod friends;
+pub(crate) mod kv;
 pub(crate) mod machines;
+pub(crate) mod messages;
 pub(crate) mod sessions;
 
 use serde_json::Value;

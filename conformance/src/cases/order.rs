@@ -1,0 +1,168 @@
+//! Order under load: bursts of one sender, and several writers at the same time.
+
+use std::collections::HashSet;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{delivery, message, session};
+use crate::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    peer::Arrival,
+    stage::{Role, Stage, Wanted},
+};
+
+requirement_table! {
+    SEQ_CONCURRENT = "update.seq-concurrent", Should, Decision,
+        "The seq of an account's updates rises from each to the next at every connection, also when \
+         several connections cause updates at the same time; no two updates share one.";
+    MESSAGE_SEQ_CONCURRENT = "message.seq-concurrent", Must, Decision,
+        "No two messages of a session share a seq, also when several connections send at the same time.";
+    CONCURRENT_ORDER = "message.concurrent-order", Info, Decision,
+        "Messages of several senders may be delivered in another order than that of their seq.";
+}
+
+case_table! {
+    /// Sends two hundred messages at once over one session-scoped connection.
+    ///
+    /// Accepted is that each listener receives each of them once, in the order in which they were sent, and
+    /// that their `seq` rises.
+    "order.burst" judges [message::ORDER, message::SEQ] => burst;
+
+    /// Four connections send messages and change their own sessions at the same time.
+    ///
+    /// Accepted is a `seq` of the updates that rises from arrival to arrival, and a `seq` of the messages that
+    /// no two share. Typical cause of a failure: the number is taken in one step, and the update is sent in
+    /// another one, with nothing that keeps two of them in order.
+    "order.concurrent" judges [
+        SEQ_CONCURRENT, MESSAGE_SEQ_CONCURRENT, CONCURRENT_ORDER
+    ] => concurrent;
+}
+
+fn message_seq(arrival: &Arrival) -> Option<i64> {
+    arrival.data["body"]["message"]["seq"].as_i64()
+}
+
+async fn burst(cx: &mut Ctx) -> Flow {
+    const BURST: usize = 200;
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S1B]).await?;
+    let sender = stage.peer(Role::S1);
+    let marker = cx.marker("burst");
+    for n in 0..BURST {
+        let data = json!({"sid": stage.s1.id, "message": format!("{marker}/{n}/")});
+        cx.emit(sender, "message", data).await?;
+    }
+    cx.round_trip(sender).await?;
+    let wanted = Wanted::update("new-message", &marker);
+    let deadline = cx.deadline();
+    for role in [Role::U1, Role::S1B] {
+        let peer = stage.peer(role);
+        let all = |log: &[Arrival]| {
+            (log.iter().filter(|arrival| wanted.matches(arrival)).count() >= BURST).then_some(())
+        };
+        // Those that are lost are judged by message.burst; this is about the order of what arrives.
+        peer.wait(deadline, all).await;
+        let log = peer.all(|arrival| wanted.matches(arrival));
+        let place = |arrival: &Arrival| {
+            let content = arrival.data["body"]["message"]["content"]["c"].as_str()?;
+            content.split('/').nth(1)?.parse::<usize>().ok()
+        };
+        let places: Vec<_> = log.iter().filter_map(place).collect();
+        let told = format!("{places:?}");
+        let expected = format!("the order of sending at {}", peer.name);
+        cx.check(
+            &message::ORDER,
+            places.is_sorted() && !places.is_empty(),
+            expected,
+            told,
+        );
+        let mut seqs: Vec<_> = log.iter().map(message_seq).collect();
+        seqs.dedup();
+        let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
+        cx.check(&message::SEQ, rises, "a rising seq", format!("{seqs:?}"));
+    }
+    Ok(())
+}
+
+async fn concurrent(cx: &mut Ctx) -> Flow {
+    const ROUNDS: usize = 10;
+    let writers = [Role::U1, Role::S1, Role::S1B, Role::S2];
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1, Role::S1B, Role::S2]).await?;
+    let marker = cx.marker("concurrent");
+    let mut own = Vec::new();
+    for _ in writers {
+        own.push(cx.session(&stage.account).await?.id);
+    }
+    let (cx_ref, stage_ref, marker_ref) = (&*cx, &stage, &marker);
+    let write = |(role, own): (Role, String)| async move {
+        let peer = stage_ref.peer(role);
+        let mut version = json!(0);
+        for n in 0..ROUNDS {
+            let text = format!("{marker_ref}/{n}");
+            let message = json!({"sid": stage_ref.s1.id, "message": text});
+            cx_ref.emit(peer, "message", message).await?;
+            let change = session::METADATA.data(&own, &json!(text), &version);
+            if let Ok(answer) = cx_ref.ask(peer, "update-metadata", change).await? {
+                version = answer.data["version"].clone();
+            }
+        }
+        Flow::Ok(())
+    };
+    let writes = writers.into_iter().zip(own).map(write);
+    join_all(writes).await.into_iter().collect::<Flow>()?;
+    stage.prove_silence(cx).await?;
+    let arrivals = stage.peer(Role::U2).all(|arrival| arrival.name == "update");
+    let mut told = HashSet::new();
+    // A second delivery of the same envelope is a fault of its own, judged by delivery.no-duplicate.
+    let mut updates = arrivals.clone();
+    updates.retain(|arrival| {
+        arrival
+            .envelope_id()
+            .is_none_or(|id| told.insert(id.to_owned()))
+    });
+    let seqs: Vec<_> = updates
+        .iter()
+        .map(|arrival| arrival.data["seq"].as_i64())
+        .collect();
+    let backwards: Vec<_> = seqs.windows(2).filter(|pair| pair[0] >= pair[1]).collect();
+    let expected = format!("a rising seq over {} updates", seqs.len());
+    cx.check(
+        &SEQ_CONCURRENT,
+        backwards.is_empty(),
+        expected,
+        format!("{backwards:?}"),
+    );
+
+    let wanted = Wanted::update("new-message", &marker);
+    let messages: Vec<_> = updates
+        .iter()
+        .filter(|arrival| wanted.matches(arrival))
+        .collect();
+    if messages.is_empty() {
+        cx.broken(
+            &delivery::NO_LOSS,
+            "messages of four senders",
+            "none of them",
+        );
+        return Ok(());
+    }
+    let seqs: Vec<_> = messages
+        .iter()
+        .filter_map(|arrival| message_seq(arrival))
+        .collect();
+    let unique = seqs.iter().collect::<HashSet<_>>().len() == messages.len();
+    cx.check(
+        &MESSAGE_SEQ_CONCURRENT,
+        unique,
+        "a seq of its own for each",
+        format!("{seqs:?}"),
+    );
+    cx.fact(
+        "message.concurrent-order",
+        if seqs.is_sorted() { "by seq" } else { "mixed" },
+    );
+    cx.held(&CONCURRENT_ORDER);
+    Ok(())
+}
