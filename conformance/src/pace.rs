@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-/// The least time that is waited for something that must come.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The least time that is waited for something that must come, unless the target says otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most time that is waited for something that must come.
 const PATIENCE_LIMIT: Duration = Duration::from_secs(30);
@@ -28,14 +28,17 @@ const SETTLE_FACTOR: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Pace {
     slowest_us: AtomicU64,
+    patience: Duration,
     settle: Option<Duration>,
 }
 
 impl Pace {
-    /// Starts knowing nothing. `settle` overrides the adaptive window.
-    pub(crate) fn new(settle: Option<Duration>) -> Self {
+    /// Starts knowing nothing. `patience` is the least that is waited for what must come; `settle`
+    /// overrides the adaptive window.
+    pub(crate) fn new(patience: Duration, settle: Option<Duration>) -> Self {
         Self {
             slowest_us: AtomicU64::new(0),
+            patience: patience.min(PATIENCE_LIMIT),
             settle,
         }
     }
@@ -52,13 +55,13 @@ impl Pace {
 
     /// How long to wait for something that must come.
     pub(crate) fn patience(&self) -> Duration {
-        (self.slowest() * PATIENCE_FACTOR).clamp(PATIENCE, PATIENCE_LIMIT)
+        (self.slowest() * PATIENCE_FACTOR).clamp(self.patience, PATIENCE_LIMIT)
     }
 
     /// How long to wait for a sentinel before another one is tried: less than the patience, since
     /// trying again costs nothing.
     pub(crate) fn sentinel(&self) -> Duration {
-        (self.slowest() * PATIENCE_FACTOR / 2).clamp(PATIENCE / 4, PATIENCE_LIMIT)
+        (self.slowest() * PATIENCE_FACTOR / 2).clamp(self.patience / 4, PATIENCE_LIMIT)
     }
 
     /// How long silence must last where no sentinel can prove it.
@@ -74,7 +77,7 @@ mod tests {
 
     #[track_caller]
     fn check(slowest_ms: u64, patience_ms: u64, settle_ms: u64) {
-        let pace = Pace::new(None);
+        let pace = Pace::new(PATIENCE, None);
         pace.saw(Duration::from_millis(slowest_ms));
         pace.saw(Duration::from_millis(slowest_ms / 2));
         assert_eq!(pace.patience(), Duration::from_millis(patience_ms));
@@ -91,8 +94,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lower_patience_grows_all_the_same() {
+        let pace = Pace::new(Duration::from_secs(1), None);
+        assert_eq!(pace.patience(), Duration::from_secs(1));
+        assert_eq!(pace.sentinel(), Duration::from_millis(250));
+        pace.saw(Duration::from_millis(200));
+        assert_eq!(pace.patience(), Duration::from_secs(4));
+    }
+
+    #[test]
     fn an_explicit_settle_window_wins() {
-        let pace = Pace::new(Some(Duration::from_millis(40)));
+        let pace = Pace::new(PATIENCE, Some(Duration::from_millis(40)));
         pace.saw(Duration::from_secs(3));
         assert_eq!(pace.settle(), Duration::from_millis(40));
     }

@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use touchstone_client::provision::Provisioner;
 use url::Url;
 
+use crate::pace::PATIENCE;
+
 /// A server under test: one or more nodes that share their data, and the way in which accounts,
 /// sessions and machines come to exist on it.
 #[derive(Debug)]
@@ -18,6 +20,9 @@ pub struct Target {
     pub path: String,
     /// Makes accounts, sessions, machines and access keys exist.
     pub provisioner: Provisioner,
+    /// The least time that is waited for something that must come; more where the server was seen to be
+    /// slow. Less than the five seconds of [`Target::new`] only makes failures come sooner.
+    pub patience: Duration,
     /// How long silence must last where no sentinel can prove it; `None` for a multiple of the slowest
     /// delivery that the run has seen.
     pub settle: Option<Duration>,
@@ -60,6 +65,7 @@ impl Target {
             urls,
             path: "/v1/updates".to_owned(),
             provisioner,
+            patience: PATIENCE,
             settle: None,
             timeouts: Timeouts::default(),
         }

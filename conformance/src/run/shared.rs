@@ -41,7 +41,7 @@ impl Shared {
         missing: HashMap<Capability, String>,
     ) -> Self {
         Self {
-            pace: Pace::new(target.settle),
+            pace: Pace::new(target.patience, target.settle),
             target,
             clock,
             seed,
