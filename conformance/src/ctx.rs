@@ -14,7 +14,7 @@ use touchstone_fixtures as fixtures;
 
 use crate::{
     case::{Flow, Stop},
-    cases::handshake,
+    cases::{delivery, handshake},
     event::Dialect,
     evidence::{Evidence, shorten},
     ledger::Requirement,
@@ -165,7 +165,8 @@ impl Ctx {
     }
 
     /// Validates `value` against the schema `name`. Violations of keys that the specification gives
-    /// break `must`, those that only real clients need break `should`.
+    /// break `must`, those that only real clients need break `should`; where both are one requirement,
+    /// the latter break [`delivery::DETAILS`], so that a decision never counts as the specification.
     pub(crate) fn schema(
         &mut self,
         must: &'static Requirement,
@@ -177,25 +178,23 @@ impl Ctx {
             return Err(Stop::Trouble(format!("the suite has no schema {name}")));
         };
         let violations = schema.validate(value).err().unwrap_or_default();
-        for (requirement, level) in [
-            (must, fixtures::Level::Must),
-            (should, fixtures::Level::Should),
-        ] {
-            let told: Vec<_> = violations
+        let told = |level: fixtures::Level| -> Vec<String> {
+            let of_level = violations
                 .iter()
-                .filter(|violation| violation.level == level)
-                .map(|violation| format!("{}: {}", violation.path, violation.message))
-                .collect();
-            // One requirement may stand for both levels; then one finding is enough.
-            if told.is_empty() && std::ptr::eq(must, should) && level == fixtures::Level::Should {
-                continue;
-            }
-            self.check(
-                requirement,
-                told.is_empty(),
-                format!("the shape of {name}"),
-                format!("{} in {value}", told.join("; ")),
-            );
+                .filter(|violation| violation.level == level);
+            of_level.map(ToString::to_string).collect()
+        };
+        let expected = format!("the shape of {name}");
+        let mut judge = |requirement, told: &[String]| {
+            let actual = format!("{} in {value}", told.join("; "));
+            self.check(requirement, told.is_empty(), &expected, actual);
+        };
+        judge(must, &told(fixtures::Level::Must));
+        let details = told(fixtures::Level::Should);
+        if !std::ptr::eq(must, should) {
+            judge(should, &details);
+        } else if !details.is_empty() {
+            judge(&delivery::DETAILS, &details);
         }
         Ok(())
     }

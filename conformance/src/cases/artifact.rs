@@ -6,6 +6,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 use serde_json::{Value, json};
 
+use super::delivery;
 use crate::{
     case::{Flow, Stop, case_table},
     ctx::Ctx,
@@ -55,7 +56,7 @@ case_table! {
     /// Accepted is the artifact in the answer, one `new-artifact` for user-scoped connections, and for the
     /// second request the artifact as it is, with no announcement.
     "artifact.create" judges [
-        CREATE, CREATE_AGAIN, CREATE_SILENT, CREATE_REACHES, NEW_BODY, NARROW
+        CREATE, CREATE_AGAIN, CREATE_SILENT, CREATE_REACHES, NEW_BODY, NARROW, delivery::DETAILS
     ] => create;
 
     /// Reads an artifact that was created before.
@@ -144,7 +145,7 @@ async fn create(cx: &mut Ctx) -> Flow {
         .all(|arrival| Wanted::update("new-artifact", &artifact.id).matches(arrival));
     if let Some(arrival) = arrival.first() {
         let body = &arrival.data["body"];
-        cx.schema(&NEW_BODY, &NEW_BODY, "update/new-artifact", body)?;
+        cx.schema(&NEW_BODY, &delivery::DETAILS, "update/new-artifact", body)?;
         let key = &artifact.request()["dataEncryptionKey"];
         cx.equal(
             &NEW_BODY,

@@ -202,6 +202,9 @@ impl Cas {
             ),
         )?;
         let winner = winners[0];
+        if let Some(version) = winner["version"].as_i64() {
+            cx.saw_version(id, self.field, version);
+        }
         // A mismatch without data is judged elsewhere; here it is about being out of date.
         let outdated = losers.iter().find(|loser| {
             !same_json(&loser["version"], &winner["version"])

@@ -25,6 +25,8 @@ requirement_table! {
         "An ephemeral is an object with its type.";
     ENVELOPE_DETAILS = "update.envelope-details", Should, Decision,
         "Times in envelopes are Unix milliseconds, and seq is an integer.";
+    DETAILS = "payload.details", Should, Decision,
+        "Payloads have the keys and values that real clients need beyond what the interfaces say.";
     ORDERED = "update.order", Should, Decision,
         "Changes that were acknowledged one after the other arrive in that order.";
     SEQ = "update.seq-increases", Should, Decision,

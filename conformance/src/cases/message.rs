@@ -313,7 +313,7 @@ async fn local_id(cx: &mut Ctx) -> Flow {
         let update = Delivery {
             wanted: Wanted::update("new-message", &local_id),
             reaches: &[Role::U2],
-            by: &LOCAL_ID,
+            by: &REACHES,
             spares: &[],
         };
         let deadline = cx.deadline();

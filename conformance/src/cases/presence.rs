@@ -57,7 +57,7 @@ case_table! {
     /// A session-scoped connection sends `session-end`.
     ///
     /// Accepted is one ephemeral `activity` with `active: false` for user-scoped connections.
-    "presence.session-end" judges [ENDED, ALIVE_BODY, NARROW] => session_end;
+    "presence.session-end" judges [ENDED, ALIVE_BODY, THINKING, NARROW] => session_end;
 
     /// A connection sends `machine-alive` for a machine of the account.
     ///
@@ -162,7 +162,7 @@ async fn session_end(cx: &mut Ctx) -> Flow {
     };
     let seen = stage.observe(cx, &[activity]).await?;
     let body = &seen[0].data;
-    cx.schema(&ALIVE_BODY, &ALIVE_BODY, "ephemeral/activity", body)?;
+    cx.schema(&ALIVE_BODY, &THINKING, "ephemeral/activity", body)?;
     cx.equal(&ENDED, "active", &json!(false), &body["active"]);
     Ok(())
 }

@@ -429,6 +429,7 @@ async fn no_callback(cx: &mut Ctx) -> Flow {
             spares: &[],
         };
         stage.observe(cx, &[update]).await?;
+        cx.saw_version(&stage.s1.id, cas.field, version + 1);
     }
     Ok(())
 }
