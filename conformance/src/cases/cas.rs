@@ -258,12 +258,15 @@ impl Cas {
         let future = json!(cx.version(id, self.field) + 1_000);
         let data = self.data(id, &json!("never written"), &future);
         let answer = cx.call(self.refuses_stale, peer, self.event, data).await?;
-        cx.require(
-            self.refuses_stale,
-            answer["result"] == "version-mismatch",
-            format!("result version-mismatch for {future}"),
-            &answer,
-        )?;
+        if answer["result"] != "version-mismatch" {
+            return Err(Stop::Blocked {
+                parent: self.refuses_stale,
+                reason: format!(
+                    "{} with version {future} is answered with {answer}",
+                    self.event
+                ),
+            });
+        }
         Ok((answer["version"].clone(), answer[self.field].clone()))
     }
 
