@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use touchstone_client::End;
 
-use super::{hazard::OTHERS_SERVED, rogue::others_served};
+use super::{hazard::OTHERS_SERVED, rogue::others_served, transport::limit_of};
 use crate::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
@@ -50,11 +50,14 @@ case_table! {
     "server.reset" judges [RESET, OTHERS_SERVED] => reset;
 }
 
-/// How many messages pass a stalled reader.
-const STALL_MESSAGES: usize = 12;
+/// How many bytes pass a stalled reader: more than the buffers of a connection hold.
+const STALL_BYTES: usize = 7_700_000;
 
-/// How large each of them is: together far more than any socket buffer holds.
+/// How large each message is, where the server takes that much.
 const STALL_SIZE: usize = 640_000;
+
+/// The most messages, for servers that take small ones only.
+const STALL_MESSAGES: usize = 200;
 
 const HEARTBEATS: usize = 5_000;
 const PINGS: usize = 2_000;
@@ -85,12 +88,14 @@ async fn stalled_reader(cx: &mut Ctx) -> Flow {
         .await?;
     stalled.socket.stop_reading(true);
     let (sender, receiver) = (stage.peer(Role::S1), stage.peer(Role::U1));
-    for number in 1..=STALL_MESSAGES {
-        let arrived = passes(cx, sender, receiver, &stage.s1.id, STALL_SIZE).await?;
+    let size = STALL_SIZE.min(limit_of(sender) / 2);
+    let count = (STALL_BYTES / size.max(1)).min(STALL_MESSAGES);
+    for number in 1..=count {
+        let arrived = passes(cx, sender, receiver, &stage.s1.id, size).await?;
         cx.require(
             &STALLED_READER,
             arrived,
-            format!("message {number} of {STALL_MESSAGES} at u1"),
+            format!("message {number} of {count} at u1"),
             "nothing",
         )?;
     }

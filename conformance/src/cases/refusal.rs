@@ -35,8 +35,8 @@ case_table! {
     /// Accepted is a refusal with either of the two reasons; which one is noted on the dialect card.
     "handshake.check-order" judges [INVALID_TOKEN, REFUSAL_TEXT] => check_order;
 
-    /// Connects with a valid token but without the sessionId of its scope, ignores the refusal, sends a
-    /// message and a CONNECT again, while a session of the account changes.
+    /// Connects with a valid token but without the sessionId of its scope, ignores the refusal while a
+    /// session of the account changes, and sends CONNECT again and a message.
     ///
     /// Accepted is that nobody receives the message, and that nothing of the account reaches the
     /// connection. Typical cause of a failure: handlers are attached before the scope is checked, or the
@@ -111,11 +111,14 @@ async fn refused_connection(cx: &mut Ctx) -> Flow {
     let answers = |packet: &str| packet.starts_with("44") || packet.starts_with("41");
     rogue.send(connect.clone()).await;
     rogue.read_until(cx.deadline(), answers).await;
-    let data = json!({"sid": stage.s1.id, "message": marker});
-    rogue.send(format!("42{}", json!(["message", data]))).await;
     // Changes of the session go out while the refused connection stands.
     stage.prove_silence(cx).await?;
     // Whatever was sent to the connection before is read with the answer to its next packet.
+    rogue.send(connect.clone()).await;
+    rogue.read_until(cx.deadline(), answers).await;
+    // Many servers end a transport that speaks without being connected, so this comes last.
+    let data = json!({"sid": stage.s1.id, "message": marker});
+    rogue.send(format!("42{}", json!(["message", data]))).await;
     rogue.send(connect).await;
     rogue.read_until(cx.deadline(), answers).await;
     let unheard = Wanted::update("new-message", marker);

@@ -351,7 +351,7 @@ async fn closed_sessions(cx: &mut Ctx) -> Flow {
 }
 
 /// `maxPayload`, or the size that all servers are expected to take where none is announced.
-fn limit_of(peer: &Peer) -> usize {
+pub(super) fn limit_of(peer: &Peer) -> usize {
     let announced = peer.socket.handshake().max_payload.unwrap_or(1_000_000);
     usize::try_from(announced).unwrap_or(usize::MAX)
 }
