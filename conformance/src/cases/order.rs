@@ -113,10 +113,9 @@ async fn concurrent(cx: &mut Ctx) -> Flow {
     let writes = writers.into_iter().zip(own).map(write);
     join_all(writes).await.into_iter().collect::<Flow>()?;
     stage.prove_silence(cx).await?;
-    let arrivals = stage.peer(Role::U2).all(|arrival| arrival.name == "update");
+    let mut updates = stage.peer(Role::U2).all(|arrival| arrival.name == "update");
     let mut told = HashSet::new();
     // A second delivery of the same envelope is a fault of its own, judged by delivery.no-duplicate.
-    let mut updates = arrivals.clone();
     updates.retain(|arrival| {
         arrival
             .envelope_id()
