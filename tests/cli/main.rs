@@ -2,6 +2,7 @@
 
 mod check;
 mod readme;
+mod reports;
 mod serve;
 mod support;
 mod surface;

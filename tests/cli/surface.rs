@@ -4,7 +4,12 @@ use crate::support::check;
 
 #[test]
 fn help() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["serve", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["check", "--help"],
+        &["compare", "--help"],
+        &["serve", "--help"],
+    ] {
         let ran = check(arguments, 0, &[]);
         assert!(
             ran.stdout.lines().all(|line| line.chars().count() <= 100),
