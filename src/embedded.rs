@@ -33,7 +33,6 @@ pub(crate) fn stated() -> Timeouts {
         rpc: Duration::from_secs(2),
         connect: Duration::from_secs(2),
         presence: Some(Config::default().presence_timeout),
-        ..Timeouts::default()
     }
 }
 

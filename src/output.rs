@@ -2,8 +2,6 @@
 
 use std::io::{ErrorKind, Write as _};
 
-use anyhow::Context as _;
-
 use crate::error::Failure;
 use crate::exit::Exit;
 
@@ -22,9 +20,7 @@ pub(crate) fn print(text: &str) -> Result<Exit, Failure> {
         Ok(()) => Ok(Exit::Passed),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Passed),
         Err(error) => {
-            let error = Err::<(), _>(error)
-                .context("cannot write to stdout")
-                .unwrap_err();
+            let error = anyhow::Error::from(error).context("cannot write to stdout");
             Err(Failure::expected(Exit::Incomplete, error))
         }
     }

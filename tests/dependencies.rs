@@ -11,8 +11,16 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
     ("touchstone-fixtures", &[], &[]),
     ("touchstone-client", &["touchstone-fixtures"], &[]),
-    ("touchstone-conformance", &["touchstone-client", "touchstone-fixtures"], &[]),
-    ("touchstone-reference-server", &[], &["touchstone-client", "touchstone-fixtures"]),
+    (
+        "touchstone-conformance",
+        &["touchstone-client", "touchstone-fixtures"],
+        &[],
+    ),
+    (
+        "touchstone-reference-server",
+        &[],
+        &["touchstone-client", "touchstone-fixtures"],
+    ),
     ("touchstone", EVERYTHING, &[]),
     ("touchstone-benches", EVERYTHING, &[]),
     ("touchstone-interop", EVERYTHING, &[]),
@@ -26,9 +34,18 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Crates that judge. None of them may contain the code that an accused server is built with.
-const JUDGES: &[&str] = &["touchstone-fixtures", "touchstone-client", "touchstone-conformance"];
-const SERVER_SIDE: &[&str] =
-    &["touchstone-reference-server", "socketioxide", "engineioxide", "axum", "rust_socketio"];
+const JUDGES: &[&str] = &[
+    "touchstone-fixtures",
+    "touchstone-client",
+    "touchstone-conformance",
+];
+const SERVER_SIDE: &[&str] = &[
+    "touchstone-reference-server",
+    "socketioxide",
+    "engineioxide",
+    "axum",
+    "rust_socketio",
+];
 
 /// Licences that ask for no more than their text being kept.
 const LICENCES: &[&str] = &[
@@ -50,17 +67,33 @@ const LICENCES: &[&str] = &[
 
 /// Crates of which two versions are built, and why we cannot help it.
 const DUPLICATES: &[(&str, &str)] = &[
-    ("base64", "engineioxide-core and reqwest ask for different minor versions"),
-    ("bit-vec", "fancy-regex and proptest reach it through different bit-set versions"),
-    ("getrandom", "ring, ahash and rand each pin their own generation"),
-    ("syn", "derive macros are moving from 2 to 3; build time only"),
+    (
+        "base64",
+        "engineioxide-core and reqwest ask for different minor versions",
+    ),
+    (
+        "bit-vec",
+        "fancy-regex and proptest reach it through different bit-set versions",
+    ),
+    (
+        "getrandom",
+        "ring, ahash and rand each pin their own generation",
+    ),
+    (
+        "syn",
+        "derive macros are moving from 2 to 3; build time only",
+    ),
     ("synstructure", "as syn"),
 ];
 
 fn metadata() -> Metadata {
     MetadataCommand::new()
         .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .other_options(["--locked".to_owned(), "--filter-platform".to_owned(), target()])
+        .other_options([
+            "--locked".to_owned(),
+            "--filter-platform".to_owned(),
+            target(),
+        ])
         .exec()
         .expect("cargo metadata")
 }
@@ -73,17 +106,25 @@ fn target() -> String {
 #[test]
 fn crates_know_only_what_the_architecture_allows() {
     let metadata = metadata();
-    let ours: BTreeSet<&str> =
-        metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
+    let ours: BTreeSet<&str> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
     let mut wrong = Vec::new();
     for package in metadata.workspace_packages() {
-        let Some((_, uses, tests_use)) =
-            DIRECTIONS.iter().find(|(name, ..)| *name == package.name.as_str())
+        let Some((_, uses, tests_use)) = DIRECTIONS
+            .iter()
+            .find(|(name, ..)| *name == package.name.as_str())
         else {
             wrong.push(format!("{} has no line in DIRECTIONS", package.name));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|d| ours.contains(d.name.as_str())) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| ours.contains(d.name.as_str()))
+        {
             let name = dependency.name.as_str();
             let in_tests = dependency.kind == DependencyKind::Development;
             if !(uses.contains(&name) || in_tests && tests_use.contains(&name)) {
@@ -99,23 +140,33 @@ fn judges_share_no_code_with_the_accused() {
     let metadata = metadata();
     for judge in JUDGES {
         let closure = closure_of(&metadata, judge);
-        assert!(closure.len() > 1, "{judge}: the graph of dependencies was not read");
+        assert!(
+            closure.len() > 1,
+            "{judge}: the graph of dependencies was not read"
+        );
         for accused in SERVER_SIDE {
-            assert!(!closure.contains(*accused), "{judge} must not contain {accused}");
+            assert!(
+                !closure.contains(*accused),
+                "{judge} must not contain {accused}"
+            );
         }
     }
 }
 
 #[test]
 fn licences_are_compatible_with_mit() {
-    let accepted: Vec<spdx::Licensee> =
-        LICENCES.iter().map(|licence| spdx::Licensee::parse(licence).expect(licence)).collect();
+    let accepted: Vec<spdx::Licensee> = LICENCES
+        .iter()
+        .map(|licence| spdx::Licensee::parse(licence).expect(licence))
+        .collect();
     let wrong: Vec<String> = metadata()
         .packages
         .iter()
         .filter_map(|package| {
             let name = format!("{} {}", package.name, package.version);
-            let Some(text) = &package.license else { return Some(format!("{name}: none stated")) };
+            let Some(text) = &package.license else {
+                return Some(format!("{name}: none stated"));
+            };
             let expression = spdx::Expression::parse_mode(text, spdx::ParseMode::LAX)
                 .unwrap_or_else(|error| panic!("{name}: {text}: {error}"));
             let fits = expression
@@ -131,29 +182,50 @@ fn no_crate_is_built_twice_without_a_reason() {
     let metadata = metadata();
     let mut versions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for package in &metadata.packages {
-        versions.entry(package.name.as_str()).or_default().insert(package.version.to_string());
+        versions
+            .entry(package.name.as_str())
+            .or_default()
+            .insert(package.version.to_string());
     }
-    let duplicated: BTreeSet<&str> =
-        versions.iter().filter(|(_, found)| found.len() > 1).map(|(name, _)| *name).collect();
+    let duplicated: BTreeSet<&str> = versions
+        .iter()
+        .filter(|(_, found)| found.len() > 1)
+        .map(|(name, _)| *name)
+        .collect();
     let excused: BTreeSet<&str> = DUPLICATES.iter().map(|(name, _)| *name).collect();
-    let new: Vec<_> =
-        duplicated.difference(&excused).map(|name| (name, &versions[*name])).collect();
+    let new: Vec<_> = duplicated
+        .difference(&excused)
+        .map(|name| (name, &versions[*name]))
+        .collect();
     assert!(new.is_empty(), "built in several versions: {new:?}");
     let stale: Vec<_> = excused.difference(&duplicated).collect();
-    assert!(stale.is_empty(), "no longer built twice, remove the excuse: {stale:?}");
+    assert!(
+        stale.is_empty(),
+        "no longer built twice, remove the excuse: {stale:?}"
+    );
 }
 
 /// Names of all packages that `root` and its tests are built from.
 fn closure_of<'a>(metadata: &'a Metadata, root: &str) -> BTreeSet<&'a str> {
-    let names: BTreeMap<&PackageId, &str> =
-        metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
+    let names: BTreeMap<&PackageId, &str> = metadata
+        .packages
+        .iter()
+        .map(|package| (&package.id, package.name.as_str()))
+        .collect();
     let graph = metadata.resolve.as_ref().expect("a resolved graph");
-    let mut open: Vec<&PackageId> =
-        names.iter().filter(|(_, name)| **name == root).map(|(id, _)| *id).collect();
+    let mut open: Vec<&PackageId> = names
+        .iter()
+        .filter(|(_, name)| **name == root)
+        .map(|(id, _)| *id)
+        .collect();
     let mut seen = BTreeSet::new();
     while let Some(id) = open.pop() {
         if seen.insert(id) {
-            let node = graph.nodes.iter().find(|node| node.id == *id).expect("a node");
+            let node = graph
+                .nodes
+                .iter()
+                .find(|node| node.id == *id)
+                .expect("a node");
             open.extend(&node.dependencies);
         }
     }

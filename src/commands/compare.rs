@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
     let recorded = arguments
         .files
         .iter()
-        .map(|file| read(file))
+        .map(read)
         .collect::<Result<_, _>>()?;
     let comparison = Comparison::of(recorded);
     if let Some(path) = page {

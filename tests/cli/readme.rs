@@ -3,6 +3,18 @@
 
 use crate::support::{Served, free_address, touchstone};
 
+/// Times of a server that is asked to be quick about what real ones are slow at.
+const QUICK: [&str; 8] = [
+    "--ping-interval",
+    "500ms",
+    "--ping-timeout",
+    "2s",
+    "--connect-timeout",
+    "2s",
+    "--rpc-timeout",
+    "2s",
+];
+
 /// Every line of the README's shell blocks that runs the program, as arguments.
 fn commands() -> Vec<Vec<String>> {
     let mut inside = false;
@@ -26,7 +38,8 @@ fn commands() -> Vec<Vec<String>> {
 #[test]
 fn every_command_does_what_it_says() {
     let folder = tempfile::tempdir().expect("a folder");
-    let other = Served::start(&[]);
+    // Short times, so that the slow cases of the suite are not slow here.
+    let other = Served::start(&QUICK);
     for command in commands() {
         let own = free_address();
         let spawns = command.iter().any(|word| word == "--spawn");
@@ -42,7 +55,7 @@ fn every_command_does_what_it_says() {
             .map(|word| match word.as_str() {
                 "http://127.0.0.1:3006" => url.clone(),
                 "127.0.0.1:3005" => own.clone(),
-                "node server.mjs" => format!("{program} serve --listen {own}"),
+                "node server.mjs" => format!("{program} serve --listen {own} {}", QUICK.join(" ")),
                 word => word.to_owned(),
             })
             .collect();
