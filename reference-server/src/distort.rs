@@ -126,6 +126,12 @@ const REWRITTEN: &[Rewrite] = &[
     (Fault::BareValues, VERSIONED, "/daemonState", bare),
     (Fault::BareValues, VERSIONED, "/header", bare),
     (
+        Fault::NewSessionStateless,
+        &["new-session"],
+        "/agentState",
+        |_| Value::Null,
+    ),
+    (
         Fault::MessagePlain,
         &["new-message"],
         "/message/content",

@@ -99,6 +99,11 @@ faults! {
         SenderDeaf "sender-deaf" "the connection that changes a session or machine does not hear of that change"
         ForeignIdHears "foreign-id-hears" "a session-scoped connection receives what concerns its session also if that is another account's"
         LateMessage "late-message" [every 2] "each N-th message, counted over all accounts, is delivered after the account's next update"
+        SettingsToSessions "settings-to-sessions" "changed settings also reach session-scoped connections"
+        SettingsLost "settings-lost" "changed settings are not announced"
+        KvToSessions "kv-to-sessions" "changes of the key-value store also reach session-scoped connections"
+        KvLost "kv-lost" "changes of the key-value store are not announced"
+        FeedLost "feed-lost" "posts to a feed are not announced"
     }
     "Sequence and versions" {
         SeqStuck "seq-stuck" "the seq of updates stays at 1"
@@ -166,6 +171,7 @@ faults! {
         UsageKey "usage-key" "usage names the session `sessionId` instead of `id`"
         UsageNoCost "usage-no-cost" "usage lacks the cost"
         UsageTotals "usage-totals" "usage carries the total of the tokens alone"
+        NewSessionStateless "new-session-stateless" "new-session says that there is no agent state"
     }
     "Answers" {
         NoAck "no-ack" "nothing is ever acknowledged"
@@ -228,6 +234,7 @@ faults! {
         ReviveEnded "revive-ended" "a heartbeat revives a session that was ended"
         HeartbeatIgnored "heartbeat-ignored" "heartbeats of machines are ignored"
         EndActive "end-active" "every activity of a session says that it is active"
+        HeartbeatNow "heartbeat-now" "heartbeats count as sent when they arrive, whatever their time"
     }
     "Messages" {
         DedupeOff "dedupe-off" "a repeated localId is stored and delivered again"
@@ -259,7 +266,7 @@ faults! {
         RpcNoOk "rpc-no-ok" "the answer to a call lacks ok"
         RpcSerial "rpc-serial" "a call is answered as unavailable while another call of the same caller is under way"
         RpcHang "rpc-hang" "a call whose callee stays silent or leaves is never answered"
-        RpcNamesFolded "rpc-names-folded" "names of methods are cut at the first character that is no letter, digit, dot, dash or colon"
+        RpcNamesPlain "rpc-names-plain" "a method with another character than a letter, digit, dot, dash, colon or underscore is refused"
         RpcFewMethods "rpc-few-methods" "only the first eight methods of a connection can be called"
         RpcNoReturn "rpc-no-return" "a method whose registrant left cannot be called any more"
         RpcCallbackRequired "rpc-callback-required" "a call that wants no answer does not reach its callee"
@@ -301,6 +308,12 @@ faults! {
         PageRepeats "page-repeats" "each page of sessions begins with the last one of the page before"
         ChangedSinceIgnored "changed-since-ignored" "changedSince is ignored"
         ArchiveSilent "archive-silent" "archiving a session is not announced"
+    }
+    "Transport" {
+        GarbageKills "garbage-kills" "a packet that cannot be read ends the connections of everybody"
+        UpgradeRefused "upgrade-refused" "the upgrade from polling to a WebSocket, which is offered, is refused"
+        UnknownSidOk "unknown-sid-ok" "requests for a transport or a session of it that does not exist are answered 200"
+        PollingLoses "polling-loses" [every 4] "each N-th packet for a client that polls is dropped"
     }
 }
 

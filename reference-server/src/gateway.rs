@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use engineioxide::handler::EngineIoHandler;
 use engineioxide::socket::Sid;
-use engineioxide::{DisconnectReason, Socket, Str};
+use engineioxide::{DisconnectReason, Socket, Str, TransportType};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use crate::app::App;
 use crate::builders;
 use crate::connection::{Connection, Link, PushError};
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults};
 use crate::handlers;
 use crate::handshake::{self, Refusal};
 use crate::listener::{RequestSwitch, Switch};
@@ -220,7 +220,10 @@ impl Gateway {
         account: Arc<Account>,
         scope: Scope,
     ) -> Connection {
-        let link = Box::new(TransportLink(Arc::clone(transport)));
+        let link = Box::new(TransportLink {
+            transport: Arc::clone(transport),
+            faults: self.app.faults().clone(),
+        });
         let id = self.app.everyone.next_id();
         Connection::new(id, transport.id.to_string(), scope, account, link)
     }
@@ -299,8 +302,11 @@ impl Gateway {
         }
     }
 
-    fn close_if_wrong(transport: &Arc<Transport>, result: Result<(), PacketError>) {
+    fn close_if_wrong(&self, transport: &Arc<Transport>, result: Result<(), PacketError>) {
         if let Err(error) = result {
+            if self.app.faults().on(Fault::GarbageKills) {
+                self.close_all();
+            }
             tracing::debug!(socket = %transport.id, %error, "closing a transport that spoke nonsense");
             transport.close(DisconnectReason::PacketParsingError);
         }
@@ -344,12 +350,12 @@ impl EngineIoHandler for Gateway {
 
     fn on_message(self: &Arc<Self>, text: Str, transport: Arc<Transport>) {
         let result = self.receive(&transport, &text);
-        Gateway::close_if_wrong(&transport, result);
+        self.close_if_wrong(&transport, result);
     }
 
     fn on_binary(self: &Arc<Self>, bytes: Bytes, transport: Arc<Transport>) {
         let result = self.receive_binary(&transport, bytes);
-        Gateway::close_if_wrong(&transport, result);
+        self.close_if_wrong(&transport, result);
     }
 }
 
@@ -360,12 +366,20 @@ impl fmt::Debug for Gateway {
 }
 
 /// The way from a connection to its transport.
-struct TransportLink(Arc<Transport>);
+struct TransportLink {
+    transport: Arc<Transport>,
+    faults: Faults,
+}
 
 impl Link for TransportLink {
     fn push(&self, packet: Str) -> Result<(), PushError> {
         use tokio::sync::mpsc::error::TrySendError;
-        match self.0.reserve() {
+        if self.transport.transport_type() == TransportType::Polling
+            && self.faults.strikes(Fault::PollingLoses)
+        {
+            return Ok(());
+        }
+        match self.transport.reserve() {
             Ok(place) => {
                 place.emit(packet);
                 Ok(())
@@ -377,9 +391,9 @@ impl Link for TransportLink {
 
     fn abort(&self) {
         // Without the switch, the writer would go on waiting for a peer that reads nothing.
-        if let Some(switch) = &self.0.data.lock().switch {
+        if let Some(switch) = &self.transport.data.lock().switch {
             switch.throw();
         }
-        self.0.close(DisconnectReason::TransportError);
+        self.transport.close(DisconnectReason::TransportError);
     }
 }

@@ -28,10 +28,10 @@ pub(crate) fn heartbeat_time(
     if time < now.saturating_sub(timeout) && !faults.on(Fault::StaleHeartbeat) {
         return None;
     }
-    Some(if faults.on(Fault::FutureTime) {
-        time
-    } else {
-        time.min(now)
+    Some(match () {
+        () if faults.on(Fault::HeartbeatNow) => now,
+        () if faults.on(Fault::FutureTime) => time,
+        () => time.min(now),
     })
 }
 

@@ -116,7 +116,9 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
         ws_read_buffer_size: 4_096,
         ..EngineIoConfig::default()
     };
-    let not_found = Router::new().fallback(rest::not_found);
+    let missing = rest::missing_status(&config.faults);
+    let not_found =
+        Router::new().fallback(move |method, uri| rest::not_found(missing, method, uri));
     let socket_io =
         EngineIoService::with_config_inner(not_found, Arc::new(gateway.clone()), engine);
     rest::routes(app)
@@ -151,9 +153,18 @@ async fn follow_upgrade(
 
 /// Faults that answer a request with another status than the route gave.
 async fn misjudge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().trim_end_matches('/');
+    let is_socket = path == app.config.path.trim_end_matches('/');
+    let query = request.uri().query().unwrap_or_default();
+    let is_upgrade = query.contains("transport=websocket") && query.contains("sid=");
+    if is_socket && is_upgrade && app.faults().on(Fault::UpgradeRefused) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
     let mut response = next.run(request).await;
+    if is_socket && response.status().is_client_error() && app.faults().on(Fault::UnknownSidOk) {
+        *response.status_mut() = StatusCode::OK;
+    }
     for (fault, right, wrong) in [
-        (Fault::UnknownRouteOk, StatusCode::NOT_FOUND, StatusCode::OK),
         (
             Fault::BadBody500,
             StatusCode::BAD_REQUEST,

@@ -123,11 +123,13 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
     let Some(method) = call.data.name("method").or(nameless) else {
         return refuse(call, "register");
     };
-    let known_as = known_as(method, call.faults());
+    if call.faults().on(Fault::RpcNamesPlain) && !is_plain(method) {
+        return refuse(call, "register");
+    }
     with_methods(call.app, call.account(), |methods, registry| {
         // The transport may have ended while its last events are still being read.
         if registry.get(call.connection.id()).is_some() {
-            methods.register(known_as, call.connection, call.faults());
+            methods.register(method, call.connection, call.faults());
         }
     });
     if !call.faults().on(Fault::RpcRegisterSilent) {
@@ -147,7 +149,7 @@ pub(super) fn unregister(call: &Call<'_>) -> Answer {
             methods.clear(method);
         }
         if !call.faults().on(Fault::RpcUnregisterKeeps) {
-            methods.unregister(known_as(method, call.faults()), call.connection.id());
+            methods.unregister(method, call.connection.id());
         }
     });
     if !call.faults().on(Fault::RpcUnregisterSilent) {
@@ -156,13 +158,11 @@ pub(super) fn unregister(call: &Call<'_>) -> Answer {
     Answer::Never
 }
 
-/// The name under which a method is kept: its own, but for the fault that folds names.
-fn known_as<'a>(method: &'a str, faults: &Faults) -> &'a str {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:-".contains(letter);
-    match method.find(|letter| !is_plain(letter)) {
-        Some(end) if faults.on(Fault::RpcNamesFolded) => &method[..end],
-        _ => method,
-    }
+/// Whether a name consists of letters, digits and punctuation that some language allows in names, for
+/// the fault that wants no other.
+fn is_plain(method: &str) -> bool {
+    let mut letters = method.chars();
+    letters.all(|letter| letter.is_ascii_alphanumeric() || "_.:-".contains(letter))
 }
 
 fn refuse(call: &Call<'_>, kind: &str) -> Answer {
@@ -209,7 +209,7 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     };
     let faults = call.faults();
     let mut registrants = with_methods(call.app, call.account(), |methods, _| {
-        let registrants = methods.registrants(known_as(&method, faults)).to_vec();
+        let registrants = methods.registrants(&method).to_vec();
         if faults.on(Fault::RpcForgetful) {
             methods.clear(&method);
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::control;
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults};
 use crate::store::Account;
 
 pub(crate) mod access_keys;
@@ -131,6 +131,7 @@ impl FromRequest<Arc<App>> for Body {
 /// All routes but the Socket.IO path.
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let key = "/v1/access-keys/{session}/{machine}";
+    let missing = missing_status(app.faults());
     let mut router = Router::new()
         .route("/", get(misc::root))
         .route("/health", get(misc::health))
@@ -194,15 +195,24 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
             .route("/control/tap", get(control::tap));
     }
     router
-        .method_not_allowed_fallback(not_found)
+        .method_not_allowed_fallback(move |method, uri| not_found(missing, method, uri))
         .layer(DefaultBodyLimit::max(app.config.max_body))
 }
 
 /// The answer to a path, or to a method on a path, that does not exist.
-pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
+pub(crate) async fn not_found(status: StatusCode, method: Method, uri: Uri) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let body = json!({ "error": "Not found", "path": path, "method": method.as_str() });
-    ApiError::new(StatusCode::NOT_FOUND, body).into_response()
+    ApiError::new(status, body).into_response()
+}
+
+/// The status of what does not exist.
+pub(crate) fn missing_status(faults: &Faults) -> StatusCode {
+    if faults.on(Fault::UnknownRouteOk) {
+        StatusCode::OK
+    } else {
+        StatusCode::NOT_FOUND
+    }
 }
 
 /// Rows by a time, latest first; of two equal ones, the one with the greater id.
