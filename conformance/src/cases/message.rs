@@ -174,6 +174,10 @@ fn update_seq(arrival: &Arrival) -> Option<u64> {
 
 async fn seq(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    // Another session has numbers of its own.
+    let other = cx.session(&stage.account).await?;
+    let elsewhere = cx.marker("elsewhere");
+    delivered(cx, &stage, message(&other.id, &elsewhere), &elsewhere).await?;
     let (mut seqs, mut ids) = (Vec::new(), HashSet::new());
     for _ in 0..4 {
         let marker = cx.marker("message");
@@ -307,7 +311,12 @@ async fn local_id(cx: &mut Ctx) -> Flow {
     for (told, senders) in rows {
         let local_id = cx.marker("local");
         let data = json!({"sid": stage.s1.id, "message": "same", "localId": local_id});
-        for &sender in senders {
+        for (place, &sender) in senders.iter().enumerate() {
+            if place == 1 {
+                // Who remembers the last message alone is found out by one in between.
+                let between = message(&stage.s1.id, &cx.marker("between"));
+                cx.emit(stage.peer(sender), "message", between).await?;
+            }
             cx.emit(stage.peer(sender), "message", data.clone()).await?;
         }
         let update = Delivery {
@@ -416,6 +425,25 @@ async fn no_local_id(cx: &mut Ctx) -> Flow {
             );
         }
     }
+    // The same text again is another message. A server that loses a single update does not do so in
+    // each round.
+    let mut merged = 0;
+    for _ in 0..3 {
+        let text = cx.marker("again");
+        for _ in 0..2 {
+            let data = message(&stage.s1.id, &text);
+            cx.emit(stage.peer(Role::U1), "message", data).await?;
+        }
+        let after = cx.marker("after");
+        delivered(cx, &stage, message(&stage.s1.id, &after), &after).await?;
+        merged += usize::from(different(stage.peer(Role::U2), &text) < 2);
+    }
+    cx.check(
+        &NO_LOCAL_ID,
+        merged < 3,
+        "two messages for one text that is sent twice without a localId",
+        "one message",
+    );
     Ok(())
 }
 
