@@ -179,9 +179,6 @@ struct Request<'a> {
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<&'a RawValue>,
-    /// Who calls, for the fault that tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller: Option<&'a str>,
 }
 
 /// What the caller is answered.
@@ -233,9 +230,6 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     let request = Request {
         method: &method,
         params: params.as_deref(),
-        caller: faults
-            .on(Fault::RpcExtraKeys)
-            .then(|| call.connection.socket_id()),
     };
     if faults.on(Fault::RpcSerial) && call.connection.set_calling(true) {
         return fail("RPC method not available");
@@ -262,10 +256,7 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
             return;
         }
         let response = match outcome {
-            Ok(Ok(mut result)) => {
-                if faults.on(Fault::RpcResultNull) {
-                    result = result.or_else(|| RawValue::from_string("null".to_owned()).ok());
-                }
+            Ok(Ok(result)) => {
                 let result = if faults.on(Fault::RpcResultWrapped) {
                     result.as_deref().and_then(wrapped)
                 } else {
