@@ -19,7 +19,7 @@ pub(crate) fn quick() -> Config {
     Config {
         rpc_timeout: rpc,
         connect_timeout: connect,
-        ping_interval: Duration::from_millis(500),
+        ping_interval: Duration::from_millis(300),
         ping_timeout: Duration::from_secs(2),
         sweep_interval: Duration::from_millis(250),
         control: true,

@@ -26,8 +26,6 @@ requirement_table! {
         "A new artifact is announced to the user-scoped connections, once.";
     NEW_BODY = "new-artifact.body", Must, Specification,
         "The body of new-artifact has the fields of the event, with the stored values.";
-    TAKEN_ID = "artifact.create.taken-id", Should, Decision,
-        "The id of another account's artifact is answered with an error that says so.";
     READ = "artifact.read.answer", Must, Specification,
         "artifact-read answers the whole artifact.";
     UPDATE = "artifact.update.answer", Must, Specification,
