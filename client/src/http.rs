@@ -3,7 +3,7 @@
 //! Used by long-polling and by provisioning. Proxies of the environment and redirects are never
 //! followed: what is measured is the server that was named.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use reqwest::{
     Client, Response,
@@ -39,6 +39,9 @@ pub(crate) fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
         .redirect(Policy::none())
         .referer(false)
         .tcp_nodelay(true)
+        // Common servers close an idle connection after 5 s; a request that is sent just then fails, and
+        // a POST is not sent again by itself.
+        .pool_idle_timeout(Duration::from_secs(2))
         .local_address(options.local_address)
         .default_headers(headers);
     let tls = match &options.tls {
