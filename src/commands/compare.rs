@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use touchstone_conformance::{Comparison, Recorded};
@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
     let recorded = arguments
         .files
         .iter()
-        .map(read)
+        .map(|file| read(file))
         .collect::<Result<_, _>>()?;
     let comparison = Comparison::of(recorded);
     if let Some(path) = page {
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
     )
 }
 
-fn read(file: &PathBuf) -> Result<Recorded, Failure> {
+fn read(file: &Path) -> Result<Recorded, Failure> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file)
         .with_context(|| format!("cannot read {name}"))

@@ -329,7 +329,7 @@ pub(crate) mod tests {
     use crate::report::{Json, testing};
 
     /// A report with these verdicts; a case named with `!` breaks something else.
-    pub(crate) fn recorded(file: &str, cases: &[(&str, &str)], dialect: Value) -> Recorded {
+    pub(crate) fn recorded(file: &str, cases: &[(&str, &str)], dialect: &Value) -> Recorded {
         let cases: Vec<_> = cases
             .iter()
             .map(|(id, verdict)| {
@@ -354,8 +354,8 @@ pub(crate) mod tests {
     #[track_caller]
     fn check(before: &str, after: &str, expected: Option<Change>) {
         let one = |verdict: &str| match verdict {
-            "" => recorded("a.json", &[], json!({})),
-            verdict => recorded("a.json", &[("a.b", verdict)], json!({})),
+            "" => recorded("a.json", &[], &json!({})),
+            verdict => recorded("a.json", &[("a.b", verdict)], &json!({})),
         };
         let comparison = Comparison::of(vec![one(before), one(after)]);
         let change = comparison.rows.first().and_then(|row| row.change(1));

@@ -110,12 +110,12 @@ mod tests {
         let before = recorded(
             "a.json",
             &[("a.same", "pass"), (said, "pass")],
-            json!({"x": 1}),
+            &json!({"x": 1}),
         );
         let after = recorded(
             "b.json",
             &[("a.same", "pass"), (said, "fail")],
-            json!({"x": said}),
+            &json!({"x": said}),
         );
         Comparison::of(vec![before, after]).html()
     }

@@ -162,7 +162,7 @@ mod tests {
                 ("b.fixed", "fail"),
                 ("b.gone", "pass"),
             ],
-            json!({"refusal": "error-event", "ack.order": "ack-first"}),
+            &json!({"refusal": "error-event", "ack.order": "ack-first"}),
         );
         let after = recorded(
             "after.json",
@@ -172,14 +172,14 @@ mod tests {
                 ("b.fixed", "pass"),
                 ("c.dead", "error"),
             ],
-            json!({"refusal": "connect-error", "ack.order": "ack-first", "owner": "last"}),
+            &json!({"refusal": "connect-error", "ack.order": "ack-first", "owner": "last"}),
         );
         insta::assert_snapshot!(shown(&Comparison::of(vec![before, after])));
     }
 
     #[test]
     fn several_reports_are_a_matrix() {
-        let report = |file, one, two| recorded(file, &[("a.one", one), ("a.two", two)], json!({}));
+        let report = |file, one, two| recorded(file, &[("a.one", one), ("a.two", two)], &json!({}));
         let reports = vec![
             report("go.json", "pass", "pass"),
             report("rust.json", "warn", "pass"),
@@ -190,8 +190,8 @@ mod tests {
 
     #[test]
     fn a_hostile_file_gives_no_orders() {
-        let report = recorded(HOSTILE, &[(HOSTILE, "fail")], json!({HOSTILE: HOSTILE}));
-        let other = recorded(HOSTILE, &[], json!({}));
+        let report = recorded(HOSTILE, &[(HOSTILE, "fail")], &json!({HOSTILE: HOSTILE}));
+        let other = recorded(HOSTILE, &[], &json!({}));
         let text = shown(&Comparison::of(vec![other, report]));
         assert!(
             !text.chars().any(|c| c.is_control() && c != '\n'),
