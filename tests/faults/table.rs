@@ -69,6 +69,22 @@ impl Table {
         }
     }
 
+    /// Those of the given requirements that no fault breaks.
+    pub(crate) fn unproved_of<'a>(&self, ids: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        let broken: BTreeSet<&str> = self.rows.values().flat_map(Row::touches).collect();
+        ids.filter(|id| !broken.contains(id)).collect()
+    }
+
+    /// Lists the requirements that no fault breaks; those that are listed already keep their reason.
+    pub(crate) fn account_for(&mut self, ids: impl Iterator<Item = &'static str>) {
+        let unproved = self.unproved_of(ids);
+        self.unproved.retain(|id, _| unproved.contains(id.as_str()));
+        for id in unproved {
+            let reason = || "No fault for it yet.".to_owned();
+            self.unproved.entry(id.to_owned()).or_insert_with(reason);
+        }
+    }
+
     /// The fault as `--fault` takes it.
     pub(crate) fn spelled(&self, name: &str) -> String {
         match self.rows.get(name).and_then(|row| row.argument) {
