@@ -24,6 +24,9 @@ pub async fn with_server<F: Future>(client: impl FnOnce(String) -> F) -> F::Outp
     }));
     let output = client(url).await;
     drop(stop);
-    server.await.expect("the server's task").expect("a clean stop");
+    server
+        .await
+        .expect("the server's task")
+        .expect("a clean stop");
     output
 }

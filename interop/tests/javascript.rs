@@ -25,7 +25,10 @@ async fn check(mode: &str) {
     let mut seen = run_peer(mode).await;
     let update = seen["update"].take();
     assert_eq!(update["body"]["t"], "new-message", "{update}");
-    assert_eq!(update["body"]["message"]["content"], json!({"t": "encrypted", "c": "ünïcode"}));
+    assert_eq!(
+        update["body"]["message"]["content"],
+        json!({"t": "encrypted", "c": "ünïcode"})
+    );
     assert_eq!(update["body"]["message"]["localId"], "l1");
     assert_eq!(
         seen,

@@ -53,7 +53,9 @@ async fn next(told: &mut Told, name: &str) -> Value {
             }
         }
     };
-    timeout(DEADLINE, find).await.unwrap_or_else(|_| panic!("no {name}"))
+    timeout(DEADLINE, find)
+        .await
+        .unwrap_or_else(|_| panic!("no {name}"))
 }
 
 async fn call(client: &Client, event: &str, data: Value) -> Value {
@@ -64,9 +66,14 @@ async fn call(client: &Client, event: &str, data: Value) -> Value {
             answer.send(first(payload)).await.ok();
         }) as futures_util::future::BoxFuture<'static, ()>
     };
-    client.emit_with_ack(event, data, DEADLINE, callback).await.expect("an open connection");
+    client
+        .emit_with_ack(event, data, DEADLINE, callback)
+        .await
+        .expect("an open connection");
     let answer = timeout(DEADLINE, answered.recv()).await;
-    answer.unwrap_or_else(|_| panic!("no ack of {event}")).expect("an answer")
+    answer
+        .unwrap_or_else(|_| panic!("no ack of {event}"))
+        .expect("an answer")
 }
 
 async fn check(transport: TransportType) {
@@ -74,7 +81,11 @@ async fn check(transport: TransportType) {
         let rest = Rest::new(&ConnectOptions::new(url.parse().expect("a URL"))).expect("HTTP");
         let account = rest.account([7; 32]).await.expect("an account");
         let token = account.token.expose();
-        let wish = NewSession { tag: "t".into(), metadata: "m".into(), ..NewSession::default() };
+        let wish = NewSession {
+            tag: "t".into(),
+            metadata: "m".into(),
+            ..NewSession::default()
+        };
         let session = rest.session(&account, &wish).await.expect("a session").id;
 
         let auth = json!({"token": token, "clientType": "user-scoped"});
@@ -82,8 +93,7 @@ async fn check(transport: TransportType) {
         // CONNECT has not been answered yet when the client says that it is connected.
         assert_eq!(call(&user, "ping", json!({})).await, json!([{}]));
 
-        let auth =
-            json!({"token": token, "clientType": "session-scoped", "sessionId": session});
+        let auth = json!({"token": token, "clientType": "session-scoped", "sessionId": session});
         let (agent, _agent_told) = open(&url, transport, auth).await;
         let change = json!({"sid": session, "agentState": "s", "expectedVersion": 0});
         assert_eq!(
@@ -92,14 +102,28 @@ async fn check(transport: TransportType) {
         );
         let update = next(&mut told, "update").await;
         assert_eq!(update["body"]["t"], "update-session");
-        assert_eq!(update["body"]["agentState"], json!({"value": "s", "version": 1}));
+        assert_eq!(
+            update["body"]["agentState"],
+            json!({"value": "s", "version": 1})
+        );
 
-        agent.emit("message", json!({"sid": session, "message": "hello"})).await.expect("open");
+        agent
+            .emit("message", json!({"sid": session, "message": "hello"}))
+            .await
+            .expect("open");
         let update = next(&mut told, "update").await;
-        assert_eq!(update["body"]["message"]["content"], json!({"t": "encrypted", "c": "hello"}));
+        assert_eq!(
+            update["body"]["message"]["content"],
+            json!({"t": "encrypted", "c": "hello"})
+        );
 
-        user.emit("rpc-register", json!({"method": "m"})).await.expect("open");
-        assert_eq!(next(&mut told, "rpc-registered").await, json!({"method": "m"}));
+        user.emit("rpc-register", json!({"method": "m"}))
+            .await
+            .expect("open");
+        assert_eq!(
+            next(&mut told, "rpc-registered").await,
+            json!({"method": "m"})
+        );
         user.disconnect().await.expect("a goodbye");
         agent.disconnect().await.expect("a goodbye");
     })

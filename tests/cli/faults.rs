@@ -14,12 +14,24 @@ const CAUGHT: &[(&str, &str, &str)] = &[
     ("cross-user", "rpc.accounts", "rpc.own-account"),
     ("dedupe-off", "message.local-id", "message.local-id"),
     ("dup-update", "message.burst", "delivery.no-duplicate"),
-    ("echo-to-sender", "message.recipients", "message.skips-sender"),
+    (
+        "echo-to-sender",
+        "message.recipients",
+        "message.skips-sender",
+    ),
     ("kv-partial", "rest.kv", "rest.kv.all-or-nothing"),
     ("leak-update", "delivery.isolated", "delivery.isolated"),
     ("lost-update", "message.burst", "delivery.no-loss"),
-    ("machine-deaf", "machine.update-state.success", "machine.update-state.recipients"),
-    ("machine-once", "rest.machine.create", "rest.machine.second-update-recipients"),
+    (
+        "machine-deaf",
+        "machine.update-state.success",
+        "machine.update-state.recipients",
+    ),
+    (
+        "machine-once",
+        "rest.machine.create",
+        "rest.machine.second-update-recipients",
+    ),
     ("message-seq-stuck", "message.seq", "message.seq"),
     ("mismatch-seq", "delivery.seq-unused", "update.seq-unused"),
     (
@@ -27,17 +39,49 @@ const CAUGHT: &[(&str, &str, &str)] = &[
         "session.update-metadata.stale",
         "session.update-metadata.mismatch-returns-current",
     ),
-    ("offline-early", "presence.machine-stays", "presence.machine-stays"),
-    ("refusal-drop", "handshake.missing-token", "handshake.refusal-tells-why"),
-    ("refusal-text", "handshake.missing-token", "handshake.refusal-text"),
+    (
+        "offline-early",
+        "presence.machine-stays",
+        "presence.machine-stays",
+    ),
+    (
+        "refusal-drop",
+        "handshake.missing-token",
+        "handshake.refusal-tells-why",
+    ),
+    (
+        "refusal-text",
+        "handshake.missing-token",
+        "handshake.refusal-text",
+    ),
     ("rpc-self-call", "rpc.same-socket", "rpc.call.same-socket"),
-    ("rpc-stranger", "rpc.unregister-stranger", "rpc.unregister.stranger"),
+    (
+        "rpc-stranger",
+        "rpc.unregister-stranger",
+        "rpc.unregister.stranger",
+    ),
     ("seq-stuck", "delivery.seq", "update.seq-increases"),
-    ("sid-key", "session.update-metadata.success", "update-session.keys"),
-    ("stale-accept", "session.update-metadata.stale", "session.update-metadata.stale"),
+    (
+        "sid-key",
+        "session.update-metadata.success",
+        "update-session.keys",
+    ),
+    (
+        "stale-accept",
+        "session.update-metadata.stale",
+        "session.update-metadata.stale",
+    ),
     ("usage-to-sessions", "usage.report", "usage.narrow"),
-    ("version-plus-two", "session.update-metadata.success", "session.version-step"),
-    ("wrong-session", "message.recipients", "message.wrong-session"),
+    (
+        "version-plus-two",
+        "session.update-metadata.success",
+        "session.version-step",
+    ),
+    (
+        "wrong-session",
+        "message.recipients",
+        "message.wrong-session",
+    ),
 ];
 
 /// Cases that none of these faults concerns.
@@ -47,14 +91,22 @@ const UNCONCERNED: [&str; 2] = ["ping.answer", "ping.with-data"];
 fn disagreement(fault: &str, case: &str, requirement: &str) -> Option<String> {
     let [other, another] = UNCONCERNED;
     let selected = ["--only", case, "--only", other, "--only", another];
-    let ran = run(&[&["check", "--fault", fault, "--report", "json=-"][..], &selected].concat());
+    let ran = run(&[
+        &["check", "--fault", fault, "--report", "json=-"][..],
+        &selected,
+    ]
+    .concat());
     let Ok(report) = serde_json::from_str::<Value>(&ran.stdout) else {
         return Some(format!("{fault}: no report: {}", ran.stderr));
     };
     let broken = |entry: &&Value| entry["verdict"] == "fail" || entry["verdict"] == "warn";
     let ids = |list: &str| -> Vec<String> {
         let entries = report[list].as_array().into_iter().flatten();
-        entries.filter(broken).filter_map(|entry| entry["id"].as_str()).map(str::to_owned).collect()
+        entries
+            .filter(broken)
+            .filter_map(|entry| entry["id"].as_str())
+            .map(str::to_owned)
+            .collect()
     };
     let found = (ids("cases"), ids("requirements"));
     let expected = (vec![case.to_owned()], vec![requirement.to_owned()]);
