@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 
-use crate::{ctx::Ctx, ledger::Requirement, target::Capability};
+use crate::{cases::connection, ctx::Ctx, ledger::Requirement, target::Capability};
 
 /// How a case ends before its last line. `Ok(())` means that it reached its end; findings decide the
 /// verdict either way.
@@ -30,6 +30,16 @@ pub(crate) enum Stop {
     /// A connection or request failed in a way that says nothing about the requirement at hand: the
     /// server may be gone. The runner finds out.
     Trouble(String),
+}
+
+impl Stop {
+    /// More events came than are kept, so that neither absence nor an end proves anything.
+    pub(crate) fn flooded(who: &str) -> Self {
+        Self::Blocked {
+            parent: &connection::STAYS_OPEN,
+            reason: format!("{who} is flooded with events"),
+        }
+    }
 }
 
 /// The future that a case's function returns.

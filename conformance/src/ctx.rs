@@ -382,8 +382,12 @@ impl Ctx {
         Ok(self.ask(peer, "ping", ()).await?.is_ok())
     }
 
-    /// The stop for a connection that ended while the case relied on it.
+    /// The stop for a connection that ended while the case relied on it. One that was flooded before
+    /// proves nothing by its end.
     pub(crate) fn dropped(&self, peer: &Peer, end: &End) -> Stop {
+        if peer.overflowed() {
+            return Stop::flooded(&peer.name);
+        }
         Stop::Dropped(format!(
             "the connection {} ended: {}",
             peer.name,

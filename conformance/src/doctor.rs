@@ -105,6 +105,14 @@ pub enum DoctorError {
         /// Why.
         reason: String,
     },
+    /// A connection with a good token comes about, and ends before `ping` is answered.
+    #[error("{url} admits a connection, and then it ends: {reason}")]
+    Dropped {
+        /// The target's address.
+        url: String,
+        /// How it ended.
+        reason: String,
+    },
     /// The connection stands, but `ping` is not answered.
     #[error("{url} admits a connection but does not answer ping within {} s", after.as_secs())]
     Ping {
@@ -144,7 +152,9 @@ impl DoctorError {
             Self::Connect { .. } => {
                 Some("is the token of the provisioner one that this server knows?".into())
             }
-            Self::Ping { .. } => None,
+            Self::Dropped { .. } | Self::Ping { .. } => {
+                Some("the server's own log may tell why".into())
+            }
         }
     }
 }
@@ -307,12 +317,14 @@ async fn admit(target: &Target, url: &Url, token: &str) -> Result<Duration, Doct
         .path(&target.path)
         .auth(Scope::User.auth(token))
         .timeout(STEP);
-    let (socket, _events) = connect(&options)
+    let (socket, events) = connect(&options)
         .await
         .map_err(|error| DoctorError::Connect {
             url: shown(url),
             reason: crate::told(&error),
         })?;
+    // Nobody wants them here, and those of a server that floods must not stand before the answer.
+    drop(events);
     // Twice: a server that loses what comes right after CONNECT is judged for that by a case.
     for last in [false, true] {
         let started = Instant::now();
@@ -320,10 +332,10 @@ async fn admit(target: &Target, url: &Url, token: &str) -> Result<Duration, Doct
             Ok(_) => return Ok(started.elapsed()),
             Err(CallError::Timeout { .. }) if !last => {}
             Err(CallError::Timeout { .. }) => break,
-            Err(error) => {
-                return Err(DoctorError::Connect {
+            Err(CallError::Ended { source, .. }) => {
+                return Err(DoctorError::Dropped {
                     url: shown(url),
-                    reason: crate::told(&error),
+                    reason: crate::told(&source),
                 });
             }
         }

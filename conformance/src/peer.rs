@@ -21,6 +21,10 @@ use touchstone_client::{Args, CallError, End, Events, Socket};
 /// floods must not fill the memory.
 const MAX_ARRIVALS: usize = 20_000;
 
+/// How many bytes of events of one connection are kept. The largest values that cases send are half a
+/// megabyte each.
+const MAX_ARRIVED_BYTES: usize = 16 << 20;
+
 /// One event that arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
@@ -69,6 +73,7 @@ pub(crate) struct Answer {
 #[derive(Debug, Default)]
 struct Log {
     arrivals: Vec<Arrival>,
+    bytes: usize,
     overflowed: bool,
     ended: Option<End>,
 }
@@ -81,6 +86,18 @@ struct Inner {
     log: Mutex<Log>,
     responder: Mutex<Option<Responder>>,
     changed: watch::Sender<()>,
+}
+
+impl Log {
+    /// Keeps an arrival. False when there is no room for it: from then on nothing is kept.
+    fn keep(&mut self, arrival: Arrival) -> bool {
+        self.bytes = self.bytes.saturating_add(arrival.raw.len());
+        self.overflowed |= self.arrivals.len() >= MAX_ARRIVALS || self.bytes > MAX_ARRIVED_BYTES;
+        if !self.overflowed {
+            self.arrivals.push(arrival);
+        }
+        !self.overflowed
+    }
 }
 
 impl Inner {
@@ -231,15 +248,11 @@ async fn pump(inner: Arc<Inner>, socket: Socket, mut events: Events) {
                     let args = responder.as_ref()?(&arrival.data)?;
                     Some((id, args))
                 });
-                {
-                    let mut log = inner.log();
-                    if log.arrivals.len() < MAX_ARRIVALS {
-                        log.arrivals.push(arrival);
-                    } else {
-                        log.overflowed = true;
-                    }
+                // What is not kept need not be looked for, again and again, by those who wait.
+                let kept = inner.log().keep(arrival);
+                if kept {
+                    inner.changed.send_replace(());
                 }
-                inner.changed.send_replace(());
                 if let Some((id, args)) = answer {
                     // A connection that ended meanwhile says so through the log.
                     let _ = socket.answer(id, args).await;
@@ -251,5 +264,38 @@ async fn pump(inner: Arc<Inner>, socket: Socket, mut events: Events) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_not_kept() {
+        #[track_caller]
+        fn check(bytes: usize, kept: usize) {
+            let mut log = Log::default();
+            let arrival = Arrival {
+                at: Instant::now(),
+                order: 0,
+                name: "update".into(),
+                raw: "x".repeat(bytes),
+                data: Value::Null,
+                ack: None,
+            };
+            assert!((0..kept).all(|_| log.keep(arrival.clone())));
+            assert!(!log.overflowed);
+            assert!(!log.keep(arrival.clone()) && log.overflowed);
+            // Nor is what comes later: a log with a gap would tell of an order that never was.
+            let small = Arrival {
+                raw: String::new(),
+                ..arrival
+            };
+            assert!(!log.keep(small));
+            assert_eq!(log.arrivals.len(), kept);
+        }
+        check(0, MAX_ARRIVALS);
+        check(MAX_ARRIVED_BYTES / 4, 4);
     }
 }

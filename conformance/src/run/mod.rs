@@ -31,6 +31,7 @@ use crate::{
     event::{
         CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, Summary,
     },
+    ledger::Requirement,
     plan::Plan,
     spawn::{Server, SpawnError},
     verdict::{Finding, Mismatch, Verdict},
@@ -386,7 +387,8 @@ impl Run<'_> {
         }
     }
 
-    /// Repeats alone what failed beside others. A failure that does not repeat stays visible.
+    /// Repeats alone what failed beside others, or could not be judged there. A failure that does not
+    /// repeat stays visible.
     async fn repeat_failures(&mut self, cases: &[&'static Case]) -> Result<(), RunError> {
         let began = Instant::now();
         // What was seen alone once needs no further confirmation from other cases.
@@ -398,13 +400,14 @@ impl Run<'_> {
             let Some(first) = self.reports.get(case.id) else {
                 continue;
             };
-            if !matches!(first.verdict, Verdict::Fail | Verdict::Warn) {
+            if !matches!(
+                first.verdict,
+                Verdict::Fail | Verdict::Warn | Verdict::Error
+            ) {
                 continue;
             }
-            if first
-                .broken()
-                .all(|(requirement, _)| confirmed.contains(requirement.id))
-            {
+            let known = |(requirement, _): (&Requirement, _)| confirmed.contains(requirement.id);
+            if first.verdict != Verdict::Error && first.broken().all(known) {
                 continue;
             }
             let first = first.clone();

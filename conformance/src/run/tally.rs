@@ -6,14 +6,26 @@ use crate::{
     verdict::Verdict,
 };
 
-/// What stands after a case was repeated alone. A failure that does not repeat is neither a verdict
-/// on the server nor nothing: it stays as a warning that is marked flaky, with its first evidence.
-pub(super) fn repeated(mut first: CaseReport, again: CaseReport) -> CaseReport {
+/// What stands after a case was repeated alone. A failure that then passes is neither a verdict on the
+/// server nor nothing: it stays as a warning that is marked flaky, with its first evidence. One whose
+/// repetition could not be judged has not been refuted, and stays as it is. What
+/// could not be judged in company, and can be alone, was never held against the server.
+pub(super) fn repeated(mut first: CaseReport, mut again: CaseReport) -> CaseReport {
+    if first.verdict == Verdict::Error {
+        let reason = first.reason.unwrap_or_default();
+        again.notes.push(format!(
+            "repeated alone; it could not be judged at first: {reason}"
+        ));
+        return again;
+    }
     if again.verdict >= first.verdict && again.verdict != Verdict::Error {
         return again;
     }
-    first.flaky = true;
-    first.verdict = Verdict::Warn;
+    let unjudged = [Verdict::Skip, Verdict::Blocked, Verdict::Error];
+    if !unjudged.contains(&again.verdict) {
+        first.flaky = true;
+        first.verdict = Verdict::Warn;
+    }
     first.notes.push(match again.verdict {
         Verdict::Pass | Verdict::Info => "it passed when it was repeated alone".into(),
         other => format!("repeated alone, the verdict was {other}"),
@@ -126,7 +138,11 @@ mod tests {
         check(Verdict::Warn, Verdict::Warn, (Verdict::Warn, false));
         check(Verdict::Warn, Verdict::Fail, (Verdict::Fail, false));
         check(Verdict::Warn, Verdict::Pass, (Verdict::Warn, true));
-        check(Verdict::Fail, Verdict::Error, (Verdict::Warn, true));
+        check(Verdict::Fail, Verdict::Error, (Verdict::Fail, false));
+        check(Verdict::Fail, Verdict::Blocked, (Verdict::Fail, false));
+        check(Verdict::Error, Verdict::Pass, (Verdict::Pass, false));
+        check(Verdict::Error, Verdict::Fail, (Verdict::Fail, false));
+        check(Verdict::Error, Verdict::Error, (Verdict::Error, false));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Role, Stage};
 use crate::{
     case::{Flow, Stop},
-    cases::{connection, delivery},
+    cases::delivery,
     ctx::Ctx,
     peer::{Arrival, Peer},
 };
@@ -89,10 +89,7 @@ impl Stage {
                 return Err(cx.dropped(peer, &end));
             }
             if peer.overflowed() {
-                return Err(Stop::Blocked {
-                    parent: &connection::STAYS_OPEN,
-                    reason: format!("{} is flooded with events", role.described()),
-                });
+                return Err(Stop::flooded(role.described()));
             }
         }
         if !unproved.is_empty() {
