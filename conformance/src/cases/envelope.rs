@@ -76,15 +76,16 @@ const LISTENERS: [Role; 7] = [
 
 async fn every_event(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &LISTENERS).await?;
-    for wanted in cause(cx, &stage).await? {
-        let delivery = Delivery {
+    let caused = cause(cx, &stage).await?.into_iter();
+    let deliveries: Vec<_> = caused
+        .map(|wanted| Delivery {
             wanted,
             reaches: &[Role::U2],
             by: &NAMES,
             spares: &[],
-        };
-        stage.observe(cx, &[delivery]).await?;
-    }
+        })
+        .collect();
+    stage.observe(cx, &deliveries).await?;
     for role in LISTENERS {
         let log = stage.peer(role).all(|arrival| arrival.kind().is_some());
         for arrival in &log {
