@@ -10,6 +10,11 @@ use crate::support::run;
 
 /// A fault of the reference server, a case that catches it, and the requirement that it breaks.
 const CAUGHT: &[(&str, &str, &str)] = &[
+    (
+        "ack-twice",
+        "handler.acknowledged-once",
+        "handler.acknowledged-once",
+    ),
     ("artifact-to-sessions", "artifact.create", "artifact.narrow"),
     ("cross-user", "rpc.accounts", "rpc.own-account"),
     ("dedupe-off", "message.local-id", "message.local-id"),

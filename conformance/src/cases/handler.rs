@@ -14,7 +14,7 @@ use touchstone_fixtures::{AckVariant, CLIENT_EVENTS, ack_variants, validate_ack}
 use super::{artifact::Artifact, artifact::encoded, machine, message, presence, session, usage};
 use crate::{
     case::{Flow, case_table},
-    ctx::Ctx,
+    ctx::{Ctx, Scope},
     ledger::requirement_table,
     peer::Arrival,
     stage::{Delivery, Role, Stage, Wanted},
@@ -29,6 +29,9 @@ requirement_table! {
     NEVER_ANSWERED = "handler.never-acknowledged", Must, Specification,
         "message, session-alive, session-end and machine-alive have no answer, even where the client \
          asks for one.";
+    ACKNOWLEDGED_ONCE = "handler.acknowledged-once", Should, Decision,
+        "A call is acknowledged once: client libraries that use their numbers again hand a second answer \
+         to another call.";
     NO_DATA = "handler.no-data", Info, Decision,
         "A call without any data may be answered with the handler's error, or not at all.";
 }
@@ -54,6 +57,12 @@ case_table! {
     /// of the same connection has been answered.
     "handler.never-acknowledged" judges [NEVER_ANSWERED] => never_answered;
 
+    /// Calls `ping`, changes a session, reads an artifact that is not there, and pings again.
+    ///
+    /// Accepted is one acknowledgement for each call, by the time that the last one has come.
+    /// Typical cause of a failure: a handler that answers in its error path, and again at its end.
+    "handler.acknowledged-once" judges [ACKNOWLEDGED_ONCE] => acknowledged_once;
+
     /// Calls every event that has an answer with a callback and nothing else.
     ///
     /// Accepted is the error answer, or silence: many servers take the callback for the data then. What
@@ -65,6 +74,31 @@ case_table! {
 fn with_extra(mut data: Value) -> Value {
     data["unknownField"] = json!({"nested": [1, null, "x"]});
     data
+}
+
+async fn acknowledged_once(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let session = cx.session(&account).await?;
+    let peer = cx.connect("u1", account.token(), Scope::User).await?;
+    let metadata = cx.marker("metadata");
+    let change = json!({"sid": session.id, "metadata": metadata, "expectedVersion": 0});
+    let absent = json!({"artifactId": cx.uuid()});
+    let mut pinged = cx.round_trip(&peer).await?;
+    for (event, data) in [("update-metadata", change), ("artifact-read", absent)] {
+        cx.call(&ACKNOWLEDGED_ONCE, &peer, event, data).await?;
+    }
+    // Its own second answer is not waited for: those of the others have come before its first one.
+    pinged &= cx.round_trip(&peer).await?;
+    let expected = "an acknowledgement of each ping";
+    cx.require(&ACKNOWLEDGED_ONCE, pinged, expected, "none in time")?;
+    let stray = peer.socket.stray_acks();
+    cx.check(
+        &ACKNOWLEDGED_ONCE,
+        stray == 0,
+        "one acknowledgement for each call",
+        format!("{stray} for calls that had theirs already"),
+    );
+    Ok(())
 }
 
 async fn extra_fields(cx: &mut Ctx) -> Flow {
