@@ -1,0 +1,159 @@
+//! Servers behind a slow network get the verdicts that they would get without it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use touchstone_client::ConnectOptions;
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_conformance::{
+    Case, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict, run,
+};
+use touchstone_reference_server::{Config, Faults};
+use url::Url;
+
+use crate::embedded::{Embedded, quick, stated};
+
+/// How long everything is on its way, in each direction.
+const DELAY: Duration = Duration::from_millis(200);
+
+/// How many chunks may be on their way in each direction.
+const ON_THE_WAY: usize = 1_024;
+
+type Verdicts = BTreeMap<&'static str, (Verdict, String)>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_network_changes_no_verdict() {
+    // Without a delay all pass; tests/cli shows that.
+    let all = Selection::default().cases().into_iter();
+    let (hazardous, others): (Vec<_>, Vec<_>) = all.partition(|case| case.hazardous);
+    let mut runs = JoinSet::new();
+    // Hazardous cases run one by one, so that each has a server of its own here.
+    for case in hazardous {
+        runs.spawn(verdicts(None, DELAY, only(&[case])));
+    }
+    runs.spawn(verdicts(None, DELAY, only(&others)));
+    let mut verdicts: Verdicts = runs.join_all().await.into_iter().flatten().collect();
+    assert!(!verdicts.is_empty());
+    verdicts.retain(|_, (verdict, _)| *verdict != Verdict::Pass);
+    assert_eq!(verdicts, Verdicts::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_network_hides_no_fault() {
+    let all = Selection::default().cases().into_iter();
+    let recipients: Vec<_> = all.filter(|case| case.id == "message.recipients").collect();
+    let selection = only(&recipients);
+    let near = verdicts(Some("echo-to-sender"), Duration::ZERO, selection.clone()).await;
+    let far = verdicts(Some("echo-to-sender"), DELAY, selection).await;
+    assert_eq!(near["message.recipients"].0, Verdict::Fail);
+    assert_eq!(near, far);
+}
+
+/// These cases and no other.
+fn only(cases: &[&'static Case]) -> Selection {
+    let mut selection = Selection::default();
+    for case in cases {
+        selection.only(case.id).expect("a glob");
+    }
+    selection
+}
+
+/// Judges a server of its own over a network that takes `delay` each way.
+async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) -> Verdicts {
+    let faults = Faults::parse(fault).expect("a fault");
+    let server = Embedded::start(Config { faults, ..quick() })
+        .await
+        .expect("a server");
+    let port = server.url().port().expect("a port");
+    let proxy = slow_way(SocketAddr::from(([127, 0, 0, 1], port)), delay).await;
+    let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
+    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(proxy.clone()));
+    let mut target = Target::new(vec![proxy], provisioner.expect("a provisioner"));
+    target.timeouts = stated();
+    let mut plan = Plan::new(target, 17, 0);
+    plan.selection = selection;
+    // Waiting costs nothing, so that all may wait at the same time.
+    plan.jobs = 64;
+    let mut seen = Seen::default();
+    run(&plan, &mut seen, &StopSignals::default())
+        .await
+        .expect("a run");
+    server.stop().await.expect("the server ends");
+    seen.0
+}
+
+/// The verdict of each case, with the reason where there is one.
+#[derive(Default)]
+struct Seen(Verdicts);
+
+impl Reporter for Seen {
+    fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
+        if let RunEvent::Finished(report) = event {
+            let verdicts = report.cases.iter();
+            self.0 = verdicts
+                .map(|case| {
+                    (
+                        case.id,
+                        (case.verdict, case.reason.clone().unwrap_or_default()),
+                    )
+                })
+                .collect();
+        }
+        Ok(())
+    }
+}
+
+/// A proxy that lets everything arrive `delay` later, however much is on its way. It lives as long as
+/// the test's runtime.
+async fn slow_way(target: SocketAddr, delay: Duration) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                // The TCP handshake would take one way there and one way back.
+                sleep(delay * 2).await;
+                let Ok(server) = TcpStream::connect(target).await else {
+                    return;
+                };
+                client.set_nodelay(true).ok();
+                server.set_nodelay(true).ok();
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(carry(from_client, to_server, delay));
+                tokio::spawn(carry(from_server, to_client, delay));
+            });
+        }
+    });
+    Url::parse(&format!("http://{address}")).expect("a URL")
+}
+
+/// Carries one direction of a connection until it ends.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
+    let (send, mut chunks) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
+    let read = async move {
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + delay;
+            if send.send((due, buffer[..length].to_vec())).await.is_err() {
+                break;
+            }
+        }
+    };
+    let write = async move {
+        while let Some((due, chunk)) = chunks.recv().await {
+            sleep_until(due).await;
+            if to.write_all(&chunk).await.is_err() {
+                return;
+            }
+        }
+        to.shutdown().await.ok();
+    };
+    tokio::join!(read, write);
+}
