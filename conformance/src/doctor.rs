@@ -86,8 +86,18 @@ pub enum DoctorError {
         path: String,
         /// What it answered instead.
         reason: String,
+        /// Whether it ended the connection without any answer, as servers do that expect TLS.
+        hung_up: bool,
         /// Other paths that do answer.
         answering: Vec<String>,
+    },
+    /// No TLS connection comes about.
+    #[error("cannot speak TLS with {url}: {reason}")]
+    Tls {
+        /// The target's address.
+        url: String,
+        /// Why.
+        reason: String,
     },
     /// No account, session or machine could be made.
     #[error("cannot make an account: {reason}")]
@@ -136,13 +146,27 @@ impl DoctorError {
                  try https://"
                     .into(),
             ),
-            Self::NoSocketIo { answering, .. } if answering.is_empty() => {
-                Some("if the server has another path, name it with --path".into())
+            Self::NoSocketIo {
+                url,
+                hung_up,
+                answering,
+                ..
+            } if answering.is_empty() => {
+                let mut hint = String::from("if the server has another path, name it with --path");
+                if *hung_up && url.starts_with("http:") {
+                    hint.push_str("; if it expects TLS, use https://");
+                }
+                Some(hint)
             }
             Self::NoSocketIo { answering, .. } => Some(format!(
                 "it does at {}: use --path",
                 answering.join(" and ")
             )),
+            Self::Tls { .. } => Some(
+                "if its certificate is of a CA of your own, name that with SSL_CERT_FILE; if the \
+                 server speaks plain HTTP, use http://"
+                    .into(),
+            ),
             Self::Provision {
                 unsupported: true, ..
             } => Some(
@@ -275,12 +299,17 @@ async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
             url: shown(url),
             reason: crate::told(&error),
         }),
+        ConnectError::Tls { source, .. } => Err(DoctorError::Tls {
+            url: shown(url),
+            reason: crate::told(&source),
+        }),
         error => {
             let answering = answering_paths(target, url).await;
             Err(DoctorError::NoSocketIo {
                 url: shown(url),
                 path: target.path.clone(),
                 reason: without_address(&error),
+                hung_up: matches!(error, ConnectError::Broken { .. }),
                 answering,
             })
         }

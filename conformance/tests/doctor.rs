@@ -122,6 +122,37 @@ async fn plain_http() {
 }
 
 #[tokio::test]
+async fn the_wrong_scheme() {
+    // A server that expects TLS hangs up on a plain request.
+    let url = server(|mut stream| async move {
+        let mut head = [0; 16];
+        let _ = stream.read(&mut head).await;
+    })
+    .await;
+    let (error, hint) = not_ready(outcome(&plan(&url)).await);
+    assert!(matches!(error, DoctorError::NoSocketIo { .. }), "{error:?}");
+    assert!(
+        hint.contains("--path") && hint.contains("https://"),
+        "{hint}"
+    );
+
+    // One that speaks plain HTTP answers a TLS handshake with an error of its own.
+    let url = server(|mut stream| async move {
+        let mut head = [0; 16];
+        let _ = stream.read(&mut head).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    })
+    .await;
+    let url = url.replace("http://", "https://");
+    let (error, hint) = not_ready(outcome(&plan(&url)).await);
+    assert!(matches!(error, DoctorError::Tls { .. }), "{error:?}");
+    assert!(
+        hint.contains("SSL_CERT_FILE") && hint.contains("http://"),
+        "{hint}"
+    );
+}
+
+#[tokio::test]
 async fn a_spawned_server_that_ends_at_once() {
     let mut plan = plan("http://127.0.0.1:1");
     plan.spawn = Some(SpawnCommand::parse("sh -c 'echo no such option; exit 3'").unwrap());
