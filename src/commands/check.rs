@@ -280,6 +280,9 @@ fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
         Err(RunError::NothingSelected) => Err(nothing_selected()),
         Err(RunError::Interrupted) => Ok(Exit::Interrupted),
         Err(error @ RunError::Spawn(_)) => Err(Failure::usage(error)),
+        Err(error @ RunError::SpawnTaken { .. }) => {
+            Err(Failure::usage(error).hint("stop that server, or judge it without --spawn"))
+        }
         Err(RunError::NotReady(error)) => {
             let hint = error.hint();
             let failure = Failure::expected(Exit::Unreachable, error);

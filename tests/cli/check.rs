@@ -147,6 +147,9 @@ fn a_spawned_server_is_started_and_ended() {
         3,
         &["no luck"],
     );
+    let other = Served::start(&[]);
+    let taken = ["check", &other.url, "--spawn", "sh -c 'exit 7'"];
+    check(&taken, 2, &[&other.url, "already", "hint:"]);
     check(
         &["check", &url, "--spawn", "/no/such/program"],
         2,

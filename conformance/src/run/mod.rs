@@ -34,6 +34,7 @@ use crate::{
     ledger::Requirement,
     plan::Plan,
     spawn::{Server, SpawnError},
+    target::shown,
     verdict::{Finding, Mismatch, Verdict},
 };
 
@@ -63,6 +64,14 @@ pub enum RunError {
     /// The server could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// Something answers where the server is to be started: it would be judged in its place.
+    #[error("{url} answers already, before {command:?} was started")]
+    SpawnTaken {
+        /// The command.
+        command: String,
+        /// Where nobody should answer yet.
+        url: String,
+    },
     /// The server ended before it answered.
     #[error(
         "{command:?} ended before it answered ({status}){}",
@@ -128,6 +137,14 @@ pub async fn run(
     let started = Instant::now();
     let started_at = plan.clock.unix_ms();
     let prepare = async {
+        if let Some(command) = &plan.spawn
+            && doctor::answers(&plan.target).await
+        {
+            return Err(RunError::SpawnTaken {
+                command: command.to_string(),
+                url: shown(&plan.target.urls[0]),
+            });
+        }
         let server = launch::start(plan).await?;
         if let Some(command) = &plan.spawn {
             reporter.event(&RunEvent::Spawned {
