@@ -19,7 +19,12 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
     (
         "touchstone-reference-server",
         &[],
-        &["touchstone-client", "touchstone-fixtures"],
+        // The suite judges the server in a test of its own (reference-server/tests/judge.rs).
+        &[
+            "touchstone-client",
+            "touchstone-conformance",
+            "touchstone-fixtures",
+        ],
     ),
     ("touchstone", EVERYTHING, &[]),
     ("touchstone-benches", EVERYTHING, &[]),

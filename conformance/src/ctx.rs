@@ -82,7 +82,7 @@ impl Ctx {
             dialect: Dialect::default(),
             versions: HashMap::new(),
             rng: StdRng::seed_from_u64(seed),
-            names: StdRng::seed_from_u64(salted ^ seed),
+            names: StdRng::seed_from_u64(mix(seed, &salt)),
             salt,
             made: 0,
         }
