@@ -295,7 +295,7 @@ impl Ctx {
         let options = self.options(name, auth);
         let started = Instant::now();
         let (socket, events) = connect(&options).await?;
-        self.shared.pace.saw(started.elapsed());
+        self.shared.pace.saw_answer(started.elapsed());
         Ok(Peer::new(name, socket, events))
     }
 
@@ -341,7 +341,7 @@ impl Ctx {
             Ok(answer) => {
                 // How long an RPC takes is up to whom it calls, and tells nothing of the server.
                 if event != "rpc-call" {
-                    self.shared.pace.saw(started.elapsed());
+                    self.shared.pace.saw_answer(started.elapsed());
                 }
                 Ok(Ok(answer))
             }

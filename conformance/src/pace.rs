@@ -1,11 +1,12 @@
 //! How long to wait, learnt from the server under test.
 //!
-//! Deadlines only bound how long a failing case takes, so they are generous, and grow with the slowest
-//! delivery that was seen: a slow network or a busy machine must never look like a fault. The settle
-//! window is the last resort where no sentinel exists.
+//! Deadlines only bound how long a failing case takes, so they are generous, and grow with the pace of
+//! the server: a slow network or a busy machine must never look like a fault. What counts is what is
+//! usual for the run, not its worst moment: one event that a faulty server kept back must not make all
+//! cases wait for half a minute. The settle window is the last resort where no sentinel exists.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,21 +16,36 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// The most time that is waited for something that must come.
 const PATIENCE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How much slower than the slowest delivery so far something may be before it counts as missing.
+/// How much slower than the slow ones so far something may be before it counts as missing.
 const PATIENCE_FACTOR: u32 = 20;
 
 /// The least settle window: brokers deliver up to 180 ms after the ack.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// The settle window as a multiple of the slowest delivery.
+/// The settle window as a multiple of the slow deliveries.
 const SETTLE_FACTOR: u32 = 4;
+
+/// One in so many may be slower than what counts as slow.
+const SLOW_ONE_IN: u64 = 20;
+
+/// How many times the median the slow ones may take before they are held for accidents: a network has
+/// a pace, a server that keeps something back has none.
+const SLOW_OVER_MEDIAN: u32 = 16;
 
 /// What is known about the pace of the server; shared by all cases of a run.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    slowest_us: AtomicU64,
+    seen: Mutex<Seen>,
     patience: Duration,
     settle: Option<Duration>,
+}
+
+/// Apart, since a server that fans out through a broker answers at once and delivers later: mixed, the
+/// many answers would hide how slow its deliveries are.
+#[derive(Debug, Default)]
+struct Seen {
+    answers: Times,
+    deliveries: Times,
 }
 
 impl Pace {
@@ -37,37 +53,89 @@ impl Pace {
     /// overrides the adaptive window.
     pub(crate) fn new(patience: Duration, settle: Option<Duration>) -> Self {
         Self {
-            slowest_us: AtomicU64::new(0),
+            seen: Mutex::default(),
             patience: patience.min(PATIENCE_LIMIT),
             settle,
         }
     }
 
-    /// Something that was waited for came after `took`.
-    pub(crate) fn saw(&self, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.slowest_us.fetch_max(us, Ordering::Relaxed);
+    /// A connection was admitted, or a call answered, after `took`.
+    pub(crate) fn saw_answer(&self, took: Duration) {
+        self.seen().answers.add(took);
     }
 
-    fn slowest(&self) -> Duration {
-        Duration::from_micros(self.slowest_us.load(Ordering::Relaxed))
+    /// An event that was waited for came `took` after what caused it.
+    pub(crate) fn saw_delivery(&self, took: Duration) {
+        self.seen().deliveries.add(took);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slow(&self) -> Duration {
+        let seen = self.seen();
+        seen.answers.slow().max(seen.deliveries.slow())
     }
 
     /// How long to wait for something that must come.
     pub(crate) fn patience(&self) -> Duration {
-        (self.slowest() * PATIENCE_FACTOR).clamp(self.patience, PATIENCE_LIMIT)
+        (self.slow() * PATIENCE_FACTOR).clamp(self.patience, PATIENCE_LIMIT)
     }
 
     /// How long to wait for a sentinel before another one is tried: less than the patience, since
     /// trying again costs nothing.
     pub(crate) fn sentinel(&self) -> Duration {
-        (self.slowest() * PATIENCE_FACTOR / 2).clamp(self.patience / 4, PATIENCE_LIMIT)
+        (self.slow() * PATIENCE_FACTOR / 2).clamp(self.patience / 4, PATIENCE_LIMIT)
     }
 
     /// How long silence must last where no sentinel can prove it.
     pub(crate) fn settle(&self) -> Duration {
         self.settle
-            .unwrap_or_else(|| (self.slowest() * SETTLE_FACTOR).max(SETTLE))
+            .unwrap_or_else(|| (self.slow() * SETTLE_FACTOR).max(SETTLE))
+    }
+}
+
+/// How many classes an octave of times is divided into.
+const CLASSES_PER_OCTAVE: f64 = 4.0;
+
+/// Enough classes for a minute and more, in microseconds.
+const CLASSES: usize = 112;
+
+/// How often something took how long, in classes that are a fifth wider each than the one before.
+#[derive(Debug)]
+struct Times([u64; CLASSES]);
+
+impl Default for Times {
+    fn default() -> Self {
+        Self([0; CLASSES])
+    }
+}
+
+impl Times {
+    fn add(&mut self, took: Duration) {
+        let micros = took.as_micros().max(1) as f64;
+        let class = (micros.log2() * CLASSES_PER_OCTAVE).ceil() as usize;
+        self.0[class.min(CLASSES - 1)] += 1;
+    }
+
+    /// The upper end of the class that holds the `rank`-th of the times; zero where there are fewer.
+    fn ranked(&self, rank: u64) -> Duration {
+        let mut below = 0;
+        let class = self.0.iter().position(|count| {
+            below += count;
+            rank > 0 && below >= rank
+        });
+        class.map_or(Duration::ZERO, |class| {
+            Duration::from_micros((class as f64 / CLASSES_PER_OCTAVE).exp2() as u64)
+        })
+    }
+
+    /// What is slow, and still usual.
+    fn slow(&self) -> Duration {
+        let count: u64 = self.0.iter().sum();
+        let slow = self.ranked(count - count / SLOW_ONE_IN);
+        slow.min(self.ranked(count.div_ceil(2)) * SLOW_OVER_MEDIAN)
     }
 }
 
@@ -75,37 +143,72 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Classes are coarse, and only ever err towards waiting longer.
     #[track_caller]
-    fn check(slowest_ms: u64, patience_ms: u64, settle_ms: u64) {
+    fn assert_about(told: Duration, expected: Duration) {
+        let most = expected.mul_f64(1.19);
+        assert!(
+            told >= expected && told <= most,
+            "{told:?}, expected {expected:?}"
+        );
+    }
+
+    /// `deliveries` are pairs of how many and how slow.
+    #[track_caller]
+    fn check(deliveries: &[(usize, u64)], patience: Duration, settle: Duration) {
         let pace = Pace::new(PATIENCE, None);
-        pace.saw(Duration::from_millis(slowest_ms));
-        pace.saw(Duration::from_millis(slowest_ms / 2));
-        assert_eq!(pace.patience(), Duration::from_millis(patience_ms));
-        assert_eq!(pace.settle(), Duration::from_millis(settle_ms));
+        for &(count, slow) in deliveries {
+            (0..count).for_each(|_| pace.saw_delivery(ms(slow)));
+        }
+        assert_about(pace.patience(), patience);
+        assert_about(pace.settle(), settle);
     }
 
     #[test]
-    fn grows_with_the_slowest_delivery() {
-        check(0, 5_000, 250);
-        check(1, 5_000, 250);
-        check(200, 5_000, 800);
-        check(400, 8_000, 1_600);
-        check(5_000, 30_000, 20_000);
+    fn grows_with_slow_deliveries() {
+        check(&[], PATIENCE, SETTLE);
+        check(&[(1, 0)], PATIENCE, SETTLE);
+        check(&[(50, 1)], PATIENCE, SETTLE);
+        check(&[(10, 200)], PATIENCE, ms(800));
+        check(&[(1, 400), (1, 200)], ms(8_000), ms(1_600));
+        check(&[(3, 5_000)], PATIENCE_LIMIT, ms(20_000));
+        check(&[(1, 600_000)], PATIENCE_LIMIT, ms(4 * 224_000));
+    }
+
+    #[test]
+    fn accidents_change_nothing() {
+        check(&[(99, 1), (1, 5_000)], PATIENCE, SETTLE);
+        check(&[(99, 400), (1, 5_000)], ms(8_000), ms(1_600));
+        // Not even several of them, since none of it is usual.
+        check(&[(9, 1), (1, 5_000)], PATIENCE, SETTLE);
+    }
+
+    #[test]
+    fn many_quick_answers_do_not_hide_slow_deliveries() {
+        let pace = Pace::new(PATIENCE, None);
+        (0..10_000).for_each(|_| pace.saw_answer(ms(1)));
+        (0..10).for_each(|_| pace.saw_delivery(ms(400)));
+        assert_about(pace.patience(), ms(8_000));
+        assert_about(pace.settle(), ms(1_600));
     }
 
     #[test]
     fn a_lower_patience_grows_all_the_same() {
         let pace = Pace::new(Duration::from_secs(1), None);
         assert_eq!(pace.patience(), Duration::from_secs(1));
-        assert_eq!(pace.sentinel(), Duration::from_millis(250));
-        pace.saw(Duration::from_millis(200));
-        assert_eq!(pace.patience(), Duration::from_secs(4));
+        assert_eq!(pace.sentinel(), ms(250));
+        pace.saw_answer(ms(200));
+        assert_about(pace.patience(), ms(4_000));
     }
 
     #[test]
     fn an_explicit_settle_window_wins() {
-        let pace = Pace::new(PATIENCE, Some(Duration::from_millis(40)));
-        pace.saw(Duration::from_secs(3));
-        assert_eq!(pace.settle(), Duration::from_millis(40));
+        let pace = Pace::new(PATIENCE, Some(ms(40)));
+        pace.saw_delivery(Duration::from_secs(3));
+        assert_eq!(pace.settle(), ms(40));
     }
 }

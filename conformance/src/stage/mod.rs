@@ -158,7 +158,7 @@ impl Stage {
                 if let Some(arrival) = self.peer(role).wait_for(deadline, wanted).await {
                     cx.shared
                         .pace
-                        .saw(arrival.at.saturating_duration_since(started));
+                        .saw_delivery(arrival.at.saturating_duration_since(started));
                 }
             }
         }

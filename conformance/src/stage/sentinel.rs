@@ -202,7 +202,7 @@ impl Stage {
                     match self.peer(role).wait_for(deadline, arrived).await {
                         Some(arrival) => {
                             let took = arrival.at.saturating_duration_since(started);
-                            cx.shared.pace.saw(took);
+                            cx.shared.pace.saw_delivery(took);
                             if !arrival.raw.contains(&markers[0]) {
                                 let first = sentinel.subject.announced(&markers[..1]);
                                 self.judge_overtaken(cx, role, first).await;
