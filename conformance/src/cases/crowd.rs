@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use touchstone_client::End;
 
-use super::{hazard::OTHERS_SERVED, rogue::others_served, transport::limit_of};
+use super::{
+    control_group::charge, hazard::OTHERS_SERVED, rogue::others_served, transport::limit_of,
+};
 use crate::{
-    case::{Flow, case_table},
+    case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
     peer::{Arrival, Peer},
@@ -34,9 +36,9 @@ case_table! {
     "server.stalled-reader" judges [STALLED_READER, OTHERS_SERVED] => stalled_reader;
 
     /// A connection sends five thousand heartbeats of an unknown session and two thousand pings at once,
-    /// while a message passes between others.
+    /// while messages pass between others: one as the flood begins, one as it ends.
     ///
-    /// Accepted is that the message arrives and everyone is served. The flooding connection may be ended.
+    /// Accepted is that both messages arrive and everyone is served. The flooding connection may be ended.
     "server.flood" judges [FLOOD, OTHERS_SERVED] => flood;
 
     /// A connection ends its TCP stream in its own direction only.
@@ -92,13 +94,14 @@ async fn stalled_reader(cx: &mut Ctx) -> Flow {
     let count = (STALL_BYTES / size.max(1)).min(STALL_MESSAGES);
     for number in 1..=count {
         let arrived = passes(cx, sender, receiver, &stage.s1.id, size).await?;
-        cx.require(
-            &STALLED_READER,
-            arrived,
-            format!("message {number} of {count} at u1"),
-            "nothing",
-        )?;
+        if !arrived {
+            stalled.socket.abort();
+            let expected = format!("message {number} of {count} at u1");
+            charge(cx, &STALLED_READER, &expected, "nothing").await?;
+            return Err(Stop::Judged);
+        }
     }
+    cx.held(&STALLED_READER);
     stalled.socket.abort();
     let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
     others_served(cx, &bystanders).await
@@ -134,12 +137,17 @@ async fn flood(cx: &mut Ctx) -> Flow {
             0
         )
     );
-    let during = arrived?;
+    // The last of the flood may still be on its way to its handler.
+    let (sender, receiver) = (stage.peer(Role::S1), stage.peer(Role::U1));
+    let during = arrived? && passes(cx, sender, receiver, &stage.s1.id, 0).await?;
     cx.fact(
         "server.flooder",
         if sent.is_ok() { "goes on" } else { "ended" },
     );
-    cx.check(&FLOOD, during, "the message at u1", "nothing");
+    match during {
+        true => cx.held(&FLOOD),
+        false => charge(cx, &FLOOD, "both messages at u1", "nothing").await?,
+    }
     let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
     others_served(cx, &bystanders).await?;
     stage.prove_silence(cx).await
@@ -185,7 +193,10 @@ async fn reset(cx: &mut Ctx) -> Flow {
     }
     let (sender, receiver) = (stage.peer(Role::S1), stage.peer(Role::U1));
     let arrived = passes(cx, sender, receiver, &stage.s1.id, 0).await?;
-    cx.check(&RESET, arrived, "a message at u1", "nothing");
+    match arrived {
+        true => cx.held(&RESET),
+        false => charge(cx, &RESET, "a message at u1", "nothing").await?,
+    }
     let bystanders = [Role::U1, Role::U2, Role::S1].map(|role| stage.peer(role));
     others_served(cx, &bystanders).await?;
     stage.prove_silence(cx).await

@@ -11,6 +11,7 @@ pub(crate) mod artifact_refusal;
 pub(crate) mod cas;
 pub(crate) mod connection;
 pub(crate) mod control;
+mod control_group;
 pub(crate) mod crowd;
 pub(crate) mod delivery;
 pub(crate) mod envelope;

@@ -1,0 +1,72 @@
+//! A control group: whether plain connections have the trouble that a case has found on special ones.
+//!
+//! A server that loses or doubles updates now and then does so under a flood and over long-polling as
+//! well. Neither is to blame for it there, and whoever reads the verdict should not look there.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use super::delivery::{NO_DUPLICATE, NO_LOSS};
+use crate::{
+    case::{Flow, Stop},
+    ctx::Ctx,
+    ledger::Requirement,
+    stage::{Role, Stage},
+};
+
+/// How many messages tell: enough that a server which loses each tenth of all its updates is as good as
+/// certain to lose one of them, though other cases cause updates at the same time.
+const MESSAGES: usize = 100;
+
+/// Records that `by` was broken, where events were lost, doubled or late on connections that are special
+/// in some way. If that also happens between two plain connections of another account, the server's
+/// delivery is blamed instead, and the case ends there: it cannot tell anything about its own subject.
+pub(super) async fn charge(
+    cx: &mut Ctx,
+    by: &'static Requirement,
+    expected: &str,
+    actual: &str,
+) -> Flow {
+    cx.step(
+        "a series of messages between two plain connections, to see whether it goes wrong as well",
+    );
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let marker = cx.marker("plain");
+    for number in 0..MESSAGES {
+        let message = json!({"sid": stage.s1.id, "message": format!("{marker}:{number:03}")});
+        cx.emit(stage.peer(Role::U1), "message", message).await?;
+    }
+    // All of them have been handled before the connection's next answer, and what will ever arrive has
+    // arrived before the sentinels that follow it.
+    stage.prove_silence(cx).await?;
+    let arrived = stage
+        .peer(Role::U2)
+        .all(|arrival| arrival.kind() == Some("new-message") && arrival.raw.contains(&marker));
+    let envelopes: HashSet<_> = arrived.iter().map(|arrival| &arrival.raw).collect();
+    let (lost, doubled) = (
+        MESSAGES - envelopes.len().min(MESSAGES),
+        arrived.len() - envelopes.len(),
+    );
+    // A server that sends none of them does not lose some.
+    let general = match (lost, doubled) {
+        (1..MESSAGES, _) => &NO_LOSS,
+        (_, 1..) => &NO_DUPLICATE,
+        _ => {
+            cx.broken(by, expected, actual);
+            return Ok(());
+        }
+    };
+    if lost > 0 {
+        cx.shared.saw_loss();
+    }
+    cx.broken(
+        general,
+        expected,
+        format!(
+            "{actual}; but of {MESSAGES} messages between plain connections, {lost} got lost and \
+             {doubled} came again"
+        ),
+    );
+    Err(Stop::Judged)
+}
