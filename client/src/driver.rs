@@ -55,6 +55,8 @@ pub(crate) struct Driver {
     /// A binary packet whose attachments have not all come.
     partial: Option<Partial>,
     arrivals: u64,
+    /// How many of them were events.
+    events: u64,
     max_message: usize,
     heard: Instant,
     patience: Duration,
@@ -112,6 +114,7 @@ impl Driver {
             held: None,
             partial: None,
             arrivals: 0,
+            events: 0,
             max_message,
             heard,
             patience,
@@ -303,6 +306,7 @@ impl Driver {
                     attachments: Vec::new(),
                     name: name_of(text, name),
                 };
+                self.events += 1;
                 self.complete(Message::Event(event), attachments);
                 Ok(())
             }
@@ -316,6 +320,7 @@ impl Driver {
                 let reply = Reply {
                     at,
                     arrival,
+                    events: self.events,
                     args,
                     attachments: Vec::new(),
                 };

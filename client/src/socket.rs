@@ -62,6 +62,9 @@ pub struct Reply {
     /// Its place among all events and acks of this connection, see
     /// [`Event::arrival`](crate::Event::arrival).
     pub arrival: u64,
+    /// How many events of this connection came before it: once so many have been received, all that
+    /// the server had sent when it answered is known.
+    pub events: u64,
     /// The arguments, as raw JSON.
     pub args: Args,
     /// The binary attachments, nearly always none.

@@ -74,6 +74,8 @@ pub(crate) struct Answer {
 struct Log {
     arrivals: Vec<Arrival>,
     bytes: usize,
+    /// How many events have been taken from the queue, whether they were kept or not.
+    taken: u64,
     overflowed: bool,
     ended: Option<End>,
 }
@@ -91,6 +93,7 @@ struct Inner {
 impl Log {
     /// Keeps an arrival. False when there is no room for it: from then on nothing is kept.
     fn keep(&mut self, arrival: Arrival) -> bool {
+        self.taken += 1;
         self.bytes = self.bytes.saturating_add(arrival.raw.len());
         self.overflowed |= self.arrivals.len() >= MAX_ARRIVALS || self.bytes > MAX_ARRIVED_BYTES;
         if !self.overflowed {
@@ -202,7 +205,8 @@ impl Peer {
         self.inner.log().overflowed
     }
 
-    /// Sends an event with an ack and waits for the answer.
+    /// Sends an event with an ack and waits for the answer. When it is here, all that came before it on
+    /// the connection is in the log.
     pub(crate) async fn call_within(
         &self,
         event: &str,
@@ -210,11 +214,30 @@ impl Peer {
         patience: Duration,
     ) -> Result<Answer, CallError> {
         let reply = self.socket.call(event, args, patience).await?;
+        self.catch_up(reply.events).await;
         let data = reply.data().unwrap_or(Value::Null);
         Ok(Answer {
             data,
             order: reply.arrival,
         })
+    }
+
+    /// Waits until so many events have been taken from the queue: they are there already, only the task
+    /// that takes them may not have had its turn.
+    async fn catch_up(&self, events: u64) {
+        let mut changed = self.inner.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            {
+                let log = self.inner.log();
+                if log.taken >= events || log.overflowed || log.ended.is_some() {
+                    return;
+                }
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Answers each `rpc-request` from now on with what `responder` gives.
@@ -249,8 +272,12 @@ async fn pump(inner: Arc<Inner>, socket: Socket, mut events: Events) {
                     Some((id, args))
                 });
                 // What is not kept need not be looked for, again and again, by those who wait.
-                let kept = inner.log().keep(arrival);
-                if kept {
+                let news = {
+                    let mut log = inner.log();
+                    let flooded = log.overflowed;
+                    log.keep(arrival) || !flooded
+                };
+                if news {
                     inner.changed.send_replace(());
                 }
                 if let Some((id, args)) = answer {
