@@ -278,7 +278,9 @@ fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
         Ok(summary) if summary.incomplete() => Ok(Exit::Incomplete),
         Ok(_) => Ok(Exit::Passed),
         Err(RunError::NothingSelected) => Err(nothing_selected()),
-        Err(RunError::Interrupted) => Ok(Exit::Interrupted),
+        Err(error @ (RunError::Interrupted | RunError::SpawnInterrupted { .. })) => {
+            Err(Failure::expected(Exit::Interrupted, error))
+        }
         Err(error @ RunError::Spawn(_)) => Err(Failure::usage(error)),
         Err(error @ RunError::SpawnTaken { .. }) => {
             Err(Failure::usage(error).hint("stop that server, or judge it without --spawn"))

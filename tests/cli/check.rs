@@ -202,6 +202,31 @@ fn an_interrupted_run_still_reports() {
 }
 
 #[test]
+fn waiting_for_a_spawned_server_can_be_interrupted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = folder.path().join("started");
+    let command = format!(
+        "sh -c 'echo compiling; touch {}; sleep 600'",
+        started.display()
+    );
+    let url = format!("http://{}", free_address());
+    let mut child = touchstone(&["check", &url, "--spawn", &command])
+        .spawn()
+        .expect("the program starts");
+    while !started.exists() {
+        let ended = child.try_wait().expect("a child");
+        assert!(ended.is_none(), "it ended by itself");
+        thread::yield_now();
+    }
+    signal(&child, Signal::INT);
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("interrupted before"), "{said}");
+    assert!(said.contains("compiling"), "{said}");
+}
+
+#[test]
 fn reports_reach_files_and_pipes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("report.json");

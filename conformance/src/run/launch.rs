@@ -1,10 +1,10 @@
-//! Starting a server with `--spawn`, and waiting until it answers.
+//! Starting a server with `--spawn`, and waiting until it answers, or the user has enough of that.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, interval};
 
-use super::RunError;
+use super::{RunError, StopSignals};
 use crate::{doctor, plan::Plan, spawn::Server, target::shown};
 
 /// How long a server may take to answer after it was started: an interpreter that compiles first
@@ -15,7 +15,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Starts the plan's server, if it has one, and waits until it answers.
-pub(super) async fn start(plan: &Plan) -> Result<Option<Server>, RunError> {
+pub(super) async fn start(plan: &Plan, stop: &StopSignals) -> Result<Option<Server>, RunError> {
     let Some(command) = &plan.spawn else {
         return Ok(None);
     };
@@ -23,7 +23,21 @@ pub(super) async fn start(plan: &Plan) -> Result<Option<Server>, RunError> {
     let deadline = Instant::now() + READY_WITHIN;
     let mut poll = interval(POLL);
     loop {
-        poll.tick().await;
+        let answers = tokio::select! {
+            biased;
+            () = stop.asked() => {
+                let output = server.output();
+                server.stop().await;
+                return Err(RunError::SpawnInterrupted {
+                    command: command.to_string(),
+                    output,
+                });
+            }
+            answers = async {
+                poll.tick().await;
+                doctor::answers(&plan.target).await
+            } => answers,
+        };
         if let Some(status) = server.exited() {
             return Err(RunError::SpawnEnded {
                 command: command.to_string(),
@@ -31,7 +45,7 @@ pub(super) async fn start(plan: &Plan) -> Result<Option<Server>, RunError> {
                 output: server.last_output().await,
             });
         }
-        if doctor::answers(&plan.target).await {
+        if answers {
             return Ok(Some(server));
         }
         if Instant::now() >= deadline {

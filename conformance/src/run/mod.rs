@@ -54,6 +54,16 @@ pub struct StopSignals {
     pub abort: CancellationToken,
 }
 
+impl StopSignals {
+    /// Resolves when the user has asked for either.
+    async fn asked(&self) {
+        tokio::select! {
+            () = self.finish.cancelled() => {}
+            () = self.abort.cancelled() => {}
+        }
+    }
+}
+
 /// Why there is no verdict on the server at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,6 +111,14 @@ pub enum RunError {
         /// What it printed last.
         output: Vec<String>,
     },
+    /// The user did not wait until the server answered.
+    #[error("interrupted before {command:?} answered{}", shown_output(output))]
+    SpawnInterrupted {
+        /// The command.
+        command: String,
+        /// What it printed last.
+        output: Vec<String>,
+    },
     /// The server is not ready to be judged.
     #[error("the server under test is not ready")]
     NotReady(#[from] DoctorError),
@@ -145,29 +163,30 @@ pub async fn run(
                 url: shown(&plan.target.urls[0]),
             });
         }
-        let server = launch::start(plan).await?;
+        let server = launch::start(plan, stop).await?;
         if let Some(command) = &plan.spawn {
             reporter.event(&RunEvent::Spawned {
                 command: command.to_string(),
             })?;
         }
-        let report = match doctor::examine(&plan.target, plan.seed, plan.salt).await {
-            Ok(report) => report,
+        let examined = tokio::select! {
+            biased;
+            () = stop.asked() => Err(RunError::Interrupted),
+            examined = doctor::examine(&plan.target, plan.seed, plan.salt) => {
+                examined.map_err(RunError::from)
+            }
+        };
+        match examined {
+            Ok(report) => Ok((server, report)),
             Err(error) => {
                 if let Some(server) = server {
                     server.stop().await;
                 }
-                return Err(error.into());
+                Err(error)
             }
-        };
-        Ok::<_, RunError>((server, report))
+        }
     };
-    let (server, report) = tokio::select! {
-        biased;
-        () = stop.finish.cancelled() => return Err(RunError::Interrupted),
-        () = stop.abort.cancelled() => return Err(RunError::Interrupted),
-        ready = prepare => ready?,
-    };
+    let (server, report) = prepare.await?;
     let missing = report.missing.iter().cloned().collect();
     let target = Arc::clone(&plan.target);
     let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
@@ -534,13 +553,17 @@ impl Run<'_> {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        match launch::start(self.plan).await {
+        match launch::start(self.plan, self.stop).await {
             Ok(Some(server)) => {
                 self.server = Some(server);
                 Ok(true)
             }
             Ok(None) => {
                 self.state = State::Dead;
+                Ok(false)
+            }
+            Err(RunError::SpawnInterrupted { .. }) => {
+                self.state = State::Interrupted;
                 Ok(false)
             }
             // It does not come back: the run ends as if it were not ours.
