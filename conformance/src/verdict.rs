@@ -100,6 +100,28 @@ impl Finding {
     }
 }
 
+/// The findings with those that say the same folded into the first of them: a case that looks at the
+/// same thing many times has one thing to say about it.
+pub(crate) fn folded(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut folded: Vec<(Finding, usize)> = Vec::new();
+    for finding in findings {
+        let same = folded.iter_mut().find(|(first, _)| {
+            std::ptr::eq(first.requirement, finding.requirement) && first.broken == finding.broken
+        });
+        match same {
+            Some((_, times)) => *times += 1,
+            None => folded.push((finding, 1)),
+        }
+    }
+    let counted = |(mut finding, times): (Finding, usize)| {
+        if let Some(mismatch) = finding.broken.as_mut().filter(|_| times > 1) {
+            mismatch.actual += &format!(" ({times} times)");
+        }
+        finding
+    };
+    folded.into_iter().map(counted).collect()
+}
+
 /// The verdict of a case from its findings: the worst of them, and pass without any.
 pub(crate) fn worst(findings: &[Finding]) -> Verdict {
     findings
@@ -150,6 +172,35 @@ mod tests {
             })
             .collect();
         assert_eq!(worst(&findings), expected);
+    }
+
+    #[test]
+    fn what_is_found_again_is_told_once() {
+        let found = |level, actual: Option<&str>| Finding {
+            requirement: requirement(level),
+            broken: actual.map(|actual| Mismatch {
+                expected: "x".into(),
+                actual: actual.into(),
+            }),
+        };
+        let told: Vec<_> = folded(vec![
+            found(Level::Must, None),
+            found(Level::Must, Some("y")),
+            found(Level::Should, Some("y")),
+            found(Level::Must, None),
+            found(Level::Must, Some("z")),
+            found(Level::Must, Some("y")),
+        ])
+        .into_iter()
+        .map(|finding| (finding.requirement.level, finding.broken.map(|b| b.actual)))
+        .collect();
+        let expected = [
+            (Level::Must, None),
+            (Level::Must, Some("y (2 times)".to_owned())),
+            (Level::Should, Some("y".to_owned())),
+            (Level::Must, Some("z".to_owned())),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

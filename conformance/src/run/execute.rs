@@ -11,7 +11,7 @@ use crate::{
     ctx::Ctx,
     doctor,
     event::{CaseReport, Dialect, GONE_DURING},
-    verdict::{Verdict, worst},
+    verdict::{Verdict, folded, worst},
 };
 
 /// The longest that a case may take. Its own deadlines end it long before; this is for a server that
@@ -84,7 +84,7 @@ pub(crate) async fn execute(
             level: case.level(),
             verdict,
             requirements: case.requirements.to_vec(),
-            findings: cx.findings,
+            findings: folded(cx.findings),
             reason,
             notes: cx.notes,
             duration: started.elapsed(),
