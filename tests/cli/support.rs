@@ -81,22 +81,24 @@ pub(crate) fn free_address() -> String {
 /// `touchstone serve` in a process of its own, ended when dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,
+    /// Where it listens first.
     pub(crate) url: String,
+    /// All addresses at which it listens.
+    pub(crate) urls: Vec<String>,
 }
 
 impl Served {
+    /// On a free port, and wherever `arguments` say besides.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let all = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut child = touchstone(&all).spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("a pipe");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let url = line
-            .trim()
-            .strip_prefix("listening on ")
-            .expect(&line)
-            .to_owned();
-        Self { child, url }
+        let listed = line.trim().strip_prefix("listening on ").expect(&line);
+        let urls: Vec<_> = listed.split(' ').map(str::to_owned).collect();
+        let url = urls[0].clone();
+        Self { child, url, urls }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

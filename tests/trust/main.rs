@@ -7,6 +7,7 @@
 #[path = "../../src/embedded.rs"]
 mod embedded;
 mod frames;
+mod heartbeats;
 mod hostile;
 mod judge;
 mod rogue;

@@ -1,0 +1,183 @@
+//! Targets other than one URL with a REST surface: several nodes, a file of accounts, a program that
+//! makes them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use touchstone_client::ConnectOptions;
+use touchstone_client::provision::{Account, NewMachine, NewSession, ProvisionSpec, Provisioner};
+use url::Url;
+
+use crate::support::{Served, check, run};
+
+/// Cases that need no more than a few sessions and machines each, on several nodes or one.
+const SELECTED: [&str; 6] = [
+    "--only",
+    "message.recipients",
+    "--only",
+    "rpc.call",
+    "--only",
+    "machine.update-*",
+];
+
+/// An account that is there before the run.
+struct Prepared {
+    account: Account,
+    sessions: Vec<String>,
+    machines: Vec<String>,
+}
+
+/// Makes accounts over REST: enough for all cases that are selected, and for the doctor.
+fn prepare(served: &Served) -> Vec<Prepared> {
+    const ACCOUNTS: u8 = 24;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let url = Url::parse(&served.url).expect("a URL");
+        let rest = Provisioner::open(&ProvisionSpec::Rest, &ConnectOptions::new(url));
+        let rest = rest.expect("a provisioner");
+        let mut prepared = Vec::new();
+        for number in 0..ACCOUNTS {
+            let account = rest.account([number; 32]).await.expect("an account");
+            let mut one = Prepared {
+                account,
+                sessions: Vec::new(),
+                machines: Vec::new(),
+            };
+            for place in ["a", "b"] {
+                let session = NewSession {
+                    tag: format!("{number}{place}"),
+                    metadata: "m".to_owned(),
+                    ..NewSession::default()
+                };
+                let machine = NewMachine {
+                    id: format!("machine-{number}{place}"),
+                    metadata: "m".to_owned(),
+                    ..NewMachine::default()
+                };
+                let session = rest.session(&one.account, &session).await;
+                let machine = rest.machine(&one.account, &machine).await;
+                one.sessions.push(session.expect("a session").id);
+                one.machines.push(machine.expect("a machine").id);
+            }
+            prepared.push(one);
+        }
+        prepared
+    })
+}
+
+/// Runs the selected cases on the target, and checks that all pass and that none is left out.
+#[track_caller]
+fn check_passes(target: &[&str]) {
+    let arguments = [&["check", "--report", "json=-"], target, &SELECTED].concat();
+    let ran = check(&arguments, 0, &[]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    let summary = &report["summary"];
+    assert!(summary["total"].as_u64() > Some(5), "{summary}");
+    assert_eq!(summary["pass"], summary["total"], "{}", ran.stderr);
+}
+
+#[test]
+fn several_urls_are_nodes_of_one_cluster() {
+    let served = Served::start(&["--listen", "127.0.0.1:0"]);
+    check_passes(&[&served.urls[0], &served.urls[1]]);
+}
+
+#[test]
+fn servers_that_share_nothing_are_no_cluster() {
+    let (one, other) = (Served::start(&[]), Served::start(&[]));
+    let ran = run(&[
+        "check",
+        &one.url,
+        &other.url,
+        "--only",
+        "message.recipients",
+    ]);
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains(&other.url), "{}", ran.stderr);
+}
+
+#[test]
+fn a_file_lists_what_is_there() {
+    let served = Served::start(&[]);
+    let mut file = String::new();
+    for Prepared {
+        account,
+        sessions,
+        machines,
+    } in prepare(&served)
+    {
+        let token = account.token.expose();
+        writeln!(
+            file,
+            "[[accounts]]\ntoken = {token:?}\nsessions = {sessions:?}\nmachines = {machines:?}"
+        )
+        .expect("a text");
+    }
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("accounts.toml");
+    fs::write(&path, file).expect("a file");
+    check_passes(&[
+        &served.url,
+        "--provision",
+        &format!("file:{}", path.display()),
+    ]);
+}
+
+#[test]
+fn a_file_that_lists_too_little_says_so() {
+    let served = Served::start(&[]);
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("accounts.toml");
+    fs::write(&path, "accounts = []\n").expect("a file");
+    let provision = format!("file:{}", path.display());
+    check(
+        &["check", &served.url, "--provision", &provision],
+        3,
+        &["too few accounts", "accounts.toml"],
+    );
+}
+
+/// A program in the language that every CI has. It hands out what stands in files of its folder: a line
+/// of `accounts` per account, and then lines of `TOKEN.session` and `TOKEN.machine`.
+const PROGRAM: &str = r#"
+cd "$(dirname "$0")"
+field() { printf '%s' "$line" | sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
+# Gives the first line of a file, and takes it off.
+take() { head -n 1 "$1"; sed -i 1d "$1"; }
+while read -r line; do
+    id=$(field id)
+    case $(field op) in
+    account) echo "{\"id\":$id,\"ok\":true,\"token\":\"$(take accounts)\"}" ;;
+    session) echo "{\"id\":$id,\"ok\":true,\"sessionId\":\"$(take "$(field token).session")\"}" ;;
+    machine) echo "{\"id\":$id,\"ok\":true,\"machineId\":\"$(take "$(field token).machine")\"}" ;;
+    *) echo "{\"id\":$id,\"ok\":false,\"error\":\"not here\",\"unsupported\":true}" ;;
+    esac
+done
+"#;
+
+/// Writes the program and its files.
+fn write_program(folder: &Path, prepared: &[Prepared]) {
+    let write = |name: &str, lines: &[String]| {
+        fs::write(folder.join(name), lines.join("\n") + "\n").expect("a file");
+    };
+    fs::write(folder.join("provision.sh"), PROGRAM).expect("a program");
+    let token = |one: &Prepared| one.account.token.expose().to_owned();
+    write("accounts", &prepared.iter().map(token).collect::<Vec<_>>());
+    for one in prepared {
+        write(&format!("{}.session", token(one)), &one.sessions);
+        write(&format!("{}.machine", token(one)), &one.machines);
+    }
+}
+
+#[test]
+fn a_program_makes_what_is_asked_for() {
+    let served = Served::start(&[]);
+    let folder = TempDir::new().expect("a folder");
+    write_program(folder.path(), &prepare(&served));
+    let program = folder.path().join("provision.sh");
+    let provision = format!("command:sh {}", program.display());
+    check_passes(&[&served.url, "--provision", &provision]);
+}
