@@ -118,6 +118,11 @@ impl Connection {
         self.is_calling.swap(is_calling, Ordering::Relaxed)
     }
 
+    /// How many events the client has sent.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
     /// Counts an event from the client; true for the first one.
     pub(crate) fn is_first_event(&self) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed) == 0

@@ -19,6 +19,7 @@ use crate::builders::{
     self, ArtifactRow, EphemeralPayload, KvChange, MachineRow, MessageRow, RelationshipStatus,
     SessionRow, Stamp, UpdatePayload, Versioned,
 };
+use crate::faults::Fault;
 use crate::rest::{ApiError, Body};
 use crate::router::{ConnectionId, RecipientFilter, Routed as _, Routing};
 use crate::store::{Account, AccountState};
@@ -148,12 +149,14 @@ pub(crate) async fn emit(
         skip,
     };
     let (payload, routing) = match (emit.kind, emit.payload, emit.builder) {
-        (Some(Kind::Update), Some(payload), None) => {
-            route.update(&mut state, UpdatePayload(Value::Object(payload)))
-        }
-        (Some(Kind::Ephemeral), Some(payload), None) => {
-            route.ephemeral(&state, EphemeralPayload(Value::Object(payload)))
-        }
+        (Some(Kind::Update), Some(payload), None) => route.update(
+            &mut state,
+            UpdatePayload(Value::Object(accepted(&app, payload))),
+        ),
+        (Some(Kind::Ephemeral), Some(payload), None) => route.ephemeral(
+            &state,
+            EphemeralPayload(Value::Object(accepted(&app, payload))),
+        ),
         (None, None, Some(builder)) => {
             match build(&builder, emit.args.unwrap_or_default(), app.now())? {
                 Built::Update(build) => {
@@ -175,6 +178,14 @@ pub(crate) async fn emit(
         "recipients": routing.recipients,
         "skipped": routing.skipped,
     })))
+}
+
+/// A payload as the router is handed it: untouched, but for the fault that knows the time better.
+fn accepted(app: &App, mut payload: Map<String, Value>) -> Map<String, Value> {
+    if app.faults().on(Fault::PayloadRestamped) {
+        payload.insert("createdAt".to_owned(), app.now().into());
+    }
+    payload
 }
 
 fn connection(state: &AccountState, socket_id: &str) -> Option<ConnectionId> {

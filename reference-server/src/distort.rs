@@ -26,6 +26,7 @@ const RENAMED: &[(Fault, &[&str], &str, &str)] = &[
         "artifactId",
         "id",
     ),
+    (Fault::AccountKey, &["update-account"], "id", "userId"),
     (Fault::ActivityKey, &["activity"], "id", "sid"),
     (
         Fault::MachineActivityKey,
@@ -40,6 +41,13 @@ const RENAMED: &[(Fault, &[&str], &str, &str)] = &[
 /// the key.
 const DROPPED: &[(Fault, &str, &str, &str)] = &[
     (Fault::NewSessionShort, "new-session", "", "metadata"),
+    (
+        Fault::NewSessionNoVersion,
+        "new-session",
+        "",
+        "metadataVersion",
+    ),
+    (Fault::FeedNoCursor, "new-feed-post", "", "cursor"),
     (Fault::NewMachineShort, "new-machine", "", "metadata"),
     (
         Fault::NewMachineKeyless,
@@ -153,6 +161,18 @@ const REWRITTEN: &[Rewrite] = &[
         "/activeAt",
         in_seconds,
     ),
+    (
+        Fault::NewMachineSeconds,
+        &["new-machine"],
+        "/activeAt",
+        in_seconds,
+    ),
+    (
+        Fault::KvChangesMap,
+        &["kv-batch-update"],
+        "/changes",
+        by_key,
+    ),
     (Fault::EndActive, &["activity"], "/active", |_| {
         Value::Bool(true)
     }),
@@ -177,6 +197,12 @@ fn bare(part: &Value) -> Value {
 
 fn plain(content: &Value) -> Value {
     content["c"].clone()
+}
+
+fn by_key(changes: &Value) -> Value {
+    let changes = changes.as_array().map_or(&[][..], Vec::as_slice);
+    let entry = |change: &Value| Some((change["key"].as_str()?.to_owned(), change.clone()));
+    Value::Object(changes.iter().filter_map(entry).collect())
 }
 
 fn in_seconds(at: &Value) -> Value {
@@ -258,6 +284,9 @@ fn parts(faults: &Faults, event_type: &str, body: &mut Value) {
     let Some(fields) = body.as_object_mut() else {
         return;
     };
+    if faults.on(Fault::MachineActiveSeconds) && event_type == "update-machine" {
+        fields.insert("activeAt".to_owned(), Value::from(1_800_000_000));
+    }
     for (fault, concerned, parts) in NULLED {
         if faults.on(*fault) && *concerned == event_type {
             for part in *parts {

@@ -5,8 +5,9 @@
 //! [`Faults::on`], or [`Faults::strikes`] for those that act on each n-th occasion. Adding a fault
 //! takes a line in the table below and its hook.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A fault as people see it in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +72,9 @@ faults! {
         WideEphemerals "wide-ephemerals" "ephemerals reach every connection of the account"
         LeakUpdate "leak-update" "updates also reach the user-scoped connections of other accounts"
         LeakEphemeral "leak-ephemeral" "ephemerals also reach the user-scoped connections of other accounts"
-        LostUpdate "lost-update" [every 10] "each N-th update, counted over all accounts, is not delivered"
-        DupUpdate "dup-update" [every 10] "each N-th update, counted over all accounts, is delivered twice"
-        LateUpdate "late-update" [every 10] "each N-th update, counted over all accounts, is delivered after the account's next one"
+        LostUpdate "lost-update" [every 10] "each N-th update of an account is not delivered"
+        DupUpdate "dup-update" [every 10] "each N-th update of an account is delivered twice"
+        LateUpdate "late-update" [every 10] "each N-th update of an account is delivered after the account's next one"
         UserDeafSession "user-deaf-session" "user-scoped connections do not hear of changes of sessions"
         UserDeafMachine "user-deaf-machine" "user-scoped connections do not hear of changes of machines"
         SessionDeaf "session-deaf" "a session's own connections do not hear of changes to it"
@@ -98,16 +99,21 @@ faults! {
         UsageLost "usage-lost" "usage is not announced"
         SenderDeaf "sender-deaf" "the connection that changes a session or machine does not hear of that change"
         ForeignIdHears "foreign-id-hears" "a session-scoped connection receives what concerns its session also if that is another account's"
-        LateMessage "late-message" [every 2] "each N-th message, counted over all accounts, is delivered after the account's next update"
+        LateMessage "late-message" [every 2] "each N-th message of a session is delivered after the account's next update"
         SettingsToSessions "settings-to-sessions" "changed settings also reach session-scoped connections"
         SettingsLost "settings-lost" "changed settings are not announced"
         KvToSessions "kv-to-sessions" "changes of the key-value store also reach session-scoped connections"
         KvLost "kv-lost" "changes of the key-value store are not announced"
         FeedLost "feed-lost" "posts to a feed are not announced"
+        PostSkipsUser "post-skips-user" "a message that is posted over HTTP skips a user-scoped connection, as if that had sent it"
+        LeaversSilence "leavers-silence" "the messages of an account are dropped after five of its connections have left"
+        FloodSilence "flood-silence" "the messages of an account are dropped after one of its connections has sent a thousand events"
+        BufferFull "buffer-full" "the messages of an account are dropped after five million bytes of them"
+        PayloadRestamped "payload-restamped" "createdAt of a payload that is handed to the router becomes the present time"
     }
     "Sequence and versions" {
         SeqStuck "seq-stuck" "the seq of updates stays at 1"
-        SeqShared "seq-shared" [every 10] "each N-th update carries the seq of the one before it"
+        SeqShared "seq-shared" [every 10] "each N-th update of an account carries the seq of the one before it"
         MismatchSeq "mismatch-seq" "a refused change consumes a seq"
         MessageSeqStuck "message-seq-stuck" "the seq of messages within a session stays at 1"
         StaleAccept "stale-accept" "any expectedVersion is accepted"
@@ -127,6 +133,7 @@ faults! {
         MismatchAnnounced "mismatch-announced" "a mismatch is announced, though nothing was written"
         ChangeTwice "change-twice" "a change of a session or machine is announced twice"
         NullState "null-state" "clearing the agent state is an error"
+        VersionsShared "versions-shared" "a change of one part of a record raises the version of the other part too"
     }
     "Envelopes and bodies" {
         SidKey "sid-key" "the body of update-session names the session `sid` instead of `id`"
@@ -171,6 +178,12 @@ faults! {
         UsageKey "usage-key" "usage names the session `sessionId` instead of `id`"
         UsageNoCost "usage-no-cost" "usage lacks the cost"
         UsageTotals "usage-totals" "usage carries the total of the tokens alone"
+        AccountKey "account-key" "update-account names the account `userId` instead of `id`"
+        KvChangesMap "kv-changes-map" "kv-batch-update has an object of keys instead of a list of changes"
+        FeedNoCursor "feed-no-cursor" "new-feed-post lacks the cursor"
+        NewMachineSeconds "new-machine-seconds" "activeAt in new-machine is in seconds"
+        MachineActiveSeconds "machine-active-seconds" "update-machine has an activeAt in seconds"
+        NewSessionNoVersion "new-session-no-version" "new-session lacks the version of the metadata"
         NewSessionStateless "new-session-stateless" "new-session says that there is no agent state"
     }
     "Answers" {
@@ -213,7 +226,7 @@ faults! {
         RefusalDrop "refusal-drop" "a refused client is dropped without a message"
         RefusalText "refusal-text" "a refusal carries another text"
         RefusalAdmits "refusal-admits" "a client with a bad token is connected to an account of its own"
-        EarlyLost "early-lost" "the first event of a connection is ignored"
+        EarlyLost "early-lost" "an rpc-register that is the first event of its connection is ignored"
         TokenOptional "token-optional" "a client without a token is connected to an account of its own"
         SessionIdOptional "session-id-optional" "a session-scoped client without sessionId is connected"
         MachineIdOptional "machine-id-optional" "a machine-scoped client without machineId is connected"
@@ -224,6 +237,9 @@ faults! {
         ReturnDeaf "return-deaf" "connections that come after another one of the account has left receive no updates"
         SmallPayload "small-payload" "the largest payload is 100 kB"
         BadConnectAdmitted "bad-connect-admitted" "a CONNECT whose payload is no JSON is admitted to an account of its own"
+        ExtraAuthRefused "extra-auth-refused" "a client whose auth has a field that the server does not know is refused"
+        SessionTypeUnknown "session-type-unknown" "a client with clientType session-scoped is refused"
+        MachineTypeUnknown "machine-type-unknown" "a client with clientType machine-scoped is refused"
         EarlyServed "early-served" "events before CONNECT are acknowledged with an empty object"
     }
     "Presence" {
@@ -234,6 +250,7 @@ faults! {
         ReviveEnded "revive-ended" "a heartbeat revives a session that was ended"
         HeartbeatIgnored "heartbeat-ignored" "heartbeats of machines are ignored"
         EndActive "end-active" "every activity of a session says that it is active"
+        NeverSwept "never-swept" "silent sessions and machines stay active"
         HeartbeatNow "heartbeat-now" "heartbeats count as sent when they arrive, whatever their time"
     }
     "Messages" {
@@ -242,6 +259,8 @@ faults! {
         DedupeLast "dedupe-last" "a localId is compared with that of the last message alone"
         DedupeText "dedupe-text" "messages without localId are stored once per text"
         DedupeNumber "dedupe-number" "a localId that is a number is kept as a text, and deduplicated"
+        LocalIdsShared "local-ids-shared" "a localId is remembered for all accounts together"
+        MessageContentless "message-contentless" "a message without content counts as an empty one"
         DedupeSeq "dedupe-seq" "a repeated localId consumes a seq of the account's updates"
     }
     "RPC" {
@@ -268,6 +287,8 @@ faults! {
         RpcFewMethods "rpc-few-methods" "only the first eight methods of a connection can be called"
         RpcNoReturn "rpc-no-return" "a method whose registrant left cannot be called any more"
         RpcCallbackRequired "rpc-callback-required" "a call that wants no answer does not reach its callee"
+        RpcLateForgets "rpc-late-forgets" "a method is gone after a call of it has timed out"
+        RpcRequestSid "rpc-request-sid" "the callee receives the caller's socket id besides method and params"
         RpcEarlyTimeout "rpc-early-timeout" "a call times out after a tenth of its time"
     }
     "Artifacts, access keys, usage, REST" {
@@ -306,12 +327,37 @@ faults! {
         PageRepeats "page-repeats" "each page of sessions begins with the last one of the page before"
         ChangedSinceIgnored "changed-since-ignored" "changedSince is ignored"
         ArchiveSilent "archive-silent" "archiving a session is not announced"
+        ArchiveLimited "archive-limited" [every 50] "each N-th request to archive a session is answered 500"
+        TagsShared "tags-shared" "all accounts share one set of session tags"
+        UsageKeysShared "usage-keys-shared" "all accounts share one set of usage reports"
+        KvKeysShared "kv-keys-shared" "a key of the key-value store can be written only by the account that wrote it first"
+        MessagesForeign "messages-foreign" "the messages of a session can be read and posted by every account"
+        AccessKeyAnyPair "access-key-any-pair" "access keys are made and read for sessions and machines that do not exist"
+        ArtifactListBodies "artifact-list-bodies" "the list of artifacts has their bodies"
+        FeedEmpty "feed-empty" "the feed is always empty"
+        FriendsAtOnce "friends-at-once" "asking somebody to be a friend makes both friends"
+        KvDeletedStays "kv-deleted-stays" "a deleted key can still be read"
+        KvBulkNulls "kv-bulk-nulls" "reading several keys gives null for those that do not exist"
+        KvAnswersOld "kv-answers-old" "the answer to a write of keys tells their versions from before"
+        MachineListStateless "machine-list-stateless" "the list of machines has no daemon states"
+        MachineUnknownOk "machine-unknown-ok" "an unknown machine is answered with 200 and null"
+        MessagePageRepeats "message-page-repeats" "a page of messages begins or ends with the one that the cursor names"
+        MessagesOldestFirst "messages-oldest-first" "the list of messages has the oldest first"
+        PostAnswersEarly "post-answers-early" "a batch of messages is answered before it is stored and sent"
+        PairingTokenless "pairing-tokenless" "a paired terminal is not told its token"
+        RestValuesTrimmed "rest-values-trimmed" "white space around the metadata of a new session is dropped"
+        SessionListStale "session-list-stale" "the list of sessions has the first version of their metadata"
+        StateAtCreationIgnored "state-at-creation-ignored" "the agentState of a new session is ignored"
     }
     "Transport" {
         GarbageKills "garbage-kills" "a packet that cannot be read ends the connections of everybody"
         UpgradeRefused "upgrade-refused" "the upgrade from polling to a WebSocket, which is offered, is refused"
         UnknownSidOk "unknown-sid-ok" "requests for a transport or a session of it that does not exist are answered 200"
         PollingLoses "polling-loses" [every 4] "each N-th packet for a client that polls is dropped"
+        UpgradeLoses "upgrade-loses" [every 4] "each N-th packet for a client that has been upgraded to a WebSocket is dropped"
+        LargeIgnored "large-ignored" "events above 700 kB are ignored"
+        IdleEnds "idle-ends" "a connection that has sent no event for six sweeps is ended, though it answers pings"
+        DeepKills "deep-kills" "data that is nested deeper than four hundred levels ends the server"
     }
 }
 
@@ -330,6 +376,8 @@ struct Active {
     /// Per fault: 0 when off, else its argument (1 for those without).
     every: [u64; TABLE.len()],
     occasions: [AtomicU64; TABLE.len()],
+    /// Per fault and name: whose the name is.
+    owners: Mutex<HashMap<(usize, String), String>>,
 }
 
 impl Faults {
@@ -365,7 +413,11 @@ impl Faults {
             return Ok(Self::default());
         }
         let occasions = std::array::from_fn(|_| AtomicU64::new(0));
-        Ok(Self(Some(Arc::new(Active { every, occasions }))))
+        Ok(Self(Some(Arc::new(Active {
+            every,
+            occasions,
+            owners: Mutex::default(),
+        }))))
     }
 
     /// Whether any fault is turned on.
@@ -387,6 +439,24 @@ impl Faults {
         };
         let occasion = active.occasions[fault as usize].fetch_add(1, Ordering::SeqCst) + 1;
         occasion.is_multiple_of(active.every[fault as usize])
+    }
+
+    /// Tells whether a fault acts on an occasion that somebody else has counted: what an account or a
+    /// session has its own numbers for is the same whatever else the server does.
+    pub(crate) fn strikes_at(&self, fault: Fault, occasion: u64) -> bool {
+        self.0.as_ref().is_some_and(|active| {
+            let every = active.every[fault as usize];
+            every > 0 && occasion.is_multiple_of(every)
+        })
+    }
+
+    /// Whose a name is that a fault takes for one name of all accounts: that of the first who asks.
+    /// `None` if the fault is off.
+    pub(crate) fn owner(&self, fault: Fault, name: &str, asking: &str) -> Option<String> {
+        let active = self.0.as_ref().filter(|_| self.on(fault))?;
+        let mut owners = active.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = owners.entry((fault as usize, name.to_owned()));
+        Some(owner.or_insert_with(|| asking.to_owned()).clone())
     }
 }
 
@@ -438,5 +508,19 @@ mod tests {
         assert!(faults.on(Fault::SeqStuck) && !faults.on(Fault::SidKey));
         assert!(!faults.strikes(Fault::DupUpdate));
         assert!(!Faults::default().on(Fault::SeqStuck));
+        assert!(
+            faults.strikes_at(Fault::LostUpdate, 6) && !faults.strikes_at(Fault::LostUpdate, 7)
+        );
+        assert!(!faults.strikes_at(Fault::DupUpdate, 10));
+    }
+
+    #[test]
+    fn a_shared_name_belongs_to_the_first_who_asks() {
+        let faults = Faults::parse(["tags-shared"]).unwrap();
+        for asking in ["a", "b"] {
+            let owner = faults.owner(Fault::TagsShared, "tag", asking);
+            assert_eq!(owner.as_deref(), Some("a"));
+            assert_eq!(faults.owner(Fault::KvKeysShared, "tag", asking), None);
+        }
     }
 }

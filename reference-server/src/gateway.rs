@@ -222,6 +222,7 @@ impl Gateway {
     ) -> Connection {
         let link = Box::new(TransportLink {
             transport: Arc::clone(transport),
+            has_polled: transport.transport_type() == TransportType::Polling,
             faults: self.app.faults().clone(),
         });
         let id = self.app.everyone.next_id();
@@ -368,16 +369,22 @@ impl fmt::Debug for Gateway {
 /// The way from a connection to its transport.
 struct TransportLink {
     transport: Arc<Transport>,
+    /// Whether the client connected by polling.
+    has_polled: bool,
     faults: Faults,
 }
 
 impl Link for TransportLink {
     fn push(&self, packet: Str) -> Result<(), PushError> {
         use tokio::sync::mpsc::error::TrySendError;
-        if self.transport.transport_type() == TransportType::Polling
-            && self.faults.strikes(Fault::PollingLoses)
-        {
-            return Ok(());
+        if self.has_polled && self.faults.any() {
+            let loses = match self.transport.transport_type() {
+                TransportType::Polling => Fault::PollingLoses,
+                TransportType::Websocket => Fault::UpgradeLoses,
+            };
+            if self.faults.strikes(loses) {
+                return Ok(());
+            }
         }
         match self.transport.reserve() {
             Ok(place) => {

@@ -37,6 +37,15 @@ pub(crate) fn admit(app: &App, auth: &Value) -> Result<(Arc<Account>, Scope), Re
         Value::String(token) if token.is_empty() => return Err(Refusal::MissingToken),
         token => token,
     };
+    let is_known = |field: &String| {
+        ["token", "clientType", "sessionId", "machineId"].contains(&field.as_str())
+    };
+    let is_extended = auth
+        .as_object()
+        .is_some_and(|auth| !auth.keys().all(is_known));
+    if faults.on(Fault::ExtraAuthRefused) && is_extended {
+        return Err(Refusal::InvalidToken);
+    }
     let id = |field: &str, is_optional: Fault| {
         auth[field]
             .as_str()
@@ -46,6 +55,12 @@ pub(crate) fn admit(app: &App, auth: &Value) -> Result<(Arc<Account>, Scope), Re
     };
     // The scope is judged before the token is looked up: with both wrong, its message is the one.
     let scope = match auth["clientType"].as_str() {
+        Some("session-scoped") if faults.on(Fault::SessionTypeUnknown) => {
+            return Err(Refusal::InvalidToken);
+        }
+        Some("machine-scoped") if faults.on(Fault::MachineTypeUnknown) => {
+            return Err(Refusal::InvalidToken);
+        }
         Some("session-scoped") => {
             Scope::Session(id("sessionId", Fault::SessionIdOptional).ok_or(Refusal::NoSession)?)
         }

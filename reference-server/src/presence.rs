@@ -1,5 +1,6 @@
 //! Who is active: which heartbeats count, and the sweep that notices silence.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::builders;
 use crate::faults::{Fault, Faults};
+use crate::router::{ConnectionId, Routed as _};
 use crate::store::Account;
 
 /// When a heartbeat says that its sender was active: its own `time`, in whole milliseconds and never
@@ -37,6 +39,7 @@ pub(crate) fn heartbeat_time(
 
 /// Sweeps until the server stops.
 pub(crate) async fn run(app: Arc<App>) {
+    let mut idle = Idle::default();
     let mut ticks = tokio::time::interval(app.config.sweep_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -44,12 +47,44 @@ pub(crate) async fn run(app: Arc<App>) {
         for account in app.store.accounts() {
             sweep(&app, &account);
         }
+        if app.faults().on(Fault::IdleEnds) {
+            idle.sweep(&app);
+        }
+    }
+}
+
+/// How many sweeps a connection may be silent with the fault `idle-ends`.
+const IDLE_SWEEPS: u32 = 6;
+
+/// How many events each connection had sent, and for how many sweeps, for the fault that ends those
+/// that send none.
+#[derive(Default)]
+struct Idle(HashMap<ConnectionId, (u64, u32)>);
+
+impl Idle {
+    fn sweep(&mut self, app: &App) {
+        let mut seen = HashMap::new();
+        for connection in app.everyone.all() {
+            let events = connection.events();
+            let silent = match self.0.get(&connection.id()) {
+                Some((before, sweeps)) if *before == events => sweeps + 1,
+                _ => 0,
+            };
+            if silent >= IDLE_SWEEPS {
+                connection.end();
+            }
+            seen.insert(connection.id(), (events, silent));
+        }
+        self.0 = seen;
     }
 }
 
 /// Makes the sessions and machines of an account inactive that have been silent for too long, and
 /// announces each.
 fn sweep(app: &App, account: &Account) {
+    if app.faults().on(Fault::NeverSwept) {
+        return;
+    }
     let timeout = i64::try_from(app.config.presence_timeout.as_millis()).unwrap_or(i64::MAX);
     let oldest = app.now().saturating_sub(timeout);
     let mut state = account.lock();

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::builders::{EphemeralPayload, UpdatePayload};
 use crate::connection::Connection;
@@ -178,8 +179,12 @@ impl Router {
     ) -> Routing {
         let overtaken = audience.held.take();
         let event_type = payload.as_json()["body"]["t"].as_str().unwrap_or_default();
-        let is_held = self.faults.strikes(Fault::LateUpdate)
-            || event_type == "new-message" && self.faults.strikes(Fault::LateMessage);
+        let numbered = |place: &str, fault| {
+            let number = payload.as_json().pointer(place).and_then(Value::as_u64);
+            number.is_some_and(|number| self.faults.strikes_at(fault, number))
+        };
+        let is_held = numbered("/seq", Fault::LateUpdate)
+            || numbered("/body/message/seq", Fault::LateMessage);
         if is_held && overtaken.is_none() {
             *audience.held = Some(HeldUpdate {
                 payload,
@@ -189,8 +194,8 @@ impl Router {
             return Routing::default();
         }
         let copies = match () {
-            () if self.faults.strikes(Fault::LostUpdate) => 0,
-            () if self.faults.strikes(Fault::DupUpdate) => 2,
+            () if numbered("/seq", Fault::LostUpdate) => 0,
+            () if numbered("/seq", Fault::DupUpdate) => 2,
             () if self.faults.on(Fault::ChangeTwice)
                 && matches!(event_type, "update-session" | "update-machine") =>
             {

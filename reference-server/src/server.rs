@@ -71,6 +71,8 @@ pub async fn serve(
     let mut running = tokio::spawn(join_all(running));
     tokio::select! {
         () = shutdown => {}
+        // Nobody but the fault `deep-kills` ends the server from within.
+        () = app.stop.cancelled() => {}
         _ = &mut running => {}
     }
     tracing::info!("shutting down");

@@ -1,9 +1,9 @@
 //! The program as a person meets it: arguments, messages, exit codes, signals, pipes.
 
 mod check;
-mod faults;
 mod readme;
 mod reports;
 mod serve;
 mod support;
 mod surface;
+mod targets;

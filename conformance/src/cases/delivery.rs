@@ -250,13 +250,10 @@ async fn envelopes(cx: &mut Ctx) -> Flow {
         .await?;
     let message = json!({"sid": stage.s1.id, "message": "x"});
     cx.emit(stage.peer(Role::U1), "message", message).await?;
-    let activity = Delivery {
-        wanted: Wanted::ephemeral("activity", &stage.s1.id),
-        reaches: &[Role::U2],
-        by: &super::presence::ALIVE,
-        spares: &[],
-    };
-    stage.observe(cx, &[activity]).await?;
+    // By its name and content alone, since its type is what is under judgment.
+    let told =
+        |arrival: &Arrival| arrival.name == "ephemeral" && arrival.raw.contains(&stage.s1.id);
+    stage.peer(Role::U2).wait_for(cx.deadline(), told).await;
     let shapes = [
         ("update", "envelope/update", &ENVELOPE),
         ("ephemeral", "envelope/ephemeral", &EPHEMERAL),
@@ -266,6 +263,13 @@ async fn envelopes(cx: &mut Ctx) -> Flow {
             cx.schema(by, &ENVELOPE_DETAILS, schema, &arrival.data)?;
         }
     }
+    let activity = Delivery {
+        wanted: Wanted::ephemeral("activity", &stage.s1.id),
+        reaches: &[Role::U2],
+        by: &super::presence::ALIVE,
+        spares: &[],
+    };
+    stage.observe(cx, &[activity]).await?;
     Ok(())
 }
 

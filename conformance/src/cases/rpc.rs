@@ -28,6 +28,8 @@ requirement_table! {
         "A call of a registered method is answered with ok and the callee's result, whatever JSON it is.";
     REQUEST = "rpc.call.request", Must, Specification,
         "The callee receives rpc-request with method and params as they were sent, exactly once.";
+    REQUEST_ALONE = "rpc.call.request-alone", Should, Decision,
+        "The callee receives nothing with an rpc-request besides method and params.";
     NO_RESULT = "rpc.call.no-result", Should, Decision,
         "A callee that acknowledges without any argument makes an answer of just ok.";
     NOT_AVAILABLE = "rpc.call.not-available", Must, Specification,
@@ -72,9 +74,10 @@ case_table! {
     /// A user-scoped connection calls a method of a machine, with each kind of JSON as params, which the
     /// callee gives back as its result.
     ///
-    /// Accepted is one `rpc-request` with just these params, and an answer with just this result. Typical
+    /// Accepted is one `rpc-request` with just these params and no other field, and an answer with just
+    /// this result. Typical
     /// cause of a failure: falsy values are taken for missing ones.
-    "rpc.call" judges [CALL, REQUEST] => call;
+    "rpc.call" judges [CALL, REQUEST, REQUEST_ALONE] => call;
 
     /// Calls a method whose callee acknowledges without arguments.
     ///
@@ -287,6 +290,9 @@ async fn call(cx: &mut Ctx) -> Flow {
                 json!({"method": method, "params": params}),
                 request,
             );
+            let mut fields = request.as_object().into_iter().flatten();
+            let alone = fields.all(|(key, _)| matches!(key.as_str(), "method" | "params"));
+            cx.check(&REQUEST_ALONE, alone, "method and params alone", request);
         }
     }
     Ok(())

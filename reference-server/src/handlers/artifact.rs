@@ -141,6 +141,13 @@ impl Part {
         }
     }
 
+    fn other(self) -> Self {
+        match self {
+            Self::Header => Self::Body,
+            Self::Body => Self::Header,
+        }
+    }
+
     fn of(self, artifact: &mut Artifact) -> &mut Cell {
         match self {
             Self::Header => &mut artifact.header,
@@ -282,6 +289,11 @@ pub(crate) fn update(app: &App, account: &Account, id: &str, changes: Vec<PartCh
         let cell = change.part.of(artifact);
         cell.write(Some(change.data), faults);
         written.push((change.part, cell.versioned()));
+    }
+    if let [(part, _)] = written[..]
+        && faults.on(Fault::VersionsShared)
+    {
+        part.other().of(artifact).raise();
     }
     if !written.is_empty() {
         artifact.seq += u64::from(!faults.on(Fault::ArtifactSeqStuck));

@@ -59,15 +59,18 @@ fn change(call: &Call<'_>, field: &str) -> Answer {
         return Answer::Now(failed("Machine not found"));
     };
     let is_metadata = field == "metadata";
-    let cell = if is_metadata {
-        &mut machine.metadata
+    let (cell, other) = if is_metadata {
+        (&mut machine.metadata, &mut machine.daemon_state)
     } else {
-        &mut machine.daemon_state
+        (&mut machine.daemon_state, &mut machine.metadata)
     };
     let change = cas::change(cell, field, Some(value.to_owned()), expected, faults);
     match change.written {
         Some(part) => {
             machine.updated_at = now;
+            if faults.on(Fault::VersionsShared) {
+                other.raise();
+            }
             if !is_metadata {
                 machine.active = true;
                 machine.active_at = now;

@@ -294,7 +294,8 @@ pub(crate) fn dispatch(
     raw: Option<&RawValue>,
     ack: Option<u64>,
 ) {
-    if connection.is_first_event() && app.faults().on(Fault::EarlyLost) {
+    let is_first = connection.is_first_event();
+    if is_first && event == "rpc-register" && app.faults().on(Fault::EarlyLost) {
         return;
     }
     let Some(handler) = HANDLERS.iter().find(|handler| handler.event == event) else {
@@ -356,6 +357,11 @@ pub(crate) fn dispatch(
     }
 }
 
+/// How many bytes of data are too many for the fault `large-ignored`.
+const LARGE: usize = 700_000;
+/// How many lists within each other are too many for the fault `deep-kills`.
+const DEEP: usize = 400;
+
 /// Whether a fault keeps an event from its handler.
 fn is_ignored(
     app: &App,
@@ -368,6 +374,14 @@ fn is_ignored(
     if faults.on(Fault::MalformedEnds) && raw.is_some_and(|raw| !raw.get().starts_with('{')) {
         connection.end();
         return true;
+    }
+    if let Some(raw) = raw.map(RawValue::get) {
+        if faults.on(Fault::LargeIgnored) && raw.len() > LARGE {
+            return true;
+        }
+        if faults.on(Fault::DeepKills) && raw.matches('[').count() > DEEP {
+            app.stop.cancel();
+        }
     }
     if faults.on(Fault::UnknownIdDropped) {
         let rows = connection.account().lock();

@@ -29,6 +29,8 @@ pub(crate) struct Methods {
     by_connection: HashMap<ConnectionId, HashSet<String>>,
     /// Methods whose registrant has left, for the fault that never lets them return.
     lost: HashSet<String>,
+    /// How many connections have left, for the fault that minds.
+    leavers: u64,
 }
 
 impl Methods {
@@ -64,12 +66,18 @@ impl Methods {
 
     /// Takes a connection off all its methods.
     fn forget(&mut self, id: ConnectionId, faults: &Faults) {
+        self.leavers += 1;
         for method in self.by_connection.remove(&id).unwrap_or_default() {
             self.remove(&method, |registrant| registrant.id() == id);
             if faults.on(Fault::RpcNoReturn) {
                 self.lost.insert(method);
             }
         }
+    }
+
+    /// How many connections of the account have left.
+    pub(super) fn leavers(&self) -> u64 {
+        self.leavers
     }
 
     fn remove(&mut self, method: &str, is_leaving: impl Fn(&Connection) -> bool) {
@@ -166,10 +174,12 @@ fn is_plain(method: &str) -> bool {
 }
 
 fn refuse(call: &Call<'_>, kind: &str) -> Answer {
-    call.emit(
-        "rpc-error",
-        &json!({ "type": kind, "error": "Invalid method name" }),
-    );
+    let error = if call.faults().on(Fault::ErrorText) {
+        "failed"
+    } else {
+        "Invalid method name"
+    };
+    call.emit("rpc-error", &json!({ "type": kind, "error": error }));
     Answer::Never
 }
 
@@ -179,6 +189,9 @@ struct Request<'a> {
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<&'a RawValue>,
+    /// Who calls: for the fault that tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
 }
 
 /// What the caller is answered.
@@ -230,6 +243,9 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     let request = Request {
         method: &method,
         params: params.as_deref(),
+        sid: faults
+            .on(Fault::RpcRequestSid)
+            .then(|| call.connection.socket_id()),
     };
     if faults.on(Fault::RpcSerial) && call.connection.set_calling(true) {
         return fail("RPC method not available");
@@ -249,6 +265,7 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
         timeout /= 10;
     }
     let (caller, faults) = (Arc::clone(call.connection), faults.clone());
+    let (app, account) = (Arc::clone(call.app), Arc::clone(call.account()));
     tokio::spawn(async move {
         let outcome = tokio::time::timeout(timeout, answered).await;
         caller.set_calling(false);
@@ -275,6 +292,9 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
             },
             Err(_) => {
                 callee.forget_answer(id);
+                if faults.on(Fault::RpcLateForgets) {
+                    with_methods(&app, &account, |methods, _| methods.clear(&method));
+                }
                 Response {
                     ok: false,
                     error: Some("operation has timed out"),

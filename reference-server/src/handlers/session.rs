@@ -53,15 +53,18 @@ fn change(call: &Call<'_>, field: &str, value: Option<Option<String>>) -> Answer
         };
     };
     let is_metadata = field == "metadata";
-    let cell = if is_metadata {
-        &mut session.metadata
+    let (cell, other) = if is_metadata {
+        (&mut session.metadata, &mut session.agent_state)
     } else {
-        &mut session.agent_state
+        (&mut session.agent_state, &mut session.metadata)
     };
     let change = cas::change(cell, field, value, expected, faults);
     match change.written {
         Some(part) => {
             session.updated_at = call.app.now();
+            if faults.on(Fault::VersionsShared) {
+                other.raise();
+            }
             let filter = RecipientFilter::AllInterestedInSession {
                 session_id: id.to_owned(),
             };
@@ -162,7 +165,10 @@ pub(crate) fn end_session(
 
 /// `message`: stores a message and sends it to everyone interested but its sender.
 pub(super) fn message(call: &Call<'_>) -> Answer {
-    let (Some(id), Some(text)) = (call.data.text("sid"), call.data.text("message")) else {
+    let is_missing = matches!(call.data.get("message"), None | Some(Value::Null));
+    let empty = (is_missing && call.faults().on(Fault::MessageContentless)).then_some("");
+    let text = call.data.text("message").or(empty);
+    let (Some(id), Some(text)) = (call.data.text("sid"), text) else {
         return Answer::Never;
     };
     let local_id = match call.data.get("localId") {
@@ -200,6 +206,9 @@ pub(crate) fn post_message(
     if faults.on(Fault::DedupeWide) && is_known_anywhere(state, session_id, local_id.as_deref()) {
         return None;
     }
+    if faults.any() && is_dropped(app, account, state, local_id.as_deref()) {
+        return None;
+    }
     let session = state.sessions.get_mut(session_id)?;
     let content = json!({ "t": "encrypted", "c": text });
     let posted = session.post(
@@ -233,6 +242,32 @@ pub(crate) fn post_message(
         });
     }
     Some(posted)
+}
+
+/// How many connections must have left for the fault `leavers-silence`.
+const LEAVERS: u64 = 5;
+/// How many events of one connection are too many for the fault `flood-silence`.
+const FLOOD: u64 = 1_000;
+/// How many bytes of messages are too many for the fault `buffer-full`.
+const BUFFER: usize = 5_000_000;
+
+/// Whether a fault drops a message, whatever it says.
+fn is_dropped(app: &App, account: &Account, state: &AccountState, local_id: Option<&str>) -> bool {
+    let faults = app.faults();
+    let stored = || {
+        let messages = state
+            .sessions
+            .values()
+            .flat_map(|session| &session.messages);
+        let sizes = messages.map(|message| message.content["c"].as_str().map_or(0, str::len));
+        sizes.sum::<usize>()
+    };
+    let owner = local_id.and_then(|id| faults.owner(Fault::LocalIdsShared, id, account.id()));
+    owner.is_some_and(|owner| owner != account.id())
+        || faults.on(Fault::LeaversSilence) && state.methods.leavers() >= LEAVERS
+        || faults.on(Fault::FloodSilence)
+            && state.registry.iter().any(|other| other.events() > FLOOD)
+        || faults.on(Fault::BufferFull) && stored() > BUFFER
 }
 
 /// Gives a message the number that it has among those of all sessions.

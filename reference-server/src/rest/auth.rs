@@ -54,6 +54,9 @@ pub(super) async fn request(State(app): State<Arc<App>>, Body(body): Body) -> An
     Ok(Json(
         match app.store.request_pairing(key, supports_v2).response {
             None => json!({ "state": "requested" }),
+            Some((response, _)) if app.faults().on(Fault::PairingTokenless) => {
+                json!({ "state": "authorized", "response": response })
+            }
             Some((response, account)) => {
                 json!({ "state": "authorized", "token": account.token(), "response": response })
             }

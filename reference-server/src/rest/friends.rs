@@ -15,6 +15,7 @@ use super::sessions::limit;
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
 use crate::builders::{self, RelationshipStatus};
+use crate::faults::Fault;
 use crate::router::RecipientFilter;
 use crate::store::{Account, AccountState, FeedItem, lock_both};
 
@@ -35,6 +36,7 @@ pub(super) async fn add(
     Caller(account): Caller,
     Body(body): Body,
 ) -> Answer {
+    let at_once = app.faults().on(Fault::FriendsAtOnce);
     relate(&app, &account, &body, |now| match now {
         Pending => Decision {
             mine: Friend,
@@ -50,10 +52,14 @@ pub(super) async fn add(
         },
         _ => {
             let news = (now != Requested).then_some("friend_request");
+            let (mine, theirs) = match at_once {
+                true => (Friend, Friend),
+                false => (Requested, Pending),
+            };
             Decision {
-                mine: Requested,
-                theirs: Pending,
-                answer: Requested,
+                mine,
+                theirs,
+                answer: mine,
                 news,
             }
         }
@@ -178,8 +184,15 @@ pub(super) struct FeedQuery {
 }
 
 /// `GET /v1/feed`: newest first; `before` names the cursor of the last post seen.
-pub(super) async fn feed(Caller(account): Caller, Query(query): Query<FeedQuery>) -> Answer {
+pub(super) async fn feed(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Query(query): Query<FeedQuery>,
+) -> Answer {
     let limit = limit(query.limit.as_deref(), 50, 200)?;
+    if app.faults().on(Fault::FeedEmpty) {
+        return Ok(Json(json!({ "items": [], "hasMore": false })));
+    }
     let state = account.lock();
     let seen = query.before.map_or(0, |cursor| {
         let place = state.feed.iter().position(|item| item.cursor == cursor);

@@ -44,13 +44,21 @@ pub(super) async fn read(Caller(account): Caller, Path(key): Path<String>) -> An
 }
 
 /// `POST /v1/kv/bulk`: several keys; those that do not exist are left out.
-pub(super) async fn bulk(Caller(account): Caller, Body(body): Body) -> Answer {
+pub(super) async fn bulk(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Body(body): Body,
+) -> Answer {
     let keys = Fields::check(&body, &[("keys", Kind::List)])?.list("keys");
     let state = account.lock();
     let values: Vec<Value> = keys
         .iter()
         .filter_map(Value::as_str)
-        .filter_map(|key| view(key, state.kv.get(key)?))
+        .filter_map(|key| {
+            let known = state.kv.get(key).and_then(|entry| view(key, entry));
+            let nulls = app.faults().on(Fault::KvBulkNulls);
+            known.or_else(|| nulls.then(|| json!({ "key": key, "value": null, "version": -1 })))
+        })
         .collect();
     Ok(Json(json!({ "values": values })))
 }
@@ -88,6 +96,15 @@ pub(super) async fn mutate(
             })
         })
         .collect::<Result<Vec<_>, ApiError>>()?;
+    let is_foreign = |mutation: &KvChange| {
+        let owner = app
+            .faults()
+            .owner(Fault::KvKeysShared, &mutation.key, account.id());
+        owner.is_some_and(|owner| owner != account.id())
+    };
+    if mutations.iter().any(is_foreign) {
+        return Err(ApiError::conflict("Key belongs to another account"));
+    }
     let mut state = account.lock();
     let changes = state.mutate_kv(&mutations, app.faults()).map_err(|stale| {
         let errors: Vec<Value> = stale
@@ -112,7 +129,10 @@ pub(super) async fn mutate(
     );
     let results: Vec<Value> = changes
         .iter()
-        .map(|change| json!({ "key": change.key, "version": change.version }))
+        .map(|change| {
+            let version = change.version - i64::from(app.faults().on(Fault::KvAnswersOld));
+            json!({ "key": change.key, "version": version })
+        })
         .collect();
     Ok(Json(json!({ "success": true, "results": results })))
 }

@@ -1,6 +1,7 @@
 //! The messages of a session, by HTTP: the same rows as those of the socket's `message`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -12,7 +13,10 @@ use super::sessions::limit;
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
 use crate::builders::MessageRow;
+use crate::connection::Connection;
+use crate::faults::Fault;
 use crate::handlers::session::post_message;
+use crate::router::{Routed as _, Scope};
 use crate::store::{Account, Posted};
 
 /// Messages that the list without cursor shows.
@@ -21,9 +25,15 @@ const LATEST: usize = 150;
 const BATCH: usize = 100;
 
 /// `GET /v1/sessions/:id/messages`: the latest, newest first.
-pub(super) async fn latest(Caller(account): Caller, Path(id): Path<String>) -> Answer {
-    let mut messages = messages(&account, &id)?;
-    messages.reverse();
+pub(super) async fn latest(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Path(id): Path<String>,
+) -> Answer {
+    let mut messages = messages(&owner_of(&app, account, &id), &id)?;
+    if !app.faults().on(Fault::MessagesOldestFirst) {
+        messages.reverse();
+    }
     messages.truncate(LATEST);
     Ok(Json(json!({ "messages": messages })))
 }
@@ -39,20 +49,22 @@ pub(super) struct PageQuery {
 /// no cursor), or the last ones before `before_seq`. `hasMore` tells whether there are others further
 /// on in that direction.
 pub(super) async fn page(
+    State(app): State<Arc<App>>,
     Caller(account): Caller,
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), 100, 500)?;
-    let mut messages = messages(&account, &id)?;
+    let mut messages = messages(&owner_of(&app, account, &id), &id)?;
+    let repeated = u64::from(app.faults().on(Fault::MessagePageRepeats));
     let has_more;
     if let Some(before) = cursor(query.before_seq.as_deref(), "before_seq")? {
-        messages.retain(|message| message.seq < before);
+        messages.retain(|message| message.seq < before + repeated);
         has_more = messages.len() > limit;
         messages.drain(..messages.len().saturating_sub(limit));
     } else {
         let after = cursor(query.after_seq.as_deref(), "after_seq")?.unwrap_or(0);
-        messages.retain(|message| message.seq > after);
+        messages.retain(|message| message.seq + repeated > after);
         has_more = messages.len() > limit;
         messages.truncate(limit);
     }
@@ -82,14 +94,23 @@ pub(super) async fn post(
             Fields::check_at(&path, message, &kinds)
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let account = owner_of(&app, account, &id);
     let mut state = account.lock();
     if !state.sessions.contains_key(&id) {
         return Err(ApiError::not_found("Session not found"));
     }
+    if app.faults().on(Fault::PostAnswersEarly) {
+        drop(state);
+        return Ok(Json(answered_early(&app, &account, id, &batch)));
+    }
+    let is_skipped = |other: &&Connection| {
+        app.faults().on(Fault::PostSkipsUser) && *other.scope() == Scope::User
+    };
+    let skipped = state.registry.iter().find(is_skipped).map(|user| user.id());
     let mut places = Vec::new();
     for message in batch {
         let (text, local_id) = (message.text("content"), message.owned("localId"));
-        match post_message(&app, &account, &mut state, &id, text, local_id, None) {
+        match post_message(&app, &account, &mut state, &id, text, local_id, skipped) {
             Some(Posted::New(place) | Posted::Known(place)) if !places.contains(&place) => {
                 places.push(place);
             }
@@ -102,6 +123,46 @@ pub(super) async fn post(
         .map(|&place| receipt(&stored[place]))
         .collect();
     Ok(Json(json!({ "messages": answer })))
+}
+
+/// How long a batch waits that has been answered already.
+const LATE: Duration = Duration::from_millis(50);
+
+/// Answers the seqs that a batch will have, and stores it later.
+fn answered_early(
+    app: &Arc<App>,
+    account: &Arc<Account>,
+    id: String,
+    batch: &[Fields<'_>],
+) -> Value {
+    let first = account.lock().sessions[&id].messages.len() + 1;
+    let seqs: Vec<Value> = (first..first + batch.len())
+        .map(|seq| json!({ "seq": seq }))
+        .collect();
+    let batch: Vec<_> = batch
+        .iter()
+        .map(|message| (message.text("content").to_owned(), message.owned("localId")))
+        .collect();
+    let (app, account) = (Arc::clone(app), Arc::clone(account));
+    tokio::spawn(async move {
+        tokio::time::sleep(LATE).await;
+        let mut state = account.lock();
+        for (text, local_id) in batch {
+            post_message(&app, &account, &mut state, &id, &text, local_id, None);
+        }
+    });
+    json!({ "messages": seqs })
+}
+
+/// The account whose session is meant: the caller's, but for the fault that does not ask.
+fn owner_of(app: &App, account: Arc<Account>, id: &str) -> Arc<Account> {
+    if !app.faults().on(Fault::MessagesForeign) {
+        return account;
+    }
+    let owner = app
+        .store
+        .account_with(|rows| rows.sessions.contains_key(id));
+    owner.unwrap_or(account)
 }
 
 /// A message without its content, which the poster knows.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::builders::{self, SessionRow};
 use crate::faults::Fault;
 use crate::handlers::session::end_session;
 use crate::router::RecipientFilter;
-use crate::store::Account;
+use crate::store::{Account, Session};
 
 /// Sessions that a list without pages shows.
 const LIST: usize = 150;
@@ -39,6 +40,15 @@ pub(super) async fn create(
         ],
     )?;
     let tag = fields.text("tag");
+    let owner = app.faults().owner(Fault::TagsShared, tag, account.id());
+    if let Some(other) = owner.filter(|owner| owner != account.id())
+        && let Some(session) = app.store.account(&other).and_then(|other| {
+            let state = other.lock();
+            state.session_of_tag(tag).map(Session::row)
+        })
+    {
+        return Ok(Json(json!({ "session": listed(&session) })));
+    }
     let mut state = account.lock();
     let known = state
         .session_of_tag(tag)
@@ -46,11 +56,14 @@ pub(super) async fn create(
     let (row, is_new) = match known {
         Some(session) => (session.row(), false),
         None => {
-            let (agent_state, key) = (
-                fields.owned("agentState"),
-                fields.owned("dataEncryptionKey"),
-            );
-            let metadata = fields.text("metadata").to_owned();
+            let key = fields.owned("dataEncryptionKey");
+            let agent_state = fields
+                .owned("agentState")
+                .filter(|_| !app.faults().on(Fault::StateAtCreationIgnored));
+            let metadata = match fields.text("metadata") {
+                text if app.faults().on(Fault::RestValuesTrimmed) => text.trim().to_owned(),
+                text => text.to_owned(),
+            };
             (
                 state
                     .create_session(tag.to_owned(), metadata, agent_state, key)
@@ -72,8 +85,11 @@ pub(super) async fn create(
 }
 
 /// `GET /v1/sessions`: the latest ones.
-pub(super) async fn list(Caller(account): Caller) -> Answer {
+pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
     let mut rows = rows(&account);
+    if app.faults().on(Fault::SessionListStale) {
+        rows.iter_mut().for_each(|row| row.metadata_version = 0);
+    }
     newest_first(&mut rows, |row| (row.updated_at, &row.id));
     Ok(Json(
         json!({ "sessions": rows.iter().take(LIST).map(listed).collect::<Vec<_>>() }),
@@ -180,6 +196,10 @@ pub(super) async fn archive(
     Path(id): Path<String>,
 ) -> Answer {
     let now = app.now();
+    if app.faults().strikes(Fault::ArchiveLimited) {
+        let body = json!({ "error": "Too many requests" });
+        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, body));
+    }
     if app.faults().on(Fault::ArchiveSilent)
         && let Some(session) = account.lock().sessions.get_mut(&id)
     {
@@ -196,12 +216,7 @@ pub(super) async fn archive(
 }
 
 fn rows(account: &Account) -> Vec<SessionRow> {
-    account
-        .lock()
-        .sessions
-        .values()
-        .map(crate::store::Session::row)
-        .collect()
+    account.lock().sessions.values().map(Session::row).collect()
 }
 
 fn listed(row: &SessionRow) -> Value {

@@ -20,6 +20,8 @@ pub(crate) struct AccountState {
     clock: Clock,
     ids: Ids,
     seq: u64,
+    /// How many updates there were, which is what `seq` is without faults.
+    updates: u64,
     pub(crate) registry: Registry,
     pub(crate) methods: Methods,
     pub(crate) held: Option<HeldUpdate>,
@@ -80,6 +82,7 @@ impl AccountState {
             clock,
             ids,
             seq: 0,
+            updates: 0,
             registry: Registry::default(),
             methods: Methods::default(),
             held: None,
@@ -103,7 +106,8 @@ impl AccountState {
         if faults.on(Fault::SeqStuck) {
             return 1;
         }
-        if self.seq == 0 || !faults.strikes(Fault::SeqShared) {
+        self.updates += 1;
+        if self.seq == 0 || !faults.strikes_at(Fault::SeqShared, self.updates) {
             self.seq += 1;
         }
         if faults.on(Fault::SeqDown) {
@@ -228,7 +232,11 @@ impl AccountState {
                     now.max(known.updated_at + 1)
                 },
             ),
-            None => (self.ids.record(), now, now),
+            None => {
+                let id = self.ids.record();
+                let shared = faults.owner(Fault::UsageKeysShared, &place.1, &id);
+                (shared.unwrap_or(id), now, now)
+            }
         };
         let report = Usage {
             id,
@@ -280,11 +288,13 @@ impl AccountState {
                 .kv
                 .entry(mutation.key.clone())
                 .or_insert_with(|| absent.clone());
-            entry.value.clone_from(&mutation.value);
+            if mutation.value.is_some() || !faults.on(Fault::KvDeletedStays) {
+                entry.value.clone_from(&mutation.value);
+            }
             entry.version += 1;
             written.push(KvChange {
                 key: mutation.key.clone(),
-                value: entry.value.clone(),
+                value: mutation.value.clone(),
                 version: entry.version,
             });
         }

@@ -51,6 +51,11 @@ impl Cell {
             || faults.on(Fault::TwoWinners) && expected >= current - 1.0 && expected <= current
     }
 
+    /// Counts a change of another cell as one of this, for the fault that has one version for both.
+    pub(crate) fn raise(&mut self) {
+        self.version += 1;
+    }
+
     /// Writes, whatever the version is. Who calls this has asked [`Cell::is_current`] before.
     pub(crate) fn write(&mut self, value: Option<String>, faults: &Faults) {
         self.value = value;

@@ -1,0 +1,222 @@
+//! Who tests the tests: the suite against the reference server with each of its faults.
+//!
+//! `table.toml` says of each fault which requirements break and which cases catch it. Of the cases that
+//! it names some have to fail, for these reasons and no other, and a sample of all others has to pass:
+//! the same in every run, and enough that each requirement is seen broken.
+//! `cargo test --test faults -- --ignored` measures with all cases the faults whose row is missing or
+//! empty, and rewrites the table and `docs/faults.md`: what it changed there is for a person to read.
+//! After new cases, take out the rows that they may concern.
+
+mod document;
+#[path = "../../src/embedded.rs"]
+mod embedded;
+mod table;
+mod trial;
+
+use std::collections::BTreeSet;
+
+use tokio::runtime::{Builder, Runtime};
+use touchstone_conformance::{Case, Level, Selection, cases, requirements};
+use touchstone_reference_server::faults;
+
+use table::{Row, Table};
+use trial::{Outcome, try_all};
+
+/// How many of the cases that catch a fault are run against it, unless there is a requirement that no
+/// trial before it has seen broken.
+const CATCHING: usize = 2;
+
+/// How many cases that should not mind a fault are run against it.
+const SAMPLE: usize = 2;
+
+/// Cases that take as long as a hundred others: they are run where nothing else catches a fault.
+const HEAVY: [&str; 4] = [
+    "router.matrix",
+    "server.stalled-reader",
+    "server.flood",
+    "values.large",
+];
+
+/// How many faults are measured before the table is written.
+const BATCH: usize = 8;
+
+/// How often each fault is measured: what does not come out each time depends on timing.
+const MEASUREMENTS: usize = 1;
+
+#[test]
+fn each_fault_is_caught_by_its_cases_and_by_no_other() {
+    let table = Table::read();
+    let trials = trials(&table);
+    let report = runtime().block_on(async {
+        let mut report = String::new();
+        for (index, (name, outcome)) in try_all(&table, &trials).await.into_iter().enumerate() {
+            let trial = &trials[index..=index];
+            let disagrees = |outcome| table.rows[name].disagreement(&trial[0].1, outcome);
+            if disagrees(&outcome).is_none() {
+                continue;
+            }
+            // A machine that is busy with something else is no disagreement: once more, in peace.
+            if let Some(problem) = disagrees(&try_all(&table, trial).await[0].1) {
+                report += &format!("\n{name}:\n{problem}");
+            }
+        }
+        report
+    });
+    assert!(report.is_empty(), "the table says something else:{report}");
+}
+
+#[test]
+fn the_right_server_passes_the_same_trial() {
+    let outcome = runtime().block_on(trial::judge(None, Selection::default(), trial::JOBS));
+    assert_eq!(outcome, Outcome::default());
+}
+
+#[test]
+fn the_table_and_the_server_have_the_same_faults() {
+    let table = Table::read();
+    let rows: BTreeSet<&str> = table.rows.keys().map(String::as_str).collect();
+    let known: BTreeSet<&str> = faults().iter().map(|fault| fault.name).collect();
+    assert_eq!(rows, known);
+    assert!(known.len() >= 80, "only {} faults", known.len());
+    for (name, row) in &table.rows {
+        assert!(
+            row.not_ready || !row.cases.is_empty(),
+            "no case catches {name}"
+        );
+    }
+}
+
+#[test]
+fn every_judged_requirement_is_broken_by_some_fault() {
+    let table = Table::read();
+    let unproved: BTreeSet<&str> = table.unproved_of(judged());
+    let excused: BTreeSet<&str> = table.unproved.keys().map(String::as_str).collect();
+    assert_eq!(
+        unproved, excused,
+        "requirements that no fault breaks, and those that say why"
+    );
+}
+
+#[test]
+fn the_document_is_current() {
+    let told = document::render(&Table::read());
+    let kept = std::fs::read_to_string(document::PATH).unwrap_or_default();
+    assert!(told == kept, "{} is stale: {REMEASURE}", document::PATH);
+}
+
+/// The requirements that can be broken; traits cannot.
+fn judged() -> impl Iterator<Item = &'static str> {
+    let binding = requirements().filter(|requirement| requirement.level > Level::Info);
+    binding.map(|requirement| requirement.id)
+}
+
+/// What to do about a stale table.
+const REMEASURE: &str = "run cargo test --test faults -- --ignored, and read what it changes";
+
+#[test]
+#[ignore = "rewrites tests/faults/table.toml and docs/faults.md from what it measures"]
+fn measure() {
+    let mut table = Table::read();
+    table.adopt_new_faults();
+    let unknown: Vec<&'static str> = faults()
+        .iter()
+        .map(|fault| fault.name)
+        .filter(|name| table.rows[*name].is_empty())
+        .collect();
+    runtime().block_on(async {
+        // A few at a time, so that little is lost when somebody stops it.
+        for names in unknown.chunks(BATCH) {
+            let all: Vec<_> = names
+                .iter()
+                .map(|name| (*name, Selection::default()))
+                .collect();
+            let mut rounds = Vec::new();
+            for _ in 0..MEASUREMENTS {
+                rounds.push(try_all(&table, &all).await);
+            }
+            for (index, name) in names.iter().enumerate() {
+                let outcomes: Vec<Outcome> =
+                    rounds.iter().map(|round| round[index].1.clone()).collect();
+                table
+                    .rows
+                    .entry((*name).to_owned())
+                    .or_default()
+                    .measured(&outcomes);
+            }
+            table.write();
+        }
+    });
+    table.account_for(judged());
+    table.write();
+    std::fs::write(document::PATH, document::render(&table)).expect("docs can be written");
+}
+
+/// What is tried with each fault: some of the cases that catch it, and a sample of those that should not
+/// mind it. The same in every run.
+fn trials(table: &Table) -> Vec<(&'static str, Selection)> {
+    let mut seen_broken = BTreeSet::new();
+    let mut trials = Vec::new();
+    for fault in faults() {
+        let row = &table.rows[fault.name];
+        let mut selection = Selection::default();
+        for case in catching(fault.name, row, &mut seen_broken) {
+            selection.only(case).expect("ids are no globs");
+        }
+        for case in unconcerned(fault.name, row) {
+            selection.only(case).expect("ids are no globs");
+        }
+        trials.push((fault.name, selection));
+    }
+    trials
+}
+
+/// Cases that catch a fault: a few, the quick ones first, and those that see a requirement broken that
+/// is not `seen` to be broken before.
+fn catching<'t>(name: &str, row: &'t Row, seen: &mut BTreeSet<&'t str>) -> Vec<&'t str> {
+    let mut all: Vec<_> = row
+        .cases
+        .keys()
+        .map(|case| (HEAVY.contains(&case.as_str()), mixed(name, case), case))
+        .collect();
+    all.sort_unstable();
+    let mut chosen = Vec::new();
+    for (is_heavy, _, case) in all {
+        let is_wanted = chosen.is_empty() || chosen.len() < CATCHING && !is_heavy;
+        let breaks = || row.cases[case].iter().map(String::as_str);
+        if is_wanted || breaks().any(|id| !seen.contains(id)) {
+            seen.extend(breaks());
+            chosen.push(case.as_str());
+        }
+    }
+    chosen
+}
+
+/// Cases that should not mind a fault.
+fn unconcerned(name: &str, row: &Row) -> Vec<&'static str> {
+    let is_eligible = |case: &Case| {
+        let is_named = row.cases.contains_key(case.id) || row.at_times.contains_key(case.id);
+        !is_named && !case.hazardous && !case.slow && !HEAVY.contains(&case.id)
+    };
+    let mut all: Vec<_> = cases()
+        .filter(|case| is_eligible(case))
+        .map(|case| (mixed(name, case.id), case.id))
+        .collect();
+    all.sort_unstable();
+    all.into_iter().take(SAMPLE).map(|(_, id)| id).collect()
+}
+
+/// A number that looks random and is the same everywhere (FNV-1a).
+fn mixed(name: &str, id: &str) -> u64 {
+    name.bytes()
+        .chain(id.bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}

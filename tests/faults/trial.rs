@@ -1,0 +1,124 @@
+//! One trial: a server with one fault, judged by some cases of the suite.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use touchstone_client::ConnectOptions;
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_conformance::{
+    Level, Plan, Reporter, RunError, RunEvent, Selection, StopSignals, Target, Verdict, run,
+};
+use touchstone_reference_server::{Config, Faults};
+
+use crate::embedded::{Embedded, quick, stated};
+use crate::table::{Findings, Table};
+
+/// How many servers are judged at the same time. Most of a trial is waiting for what never comes.
+const TRIALS: usize = 12;
+
+/// How many cases run at the same time in one trial. Servers that are kept waiting by their own judges
+/// look slow, and are then granted more time for what never comes.
+pub(crate) const JOBS: usize = 4;
+
+/// How long a case waits at least for what must come. A server in the same process needs far less, and
+/// one that is slowed by a busy machine is granted more.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the random choices of all cases come from.
+const SEED: u64 = 17;
+
+/// What the suite found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The case could not be judged, by case, with the reason.
+    pub(crate) unjudged: BTreeMap<String, String>,
+    /// The requirements that each failing case found broken, traits not among them.
+    pub(crate) broken: Findings,
+    /// Why the doctor refused to judge the server at all.
+    pub(crate) not_ready: Option<String>,
+}
+
+/// Tries faults side by side, a few at a time. The order of the outcomes is that of the trials.
+pub(crate) async fn try_all(
+    table: &Table,
+    trials: &[(&'static str, Selection)],
+) -> Vec<(&'static str, Outcome)> {
+    let places = Arc::new(Semaphore::new(TRIALS));
+    let mut tasks = JoinSet::new();
+    for (index, (name, selection)) in trials.iter().cloned().enumerate() {
+        let places = Arc::clone(&places);
+        let fault = table.spelled(name);
+        let jobs = if table.is_alone(name) { 1 } else { JOBS };
+        tasks.spawn(async move {
+            let _place = places.acquire().await.expect("nobody closes it");
+            (index, name, judge(Some(&fault), selection, jobs).await)
+        });
+    }
+    let mut outcomes = tasks.join_all().await;
+    outcomes.sort_by_key(|(index, ..)| *index);
+    outcomes
+        .into_iter()
+        .map(|(_, name, outcome)| (name, outcome))
+        .collect()
+}
+
+/// Judges a server with this fault, as `check` judges the embedded one.
+pub(crate) async fn judge(fault: Option<&str>, selection: Selection, jobs: usize) -> Outcome {
+    let faults = Faults::parse(fault).expect("the table spells faults");
+    let server = Embedded::start(Config { faults, ..quick() })
+        .await
+        .expect("a server");
+    let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
+    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(server.url().clone()));
+    let mut target = Target::new(
+        vec![server.url().clone()],
+        provisioner.expect("a provisioner"),
+    );
+    target.timeouts = stated();
+    target.patience = PATIENCE;
+    let mut plan = Plan::new(target, SEED, 0);
+    plan.selection = selection;
+    plan.confirm = false;
+    plan.jobs = jobs;
+    let mut outcome = Outcome::default();
+    match run(&plan, &mut outcome, &StopSignals::default()).await {
+        Ok(_) => {}
+        Err(error @ RunError::NotReady(_)) => outcome.not_ready = Some(told(&error)),
+        Err(error) => panic!("{fault:?}: {}", told(&error)),
+    }
+    server.stop().await.expect("the server ends");
+    outcome
+}
+
+impl Reporter for Outcome {
+    fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
+        let RunEvent::Finished(report) = event else {
+            return Ok(());
+        };
+        for case in &report.cases {
+            let broken: BTreeSet<String> = case
+                .broken()
+                .filter(|(requirement, _)| requirement.level > Level::Info)
+                .map(|(requirement, _)| requirement.id.to_owned())
+                .collect();
+            if !broken.is_empty() {
+                self.broken.insert(case.id.to_owned(), broken);
+            } else if case.verdict == Verdict::Error {
+                self.unjudged
+                    .insert(case.id.to_owned(), case.reason.clone().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
