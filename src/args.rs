@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 
@@ -77,9 +77,14 @@ pub(crate) enum Command {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("accused").args(["urls", "profile"]).multiple(true))]
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     pub(crate) target: TargetArguments,
+
+    /// Take what is not said here from this profile of the nearest touchstone.toml
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub(crate) profile: Option<String>,
 
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
@@ -124,7 +129,7 @@ pub(crate) struct CheckArguments {
     pub(crate) list: bool,
 
     /// Deliberate faults of the embedded server, to see how the suite answers them
-    #[arg(long, value_name = "NAME[=ARG]", conflicts_with_all = ["urls", "spawn"])]
+    #[arg(long, value_name = "NAME[=ARG]", conflicts_with_all = ["urls", "spawn", "profile"])]
     pub(crate) fault: Vec<String>,
 }
 
@@ -136,29 +141,30 @@ pub(crate) struct TargetArguments {
     #[arg(value_name = "URL", value_parser = parse_base_url)]
     pub(crate) urls: Vec<Url>,
 
-    /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub(crate) path: String,
+    /// Socket.IO path of the server [default: /v1/updates]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<String>,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
-    #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
-    pub(crate) provision: String,
+    /// [default: rest]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) provision: Option<String>,
 
     /// Start the server with this command, and end it afterwards
-    #[arg(long, value_name = "CMD", requires = "urls")]
+    #[arg(long, value_name = "CMD", requires = "accused")]
     pub(crate) spawn: Option<String>,
 
     /// How long the server lets the callee of an RPC be silent [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "urls")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "accused")]
     pub(crate) rpc_timeout: Option<Duration>,
 
     /// How long the server waits for CONNECT [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "urls")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "accused")]
     pub(crate) connect_timeout: Option<Duration>,
 
     /// After what time without heartbeats the server takes a session or machine for inactive; without
     /// this flag, no case waits for that
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "urls")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "accused")]
     pub(crate) presence_timeout: Option<Duration>,
 }
 
@@ -174,9 +180,9 @@ pub(crate) struct SelectionArguments {
     #[arg(long, value_name = "GLOB")]
     pub(crate) skip: Vec<String>,
 
-    /// Leave out cases that judge nothing of this level or above
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub(crate) level: Level,
+    /// Leave out cases that judge nothing of this level or above [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<Level>,
 
     /// Leave out the cases that have ended the process of real servers
     #[arg(long)]
@@ -275,7 +281,7 @@ pub(crate) struct LimitArguments {
     pub(crate) max_payload: Option<u64>,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be longer than zero".to_owned()),
         Ok(duration) => Ok(duration),
@@ -284,7 +290,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// People write `localhost:3005` and mean HTTP; an URL parser would take `localhost` for a scheme.
-fn parse_base_url(text: &str) -> Result<Url, String> {
+pub(crate) fn parse_base_url(text: &str) -> Result<Url, String> {
     let url = if text.contains("://") {
         Url::parse(text)
     } else {

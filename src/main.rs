@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod logging;
 mod output;
+mod profile;
 mod reports;
 
 use std::process::ExitCode;

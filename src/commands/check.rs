@@ -21,12 +21,14 @@ use crate::embedded::{self, Embedded};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
+use crate::profile;
 use crate::reports::{self, Reports};
 
 use super::serve::parse_faults;
 
 /// Judges the server that the arguments name.
-pub(crate) async fn run(arguments: CheckArguments) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> {
+    profile::apply(&mut arguments)?;
     let selection = selection(&arguments.selection)?;
     if arguments.list {
         return list(&selection, &arguments.report);
@@ -85,7 +87,7 @@ fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
     }
     selection.hazards(!arguments.no_hazards);
     selection.slow(!arguments.no_slow);
-    selection.level(match arguments.level {
+    selection.level(match arguments.level.unwrap_or(args::Level::Info) {
         args::Level::Must => Level::Must,
         args::Level::Should => Level::Should,
         args::Level::Info => Level::Info,
@@ -167,11 +169,14 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
         ..
     } = &arguments.target;
     let urls = embedded.map_or_else(|| urls.clone(), |embedded| vec![embedded.url().clone()]);
+    let provision = provision.as_deref().unwrap_or(args::DEFAULT_PROVISION);
     let provision: ProvisionSpec = provision.parse().map_err(Failure::usage)?;
     let provisioner = Provisioner::open(&provision, &ConnectOptions::new(urls[0].clone()))
         .map_err(Failure::usage)?;
     let mut target = Target::new(urls, provisioner);
-    target.path.clone_from(path);
+    if let Some(path) = path {
+        target.path.clone_from(path);
+    }
     target.timeouts = timeouts(&arguments.target);
     target.settle = arguments.settle.map(std::time::Duration::from_millis);
     if embedded.is_some() {
@@ -213,14 +218,15 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
             .map(|url| url.as_str().trim_end_matches('/').to_owned()),
     );
     let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
-    if target.path != args::DEFAULT_PATH {
-        flag("--path", &target.path);
-    }
-    if target.provision != args::DEFAULT_PROVISION {
-        flag("--provision", &target.provision);
-    }
-    if let Some(command) = &target.spawn {
-        flag("--spawn", command);
+    let texts = [
+        ("--path", &target.path),
+        ("--provision", &target.provision),
+        ("--spawn", &target.spawn),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            flag(name, text);
+        }
     }
     let stated = [
         ("--rpc-timeout", target.rpc_timeout),

@@ -1,5 +1,5 @@
 //! Targets other than one URL with a REST surface: several nodes, a file of accounts, a program that
-//! makes them.
+//! makes them, a profile that names them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +11,7 @@ use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{Account, NewMachine, NewSession, ProvisionSpec, Provisioner};
 use url::Url;
 
-use crate::support::{Served, check, run};
+use crate::support::{Ran, Served, check, run, touchstone};
 
 /// Cases that need no more than a few sessions and machines each, on several nodes or one.
 const SELECTED: [&str; 6] = [
@@ -180,4 +180,29 @@ fn a_program_makes_what_is_asked_for() {
     let program = folder.path().join("provision.sh");
     let provision = format!("command:sh {}", program.display());
     check_passes(&[&served.url, "--provision", &provision]);
+}
+
+#[test]
+fn a_profile_stands_for_its_flags() {
+    let served = Served::start(&[]);
+    let project = TempDir::new().expect("a folder");
+    let folder = project.path().join("deep/below");
+    fs::create_dir_all(&folder).expect("a folder");
+    let checked = |name: &str| -> Ran {
+        let mut command = touchstone(&["check", "--profile", name, "--only", "ping.*"]);
+        let output = command.current_dir(&folder).output();
+        output.expect("the program starts").into()
+    };
+    let ran = checked("local");
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("no touchstone.toml"), "{}", ran.stderr);
+
+    let profile = format!("[profiles.local]\nurls = [\"{}\"]\n", served.url);
+    fs::write(project.path().join("touchstone.toml"), profile).expect("a file");
+    let ran = checked("local");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains(&served.url), "{}", ran.stdout);
+    let ran = checked("far");
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("but local"), "{}", ran.stderr);
 }

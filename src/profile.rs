@@ -1,0 +1,254 @@
+//! Profiles: what a project says about its servers once, in `touchstone.toml`, instead of on every
+//! command line. `fixtures/samples/touchstone.toml` is a commented sample.
+//!
+//! A profile only fills in what the command line leaves open; what it says means the same as the flag of
+//! that name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::ValueEnum as _;
+use serde::Deserialize;
+
+use crate::args::{self, CheckArguments, Level};
+use crate::error::Failure;
+
+const FILE: &str = "touchstone.toml";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    profiles: BTreeMap<String, Profile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Profile {
+    urls: Vec<String>,
+    path: Option<String>,
+    provision: Option<String>,
+    spawn: Option<String>,
+    rpc_timeout: Option<String>,
+    connect_timeout: Option<String>,
+    presence_timeout: Option<String>,
+    only: Vec<String>,
+    skip: Vec<String>,
+    level: Option<String>,
+    no_hazards: bool,
+    no_slow: bool,
+    jobs: Option<u16>,
+    settle: Option<u64>,
+    baseline: Vec<PathBuf>,
+}
+
+/// Fills in what the profile says that the arguments name, if they name one.
+pub(crate) fn apply(arguments: &mut CheckArguments) -> Result<(), Failure> {
+    let Some(name) = arguments.profile.clone() else {
+        return Ok(());
+    };
+    let here = std::env::current_dir().context("there is no current folder")?;
+    let found = here.ancestors().find(|folder| folder.join(FILE).is_file());
+    let Some(folder) = found else {
+        let problem = anyhow!("no {FILE} in {} or above it", here.display());
+        return Err(Failure::usage(problem).hint("docs/conformance.md tells what it holds"));
+    };
+    let path = folder.join(FILE);
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(Failure::usage)?;
+    let profile = find(&text, &name)
+        .with_context(|| path.display().to_string())
+        .map_err(Failure::usage)?;
+    fill(arguments, profile, folder)
+        .with_context(|| format!("{}: profile {name}", path.display()))
+        .map_err(Failure::usage)
+}
+
+/// The profile of this name.
+fn find(text: &str, name: &str) -> anyhow::Result<Profile> {
+    let mut document: Document = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            1 + text[..span.start].bytes().filter(|&b| b == b'\n').count()
+        });
+        anyhow!("line {line}: {}", error.message())
+    })?;
+    document.profiles.remove(name).ok_or_else(|| {
+        let known: Vec<_> = document.profiles.keys().map(String::as_str).collect();
+        let known = match known.is_empty() {
+            true => "none".to_owned(),
+            false => known.join(", "),
+        };
+        anyhow!("there is no profile {name:?}, but {known}")
+    })
+}
+
+/// Sets what is not set yet. Paths of the profile are relative to `folder`.
+fn fill(arguments: &mut CheckArguments, profile: Profile, folder: &Path) -> anyhow::Result<()> {
+    let target = &mut arguments.target;
+    if target.urls.is_empty() {
+        let urls = profile
+            .urls
+            .iter()
+            .map(|url| parsed("urls", url, args::parse_base_url));
+        target.urls = urls.collect::<Result<_, _>>()?;
+    }
+    anyhow::ensure!(!target.urls.is_empty(), "urls: at least one is needed");
+    or(&mut target.path, profile.path);
+    let provision = profile
+        .provision
+        .map(|how| match how.strip_prefix("file:") {
+            Some(file) => format!("file:{}", folder.join(file).display()),
+            None => how,
+        });
+    or(&mut target.provision, provision);
+    or(&mut target.spawn, profile.spawn);
+    let times = [
+        ("rpc-timeout", &mut target.rpc_timeout, profile.rpc_timeout),
+        (
+            "connect-timeout",
+            &mut target.connect_timeout,
+            profile.connect_timeout,
+        ),
+        (
+            "presence-timeout",
+            &mut target.presence_timeout,
+            profile.presence_timeout,
+        ),
+    ];
+    for (key, set, stated) in times {
+        let stated = stated.map(|text| parsed(key, &text, args::parse_duration));
+        or(set, stated.transpose()?);
+    }
+    let selection = &mut arguments.selection;
+    if selection.only.is_empty() {
+        selection.only = profile.only;
+    }
+    if selection.skip.is_empty() {
+        selection.skip = profile.skip;
+    }
+    let level = profile
+        .level
+        .map(|text| parsed("level", &text, |text| Level::from_str(text, false)));
+    or(&mut selection.level, level.transpose()?);
+    selection.no_hazards |= profile.no_hazards;
+    selection.no_slow |= profile.no_slow;
+    or(&mut arguments.jobs, profile.jobs.filter(|&jobs| jobs > 0));
+    or(&mut arguments.settle, profile.settle);
+    if arguments.baseline.is_empty() {
+        let files = profile.baseline.iter().map(|file| folder.join(file));
+        arguments.baseline = files.collect();
+    }
+    Ok(())
+}
+
+fn or<T>(set: &mut Option<T>, stated: Option<T>) {
+    *set = set.take().or(stated);
+}
+
+fn parsed<T>(
+    key: &str,
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> anyhow::Result<T> {
+    parse(text).map_err(|problem| anyhow!("{key}: {text:?}: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    const SAMPLE: &str = include_str!("../fixtures/samples/touchstone.toml");
+
+    fn arguments(words: &[&str]) -> CheckArguments {
+        let words = [&["touchstone", "check"], words].concat();
+        match Arguments::parse_from(words).command {
+            Command::Check(arguments) => *arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The profile of the sample and these flags mean the same as those.
+    #[track_caller]
+    fn check(name: &str, flags: &[&str], expected: &[&str]) {
+        let mut filled = arguments(flags);
+        let profile = find(SAMPLE, name).expect("a profile");
+        fill(&mut filled, profile, Path::new("/project")).expect("a good profile");
+        assert_eq!(
+            format!("{filled:#?}"),
+            format!("{:#?}", arguments(expected))
+        );
+    }
+
+    #[test]
+    fn a_profile_says_what_its_flags_would() {
+        let local = [
+            "http://127.0.0.1:3006",
+            "--path=/v1/updates",
+            "--provision=rest",
+            "--spawn=node dist/server.js",
+            "--rpc-timeout=2s",
+            "--connect-timeout=5s",
+            "--presence-timeout=10m",
+        ];
+        check("local", &[], &local);
+        let ci = [
+            "http://127.0.0.1:3006",
+            "http://127.0.0.1:3007",
+            "--only=*",
+            "--skip=transport.polling",
+            "--skip=transport.upgrade",
+            "--level=should",
+            "--no-hazards",
+            "--no-slow",
+            "--jobs=4",
+            "--settle=500",
+            "--baseline=/project/conformance/known.toml",
+        ];
+        check("ci", &[], &ci);
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_profile() {
+        let flags = [
+            "http://127.0.0.1:4000",
+            "--skip=rpc.*",
+            "--jobs=2",
+            "--level=must",
+            "--baseline=mine.toml",
+            "--provision=file:mine.toml",
+        ];
+        let rest = ["--only=*", "--no-hazards", "--no-slow", "--settle=500"];
+        check("ci", &flags, &[&flags[..], &rest].concat());
+    }
+
+    #[test]
+    fn what_is_no_profile_is_told() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let folder = Path::new("/project");
+            let outcome =
+                find(text, "ci").and_then(|profile| fill(&mut arguments(&[]), profile, folder));
+            assert_eq!(format!("{:#}", outcome.expect_err(text)), expected);
+        }
+        check("", "there is no profile \"ci\", but none");
+        check(
+            "[profiles.local]\n[profiles.far]",
+            "there is no profile \"ci\", but far, local",
+        );
+        check("[profiles.ci]", "urls: at least one is needed");
+        check(
+            "[profiles.ci]\nurls = ['ftp://a']",
+            "urls: \"ftp://a\": ftp is not a scheme of a server; use http or https",
+        );
+        check(
+            "[profiles.ci]\nurls = ['http://a']\nrpc-timeout = '2'",
+            "rpc-timeout: \"2\": time unit needed, for example 2sec or 2ms; write it like 15s or 250ms",
+        );
+    }
+}
