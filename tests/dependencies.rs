@@ -17,6 +17,11 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
+        "touchstone-loadgen",
+        &["touchstone-client", "touchstone-fixtures"],
+        &[],
+    ),
+    (
         "touchstone-reference-server",
         &[],
         // The suite judges the server in a test of its own (reference-server/tests/judge.rs).

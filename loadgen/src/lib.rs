@@ -1,0 +1,10 @@
+//! The load generator: honest load, and the truth about every delivery.
+//!
+//! - [`scenario`] says who connects and what they do; [`schedule`] turns it into the whole plan of
+//!   a run, a pure function of scenario, scale and seed.
+//!
+//! This crate must not know any server, must not judge what events look like, and must not print,
+//! exit or read the environment.
+
+pub mod scenario;
+pub mod schedule;

@@ -1,0 +1,1 @@
+//! Scenarios: who connects to a server, and what they do there.
