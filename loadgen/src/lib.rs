@@ -2,9 +2,12 @@
 //!
 //! - [`scenario`] says who connects and what they do; [`schedule`] turns it into the whole plan of
 //!   a run, a pure function of scenario, scale and seed.
+//! - [`progress`] is a run as it is seen while it lasts, [`report`] what it found.
 //!
 //! This crate must not know any server, must not judge what events look like, and must not print,
 //! exit or read the environment.
 
+pub mod progress;
+pub mod report;
 pub mod scenario;
 pub mod schedule;
