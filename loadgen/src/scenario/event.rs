@@ -1,0 +1,166 @@
+//! The events that a scenario can emit, and what the protocol does with each.
+
+use serde::Deserialize;
+
+use super::Role;
+
+/// An event that a client emits. Its name in a scenario is its name on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A message in a session.
+    Message,
+    /// A compare-and-set of a session's metadata.
+    UpdateMetadata,
+    /// A compare-and-set of a session's agent state.
+    UpdateState,
+    /// A session's heartbeat.
+    SessionAlive,
+    /// What a session has used.
+    UsageReport,
+    /// A compare-and-set of a machine's metadata.
+    MachineUpdateMetadata,
+    /// A compare-and-set of a machine's daemon state.
+    MachineUpdateState,
+    /// A machine's heartbeat.
+    MachineAlive,
+    /// A new artifact each time.
+    ArtifactCreate,
+    /// A compare-and-set of the header of the connection's own artifact, which is created first.
+    ArtifactUpdate,
+    /// Reading the connection's own artifact, which is created first.
+    ArtifactRead,
+    /// Reading the access key of a session and a machine.
+    AccessKeyGet,
+    /// A call of a method that another connection of the account has registered.
+    RpcCall,
+    /// A ping of the application.
+    Ping,
+}
+
+/// Which connections of the sender's account must receive what an event causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Nobody: it is only answered.
+    Nobody,
+    /// User-scoped connections.
+    Users,
+    /// User-scoped connections and those of the session.
+    Session,
+    /// As `Session`, without the sending connection.
+    SessionWithoutSender,
+    /// User-scoped connections and those of the machine.
+    Machine,
+    /// The one that registered the method.
+    Callee,
+}
+
+impl EventKind {
+    /// Each kind.
+    pub const ALL: [Self; 14] = [
+        Self::Message,
+        Self::UpdateMetadata,
+        Self::UpdateState,
+        Self::SessionAlive,
+        Self::UsageReport,
+        Self::MachineUpdateMetadata,
+        Self::MachineUpdateState,
+        Self::MachineAlive,
+        Self::ArtifactCreate,
+        Self::ArtifactUpdate,
+        Self::ArtifactRead,
+        Self::AccessKeyGet,
+        Self::RpcCall,
+        Self::Ping,
+    ];
+
+    /// Its place in [`ALL`](Self::ALL), for tables with a row per kind.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The client's event on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::UpdateMetadata => "update-metadata",
+            Self::UpdateState => "update-state",
+            Self::SessionAlive => "session-alive",
+            Self::UsageReport => "usage-report",
+            Self::MachineUpdateMetadata => "machine-update-metadata",
+            Self::MachineUpdateState => "machine-update-state",
+            Self::MachineAlive => "machine-alive",
+            Self::ArtifactCreate => "artifact-create",
+            Self::ArtifactUpdate => "artifact-update",
+            Self::ArtifactRead => "artifact-read",
+            Self::AccessKeyGet => "access-key-get",
+            Self::RpcCall => "rpc-call",
+            Self::Ping => "ping",
+        }
+    }
+
+    /// What recipients see of it: the type of the update or ephemeral, or `rpc-request`.
+    pub fn delivered_as(self) -> Option<&'static str> {
+        match self {
+            Self::Message => Some("new-message"),
+            Self::UpdateMetadata | Self::UpdateState => Some("update-session"),
+            Self::SessionAlive => Some("activity"),
+            Self::UsageReport => Some("usage"),
+            Self::MachineUpdateMetadata | Self::MachineUpdateState => Some("update-machine"),
+            Self::MachineAlive => Some("machine-activity"),
+            Self::ArtifactCreate => Some("new-artifact"),
+            Self::ArtifactUpdate => Some("update-artifact"),
+            Self::RpcCall => Some("rpc-request"),
+            Self::ArtifactRead | Self::AccessKeyGet | Self::Ping => None,
+        }
+    }
+
+    /// Who must receive what it causes.
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::Message => Scope::SessionWithoutSender,
+            Self::UpdateMetadata | Self::UpdateState => Scope::Session,
+            Self::MachineUpdateMetadata | Self::MachineUpdateState => Scope::Machine,
+            Self::SessionAlive
+            | Self::UsageReport
+            | Self::MachineAlive
+            | Self::ArtifactCreate
+            | Self::ArtifactUpdate => Scope::Users,
+            Self::RpcCall => Scope::Callee,
+            Self::ArtifactRead | Self::AccessKeyGet | Self::Ping => Scope::Nobody,
+        }
+    }
+
+    /// Whether the sender asks for an ack. Real clients send usage reports without one.
+    pub fn is_acked(self) -> bool {
+        !matches!(
+            self,
+            Self::Message | Self::SessionAlive | Self::MachineAlive | Self::UsageReport
+        )
+    }
+
+    /// Whether it is a heartbeat, which a server may thin out.
+    pub fn is_volatile(self) -> bool {
+        matches!(self, Self::SessionAlive | Self::MachineAlive)
+    }
+
+    /// What it concerns, besides the account: a session, a machine, or neither.
+    pub fn subject(self) -> Option<Role> {
+        match self {
+            Self::Message
+            | Self::UpdateMetadata
+            | Self::UpdateState
+            | Self::SessionAlive
+            | Self::UsageReport
+            | Self::AccessKeyGet => Some(Role::Session),
+            Self::MachineUpdateMetadata | Self::MachineUpdateState | Self::MachineAlive => {
+                Some(Role::Machine)
+            }
+            Self::ArtifactCreate
+            | Self::ArtifactUpdate
+            | Self::ArtifactRead
+            | Self::RpcCall
+            | Self::Ping => None,
+        }
+    }
+}

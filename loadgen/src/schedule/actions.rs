@@ -1,0 +1,429 @@
+//! The actions of one account, in order of time, made one by one as they are asked for.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::{
+    layout::Account,
+    random::Stream,
+    warp::{UNIT, Warp, Warped},
+};
+use crate::scenario::{Aim, EventKind, How, Role, Scenario, Scope, Span, Timing};
+
+/// Something that one connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Action {
+    /// When, in microseconds from the start of the schedule.
+    pub at: u64,
+    /// Which of the account's connections.
+    pub peer: u32,
+    /// What.
+    pub what: What,
+}
+
+/// What a connection can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It opens.
+    Connect,
+    /// It ends.
+    Drop(How),
+    /// It reads nothing until it resumes.
+    StopReading,
+    /// It reads again.
+    ResumeReading,
+    /// It reads nothing and answers no pings any more.
+    FallSilent,
+    /// It emits an event.
+    Emit(Emit),
+}
+
+/// An event to be emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emit {
+    /// Which event.
+    pub kind: EventKind,
+    /// Which of the account's sessions or machines it concerns; for a call, which connection is
+    /// called.
+    pub target: u32,
+    /// Bytes of opaque content; for a call, of its parameters.
+    pub size: u32,
+    /// A number of its own: it chooses the method of a call, and how long its callee works.
+    pub choice: u32,
+    /// How many connections must receive it, if all live as planned.
+    pub recipients: u32,
+}
+
+impl Action {
+    /// The bytes that stand for it in the schedule's digest.
+    pub(super) fn canonical(&self) -> [u8; 40] {
+        let (tag, fields) = match self.what {
+            What::Connect => (0, [0; 5]),
+            What::Drop(How::Disconnect) => (1, [0; 5]),
+            What::Drop(How::Abort) => (2, [0; 5]),
+            What::StopReading => (3, [0; 5]),
+            What::ResumeReading => (4, [0; 5]),
+            What::FallSilent => (5, [0; 5]),
+            What::Emit(emit) => {
+                let kind = u32::try_from(emit.kind.index()).unwrap_or(u32::MAX);
+                (
+                    6,
+                    [kind, emit.target, emit.size, emit.choice, emit.recipients],
+                )
+            }
+        };
+        let mut bytes = [0; 40];
+        bytes[..8].copy_from_slice(&self.at.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.peer.to_le_bytes());
+        bytes[12..16].copy_from_slice(&u32::to_le_bytes(tag));
+        for (place, field) in bytes[16..].chunks_exact_mut(4).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// All actions of an account; an iterator whose size depends on the number of connections alone.
+#[derive(Debug)]
+pub struct Actions<'a> {
+    scenario: &'a Scenario,
+    warp: &'a Warp,
+    account: Account,
+    sources: Vec<Source>,
+    /// What comes next of each source; equal times in the order of the sources.
+    due: BinaryHeap<Reverse<(u64, u32)>>,
+    plan: Presence,
+    /// Connections that register methods.
+    callable: Vec<u32>,
+}
+
+/// One rule at one connection.
+#[derive(Debug)]
+struct Source {
+    peer: u32,
+    random: Stream,
+    rule: Rule,
+}
+
+#[derive(Debug)]
+enum Rule {
+    Begin,
+    Traffic {
+        index: u16,
+        left: u32,
+        warped: Warped,
+    },
+    Churn {
+        index: u16,
+    },
+    Herd {
+        index: u16,
+        gone: bool,
+    },
+    Slow {
+        index: u16,
+        stopped: bool,
+    },
+    HalfOpen,
+}
+
+/// Who is planned to be there.
+#[derive(Debug)]
+struct Presence {
+    peers: Vec<Planned>,
+    users: u32,
+    sessions: Vec<u32>,
+    machines: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planned {
+    Away,
+    Here,
+    Silent,
+}
+
+impl<'a> Actions<'a> {
+    pub(super) fn new(scenario: &'a Scenario, warp: &'a Warp, seed: u64, account: Account) -> Self {
+        let registers = |peer: &u32| scenario.rules(account.peer(*peer).role).registrations > 0;
+        let mut actions = Self {
+            scenario,
+            warp,
+            account,
+            sources: Vec::new(),
+            due: BinaryHeap::new(),
+            plan: Presence {
+                peers: vec![Planned::Away; account.connections() as usize],
+                users: 0,
+                sessions: vec![0; account.sessions as usize],
+                machines: vec![0; account.machines as usize],
+            },
+            callable: (0..account.connections()).filter(registers).collect(),
+        };
+        for peer in 0..account.connections() {
+            actions.add_sources(seed, peer);
+        }
+        actions.sources.shrink_to_fit();
+        actions
+    }
+
+    fn add_sources(&mut self, seed: u64, peer: u32) {
+        let scenario = self.scenario;
+        let account = self.account;
+        let role = account.peer(peer).role;
+        let number = u64::from(account.number_in_role(peer));
+        // A share of 5 % is every 20th connection, whatever the accounts.
+        let takes_part = |share: u64| (number + 1) * share / 1000 > number * share / 1000;
+        let random =
+            |rule: u64| Stream::of([seed, u64::from(account.index), u64::from(peer), rule]);
+        let place = account.connections_before() + u64::from(peer);
+        let all = scenario.connections().max(1);
+        let ramp = u128::from(scenario.connect.ramp.us()) * u128::from(place) / u128::from(all);
+        self.add(peer, random(0), u64::try_from(ramp).ok(), Rule::Begin);
+        for (index, traffic) in (0_u16..).zip(&scenario.traffic) {
+            if traffic.from != role || !takes_part(traffic.share.get()) {
+                continue;
+            }
+            if traffic.event == EventKind::RpcCall && !self.callable.iter().any(|p| *p != peer) {
+                continue;
+            }
+            let mut random = random(1_000 + u64::from(index));
+            let mean = traffic.every.us() * UNIT;
+            let warped = match traffic.timing {
+                Timing::Poisson => random.gap(mean),
+                Timing::Periodic => random.below(mean),
+            };
+            let left = traffic.burst;
+            self.add(
+                peer,
+                random,
+                self.warp.at(warped),
+                Rule::Traffic {
+                    index,
+                    left,
+                    warped,
+                },
+            );
+        }
+        for (index, churn) in (0_u16..).zip(&scenario.churn) {
+            if churn.from == role && takes_part(churn.share.get()) {
+                let mut random = random(2_000 + u64::from(index));
+                let first = scenario.connect.ramp.us() + random.gap(churn.online.us());
+                self.add(peer, random, Some(first), Rule::Churn { index });
+            }
+        }
+        for (index, herd) in (0_u16..).zip(&scenario.herd) {
+            if herd.from.contains(&role) && takes_part(herd.share.get()) {
+                let random = random(3_000 + u64::from(index));
+                self.add(
+                    peer,
+                    random,
+                    Some(herd.at.us()),
+                    Rule::Herd { index, gone: false },
+                );
+            }
+        }
+        for (index, slow) in (0_u16..).zip(&scenario.slow) {
+            if slow.from == role && takes_part(slow.share.get()) {
+                let mut random = random(4_000 + u64::from(index));
+                let first = scenario.connect.ramp.us() + random.gap(slow.every.us());
+                self.add(
+                    peer,
+                    random,
+                    Some(first),
+                    Rule::Slow {
+                        index,
+                        stopped: false,
+                    },
+                );
+            }
+        }
+        for half_open in &scenario.half_open {
+            if half_open.from == role && takes_part(half_open.share.get()) {
+                self.add(peer, random(5_000), Some(half_open.at.us()), Rule::HalfOpen);
+            }
+        }
+    }
+
+    fn add(&mut self, peer: u32, random: Stream, at: Option<u64>, rule: Rule) {
+        let number = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
+        self.sources.push(Source { peer, random, rule });
+        self.schedule(number, at);
+    }
+
+    fn schedule(&mut self, source: u32, at: Option<u64>) {
+        if let Some(at) = at.filter(|at| *at < self.warp.end()) {
+            self.due.push(Reverse((at, source)));
+        }
+    }
+
+    /// When the next action may come; nothing where there is none.
+    pub(crate) fn next_at(&self) -> Option<u64> {
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The account that these are of.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Lets one source act. Nothing comes of it where its connection is not there to act.
+    fn step(&mut self, at: u64, number: u32) -> Option<Action> {
+        let Source { peer, random, rule } = &mut self.sources[number as usize];
+        let peer = *peer;
+        let here = self.plan.peers[peer as usize];
+        let (what, next) = match rule {
+            Rule::Begin => (Some(What::Connect), None),
+            Rule::Traffic {
+                index,
+                left,
+                warped,
+            } => {
+                let traffic = &self.scenario.traffic[usize::from(*index)];
+                let mut draw = || random.next();
+                // Drawn in any case, so that a herd changes nothing about what comes after it.
+                let (pick, choice) = (draw(), draw());
+                let size = random.size(traffic.size);
+                *left -= 1;
+                let next = if *left > 0 {
+                    Some(at)
+                } else {
+                    *left = traffic.burst;
+                    let mean = traffic.every.us() * UNIT;
+                    *warped = warped.saturating_add(match traffic.timing {
+                        Timing::Poisson => random.gap(mean),
+                        Timing::Periodic => mean,
+                    });
+                    self.warp.at(*warped)
+                };
+                let emit = (here == Planned::Here).then(|| {
+                    let kind = traffic.event;
+                    let target = aim(&self.account, &self.callable, kind, traffic.to, peer, pick);
+                    What::Emit(Emit {
+                        kind,
+                        target,
+                        size,
+                        choice: u32::try_from(choice >> 32).unwrap_or_default(),
+                        recipients: self.plan.recipients(&self.account, kind, target, peer),
+                    })
+                });
+                (emit, next)
+            }
+            Rule::Churn { index } => {
+                let churn = &self.scenario.churn[usize::from(*index)];
+                let (what, stays) = match here {
+                    Planned::Here => (Some(What::Drop(churn.how)), churn.offline),
+                    Planned::Away => (Some(What::Connect), churn.online),
+                    Planned::Silent => (None, churn.online),
+                };
+                (what, Some(at + random.gap(stays.us())))
+            }
+            Rule::Herd { index, gone } => {
+                let herd = &self.scenario.herd[usize::from(*index)];
+                let back = at + herd.back_after.us() + random.up_to(herd.back_jitter.us());
+                match (here, *gone) {
+                    (Planned::Here, false) => {
+                        *gone = true;
+                        (Some(What::Drop(herd.how)), Some(back))
+                    }
+                    (Planned::Away, true) => (Some(What::Connect), None),
+                    _ => (None, None),
+                }
+            }
+            Rule::Slow { index, stopped } => {
+                let slow = &self.scenario.slow[usize::from(*index)];
+                *stopped = !*stopped;
+                let (what, lasts) = if *stopped {
+                    (What::StopReading, slow.stop.us())
+                } else {
+                    (What::ResumeReading, random.gap(slow.every.us()))
+                };
+                ((here == Planned::Here).then_some(what), Some(at + lasts))
+            }
+            Rule::HalfOpen => ((here == Planned::Here).then_some(What::FallSilent), None),
+        };
+        self.schedule(number, next);
+        let what = what?;
+        match what {
+            What::Connect => self.plan.set(&self.account, peer, Planned::Here),
+            What::Drop(_) => self.plan.set(&self.account, peer, Planned::Away),
+            What::FallSilent => self.plan.set(&self.account, peer, Planned::Silent),
+            What::StopReading | What::ResumeReading | What::Emit(_) => {}
+        }
+        Some(Action { at, peer, what })
+    }
+}
+
+/// Which session, machine or callee an event concerns.
+fn aim(account: &Account, callable: &[u32], kind: EventKind, to: Aim, peer: u32, pick: u64) -> u32 {
+    let sender = account.peer(peer);
+    let any = |count: u32| {
+        let wide = u128::from(pick) * u128::from(count);
+        u32::try_from(wide >> 64).unwrap_or_default()
+    };
+    if kind == EventKind::RpcCall {
+        let others = callable.iter().copied().filter(|callee| *callee != peer);
+        let count = u32::try_from(others.clone().count()).unwrap_or(u32::MAX);
+        let nth = if to == Aim::First { 0 } else { any(count) };
+        return others.clone().nth(nth as usize).unwrap_or(peer);
+    }
+    match kind.subject() {
+        None => 0,
+        Some(role) if to == Aim::Own && sender.role == role => sender.subject,
+        Some(_) if to == Aim::First => 0,
+        Some(Role::Machine) => any(account.machines),
+        Some(_) => any(account.sessions),
+    }
+}
+
+impl Presence {
+    fn set(&mut self, account: &Account, peer: u32, planned: Planned) {
+        let was = std::mem::replace(&mut self.peers[peer as usize], planned);
+        let bound = account.peer(peer);
+        let count = match bound.role {
+            Role::User => &mut self.users,
+            Role::Session => &mut self.sessions[bound.subject as usize],
+            Role::Machine => &mut self.machines[bound.subject as usize],
+        };
+        *count -= u32::from(was == Planned::Here);
+        *count += u32::from(planned == Planned::Here);
+    }
+
+    /// How many connections must receive an event of a connection that is here.
+    fn recipients(&self, account: &Account, kind: EventKind, target: u32, sender: u32) -> u32 {
+        let bound = account.peer(sender);
+        let session = || self.sessions[target as usize];
+        match kind.scope() {
+            Scope::Nobody => 0,
+            Scope::Users => self.users,
+            Scope::Session => self.users + session(),
+            Scope::SessionWithoutSender => {
+                let concerned = bound.role == Role::User
+                    || bound.role == Role::Session && bound.subject == target;
+                self.users + session() - u32::from(concerned)
+            }
+            Scope::Machine => self.users + self.machines[target as usize],
+            Scope::Callee => u32::from(self.peers[target as usize] == Planned::Here),
+        }
+    }
+}
+
+impl Iterator for Actions<'_> {
+    type Item = Action;
+
+    fn next(&mut self) -> Option<Action> {
+        loop {
+            let Reverse((at, source)) = self.due.pop()?;
+            if let Some(action) = self.step(at, source) {
+                return Some(action);
+            }
+        }
+    }
+}
+
+/// How long a callee works on a call with this `choice`.
+pub(crate) fn handler_delay(scenario: &Scenario, choice: u32) -> Span {
+    let rpc = &scenario.rpc;
+    let jitter = u128::from(rpc.handler_jitter.us()) * u128::from(choice) >> 32;
+    Span::from_us(rpc.handler_delay.us() + u64::try_from(jitter).unwrap_or_default())
+}
