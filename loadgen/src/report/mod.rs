@@ -1,6 +1,30 @@
 //! The result of a load run: as data ([`model`]), and rendered for people and programs.
+//!
+//! Renderers take a finished [`Report`] and return text. None of them measures, decides what is
+//! right, opens a file or touches a terminal.
 
+mod csv;
+mod hdr;
+mod html;
+mod json;
+mod markdown;
 pub mod model;
 pub mod packed;
+mod style;
+mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod text;
+mod verdict;
 
-pub use model::Report;
+pub use self::{
+    csv::csv,
+    hdr::{hgrm, hlog},
+    html::{html, svg},
+    json::{ReadError, SCHEMA},
+    markdown::markdown,
+    model::Report,
+    style::Style,
+    terminal::summary,
+    verdict::Verdict,
+};

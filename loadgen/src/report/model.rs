@@ -505,6 +505,69 @@ pub struct Pair {
 }
 
 impl Report {
+    /// The report of a run in which nothing happened, to be filled.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            touchstone: env!("CARGO_PKG_VERSION").to_owned(),
+            target: Target {
+                name: String::new(),
+                urls: Vec::new(),
+                path: String::new(),
+                recipients: Recipients::Narrow,
+            },
+            started_at: 0,
+            duration_ms: 0,
+            seed: 0,
+            scenario: Scenario {
+                name: String::new(),
+                digest: String::new(),
+                scale: 1.0,
+            },
+            schedule: Schedule {
+                digest: String::new(),
+                accounts: 0,
+                connections: 0,
+                emits: 0,
+                deliveries: 0,
+                duration_ms: 0,
+            },
+            shard: Shard::whole(),
+            interrupted: false,
+            failure: None,
+            audit: Audit::default(),
+            latency_us: Kinds::default(),
+            naive_us: Kinds::default(),
+            events: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            connections: Connections::default(),
+            errors: BTreeMap::new(),
+            generator: Generator {
+                planned: 0,
+                sent: 0,
+                unsent: 0,
+                lag_p99_us: 0,
+                lag_us: Summary::default(),
+                cpu_seconds: 0.0,
+                cpu_share: 0.0,
+                workers: 0,
+                max_rss_bytes: 0,
+                open_files: 0,
+                open_files_limit: 0,
+                hosts: Vec::new(),
+                valid: true,
+                reason: None,
+            },
+            slo: Vec::new(),
+            phases: Vec::new(),
+            series: Vec::new(),
+            repeats: Vec::new(),
+            histograms: Histograms::default(),
+        }
+    }
+
     /// Computes every summary from the histogram that it is of. The engine and `merge` fill in only
     /// histograms, so that the two cannot disagree.
     pub fn summarize(&mut self) {
@@ -531,7 +594,7 @@ impl Report {
 }
 
 /// Per second, to a hundredth, so that reports stay readable.
-fn rate(count: u64, duration_ms: u64) -> f64 {
+pub(crate) fn rate(count: u64, duration_ms: u64) -> f64 {
     if duration_ms == 0 {
         return 0.0;
     }

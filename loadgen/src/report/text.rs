@@ -1,0 +1,156 @@
+//! How numbers and foreign texts are written for people.
+//!
+//! Scenario names, URLs and error texts come from outside, and a report ends up on terminals and in
+//! pages: what a terminal would obey is shown as its escape.
+
+use std::borrow::Cow;
+
+/// `1 event`, `2 events`, `12 345 events`.
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", grouped(count))
+}
+
+/// `12 345`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Microseconds as milliseconds with about three digits, and never as 0 what is not: `0.042`, `1.27`,
+/// `84.1`, `1 250`.
+pub(crate) fn ms(us: u64) -> String {
+    let exact = std::time::Duration::from_micros(us).as_secs_f64() * 1000.0;
+    match us {
+        0 => "0".to_owned(),
+        1..=999 => format!("{exact:.3}"),
+        1_000..=9_999 => format!("{exact:.2}"),
+        10_000..=99_999 => format!("{exact:.1}"),
+        _ => grouped((us + 500) / 1000),
+    }
+}
+
+/// Seconds of milliseconds: `60.0 s`.
+pub(crate) fn seconds(ms: u64) -> String {
+    let exact = std::time::Duration::from_millis(ms).as_secs_f64();
+    format!("{exact:.1} s")
+}
+
+/// A rate per second: whole where it is large.
+pub(crate) fn rate(per_second: f64) -> String {
+    if per_second >= 99.95 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rates are positive and far below 2^64"
+        )]
+        let whole = per_second.round() as u64;
+        grouped(whole)
+    } else {
+        format!("{per_second:.1}")
+    }
+}
+
+/// `312 MB`; a megabyte has 1 000 000 bytes.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{} MB", grouped((bytes + 500_000) / 1_000_000))
+}
+
+/// A part of 1 as per cent.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// A scale factor as people write it: `1`, `0.25`.
+pub(crate) fn factor(factor: f64) -> String {
+    format!("{factor}")
+}
+
+/// The text on one line, with every character that a terminal obeys instead of showing, or that
+/// reorders or hides its neighbours, written as its escape.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_order) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_order(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+pub(super) fn is_order(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// At most `width` characters on one line.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    let text = one_line(text);
+    match text.char_indices().nth(width) {
+        None => text.into_owned(),
+        Some(_) => text
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(got: impl AsRef<str>, expected: &str) {
+        assert_eq!(got.as_ref(), expected);
+    }
+
+    #[test]
+    fn numbers() {
+        check(grouped(0), "0");
+        check(grouped(999), "999");
+        check(grouped(1_000), "1 000");
+        check(grouped(12_345_678), "12 345 678");
+        check(plural(1, "event"), "1 event");
+        check(plural(2_000, "event"), "2 000 events");
+        check(rate(0.0), "0.0");
+        check(rate(99.94), "99.9");
+        check(rate(5_550.4), "5 550");
+        check(megabytes(312_400_000), "312 MB");
+        check(percent(0.214), "21 %");
+        check(seconds(59_980), "60.0 s");
+        check(factor(1.0), "1");
+        check(factor(0.25), "0.25");
+    }
+
+    #[test]
+    fn times() {
+        check(ms(0), "0");
+        check(ms(42), "0.042");
+        check(ms(1_274), "1.27");
+        check(ms(84_123), "84.1");
+        check(ms(1_250_499), "1 250");
+        check(ms(3_600_000_000), "3 600 000");
+    }
+
+    #[test]
+    fn orders_become_visible_and_long_lines_are_cut() {
+        check(one_line("plain, é, 漢字"), "plain, é, 漢字");
+        check(one_line("\u{1b}[2J\n\u{202e}"), r"\u{1b}[2J\n\u{202e}");
+        check(cut("abcdef", 6), "abcdef");
+        check(cut("abcdefg", 6), "abcde…");
+        check(cut("\u{7}bcd", 6), r"\u{7}…");
+    }
+}
