@@ -5,7 +5,7 @@ use super::model::Report;
 use super::text::{one_line, plural};
 
 /// How a run ended, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The server died or was never there.
     Failed,

@@ -1,0 +1,357 @@
+//! Drawing the live view. It fits 80x24, shows more on larger terminals, and less on smaller ones.
+
+use ratatui::{
+    Frame,
+    layout::{Alignment, Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    symbols::Marker,
+    text::{Line, Span},
+    widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Sparkline},
+};
+
+use super::View;
+use crate::progress::Stage;
+use crate::report::model::{Counts, Summary};
+use crate::report::text::{cut, grouped, megabytes, ms, percent};
+
+const DIM: Style = Style::new().add_modifier(Modifier::DIM);
+const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+
+/// Draws the view.
+pub fn draw(frame: &mut Frame<'_>, view: &View) {
+    let [top, gauge, charts, tables, rates, bottom] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Min(7),
+        Constraint::Length(6),
+        Constraint::Length(5),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+    head(frame, top, view);
+    progress(frame, gauge, view);
+    let [chart, table] =
+        Layout::horizontal([Constraint::Min(30), Constraint::Length(41)]).areas(charts);
+    latency_chart(frame, chart, view);
+    latencies(frame, table, view);
+    let [audit, health] =
+        Layout::horizontal([Constraint::Min(30), Constraint::Length(41)]).areas(tables);
+    deliveries(frame, audit, view);
+    generator(frame, health, view);
+    let [sent, delivered] = Layout::horizontal([Constraint::Fill(1); 2]).areas(rates);
+    rate(frame, sent, view, Rate::Sent);
+    rate(frame, delivered, view, Rate::Delivered);
+    foot(frame, bottom, view);
+}
+
+fn head(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let time = format!(
+        "{} of {} s",
+        view.snapshot.elapsed.as_secs(),
+        view.snapshot.total.as_secs()
+    );
+    let room = usize::from(area.width).saturating_sub(time.len() + 2);
+    frame.render_widget(Paragraph::new(cut(&view.title, room)).style(BOLD), area);
+    frame.render_widget(Paragraph::new(time).alignment(Alignment::Right), area);
+}
+
+fn progress(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let snapshot = &view.snapshot;
+    let total = snapshot.total.as_secs_f64();
+    let ratio = if total > 0.0 {
+        (snapshot.elapsed.as_secs_f64() / total).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    let doing = match snapshot.stage {
+        Stage::Running if snapshot.counted => cut(&snapshot.phase, 24),
+        Stage::Running => format!("{} (not counted)", cut(&snapshot.phase, 24)),
+        other => other.as_str().to_owned(),
+    };
+    let gauge = LineGauge::default()
+        .ratio(ratio)
+        .label(doing)
+        .filled_symbol("━")
+        .unfilled_symbol("─")
+        .filled_style(Style::new().fg(Color::Cyan))
+        .unfilled_style(DIM);
+    frame.render_widget(gauge, area);
+}
+
+fn block(title: &str) -> Block<'_> {
+    Block::bordered()
+        .border_style(DIM)
+        .title(Span::styled(format!(" {title} "), DIM))
+}
+
+fn latency_chart(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let title = "fan-out, ms: median · 99 % · max";
+    let points = |of: fn(&Summary) -> u64| -> Vec<(f64, f64)> {
+        let measured = view.seconds.iter().filter(|tick| tick.latency_us.count > 0);
+        measured
+            .map(|tick| (f64::from(tick.second), log(of(&tick.latency_us))))
+            .collect()
+    };
+    let (median, most, max) = (points(|s| s.p50), points(|s| s.p99), points(|s| s.max));
+    if max.is_empty() {
+        let waiting = Paragraph::new("nothing has arrived yet")
+            .style(DIM)
+            .block(block(title));
+        frame.render_widget(waiting, area);
+        return;
+    }
+    // Powers of ten around all values, so that the axis does not jump about.
+    let low = median
+        .iter()
+        .map(|(_, y)| *y)
+        .fold(f64::MAX, f64::min)
+        .floor();
+    let high = max.iter().map(|(_, y)| *y).fold(low + 1.0, f64::max).ceil();
+    let first = max.first().map_or(0.0, |(x, _)| *x);
+    let last = max.last().map_or(0.0, |(x, _)| *x).max(first + 10.0);
+    let line = |points, colour| {
+        Dataset::default()
+            .marker(Marker::Braille)
+            .graph_type(GraphType::Line)
+            .style(Style::new().fg(colour))
+            .data(points)
+    };
+    let chart = Chart::new(vec![
+        line(&max, Color::DarkGray),
+        line(&most, Color::Yellow),
+        line(&median, Color::Cyan),
+    ])
+    .block(block(title))
+    .x_axis(
+        Axis::default()
+            .bounds([first, last])
+            .labels([format!("{first} s"), format!("{last} s")])
+            .style(DIM),
+    )
+    .y_axis(
+        Axis::default()
+            .bounds([low, high])
+            .labels([power(low), power(high)])
+            .style(DIM),
+    );
+    frame.render_widget(chart, area);
+}
+
+/// The power of ten that so many microseconds are in milliseconds.
+fn log(us: u64) -> f64 {
+    (us.max(1) as f64 / 1000.0).log10()
+}
+
+/// `10` for 1, `0.1` for -1.
+fn power(exponent: f64) -> String {
+    let value = 10f64.powf(exponent);
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn latencies(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let mut lines = vec![Line::styled(
+        format!(
+            "{:<8}{:>7}{:>8}{:>8}{:>8}",
+            "", "p50", "p99", "p99.9", "max"
+        ),
+        DIM,
+    )];
+    for (name, summary) in view.snapshot.latency_us.iter() {
+        let cells = if summary.count == 0 {
+            format!("{:>7}{:>8}{:>8}{:>8}", "-", "-", "-", "-")
+        } else {
+            format!(
+                "{:>7}{:>8}{:>8}{:>8}",
+                ms(summary.p50),
+                ms(summary.p99),
+                ms(summary.p999),
+                ms(summary.max)
+            )
+        };
+        lines.push(Line::raw(format!("{name:<8}{cells}")));
+    }
+    let title = "latency so far, ms";
+    frame.render_widget(Paragraph::new(lines).block(block(title)), area);
+}
+
+fn deliveries(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let columns = |name: &str, of: fn(&Counts) -> u64, volatile_may: bool| {
+        let (update, heartbeat) = (of(&view.snapshot.audit), of(&view.snapshot.volatile));
+        let cell = |count: u64, may: bool| {
+            let text = format!("{:>12}", grouped(count));
+            if count > 0 && !may {
+                Span::styled(text, BAD)
+            } else {
+                Span::raw(text)
+            }
+        };
+        Line::from(vec![
+            Span::styled(format!("{name:<11}"), DIM),
+            cell(update, name == "delivered"),
+            cell(heartbeat, volatile_may),
+        ])
+    };
+    let lines = vec![
+        Line::styled(
+            format!("{:<11}{:>12}{:>12}", "", "updates", "heartbeats"),
+            DIM,
+        ),
+        columns("delivered", |c| c.delivered, true),
+        columns("lost", |c| c.lost, true),
+        columns("wrong", |c| c.duplicated + c.reordered + c.misrouted, false),
+    ];
+    frame.render_widget(Paragraph::new(lines).block(block("deliveries")), area);
+}
+
+fn generator(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let snapshot = &view.snapshot;
+    let health = &snapshot.health;
+    let connections = &snapshot.connections;
+    let gone = connections.dropped + connections.failed;
+    let open = format!(
+        "{} of {} open",
+        grouped(snapshot.open),
+        grouped(snapshot.wanted)
+    );
+    let lost = format!(", {} dropped or failed", grouped(gone));
+    let unsent = format!(", {} unsent", grouped(snapshot.unsent));
+    let marked = |bad, text| {
+        if bad {
+            Span::styled(text, BAD)
+        } else {
+            Span::raw(text)
+        }
+    };
+    let lines = vec![
+        Line::from(vec![Span::raw(open), marked(gone > 0, lost)]),
+        Line::from(vec![
+            Span::raw(format!("{} events sent", grouped(snapshot.sent))),
+            marked(snapshot.unsent > 0, unsent),
+        ]),
+        Line::raw(format!(
+            "lag {} ms, CPU {}, {}",
+            ms(health.lag_p99_us),
+            percent(health.cpu_share),
+            megabytes(health.rss_bytes)
+        )),
+        match health.exceeded {
+            None => Line::styled("the generator keeps up", DIM),
+            Some(bound) => Line::styled(format!("INVALID so far: {bound}"), BAD),
+        },
+    ];
+    let title = "connections and generator";
+    frame.render_widget(Paragraph::new(lines).block(block(title)), area);
+}
+
+/// Which rate a chart shows.
+#[derive(Clone, Copy)]
+enum Rate {
+    Sent,
+    Delivered,
+}
+
+fn rate(frame: &mut Frame<'_>, area: Rect, view: &View, which: Rate) {
+    let last = view.seconds.back();
+    let title = match which {
+        Rate::Sent => format!(
+            "events/s: {} sent, {} planned",
+            grouped(last.map_or(0, |tick| tick.sent)),
+            grouped(last.map_or(0, |tick| tick.planned))
+        ),
+        Rate::Delivered => format!(
+            "deliveries/s: {}",
+            grouped(last.map_or(0, |tick| tick.delivered))
+        ),
+    };
+    let block = block(&title);
+    let room = usize::from(block.inner(area).width);
+    let skipped = view.seconds.len().saturating_sub(room);
+    let values: Vec<u64> = view
+        .seconds
+        .iter()
+        .skip(skipped)
+        .map(|tick| match which {
+            Rate::Sent => tick.sent,
+            Rate::Delivered => tick.delivered,
+        })
+        .collect();
+    let spark = Sparkline::default()
+        .data(values)
+        .style(Style::new().fg(Color::Cyan))
+        .block(block);
+    frame.render_widget(spark, area);
+}
+
+fn foot(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let text = if view.stopping {
+        "ending, the report follows; again: do not wait for the last deliveries"
+    } else {
+        "q ends the run and reports"
+    };
+    frame.render_widget(Paragraph::new(text).style(DIM), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::super::testing::snapshots;
+    use super::*;
+
+    fn screen(width: u16, height: u16, view: &View) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, view)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    fn running() -> View {
+        let mut view = View::new("production at scale 0.01, http://127.0.0.1:3005/");
+        for snapshot in snapshots() {
+            view.update(snapshot);
+        }
+        view
+    }
+
+    /// A run with everything that is marked.
+    fn troubled() -> View {
+        let mut view = running();
+        let mut snapshot = snapshots().pop().unwrap();
+        snapshot.audit.lost = 12;
+        snapshot.audit.misrouted = 1;
+        snapshot.unsent = 7;
+        snapshot.connections.dropped = 6;
+        snapshot.health.exceeded = Some("scheduling lag");
+        view.update(snapshot);
+        view.stopping();
+        view
+    }
+
+    #[test]
+    fn on_a_small_terminal() {
+        insta::assert_snapshot!(screen(80, 24, &running()));
+    }
+
+    #[test]
+    fn on_a_large_terminal() {
+        insta::assert_snapshot!(screen(120, 40, &running()));
+    }
+
+    #[test]
+    fn in_trouble() {
+        insta::assert_snapshot!(screen(80, 24, &troubled()));
+    }
+
+    #[test]
+    fn before_anything_has_arrived() {
+        insta::assert_snapshot!(screen(80, 24, &View::new("idle, nowhere")));
+    }
+
+    #[test]
+    fn no_terminal_is_too_small() {
+        for (width, height) in [(1, 1), (10, 3), (30, 10), (79, 23), (500, 5)] {
+            screen(width, height, &troubled());
+        }
+    }
+}
