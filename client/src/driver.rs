@@ -28,6 +28,7 @@ use crate::{
     error::{End, excerpt},
     events::{Event, name_of},
     link::{Link, Switch},
+    listener::Listener,
     socket::{Outgoing, Reply},
     wire::Wire,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Driver {
     wire: Wire,
     link: Arc<Link>,
     commands: mpsc::Receiver<Outgoing>,
+    /// Takes events and acks in place of the queue.
+    listener: Option<Box<dyn Listener>>,
     /// Frames that come before the next command: CONNECT, answers to pings, attachments.
     urgent: Vec<Frame>,
     /// Something was given to the wire since it was last flushed.
@@ -96,6 +99,7 @@ impl Driver {
         link: Arc<Link>,
         commands: mpsc::Receiver<Outgoing>,
         first: Option<Frame>,
+        listener: Option<Box<dyn Listener>>,
         max_message: usize,
     ) -> Self {
         let heard = Instant::now();
@@ -106,6 +110,7 @@ impl Driver {
         Self {
             wire,
             commands,
+            listener,
             urgent: first.into_iter().collect(),
             dirty: false,
             half_close: HalfClose::No,
@@ -131,18 +136,19 @@ impl Driver {
         }
         match finish {
             Finish::Abort => {
+                let (mut listener, link) = (self.listener.take(), Arc::clone(&self.link));
                 self.wire.abort();
-                self.link.settle(End::ClientClosed);
+                settle(&mut listener, &link, End::ClientClosed);
             }
             Finish::Ended(end) => {
-                self.link.settle(end);
+                settle(&mut self.listener, &self.link, end);
                 self.let_go().await;
             }
             Finish::Leave => {
                 let goodbye = poll_fn(|cx| self.wire.poll_close(cx));
                 // A server that does not take the goodbye has had its time.
                 let _ = timeout(LINGER, goodbye).await;
-                self.link.settle(End::ClientClosed);
+                settle(&mut self.listener, &self.link, End::ClientClosed);
                 self.let_go().await;
             }
         }
@@ -252,6 +258,12 @@ impl Driver {
                     let problem = Problem::OutOfTurn("text frame where an attachment is due");
                     return Err(broken(DecodeError::new(0, problem)));
                 }
+                if let Some(listener) = &mut self.listener
+                    && message.starts_with(['2', '3'])
+                {
+                    listener.packet(at, message);
+                    return Ok(());
+                }
                 // One byte, the Engine.IO type, comes before the packet.
                 let packet = packet::decode(message).map_err(|e| broken(e.shifted(1)))?;
                 self.receive(at, &text, packet)
@@ -282,6 +294,9 @@ impl Driver {
                     parse_error(text, error)
                 })?;
                 self.link.connected(answer.sid);
+                if let Some(listener) = &mut self.listener {
+                    listener.connected(at);
+                }
                 Ok(())
             }
             Body::ConnectError(payload) => {
@@ -476,6 +491,14 @@ impl Driver {
         }
         Poll::Pending
     }
+}
+
+/// Tells everyone that the connection is over.
+fn settle(listener: &mut Option<Box<dyn Listener>>, link: &Link, end: End) {
+    if let Some(listener) = listener {
+        listener.ended(&end);
+    }
+    link.settle(end);
 }
 
 /// Whoever waits is told the end even if the task panics or its runtime shuts down.

@@ -18,6 +18,7 @@ use crate::{
     error::{ConnectError, End, Stage, excerpt},
     events::{Bounds, Events},
     link::Link,
+    listener::Listener,
     options::ConnectOptions,
     socket::Socket,
     wire::{StageCell, Wire},
@@ -171,18 +172,30 @@ impl Engine {
     /// Queues CONNECT with the options' auth and goes on as a connection, without waiting for
     /// the answer: events may be sent right behind CONNECT. See [`Socket::connected`].
     pub fn begin(self) -> (Socket, Events) {
-        let auth = self.auth.as_ref().map(Value::to_string).unwrap_or_default();
-        let connect = Frame::text(encode_message(&Packet::new(Body::Connect(&auth))));
-        self.run(Some(connect))
+        let connect = self.connect_packet();
+        self.run(Some(connect), None)
+    }
+
+    /// As [`begin`](Self::begin), with a listener that takes what the connection brings. Its
+    /// replies are packets too: requests have to be made of raw frames.
+    pub fn begin_with(self, listener: Box<dyn Listener>) -> Socket {
+        let connect = self.connect_packet();
+        let (socket, _) = self.run(Some(connect), Some(listener));
+        socket
     }
 
     /// Goes on as a connection that never sends CONNECT by itself.
     pub fn attach(self) -> (Socket, Events) {
-        self.run(None)
+        self.run(None, None)
+    }
+
+    fn connect_packet(&self) -> Frame {
+        let auth = self.auth.as_ref().map(Value::to_string).unwrap_or_default();
+        Frame::text(encode_message(&Packet::new(Body::Connect(&auth))))
     }
 
     /// Spawns the connection's task.
-    fn run(self, first: Option<Frame>) -> (Socket, Events) {
+    fn run(self, first: Option<Frame>, listener: Option<Box<dyn Listener>>) -> (Socket, Events) {
         let (outgoing, commands) = mpsc::channel(self.send_queue);
         let link = Arc::new(Link::new(self.handshake, self.bounds));
         let driver = Driver::new(
@@ -190,6 +203,7 @@ impl Engine {
             Arc::clone(&link),
             commands,
             first,
+            listener,
             self.max_message,
         );
         tokio::spawn(driver.run());

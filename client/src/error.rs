@@ -207,6 +207,17 @@ fn shown_code(code: Option<u16>) -> String {
     }
 }
 
+/// Why a frame could not be queued at once.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SendError {
+    /// As many messages are queued as `ConnectOptions::send_queue` allows.
+    #[error("the send queue is full")]
+    Full,
+    /// The connection is over.
+    #[error("connection ended")]
+    Ended(#[source] End),
+}
+
 /// Why a call has no reply.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CallError {

@@ -22,7 +22,7 @@ use crate::{
         packet::{Body, Packet, encode_message},
     },
     engine::Handshake,
-    error::{CallError, End, UpgradeError},
+    error::{CallError, End, SendError, UpgradeError},
     link::{Link, Switch},
 };
 
@@ -181,6 +181,18 @@ impl Socket {
     pub async fn send_raw(&self, frame: Frame) -> Result<(), End> {
         self.slot().await?.send(Outgoing::Frame(frame));
         Ok(())
+    }
+
+    /// Queues a frame as it is, or fails where that would mean to wait.
+    ///
+    /// # Errors
+    /// The queue is full, or the connection is over.
+    pub fn try_send_raw(&self, frame: Frame) -> Result<(), SendError> {
+        match self.outgoing.try_send(Outgoing::Frame(frame)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(SendError::Full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(SendError::Ended(self.ended())),
+        }
     }
 
     /// Waits until all that was queued before is written to the operating system (WebSocket) or

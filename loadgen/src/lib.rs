@@ -9,12 +9,14 @@
 //! This crate must not know any server, must not judge what events look like, and must not print,
 //! exit or read the environment.
 
+mod audit;
 pub mod compare;
 pub mod live;
 pub mod merge;
 pub mod progress;
 pub mod prometheus;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod slo;

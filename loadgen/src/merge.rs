@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::report::model::{
-    Audit, Counts, EXAMPLES, EventReport, Generator, Histograms, Pair, Phase, Repeat, Report,
-    Second, Shard,
+    Audit, EXAMPLES, EventReport, Generator, Histograms, Pair, Phase, Repeat, Report, Second, Shard,
 };
 use crate::slo::Slo;
 
@@ -244,18 +243,13 @@ fn absorb(sum: &mut Report, report: Report) {
             volatile: event.volatile,
             ..EventReport::default()
         });
-        add_counts(&mut into.audit, &event.audit);
+        into.audit.add(&event.audit);
     }
     for (event, answers) in report.answers {
         add_named(sum.answers.entry(event).or_default(), answers);
     }
     add_named(&mut sum.errors, report.errors);
-    let (into, from) = (&mut sum.connections, &report.connections);
-    into.planned += from.planned;
-    into.opened += from.opened;
-    into.failed += from.failed;
-    into.closed += from.closed;
-    into.dropped += from.dropped;
+    sum.connections.add(&report.connections);
     add_generator(&mut sum.generator, report.generator);
     add_histograms(&mut sum.histograms, &report.histograms);
 }
@@ -274,8 +268,8 @@ fn add_named(into: &mut BTreeMap<String, u64>, from: BTreeMap<String, u64>) {
 }
 
 fn add_audit(into: &mut Audit, from: Audit) {
-    add_counts(&mut into.counts, &from.counts);
-    add_counts(&mut into.volatile, &from.volatile);
+    into.counts.add(&from.counts);
+    into.volatile.add(&from.volatile);
     into.late_bound_us = into.late_bound_us.max(from.late_bound_us);
     for example in from.examples {
         let same = into
@@ -286,17 +280,6 @@ fn add_audit(into: &mut Audit, from: Audit) {
             into.examples.push(example);
         }
     }
-}
-
-fn add_counts(into: &mut Counts, from: &Counts) {
-    into.expected += from.expected;
-    into.delivered += from.delivered;
-    into.late += from.late;
-    into.lost += from.lost;
-    into.duplicated += from.duplicated;
-    into.reordered += from.reordered;
-    into.misrouted += from.misrouted;
-    into.uncertain += from.uncertain;
 }
 
 fn add_generator(into: &mut Generator, from: Generator) {

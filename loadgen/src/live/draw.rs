@@ -286,7 +286,7 @@ fn rate(frame: &mut Frame<'_>, area: Rect, view: &View, which: Rate) {
 
 fn foot(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let text = if view.stopping {
-        "ending, the report follows; again: do not wait for the last deliveries"
+        "ending, the report follows; again to end without it"
     } else {
         "q ends the run and reports"
     };

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 
 pub use draw::draw;
 
-use crate::progress::Snapshot;
+use crate::progress::{Snapshot, Stage};
 use crate::report::model::{Second, Summary};
+use crate::report::text::{grouped, ms, one_line};
 
 /// How many seconds the charts of a view reach back.
 const HISTORY: usize = 300;
@@ -81,9 +82,76 @@ impl View {
     }
 }
 
+/// A snapshot as one line, for logs and pipes.
+#[must_use]
+pub fn line(snapshot: &Snapshot) -> String {
+    let (open, wanted) = (grouped(snapshot.open), grouped(snapshot.wanted));
+    let of = |what: &str| format!("{}: {open} of {wanted} {what}", snapshot.stage.as_str());
+    match snapshot.stage {
+        Stage::Preparing => return of("accounts"),
+        Stage::Waiting | Stage::Finished => return snapshot.stage.as_str().to_owned(),
+        Stage::Running | Stage::Draining => {}
+    }
+    let (audit, volatile) = (&snapshot.audit, &snapshot.volatile);
+    let wrong = audit.duplicated + audit.reordered + audit.misrouted;
+    let phase = match snapshot.stage {
+        Stage::Running => one_line(&snapshot.phase),
+        _ => snapshot.stage.as_str().into(),
+    };
+    let mut line = format!(
+        "{} of {} s, {phase}: {open} of {wanted} connections, {} sent, {} delivered, fan-out p99 {} ms",
+        snapshot.elapsed.as_secs(),
+        snapshot.total.as_secs(),
+        grouped(snapshot.sent),
+        grouped(audit.delivered + volatile.delivered),
+        ms(snapshot.latency_us.fanout.p99),
+    );
+    for (count, what) in [
+        (audit.lost, "lost"),
+        (wrong, "wrong"),
+        (snapshot.unsent, "unsent"),
+        (snapshot.connections.dropped, "dropped"),
+        (snapshot.connections.failed, "failed"),
+    ] {
+        if count > 0 {
+            line.push_str(&format!(", {} {what}", grouped(count)));
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Snapshot), expected: &str) {
+        let mut snapshot = testing::snapshots().pop().unwrap();
+        change(&mut snapshot);
+        assert_eq!(line(&snapshot), expected);
+    }
+
+    #[test]
+    fn lines() {
+        check(
+            |_| {},
+            "6 of 10 s, steady: 240 of 240 connections, 1 677 sent, 4 200 delivered, fan-out p99 6.34 ms",
+        );
+        check(
+            |s| {
+                s.audit.lost = 3;
+                s.audit.misrouted = 1;
+                s.connections.dropped = 2;
+            },
+            "6 of 10 s, steady: 240 of 240 connections, 1 677 sent, 4 200 delivered, fan-out p99 6.34 ms, \
+             3 lost, 1 wrong, 2 dropped",
+        );
+        check(
+            |s| s.stage = Stage::Preparing,
+            "preparing: 240 of 240 accounts",
+        );
+        check(|s| s.stage = Stage::Waiting, "waiting");
+    }
 
     #[test]
     fn a_view_reaches_back_so_far_and_no_further() {

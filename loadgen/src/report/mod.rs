@@ -10,6 +10,7 @@ mod json;
 mod markdown;
 pub mod model;
 pub mod packed;
+mod plan;
 mod style;
 mod terminal;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::{
     json::{ReadError, SCHEMA},
     markdown::markdown,
     model::Report,
+    plan::{plan, plan_json},
     style::Style,
     terminal::summary,
     verdict::Verdict,

@@ -240,6 +240,18 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Adds those of others.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.expected += other.expected;
+        self.delivered += other.delivered;
+        self.late += other.late;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.misrouted += other.misrouted;
+        self.uncertain += other.uncertain;
+    }
+
     /// Whether nothing was lost, duplicated, reordered or misrouted. Late deliveries are a matter of
     /// objectives.
     #[must_use]
@@ -342,6 +354,26 @@ pub struct Connections {
     pub dropped: u64,
     /// Open at most at the same time.
     pub peak: u64,
+    /// RPC methods that the server has registered.
+    #[serde(default)]
+    pub registered: u64,
+    /// When the last connection of the first fleet was open, with its methods registered, from the
+    /// start of the schedule; 0 where there was none.
+    #[serde(default)]
+    pub ready_ms: u64,
+}
+
+impl Connections {
+    /// Adds those of others. When all were open at once is another question, so `peak` stays.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.planned += other.planned;
+        self.opened += other.opened;
+        self.failed += other.failed;
+        self.closed += other.closed;
+        self.dropped += other.dropped;
+        self.registered += other.registered;
+        self.ready_ms = self.ready_ms.max(other.ready_ms);
+    }
 }
 
 /// Whether the generator did what was planned, and at which cost.

@@ -98,6 +98,8 @@ pub(crate) fn sample() -> Report {
             closed: 10,
             dropped: 0,
             peak: 240,
+            registered: 0,
+            ready_ms: 0,
         },
         errors: BTreeMap::new(),
         generator: Generator {

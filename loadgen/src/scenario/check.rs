@@ -76,7 +76,10 @@ fn phases(phases: &[Phase]) -> Result<(), String> {
     if !phases.iter().any(|phase| phase.counted) {
         return Err("no phase is counted: the run would have no result".to_owned());
     }
-    for Phase { name, duration, .. } in phases {
+    for (index, Phase { name, duration, .. }) in phases.iter().enumerate() {
+        if phases[..index].iter().any(|other| other.name == *name) {
+            return Err(format!("two phases are called {name:?}"));
+        }
         at_least(
             &format!("the duration of phase {name:?}"),
             *duration,

@@ -15,6 +15,7 @@ pub use self::{
 };
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 /// Why a text is no scenario. One line, with the place and what was perhaps meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -469,6 +470,16 @@ impl Scenario {
         }
         last.duration = Span::from_us(duration.us() - others);
         Ok(self)
+    }
+
+    /// A fingerprint of what it says: 64 hexadecimal digits. Name, description, comments and layout
+    /// do not count, and a scaled scenario is another one.
+    pub fn digest(&self) -> String {
+        let mut said = self.clone();
+        said.name.clear();
+        said.description.clear();
+        let digest = Sha256::digest(format!("{said:?}"));
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How long all phases last together.

@@ -107,16 +107,8 @@ fn decimal(number: &str, factor: u64) -> Option<u64> {
 /// A TOML number in thousandths, from 0 to `most`.
 fn thousandths(number: f64, most: u64) -> Option<u64> {
     let scaled = (number * 1000.0).round();
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a limit of a few millions is exact"
-    )]
     let fits = scaled >= 0.0 && scaled <= most as f64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "within the limits checked above"
-    )]
+    // Within the limits, so nothing is cut off.
     fits.then_some(scaled as u64)
 }
 
@@ -265,6 +257,11 @@ impl fmt::Display for Scale {
 }
 
 impl Scale {
+    /// For reports.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
     /// So many of `count`, rounded; at least one where there was one.
     pub(super) fn of(self, count: u32) -> u32 {
         let scaled = (u128::from(count) * u128::from(self.0) + 500_000) / 1_000_000;

@@ -189,3 +189,60 @@ fn the_parts_of_an_event_agree() {
         assert_eq!(kind.subject(), by_subject, "{kind:?}");
     }
 }
+
+#[test]
+fn every_built_in_scenario_is_one() {
+    for built_in in touchstone_fixtures::SCENARIOS {
+        let scenario = Scenario::parse(built_in.name, built_in.text).unwrap();
+        for scale in ["0.01", "3"] {
+            scenario.clone().scaled(scale.parse().unwrap()).unwrap();
+        }
+    }
+}
+
+/// The sample explains what the other scenarios only use, so it must name every key.
+#[test]
+fn the_sample_names_every_key() {
+    let sample = touchstone_fixtures::scenario("production").unwrap().text;
+    let is_key = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    for section in [
+        "",
+        "[population]\n",
+        "[connect]\n",
+        "[session]\n",
+        "[rpc]\n",
+        "[audit]\n",
+        "[bounds]\n",
+        "[[traffic]]\n",
+        "[[phases]]\n",
+        "[[churn]]\n",
+        "[[herd]]\n",
+        "[[slow]]\n",
+        "[[half-open]]\n",
+    ] {
+        let text = format!("{section}no-such-key = 1");
+        let error = toml::from_str::<Scenario>(&text).unwrap_err();
+        let keys = error
+            .message()
+            .split('`')
+            .skip(3)
+            .step_by(2)
+            .filter(|word| is_key(word));
+        let mut count = 0;
+        for key in keys {
+            assert!(sample.contains(key), "{section}{key} is not explained");
+            count += 1;
+        }
+        assert!(count > 0, "{section}: {error}");
+    }
+}
+
+#[test]
+fn production_is_the_snapshot() {
+    let production = touchstone_fixtures::scenario("production").unwrap();
+    let scenario = Scenario::parse("production", production.text).unwrap();
+    assert_eq!(scenario.connections(), 23_950);
+    let registrations = scenario.population.sessions * scenario.session.registrations
+        + scenario.population.machines * scenario.machine.registrations;
+    assert_eq!(registrations, 321_212);
+}

@@ -257,16 +257,6 @@ impl<'a> Actions<'a> {
         }
     }
 
-    /// When the next action may come; nothing where there is none.
-    pub(crate) fn next_at(&self) -> Option<u64> {
-        self.due.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// The account that these are of.
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// Lets one source act. Nothing comes of it where its connection is not there to act.
     fn step(&mut self, at: u64, number: u32) -> Option<Action> {
         let Source { peer, random, rule } = &mut self.sources[number as usize];

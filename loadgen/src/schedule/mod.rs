@@ -11,7 +11,7 @@ mod random;
 mod summary;
 mod warp;
 
-pub(crate) use self::actions::handler_delay;
+pub(crate) use self::{actions::handler_delay, random::scatter};
 pub use self::{
     actions::{Action, Actions, Emit, What},
     layout::{Account, Peer},
@@ -129,17 +129,6 @@ impl Schedule {
     /// What an account does, in order of time.
     pub fn actions(&self, account: Account) -> Actions<'_> {
         Actions::new(&self.scenario, &self.warp, self.seed, account)
-    }
-
-    /// In which phase a moment lies.
-    pub(crate) fn phase_at(&self, at: u64) -> usize {
-        let mut end = 0;
-        let phases = self.scenario.phases.iter();
-        let over = phases.take_while(|phase| {
-            end += phase.duration.us();
-            end <= at
-        });
-        over.count().min(self.scenario.phases.len() - 1)
     }
 }
 

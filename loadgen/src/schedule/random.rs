@@ -3,7 +3,7 @@
 //! SplitMix64, and distributions made of integer arithmetic and of the four basic operations of
 //! `f64`, which IEEE 754 fixes to the bit. Functions of the platform's math library are not.
 
-use crate::scenario::Size;
+use crate::scenario::{Size, Span};
 
 /// A stream of random numbers, eight bytes small, so that every connection can have several.
 #[derive(Debug, Clone, Copy)]
@@ -59,24 +59,21 @@ impl Stream {
     }
 }
 
+/// A random part of a length of time, the same for the same numbers: jitter of what cannot be
+/// planned, such as the return of a connection that the server has ended.
+pub(crate) fn scatter([account, peer, at]: [u64; 3], most: Span) -> Span {
+    Span::from_us(Stream::of([at, account, peer, 0]).up_to(most.us()))
+}
+
 /// From 53 bits to [0, 1).
 fn unit(bits: u64) -> f64 {
     wide(bits) / wide(1 << 53)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "what is not exact is still the same everywhere"
-)]
 fn wide(number: u64) -> f64 {
     number as f64
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "casts saturate, and no caller has negative numbers"
-)]
 fn rounded(number: f64) -> u64 {
     (number + 0.5) as u64
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::{Account, Action, Schedule, What};
-use crate::scenario::EventKind;
+use crate::{report::model, scenario::EventKind};
 
 /// The fingerprint of a schedule: the exclusive or of the SHA-256 of each account's actions, so
 /// that the digests of shards combine to that of the whole.
@@ -63,6 +63,20 @@ pub struct KindPlan {
     pub emits: u64,
     /// Deliveries that these promise.
     pub deliveries: u64,
+}
+
+impl Summary {
+    /// The same as a report has it.
+    pub fn reported(&self, schedule: &Schedule) -> model::Schedule {
+        model::Schedule {
+            digest: self.digest.to_string(),
+            accounts: self.accounts,
+            connections: self.connections,
+            emits: self.emits,
+            deliveries: self.deliveries,
+            duration_ms: schedule.end_us() / 1000,
+        }
+    }
 }
 
 impl Schedule {

@@ -1,0 +1,521 @@
+//! The ledger of one account's events in flight.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::bits::Bits;
+use crate::{
+    report::model::{Counts, Outcome, Recipients},
+    scenario::{EventKind, Role, Scope},
+    schedule::{Account, Peer},
+};
+
+/// How many events that were given up are remembered, so that what comes later still is told apart
+/// from a duplicate.
+const REMEMBERED: usize = 256;
+
+/// What the audit goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Who may receive more than what it needs.
+    pub(crate) recipients: Recipients,
+    /// What takes longer from the planned time is late.
+    pub(crate) late_after: u64,
+    /// What takes longer from the time of sending is lost.
+    pub(crate) lost_after: u64,
+    /// So long after its CONNECT answer, a connection may miss events.
+    pub(crate) grace: u64,
+}
+
+/// An event at the moment when it is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) kind: EventKind,
+    pub(crate) sender: u32,
+    pub(crate) target: u32,
+    pub(crate) choice: u32,
+    pub(crate) planned: u64,
+    pub(crate) sent: u64,
+}
+
+/// An event that has arrived where it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) kind: EventKind,
+    pub(crate) planned: u64,
+    pub(crate) sent: u64,
+    pub(crate) choice: u32,
+    /// Whether it counts: not where the recipient came or went, nor where it was slow on purpose.
+    pub(crate) counts: bool,
+}
+
+/// Something that the audit has found out, for counts and examples.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Finding {
+    pub(crate) found: Found,
+    pub(crate) recipient: u32,
+    /// The event's number among those of the account.
+    pub(crate) number: u32,
+    /// The event, where it is not too long ago to be known.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// What can be found out about a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It arrived in time.
+    Delivered,
+    /// It will not be known whether it should have arrived.
+    Uncertain,
+    /// It went wrong.
+    Wrong(Outcome),
+    /// What was taken for lost has arrived after all.
+    Returned,
+    /// What was taken for delivered must not have been.
+    Retracted,
+}
+
+impl Found {
+    /// Adds it to the counts.
+    pub(crate) fn count(self, counts: &mut Counts) {
+        match self {
+            Self::Delivered => counts.delivered += 1,
+            Self::Uncertain => counts.uncertain += 1,
+            Self::Returned => {
+                counts.lost = counts.lost.saturating_sub(1);
+                counts.delivered += 1;
+                counts.late += 1;
+            }
+            Self::Retracted => counts.delivered = counts.delivered.saturating_sub(1),
+            Self::Wrong(outcome) => match outcome {
+                Outcome::Late => counts.late += 1,
+                Outcome::Lost => counts.lost += 1,
+                Outcome::Duplicated => counts.duplicated += 1,
+                Outcome::Reordered => counts.reordered += 1,
+                Outcome::Misrouted => counts.misrouted += 1,
+            },
+        }
+        counts.expected = counts.delivered + counts.lost;
+    }
+}
+
+/// Whether a connection receives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It is not there.
+    #[default]
+    Away,
+    /// It has been there since then.
+    Since(u64),
+    /// It reads nothing for a while.
+    Stopped,
+    /// It never reads again.
+    Silent,
+}
+
+#[derive(Debug)]
+struct Record {
+    entry: Entry,
+    state: State,
+    /// The next event that the same sender sent of the same kind about the same thing.
+    next: Option<u32>,
+    expected: Bits,
+    arrived: Bits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The server has to take it.
+    Binding,
+    /// Whether the server took it depends on an answer that has not come.
+    Unanswered,
+    /// The server said no: nobody must hear of it.
+    Refused,
+    /// Nobody knows whether the server has got it, or taken it.
+    Unknown,
+}
+
+/// An event that was given up with these still missing.
+#[derive(Debug)]
+struct GivenUp {
+    number: u32,
+    entry: Entry,
+    missing: Bits,
+}
+
+/// The ledger of one account's events in flight, and who of the account is there.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    account: Account,
+    rules: Rules,
+    /// The number of the first record.
+    base: u32,
+    records: VecDeque<Record>,
+    given_up: VecDeque<GivenUp>,
+    presence: Vec<Presence>,
+    /// Until when each connection was slow on purpose; what was planned before does not count.
+    slow_until: Vec<u64>,
+    /// The last event of each stream that has a record.
+    last: HashMap<(u32, EventKind, u32), u32>,
+}
+
+impl Ledger {
+    pub(crate) fn new(account: Account, rules: Rules) -> Self {
+        let connections = account.connections() as usize;
+        Self {
+            account,
+            rules,
+            base: 0,
+            records: VecDeque::new(),
+            given_up: VecDeque::new(),
+            presence: vec![Presence::Away; connections],
+            slow_until: vec![0; connections],
+            last: HashMap::new(),
+        }
+    }
+
+    /// The number that the next event will have.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.base + u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a connection must receive what an event causes.
+    fn must_receive(&self, entry: &Entry, peer: u32) -> bool {
+        let Peer { role, subject } = self.account.peer(peer);
+        let concerned = |of| role == Role::User || role == of && subject == entry.target;
+        match entry.kind.scope() {
+            Scope::Nobody => false,
+            Scope::Users => role == Role::User,
+            Scope::Session => concerned(Role::Session),
+            Scope::SessionWithoutSender => concerned(Role::Session) && peer != entry.sender,
+            Scope::Machine => concerned(Role::Machine),
+            Scope::Callee => peer == entry.target,
+        }
+    }
+
+    /// Whether a connection of the account may receive what it does not need.
+    fn may_receive(&self, entry: &Entry, peer: u32) -> bool {
+        let Peer { role, .. } = self.account.peer(peer);
+        match entry.kind.scope() {
+            _ if self.rules.recipients == Recipients::Narrow => false,
+            // Not even where all else goes to everyone.
+            Scope::SessionWithoutSender => role == Role::Machine,
+            Scope::Callee | Scope::Nobody => false,
+            Scope::Users | Scope::Session | Scope::Machine => true,
+        }
+    }
+
+    /// The connections that an event concerns, in ascending order, without looking at all others.
+    fn concerned(&self, entry: &Entry) -> impl Iterator<Item = u32> + use<> {
+        let users = 0..self.account.users;
+        let others = match entry.kind.scope() {
+            Scope::Session | Scope::SessionWithoutSender => {
+                self.account.connections_of(Role::Session, entry.target)
+            }
+            Scope::Machine => self.account.connections_of(Role::Machine, entry.target),
+            Scope::Callee => entry.target..entry.target + 1,
+            Scope::Users | Scope::Nobody => 0..0,
+        };
+        let users = if entry.kind.scope() == Scope::Callee {
+            0..0
+        } else {
+            users
+        };
+        users.chain(others)
+    }
+
+    /// Enters an event that is being sent, under [`next_number`](Self::next_number).
+    pub(crate) fn enter(&mut self, entry: Entry, findings: &mut impl FnMut(Finding)) {
+        let number = self.next_number();
+        let bound = self.account.connections();
+        let mut expected = Bits::none(bound);
+        for peer in self.concerned(&entry) {
+            if !self.must_receive(&entry, peer) {
+                continue;
+            }
+            match self.presence[peer as usize] {
+                Presence::Since(since) if since + self.rules.grace <= entry.sent => {
+                    expected.insert(peer);
+                }
+                Presence::Stopped => {
+                    expected.insert(peer);
+                }
+                Presence::Since(_) => findings(finding(Found::Uncertain, number, &entry, peer)),
+                Presence::Away | Presence::Silent => {}
+            }
+        }
+        if entry.kind.delivered_as().is_some() {
+            let stream = (entry.sender, entry.kind, entry.target);
+            if let Some(previous) = self.last.insert(stream, number)
+                && let Some(record) = self.record(previous)
+            {
+                record.next = Some(number);
+            }
+        }
+        let answered = entry.kind.is_acked() && entry.kind != EventKind::RpcCall;
+        let state = if answered {
+            State::Unanswered
+        } else {
+            State::Binding
+        };
+        self.records.push_back(Record {
+            entry,
+            state,
+            next: None,
+            expected,
+            arrived: Bits::none(bound),
+        });
+    }
+
+    fn record(&mut self, number: u32) -> Option<&mut Record> {
+        let index = number.checked_sub(self.base)?;
+        self.records.get_mut(index as usize)
+    }
+
+    /// An event has arrived at a connection. Returns it where that is right and new.
+    pub(crate) fn arrived(
+        &mut self,
+        number: u32,
+        peer: u32,
+        at: u64,
+        findings: &mut impl FnMut(Finding),
+    ) -> Option<Arrival> {
+        if number < self.base {
+            self.arrived_late(number, peer, findings);
+            return None;
+        }
+        let index = (number - self.base) as usize;
+        let entry = self.records.get(index)?.entry;
+        let mut found = |found| findings(finding(found, number, &entry, peer));
+        if !self.must_receive(&entry, peer) {
+            if !self.may_receive(&entry, peer) {
+                found(Found::Wrong(Outcome::Misrouted));
+            }
+            return None;
+        }
+        let record = &mut self.records[index];
+        if !record.arrived.insert(peer) {
+            found(Found::Wrong(Outcome::Duplicated));
+            return None;
+        }
+        if record.state == State::Refused {
+            found(Found::Wrong(Outcome::Misrouted));
+            return None;
+        }
+        let is_expected = record.expected.contains(peer);
+        let was_slow = self.slow_until[peer as usize] > entry.planned
+            || self.presence[peer as usize] == Presence::Stopped;
+        if is_expected {
+            found(Found::Delivered);
+            if at.saturating_sub(entry.planned) > self.rules.late_after && !was_slow {
+                found(Found::Wrong(Outcome::Late));
+            }
+            if self.overtaken(index, peer) {
+                found(Found::Wrong(Outcome::Reordered));
+            }
+        }
+        Some(Arrival {
+            kind: entry.kind,
+            planned: entry.planned,
+            sent: entry.sent,
+            choice: entry.choice,
+            counts: is_expected && !was_slow,
+        })
+    }
+
+    /// Whether a later event of the same stream has arrived at the connection already.
+    fn overtaken(&self, index: usize, peer: u32) -> bool {
+        let mut next = self.records[index].next;
+        while let Some(number) = next {
+            let Some(record) = self.records.get((number - self.base) as usize) else {
+                return false;
+            };
+            if record.arrived.contains(peer) {
+                return true;
+            }
+            next = record.next;
+        }
+        false
+    }
+
+    fn arrived_late(&mut self, number: u32, peer: u32, findings: &mut impl FnMut(Finding)) {
+        let given_up = self
+            .given_up
+            .iter_mut()
+            .find(|given_up| given_up.number == number);
+        let Some(given_up) = given_up else {
+            // Everyone had it, or it is so long ago that it does not matter which.
+            return findings(Finding {
+                found: Found::Wrong(Outcome::Duplicated),
+                recipient: peer,
+                number,
+                entry: None,
+            });
+        };
+        let entry = given_up.entry;
+        let outcome = if given_up.missing.remove(peer) {
+            Found::Returned
+        } else {
+            Found::Wrong(Outcome::Duplicated)
+        };
+        findings(finding(outcome, number, &entry, peer));
+    }
+
+    /// The server has answered an event that depends on an answer.
+    pub(crate) fn answered(
+        &mut self,
+        number: u32,
+        taken: bool,
+        findings: &mut impl FnMut(Finding),
+    ) {
+        let Some(record) = self.record(number) else {
+            return;
+        };
+        if record.state != State::Unanswered {
+            return;
+        }
+        if taken {
+            record.state = State::Binding;
+            return;
+        }
+        record.state = State::Refused;
+        for peer in record.arrived.iter() {
+            if record.expected.contains(peer) {
+                findings(finding(Found::Retracted, number, &record.entry, peer));
+            }
+            let misrouted = Found::Wrong(Outcome::Misrouted);
+            findings(finding(misrouted, number, &record.entry, peer));
+        }
+    }
+
+    /// A connection comes, goes, stops or resumes. `surely` says that all it sent before was
+    /// handled; otherwise what it sent lately may have been lost with it.
+    pub(crate) fn set_presence(
+        &mut self,
+        peer: u32,
+        presence: Presence,
+        surely: bool,
+        at: u64,
+        findings: &mut impl FnMut(Finding),
+    ) {
+        let was = std::mem::replace(&mut self.presence[peer as usize], presence);
+        if was == Presence::Stopped {
+            self.slow_until[peer as usize] = at;
+        }
+        let gone = matches!(presence, Presence::Away | Presence::Silent);
+        if !gone || matches!(was, Presence::Away | Presence::Silent) {
+            return;
+        }
+        let lately = at.saturating_sub(self.rules.late_after);
+        // One that was stopped has read nothing of late, however long that was.
+        let owed_since = if was == Presence::Stopped { 0 } else { lately };
+        for (number, record) in (self.base..).zip(&mut self.records) {
+            let Record {
+                entry,
+                state,
+                expected,
+                arrived,
+                ..
+            } = record;
+            if entry.sent >= owed_since && expected.contains(peer) && !arrived.contains(peer) {
+                expected.remove(peer);
+                findings(finding(Found::Uncertain, number, entry, peer));
+            }
+            let in_doubt = *state == State::Unanswered || !surely && *state == State::Binding;
+            if entry.sender == peer && entry.sent >= lately && in_doubt {
+                *state = State::Unknown;
+            }
+        }
+    }
+
+    /// Gives up what was sent too long ago; all of it when the run is over.
+    pub(crate) fn sweep(&mut self, now: u64, findings: &mut impl FnMut(Finding)) {
+        while let Some(record) = self.records.front() {
+            if record.entry.sent + self.rules.lost_after > now {
+                break;
+            }
+            let number = self.base;
+            self.retire(number, findings);
+        }
+        let base = self.base;
+        // Streams that have fallen silent are forgotten with their last record.
+        if self.last.len() > 2 * self.records.len() + 16 {
+            self.last.retain(|_, number| *number >= base);
+        }
+    }
+
+    /// Gives up everything that is still in flight.
+    pub(crate) fn close(&mut self, findings: &mut impl FnMut(Finding)) {
+        while !self.records.is_empty() {
+            self.retire(self.base, findings);
+        }
+    }
+
+    fn retire(&mut self, number: u32, findings: &mut impl FnMut(Finding)) {
+        let Some(record) = self.records.pop_front() else {
+            return;
+        };
+        self.base = number + 1;
+        let Record {
+            entry,
+            state,
+            expected,
+            arrived,
+            ..
+        } = record;
+        if state == State::Refused {
+            return;
+        }
+        let mut missing = Bits::none(self.account.connections());
+        for peer in expected.iter().filter(|peer| !arrived.contains(*peer)) {
+            let is_stopped = self.presence[peer as usize] == Presence::Stopped;
+            let outcome = if state == State::Binding && !is_stopped {
+                missing.insert(peer);
+                Found::Wrong(Outcome::Lost)
+            } else {
+                Found::Uncertain
+            };
+            findings(finding(outcome, number, &entry, peer));
+        }
+        if missing.count() > 0 {
+            if self.given_up.len() == REMEMBERED {
+                self.given_up.pop_front();
+            }
+            self.given_up.push_back(GivenUp {
+                number,
+                entry,
+                missing,
+            });
+        }
+    }
+
+    /// Whether anything that must arrive has not.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.records.iter().any(|record| {
+            record.state == State::Unanswered
+                || record.state == State::Binding
+                    && record.expected.iter().any(|peer| {
+                        !record.arrived.contains(peer)
+                            && self.presence[peer as usize] != Presence::Stopped
+                    })
+        })
+    }
+
+    /// The number of the oldest event that is still in flight.
+    pub(crate) fn first_number(&self) -> u32 {
+        self.base
+    }
+
+    /// How many events are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.records.len()
+    }
+}
+
+fn finding(found: Found, number: u32, entry: &Entry, recipient: u32) -> Finding {
+    Finding {
+        found,
+        recipient,
+        number,
+        entry: Some(*entry),
+    }
+}

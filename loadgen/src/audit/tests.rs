@@ -1,0 +1,358 @@
+use super::*;
+use crate::{
+    report::model::{Counts, Outcome, Recipients},
+    scenario::{EventKind, Scenario},
+    schedule::{Account, Schedule},
+};
+
+const SECOND: u64 = 1_000_000;
+/// Users 0 and 1, session 0 with 2 and 3, session 1 with 4 and 5, machines 6 and 7.
+const USER: u32 = 0;
+const OTHER_USER: u32 = 1;
+const AGENT: u32 = 2;
+const SIBLING: u32 = 3;
+const OTHER_AGENT: u32 = 4;
+const MACHINE: u32 = 6;
+const OTHER_MACHINE: u32 = 7;
+
+fn account() -> Account {
+    let text = "
+description = ''
+[population]
+accounts = 1
+users = 2
+sessions = 2
+per-session = 2
+machines = 2
+[[phases]]
+name = 'a'
+duration = '1s'
+";
+    let scenario = Scenario::parse("test", text).unwrap();
+    let schedule = Schedule::new(scenario, 1, "1/1".parse().unwrap());
+    schedule.accounts().next().unwrap()
+}
+
+/// A ledger of which everybody has long been there, and what it finds.
+struct Desk {
+    ledger: Ledger,
+    counts: Counts,
+}
+
+impl Desk {
+    fn new(recipients: Recipients) -> Self {
+        let rules = Rules {
+            recipients,
+            late_after: 2 * SECOND,
+            lost_after: 15 * SECOND,
+            grace: SECOND / 4,
+        };
+        let mut desk = Self {
+            ledger: Ledger::new(account(), rules),
+            counts: Counts::default(),
+        };
+        for peer in 0..account().connections() {
+            desk.presence(peer, Presence::Since(0), 0);
+        }
+        desk
+    }
+
+    fn narrow() -> Self {
+        Self::new(Recipients::Narrow)
+    }
+
+    fn send(&mut self, kind: EventKind, sender: u32, target: u32, at: u64) -> u32 {
+        let number = self.ledger.next_number();
+        let entry = Entry {
+            kind,
+            sender,
+            target,
+            choice: 0,
+            planned: at,
+            sent: at,
+        };
+        let counts = &mut self.counts;
+        self.ledger
+            .enter(entry, &mut |finding| finding.found.count(counts));
+        number
+    }
+
+    fn message(&mut self, at: u64) -> u32 {
+        self.send(EventKind::Message, AGENT, 0, at)
+    }
+
+    fn arrive(&mut self, number: u32, peers: &[u32], at: u64) {
+        let counts = &mut self.counts;
+        for peer in peers {
+            let note = &mut |finding: Finding| finding.found.count(counts);
+            self.ledger.arrived(number, *peer, at, note);
+        }
+    }
+
+    fn presence(&mut self, peer: u32, presence: Presence, at: u64) {
+        self.leave(peer, presence, true, at);
+    }
+
+    fn leave(&mut self, peer: u32, presence: Presence, surely: bool, at: u64) {
+        let counts = &mut self.counts;
+        let note = &mut |finding: Finding| finding.found.count(counts);
+        self.ledger.set_presence(peer, presence, surely, at, note);
+    }
+
+    fn answer(&mut self, number: u32, taken: bool) {
+        let counts = &mut self.counts;
+        let note = &mut |finding: Finding| finding.found.count(counts);
+        self.ledger.answered(number, taken, note);
+    }
+
+    fn sweep(&mut self, at: u64) {
+        let counts = &mut self.counts;
+        self.ledger
+            .sweep(at, &mut |finding| finding.found.count(counts));
+    }
+
+    #[track_caller]
+    fn check(mut self, expected: [(&str, u64); 3]) {
+        let counts = &mut self.counts;
+        self.ledger
+            .close(&mut |finding| finding.found.count(counts));
+        let all = [
+            ("delivered", counts.delivered),
+            ("late", counts.late),
+            ("lost", counts.lost),
+            ("duplicated", counts.duplicated),
+            ("reordered", counts.reordered),
+            ("misrouted", counts.misrouted),
+            ("uncertain", counts.uncertain),
+        ];
+        assert_eq!(counts.expected, counts.delivered + counts.lost);
+        let mut found: Vec<_> = all.into_iter().filter(|(_, count)| *count > 0).collect();
+        let mut expected: Vec<_> = expected
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}
+
+const NONE: (&str, u64) = ("", 0);
+
+/// Each kind of event against who must receive it, may, and must not.
+#[test]
+fn recipients() {
+    #[track_caller]
+    fn check(kind: EventKind, sender: u32, target: u32, must: &[u32], may_in_wide: &[u32]) {
+        for recipients in [Recipients::Narrow, Recipients::Wide] {
+            let mut desk = Desk::new(recipients);
+            let number = desk.send(kind, sender, target, 10 * SECOND);
+            desk.answer(number, true);
+            let everyone: Vec<u32> = (0..account().connections()).collect();
+            desk.arrive(number, &everyone, 10 * SECOND);
+            let may = if recipients == Recipients::Wide {
+                may_in_wide.len()
+            } else {
+                0
+            };
+            let wrong = everyone.len() - must.len() - may;
+            let expected = [
+                ("delivered", must.len() as u64),
+                ("misrouted", wrong as u64),
+                NONE,
+            ];
+            desk.check(expected);
+
+            let mut silent = Desk::new(recipients);
+            let number = silent.send(kind, sender, target, 10 * SECOND);
+            silent.answer(number, true);
+            silent.check([("lost", must.len() as u64), NONE, NONE]);
+        }
+    }
+    use EventKind as E;
+    check(E::Message, AGENT, 0, &[0, 1, 3], &[6, 7]);
+    check(E::Message, USER, 1, &[1, 4, 5], &[6, 7]);
+    check(E::UpdateState, AGENT, 0, &[0, 1, 2, 3], &[4, 5, 6, 7]);
+    check(
+        E::UpdateMetadata,
+        OTHER_AGENT,
+        1,
+        &[0, 1, 4, 5],
+        &[2, 3, 6, 7],
+    );
+    check(
+        E::MachineUpdateState,
+        MACHINE,
+        0,
+        &[0, 1, 6],
+        &[2, 3, 4, 5, 7],
+    );
+    check(E::SessionAlive, AGENT, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
+    check(E::UsageReport, AGENT, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
+    check(E::ArtifactCreate, USER, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
+    check(E::RpcCall, USER, OTHER_MACHINE, &[7], &[]);
+}
+
+#[test]
+fn duplicates_are_counted_each() {
+    let mut desk = Desk::narrow();
+    let number = desk.message(10 * SECOND);
+    desk.arrive(
+        number,
+        &[USER, OTHER_USER, SIBLING, USER, USER],
+        10 * SECOND,
+    );
+    desk.check([("delivered", 3), ("duplicated", 2), NONE]);
+}
+
+#[test]
+fn late_is_beyond_the_bound_from_the_planned_time() {
+    let mut desk = Desk::narrow();
+    let number = desk.message(10 * SECOND);
+    desk.arrive(number, &[USER], 12 * SECOND);
+    desk.arrive(number, &[OTHER_USER, SIBLING], 12 * SECOND + 1);
+    desk.check([("delivered", 3), ("late", 2), NONE]);
+}
+
+#[test]
+fn reordering_is_per_sender_and_recipient() {
+    let mut desk = Desk::narrow();
+    let [first, second, third] = [1, 2, 3].map(|at| desk.message(10 * SECOND + at));
+    desk.arrive(first, &[USER], 11 * SECOND);
+    desk.arrive(third, &[USER], 11 * SECOND);
+    desk.arrive(second, &[USER], 11 * SECOND);
+    // Another recipient has them in order, and another sender is nobody's concern.
+    for number in [first, second, third] {
+        desk.arrive(number, &[OTHER_USER, SIBLING], 11 * SECOND);
+    }
+    let other = desk.send(EventKind::Message, OTHER_AGENT, 1, 10 * SECOND);
+    desk.arrive(other, &[USER, OTHER_USER, 5], 11 * SECOND);
+    desk.check([("delivered", 12), ("reordered", 1), NONE]);
+}
+
+#[test]
+fn what_is_lost_may_come_back_late() {
+    let mut desk = Desk::narrow();
+    let number = desk.message(10 * SECOND);
+    desk.arrive(number, &[OTHER_USER, SIBLING], 10 * SECOND);
+    desk.sweep(25 * SECOND - 1);
+    assert_eq!(desk.counts.lost, 0);
+    desk.sweep(25 * SECOND);
+    assert_eq!((desk.counts.lost, desk.ledger.in_flight()), (1, 0));
+    desk.arrive(number, &[USER], 26 * SECOND);
+    assert_eq!((desk.counts.lost, desk.counts.late), (0, 1));
+    desk.arrive(number, &[USER], 26 * SECOND);
+    desk.check([("delivered", 3), ("late", 1), ("duplicated", 1)]);
+}
+
+#[test]
+fn memory_is_what_is_in_flight() {
+    let mut desk = Desk::narrow();
+    for at in 0..100_000 {
+        let number = desk.message(at * SECOND / 10);
+        desk.arrive(number, &[USER, OTHER_USER, SIBLING], at * SECOND / 10);
+        desk.sweep(at * SECOND / 10);
+        assert!(desk.ledger.in_flight() <= 151);
+    }
+    // The first ones met connections that had only just come.
+    desk.check([("delivered", 299_991), ("uncertain", 9), NONE]);
+}
+
+#[test]
+fn who_has_just_come_may_miss_something() {
+    let mut desk = Desk::narrow();
+    desk.presence(USER, Presence::Away, 5 * SECOND);
+    desk.presence(USER, Presence::Since(10 * SECOND), 10 * SECOND);
+    let early = desk.message(10 * SECOND + SECOND / 8);
+    let settled = desk.message(10 * SECOND + SECOND / 4);
+    for number in [early, settled] {
+        desk.arrive(number, &[OTHER_USER, SIBLING], 11 * SECOND);
+    }
+    // One is nobody's fault, the other is.
+    desk.check([("delivered", 4), ("uncertain", 1), ("lost", 1)]);
+}
+
+#[test]
+fn what_was_under_way_to_one_that_left_is_uncertain() {
+    let mut desk = Desk::narrow();
+    let old = desk.message(10 * SECOND);
+    let under_way = desk.message(13 * SECOND);
+    for number in [old, under_way] {
+        desk.arrive(number, &[OTHER_USER, SIBLING], 13 * SECOND);
+    }
+    desk.presence(USER, Presence::Away, 13 * SECOND + 1);
+    desk.message(14 * SECOND);
+    let last = desk.ledger.next_number() - 1;
+    desk.arrive(last, &[OTHER_USER, SIBLING], 14 * SECOND);
+    // The old one had its time, and nothing is expected of who is away.
+    desk.check([("delivered", 6), ("uncertain", 1), ("lost", 1)]);
+}
+
+#[test]
+fn a_sender_that_dies_leaves_doubts_and_one_that_leaves_does_not() {
+    for (surely, expected) in [(true, "lost"), (false, "uncertain")] {
+        let mut desk = Desk::narrow();
+        desk.message(10 * SECOND);
+        desk.leave(AGENT, Presence::Away, surely, 10 * SECOND + 1);
+        desk.check([(expected, 3), NONE, NONE]);
+    }
+}
+
+#[test]
+fn a_refused_change_must_not_be_announced() {
+    let mut desk = Desk::narrow();
+    let refused = desk.send(EventKind::UpdateState, AGENT, 0, 10 * SECOND);
+    desk.answer(refused, false);
+    // Before and after the answer.
+    let announced = desk.send(EventKind::UpdateState, AGENT, 0, 11 * SECOND);
+    desk.arrive(announced, &[USER], 11 * SECOND);
+    desk.answer(announced, false);
+    desk.arrive(announced, &[OTHER_USER], 11 * SECOND);
+    desk.check([("misrouted", 2), NONE, NONE]);
+}
+
+#[test]
+fn an_unanswered_change_is_uncertain() {
+    let mut desk = Desk::narrow();
+    let number = desk.send(EventKind::UpdateState, AGENT, 0, 10 * SECOND);
+    desk.arrive(number, &[USER], 10 * SECOND);
+    assert!(desk.ledger.is_waiting());
+    desk.check([("delivered", 1), ("uncertain", 3), NONE]);
+}
+
+#[test]
+fn one_that_stalls_on_purpose_is_not_late() {
+    let mut desk = Desk::narrow();
+    desk.presence(USER, Presence::Stopped, 9 * SECOND);
+    let number = desk.message(10 * SECOND);
+    desk.arrive(number, &[OTHER_USER, SIBLING], 10 * SECOND);
+    assert!(!desk.ledger.is_waiting());
+    desk.presence(USER, Presence::Since(0), 14 * SECOND);
+    assert!(desk.ledger.is_waiting());
+    let counts = &mut desk.counts;
+    let note = &mut |finding: Finding| finding.found.count(counts);
+    let arrival = desk.ledger.arrived(number, USER, 14 * SECOND, note);
+    assert!(arrival.is_some_and(|arrival| !arrival.counts));
+    desk.check([("delivered", 3), NONE, NONE]);
+}
+
+#[test]
+fn examples_name_what_went_wrong() {
+    let mut desk = Desk::narrow();
+    let number = desk.message(10 * SECOND);
+    let mut findings = Vec::new();
+    desk.ledger
+        .arrived(number, OTHER_AGENT, 11 * SECOND, &mut |found| {
+            findings.push(found)
+        });
+    let [finding] = findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(finding.found, Found::Wrong(Outcome::Misrouted));
+    assert_eq!((finding.recipient, finding.number), (OTHER_AGENT, number));
+    assert_eq!(finding.entry.map(|entry| entry.sender), Some(AGENT));
+    assert_eq!(
+        account().name(OTHER_AGENT),
+        "account 0, session 1, connection 0"
+    );
+}

@@ -1,0 +1,309 @@
+//! From what the workers counted to the report.
+
+use std::collections::BTreeMap;
+
+use touchstone_client::provision::ProvisionError;
+
+use super::{
+    RunPlan, host,
+    stats::{OfKind, OfSecond, Stats, Times},
+};
+use crate::{
+    report::{
+        model::{
+            self, Audit, Connections, Counts, EventReport, Generator, Histograms, Kinds, Pair,
+            Report, Second, Summary,
+        },
+        packed::{Packed, histogram},
+    },
+    scenario::EventKind,
+    schedule::Schedule,
+};
+
+/// What the coordinator saw, besides what the workers counted.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) started_at: u64,
+    pub(super) duration_us: u64,
+    pub(super) interrupted: bool,
+    pub(super) failure: Option<String>,
+    pub(super) series: Vec<Second>,
+    /// Connections open at the end of each phase that was reached.
+    pub(super) phase_connections: Vec<u64>,
+    pub(super) peak: u64,
+    pub(super) open_files: u64,
+    pub(super) open_files_limit: u64,
+}
+
+fn pair(times: &Times) -> Pair {
+    Pair {
+        latency: Packed::of(&times.latency),
+        naive: Packed::of(&times.naive),
+    }
+}
+
+/// Adds what all workers counted to what the first one did.
+pub(super) fn total(all: Vec<Stats>, schedule: &Schedule) -> Stats {
+    let mut total = Stats::new(schedule);
+    for stats in all {
+        total.absorb(stats);
+    }
+    total
+}
+
+/// Audit counts of all events, and of volatile heartbeats.
+pub(super) fn audited(stats: &Stats) -> (Counts, Counts) {
+    let (mut counts, mut volatile) = (stats.unknown, Counts::default());
+    for (kind, of_kind) in kinds(stats) {
+        let sum = if kind.is_volatile() {
+            &mut volatile
+        } else {
+            &mut counts
+        };
+        *sum = plus(*sum, of_kind.counts);
+    }
+    (counts, volatile)
+}
+
+pub(super) fn kinds(stats: &Stats) -> impl Iterator<Item = (EventKind, &OfKind)> {
+    let all = EventKind::ALL.into_iter().zip(&stats.kinds);
+    all.filter_map(|(kind, of_kind)| Some((kind, of_kind.as_deref()?)))
+}
+
+pub(super) fn plus(mut a: Counts, b: Counts) -> Counts {
+    a.add(&b);
+    a
+}
+
+/// Latency of what must be delivered: heartbeats are volatile, and a call is measured as a whole.
+fn fanout(stats: &Stats) -> Times {
+    let mut sum = Times {
+        latency: histogram(),
+        naive: histogram(),
+    };
+    for (kind, of_kind) in kinds(stats) {
+        if !kind.is_volatile() && kind != EventKind::RpcCall {
+            sum.add(&of_kind.times);
+        }
+    }
+    sum
+}
+
+/// The report of one second.
+pub(super) fn second(number: u32, connections: u64, of: &OfSecond) -> Second {
+    Second {
+        second: number,
+        connections,
+        planned: of.planned,
+        sent: of.sent,
+        delivered: of.delivered,
+        latency_us: Summary::of(&of.latency),
+        histogram: Packed::of(&of.latency),
+    }
+}
+
+/// The processor time that workers used while phases counted, in parts of what they could use.
+pub(super) fn cpu_share(all: &[Option<[(u64, u64); 2]>]) -> f64 {
+    let (mut used, mut there) = (0, 0);
+    for [(from, before), (to, after)] in all.iter().flatten() {
+        used += after - before;
+        there += to - from;
+    }
+    if there == 0 {
+        0.0
+    } else {
+        used as f64 / there as f64
+    }
+}
+
+/// Why the figures say more about the generator than about the server, if so.
+fn invalid(plan: &RunPlan, generator: &Generator) -> Option<String> {
+    let bounds = plan.schedule.scenario().bounds;
+    let mut reasons = Vec::new();
+    if generator.lag_p99_us > bounds.lag_p99.us() {
+        reasons.push(format!(
+            "1 % of the events were sent more than {} ms late, and the bound is {}",
+            generator.lag_p99_us / 1000,
+            bounds.lag_p99
+        ));
+    }
+    if generator.cpu_share * 1000.0 > bounds.cpu.get() as f64 {
+        reasons.push(format!(
+            "the generator used {:.0} % of its cores, and the bound is {}",
+            generator.cpu_share * 100.0,
+            bounds.cpu
+        ));
+    }
+    if bounds
+        .unsent
+        .is_passed_by(generator.unsent, generator.planned)
+    {
+        reasons.push(format!(
+            "{} of {} events were not sent, and the bound is {}",
+            generator.unsent, generator.planned, bounds.unsent
+        ));
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// Makes the report.
+pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) -> Report {
+    let schedule = &plan.schedule;
+    let scenario = schedule.scenario();
+    let (counts, volatile) = audited(stats);
+    let mut events: BTreeMap<String, EventReport> = BTreeMap::new();
+    let mut times: BTreeMap<String, Times> = BTreeMap::new();
+    for (kind, of_kind) in kinds(stats) {
+        let Some(name) = kind.delivered_as() else {
+            continue;
+        };
+        let event = events.entry(name.to_owned()).or_default();
+        event.volatile = kind.is_volatile();
+        event.audit = plus(event.audit, of_kind.counts);
+        match times.get_mut(name) {
+            Some(sum) => sum.add(&of_kind.times),
+            None => drop(times.insert(name.to_owned(), of_kind.times.clone())),
+        }
+    }
+    let generator = generator(plan, stats, cpu_share, &seen);
+    let mut report = Report {
+        format: model::FORMAT.to_owned(),
+        version: model::VERSION,
+        touchstone: plan.version.clone(),
+        target: model::Target {
+            name: plan.name.clone(),
+            urls: plan.urls.iter().map(shown).collect(),
+            path: plan.options.path.clone(),
+            recipients: plan.recipients,
+        },
+        started_at: seen.started_at,
+        duration_ms: seen.duration_us / 1000,
+        seed: schedule.seed(),
+        scenario: model::Scenario {
+            name: scenario.name.clone(),
+            digest: scenario.digest(),
+            scale: plan.scale.as_f64(),
+        },
+        schedule: plan.summary.reported(schedule),
+        shard: model::Shard {
+            of: schedule.shard().of(),
+            parts: vec![schedule.shard().part()],
+        },
+        interrupted: seen.interrupted,
+        failure: seen.failure,
+        audit: Audit {
+            counts,
+            late_bound_us: scenario.audit.late_after.us(),
+            volatile,
+            examples: stats.examples.clone(),
+        },
+        latency_us: Kinds::default(),
+        naive_us: Kinds::default(),
+        events,
+        answers: stats
+            .answers
+            .iter()
+            .map(|(event, counts)| ((*event).to_owned(), counts.clone()))
+            .collect(),
+        connections: Connections {
+            peak: seen.peak,
+            ..stats.connections
+        },
+        errors: stats.errors.clone(),
+        generator,
+        slo: Vec::new(),
+        phases: phases(scenario, stats, &seen.phase_connections),
+        series: seen.series,
+        repeats: Vec::new(),
+        histograms: Histograms {
+            kinds: Kinds {
+                fanout: pair(&fanout(stats)),
+                ack: pair(&stats.ack),
+                rpc: pair(&stats.rpc),
+                connect: pair(&stats.connect),
+            },
+            events: times
+                .iter()
+                .map(|(name, times)| (name.clone(), pair(times)))
+                .collect(),
+            lag: Packed::of(&stats.lag),
+        },
+    };
+    report.summarize();
+    report
+}
+
+fn generator(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: &Seen) -> Generator {
+    let lag_us = Summary::of(&stats.lag);
+    let mut generator = Generator {
+        planned: stats.planned,
+        sent: stats.sent,
+        unsent: stats.unsent,
+        lag_p99_us: lag_us.p99,
+        lag_us,
+        cpu_seconds: stats.cpu as f64 / 1e6,
+        cpu_share: (cpu_share * 1000.0).round() / 1000.0,
+        workers: u32::try_from(plan.workers).unwrap_or(u32::MAX),
+        max_rss_bytes: host::memory().1,
+        open_files: seen.open_files,
+        open_files_limit: seen.open_files_limit,
+        hosts: vec![host::describe()],
+        valid: true,
+        reason: None,
+    };
+    generator.reason = invalid(plan, &generator);
+    generator.valid = generator.reason.is_none();
+    generator
+}
+
+fn phases(
+    scenario: &crate::scenario::Scenario,
+    stats: &Stats,
+    connections: &[u64],
+) -> Vec<model::Phase> {
+    let mut start_ms = 0;
+    let phases = scenario.phases.iter().zip(&stats.phases);
+    let mut all = Vec::new();
+    for (index, (phase, of_phase)) in phases.enumerate() {
+        let duration_ms = phase.duration.us() / 1000;
+        all.push(model::Phase {
+            name: phase.name.clone(),
+            start_ms,
+            duration_ms,
+            counted: phase.counted,
+            connections: connections.get(index).copied().unwrap_or_default(),
+            planned: of_phase.planned,
+            sent: of_phase.sent,
+            delivered: of_phase.delivered,
+            lost: of_phase.lost,
+            planned_per_second: 0.0,
+            sent_per_second: 0.0,
+            delivered_per_second: 0.0,
+            latency_us: Summary::default(),
+            histogram: Packed::of(&of_phase.latency),
+        });
+        start_ms += duration_ms;
+    }
+    all
+}
+
+/// A URL without credentials, query and the slash that an empty path leaves.
+fn shown(url: &url::Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for URLs that cannot hold credentials in the first place.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Whether an error of the provisioner is about the server, not about what it was given.
+pub(super) fn is_servers(error: &ProvisionError) -> bool {
+    matches!(
+        error,
+        ProvisionError::NoAnswer { .. }
+            | ProvisionError::Http { .. }
+            | ProvisionError::Unexpected { .. }
+            | ProvisionError::Unsupported { .. }
+    )
+}

@@ -1,0 +1,407 @@
+//! Running a schedule against a server.
+//!
+//! The coordinator, [`run`], makes what is needed, starts the workers, looks at them every second
+//! and writes the report. Each worker is a thread with a runtime of its own, so that its processor
+//! time can be told from that of everything else in the process. It sends each event when it is
+//! due, whatever became of those before it.
+
+mod cell;
+mod finish;
+mod host;
+mod look;
+mod packet;
+mod payload;
+mod peer;
+mod provision;
+mod stats;
+mod worker;
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use touchstone_client::{
+    Clock, ConnectOptions,
+    provision::{ProvisionError, Provisioner},
+};
+use url::Url;
+
+pub use self::host::FileLimit;
+use self::{
+    finish::Seen,
+    look::Look,
+    provision::{Directory, Provided},
+    stats::Stats,
+    worker::{Common, Signals},
+};
+use crate::{
+    audit::Rules,
+    progress::{Snapshot, Stage},
+    report::{
+        Report,
+        model::{Connections, Recipients},
+    },
+    scenario::Scale,
+    schedule::{Account, Schedule, Summary},
+};
+
+/// Everything that a run needs.
+#[derive(Debug)]
+pub struct RunPlan {
+    /// What reports call the server.
+    pub name: String,
+    /// Its nodes, at least one. Connections are spread over them.
+    pub urls: Vec<Url>,
+    /// How connections are opened: path, TLS, headers. URL, auth and timeout are set by the run.
+    pub options: ConnectOptions,
+    /// Makes accounts, sessions and machines exist.
+    pub provisioner: Arc<Provisioner>,
+    /// What is to happen.
+    pub schedule: Arc<Schedule>,
+    /// What that comes to.
+    pub summary: Summary,
+    /// The scale that the schedule was made with, for the report.
+    pub scale: Scale,
+    /// Who may receive more than what it needs.
+    pub recipients: Recipients,
+    /// Threads that drive connections, at least one.
+    pub workers: usize,
+    /// When the schedule is to begin, in Unix milliseconds; as soon as possible if not said.
+    pub start_at: Option<u64>,
+    /// Whether the server runs in this process, and needs a file for each connection too.
+    pub is_embedded: bool,
+    /// This program's version, for the report.
+    pub version: String,
+    /// Where Unix time comes from.
+    pub clock: Clock,
+    /// Told every second how it goes.
+    pub progress: watch::Sender<Snapshot>,
+    /// Ends the run early; what ran is reported.
+    pub stop: CancellationToken,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// More connections than open files are allowed.
+    #[error(transparent)]
+    Files(#[from] FileLimit),
+    /// The server did not make what is needed.
+    #[error("cannot prepare {target}")]
+    Server {
+        /// What reports call the server.
+        target: String,
+        /// What went wrong.
+        source: ProvisionError,
+    },
+    /// What the user gave to make accounts from does not do.
+    #[error("cannot make what the scenario needs")]
+    Provision(#[source] ProvisionError),
+    /// Not one connection came about.
+    #[error("no connection to {target} came about: {reason}")]
+    Unreachable {
+        /// What reports call the server.
+        target: String,
+        /// What most attempts ended with.
+        reason: String,
+    },
+    /// The run was ended before it began.
+    #[error("ended before the schedule began")]
+    Stopped,
+    /// The start that was asked for is over.
+    #[error("the start was to be {late_ms} ms ago: making the accounts took longer")]
+    StartMissed {
+        /// By how much.
+        late_ms: u64,
+    },
+    /// Threads or runtimes could not be made.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+    /// A worker ended before its time: a bug.
+    #[error("a worker panicked")]
+    WorkerLost,
+}
+
+/// From the moment when all is ready until the schedule begins.
+const LEAD: Duration = Duration::from_millis(50);
+/// Seconds without any connection after which a server counts as dead.
+const DEAD_AFTER: u32 = 5;
+
+/// A thread that drives connections, as the coordinator sees it.
+struct Worker {
+    stats: Arc<Mutex<Stats>>,
+    signals: Signals,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Nothing that holds this lock can panic half-way, so a poisoned one is still sound.
+    fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a schedule and returns what it found.
+///
+/// # Errors
+/// Nothing ran: see [`RunError`]. A run that went wrong on the way has a report that says so.
+///
+/// # Panics
+/// Without any URL or worker.
+pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
+    assert!(
+        !plan.urls.is_empty() && plan.workers > 0,
+        "a plan has URLs and workers"
+    );
+    let connections = plan.summary.connections;
+    let sides = 1 + u64::from(plan.is_embedded);
+    let open_files_limit = host::allow_files(connections * sides)?;
+    let run = u32::try_from(plan.clock.unix_ms() & u64::from(u32::MAX)).unwrap_or_default();
+    let accounts = prepare(&plan, run).await?;
+    let (start, started_at) = begin(&plan).await?;
+    let workers = spawn(&plan, accounts, run, start, started_at)?;
+    let mut seen = watch_over(&plan, &workers, start).await;
+    seen.started_at = started_at;
+    seen.open_files_limit = open_files_limit;
+    let mut all = Vec::new();
+    let mut shares = Vec::new();
+    for worker in workers {
+        // It has said that it is done, or is gone.
+        let joined = tokio::task::spawn_blocking(|| worker.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            return Err(RunError::WorkerLost);
+        }
+        let stats = Arc::into_inner(worker.stats).ok_or(RunError::WorkerLost)?;
+        let stats = stats.into_inner().unwrap_or_else(PoisonError::into_inner);
+        shares.push(stats.cpu_counted);
+        all.push(stats);
+    }
+    let stats = finish::total(all, &plan.schedule);
+    if stats.connections.opened == 0 && stats.connections.failed > 0 {
+        let most = stats.errors.iter().max_by_key(|(_, count)| **count);
+        return Err(RunError::Unreachable {
+            target: plan.name,
+            reason: most.map_or_else(String::new, |(reason, _)| reason.clone()),
+        });
+    }
+    if seen.failure.is_none() {
+        seen.failure = failure(&stats.connections, stats.wanted.saturating_sub(stats.open));
+    }
+    let report = finish::report(&plan, &stats, finish::cpu_share(&shares), seen);
+    plan.progress
+        .send_modify(|snapshot| snapshot.stage = Stage::Finished);
+    Ok(report)
+}
+
+/// Why a run that came to its end has failed all the same, if so.
+fn failure(connections: &Connections, missing: u64) -> Option<String> {
+    if connections.dropped > 0 {
+        return Some(format!(
+            "the server ended {} that the scenario keeps",
+            plural(connections.dropped, "connection")
+        ));
+    }
+    (missing > 0).then(|| {
+        format!(
+            "{} that the scenario wants never came about",
+            plural(missing, "connection")
+        )
+    })
+}
+
+fn plural(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
+/// Makes what the schedule needs.
+async fn prepare(plan: &RunPlan, run: u32) -> Result<Vec<(Account, Provided)>, RunError> {
+    let made = Arc::new(AtomicU64::new(0));
+    let provided = provision::provide(&plan.schedule, &plan.provisioner, run, &made);
+    tokio::pin!(provided);
+    let base = Snapshot {
+        stage: Stage::Preparing,
+        total: Duration::from_micros(plan.schedule.end_us()),
+        wanted: plan.summary.accounts,
+        ..Snapshot::default()
+    };
+    loop {
+        let open = made.load(Ordering::Relaxed);
+        plan.progress.send_replace(Snapshot {
+            open,
+            ..base.clone()
+        });
+        tokio::select! {
+            provided = &mut provided => {
+                return provided.map_err(|source| if finish::is_servers(&source) {
+                    RunError::Server { target: plan.name.clone(), source }
+                } else {
+                    RunError::Provision(source)
+                });
+            }
+            () = plan.stop.cancelled() => return Err(RunError::Stopped),
+            () = sleep(Duration::from_millis(200)) => {}
+        }
+    }
+}
+
+/// Decides when the schedule begins, in both clocks.
+async fn begin(plan: &RunPlan) -> Result<(Instant, u64), RunError> {
+    if let Some(at) = plan.start_at {
+        plan.progress
+            .send_modify(|snapshot| snapshot.stage = Stage::Waiting);
+        let now = plan.clock.unix_ms();
+        if at < now {
+            return Err(RunError::StartMissed { late_ms: now - at });
+        }
+        // What is left is slept through after the workers are there.
+        let wait = Duration::from_millis(at - now).saturating_sub(LEAD);
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = plan.stop.cancelled() => return Err(RunError::Stopped),
+        }
+    }
+    let now = plan.clock.unix_ms();
+    let lead = plan
+        .start_at
+        .map_or(LEAD, |at| Duration::from_millis(at.saturating_sub(now)));
+    let lead_ms = u64::try_from(lead.as_millis()).unwrap_or_default();
+    Ok((Instant::now() + lead, now + lead_ms))
+}
+
+fn spawn(
+    plan: &RunPlan,
+    accounts: Vec<(Account, Provided)>,
+    run: u32,
+    start: Instant,
+    started_at: u64,
+) -> Result<Vec<Worker>, RunError> {
+    let mut directory = Directory::default();
+    for (account, provided) in &accounts {
+        directory.add(account.index, provided);
+    }
+    let directory = Arc::new(directory);
+    let mut parts: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    for (index, account) in accounts.into_iter().enumerate() {
+        parts[index % plan.workers].push(account);
+    }
+    let audit = plan.schedule.scenario().audit;
+    let rules = Rules {
+        recipients: plan.recipients,
+        late_after: audit.late_after.us(),
+        lost_after: audit.lost_after.us(),
+        grace: audit.grace.us(),
+    };
+    let mut workers = Vec::new();
+    for (number, part) in parts.into_iter().enumerate() {
+        let stats = Arc::new(Mutex::new(Stats::new(&plan.schedule)));
+        let signals = Signals {
+            stop: plan.stop.child_token(),
+            abandon: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            finished: CancellationToken::new(),
+        };
+        let common = Arc::new(Common {
+            schedule: Arc::clone(&plan.schedule),
+            rules,
+            options: plan.options.clone(),
+            urls: plan.urls.clone(),
+            directory: Arc::clone(&directory),
+            run,
+            start,
+            started_at,
+            stats: Arc::clone(&stats),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(RunError::Worker)?;
+        let of_worker = signals.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("load-{number}"))
+            .spawn(move || {
+                // Told even if this thread panics, which is found out when it is joined.
+                let _finished = of_worker.finished.clone().drop_guard();
+                runtime.block_on(Box::pin(worker::drive(common, part, of_worker)));
+            })
+            .map_err(RunError::Worker)?;
+        workers.push(Worker {
+            stats,
+            signals,
+            thread,
+        });
+    }
+    Ok(workers)
+}
+
+/// Looks at the workers every second until they are done.
+async fn watch_over(plan: &RunPlan, workers: &[Worker], start: Instant) -> Seen {
+    let mut seen = Seen {
+        started_at: 0,
+        duration_us: 0,
+        interrupted: false,
+        failure: None,
+        series: Vec::new(),
+        phase_connections: Vec::new(),
+        peak: 0,
+        open_files: 0,
+        open_files_limit: 0,
+    };
+    let mut without_any = 0;
+    let mut cpu_before = 0;
+    for number in 0_u32.. {
+        let until = start + Duration::from_secs(u64::from(number) + 1);
+        let done = async {
+            for worker in workers {
+                worker.signals.finished.cancelled().await;
+            }
+        };
+        let is_over = tokio::select! {
+            () = done => true,
+            () = sleep_until(until) => false,
+        };
+        let look = Look::at(workers);
+        seen.peak = seen.peak.max(look.open);
+        let elapsed = Instant::now().saturating_duration_since(start);
+        seen.duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let phase = look::phase_at(plan, seen.duration_us.saturating_sub(1));
+        seen.phase_connections.resize(phase + 1, look.open);
+        seen.phase_connections[phase] = look.open;
+        let second = finish::second(number, look.open, &look.second);
+        seen.series.push(second.clone());
+        let snapshot = look.snapshot(plan, elapsed, second, cpu_before);
+        seen.open_files = seen.open_files.max(snapshot.health.open_files);
+        plan.progress.send_replace(snapshot);
+        cpu_before = look.cpu;
+        if is_over {
+            break;
+        }
+        let is_dead = look.wanted > 0
+            && look.open == 0
+            && look.connections.failed + look.connections.dropped > 0;
+        without_any = if is_dead { without_any + 1 } else { 0 };
+        if without_any == DEAD_AFTER {
+            seen.failure = Some(format!(
+                "no connection was open for {DEAD_AFTER} seconds: the server is gone"
+            ));
+            for worker in workers {
+                worker.signals.stop.cancel();
+                worker.signals.abandon.cancel();
+            }
+        }
+    }
+    seen.interrupted = plan.stop.is_cancelled();
+    seen
+}

@@ -1,0 +1,265 @@
+//! What virtual peers look at in the packets that arrive: as little as possible, in the raw text.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// A packet, as far as a virtual peer cares.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Incoming<'a> {
+    /// The answer to an event: its id, and the arguments with their brackets.
+    Ack(u64, &'a str),
+    /// A call; the id under which its answer is awaited, empty where none is.
+    Request(&'a str),
+    /// A method is registered.
+    Registered,
+    /// A method could not be registered, or something else of that kind.
+    RpcError,
+    /// Anything else.
+    Event,
+}
+
+/// Looks at a packet without the Engine.IO type.
+pub(super) fn look(packet: &str) -> Incoming<'_> {
+    let rest = &packet[1..];
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let (id, rest) = rest.split_at(digits);
+    if packet.starts_with('3') {
+        return match id.parse() {
+            Ok(id) => Incoming::Ack(id, rest),
+            Err(_) => Incoming::Event,
+        };
+    }
+    match rest.strip_prefix("[\"rpc-") {
+        Some(rest) if rest.starts_with("request\"") => Incoming::Request(id),
+        Some(rest) if rest.starts_with("registered\"") => Incoming::Registered,
+        Some(rest) if rest.starts_with("error\"") => Incoming::RpcError,
+        _ => Incoming::Event,
+    }
+}
+
+/// A heartbeat's ephemeral: whose it is and the time that it carries, which identifies it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Activity<'a> {
+    /// Whether it is a machine's.
+    pub(super) machine: bool,
+    /// The id, as it stands in the JSON, without quotes.
+    pub(super) id: &'a str,
+    /// `activeAt`, in Unix milliseconds.
+    pub(super) at: u64,
+}
+
+/// The heartbeat in an event, if it is one.
+pub(super) fn activity(packet: &str) -> Option<Activity<'_>> {
+    let rest = packet.strip_prefix("2[\"ephemeral\",")?;
+    // Keys come in any order, and ids hold no quotes that were not escaped.
+    let value = |key: &str| {
+        let after = rest.split_once(key)?.1.trim_start();
+        Some(after.strip_prefix(':')?.trim_start())
+    };
+    let text = |key| value(key)?.strip_prefix('"')?.split('"').next();
+    let machine = match text("\"type\"")? {
+        "activity" => false,
+        "machine-activity" => true,
+        _ => return None,
+    };
+    let digits = value("\"activeAt\"")?;
+    let end = digits
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(digits.len());
+    Some(Activity {
+        machine,
+        id: text("\"id\"")?,
+        at: digits[..end].parse().ok()?,
+    })
+}
+
+/// The type that an update or ephemeral calls itself, for an example in a report.
+pub(super) fn type_of(packet: &str) -> &str {
+    let after = |key: &str| packet.split_once(key)?.1.split('"').next();
+    let name = after("\"body\":{\"t\":\"").or_else(|| after("\"t\":\""));
+    name.or_else(|| after("\"type\":\"")).unwrap_or("unknown")
+}
+
+/// How the server answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer<'a> {
+    /// Whether it did what was asked.
+    pub(super) done: bool,
+    /// In a word or an error text.
+    pub(super) label: Cow<'a, str>,
+    /// The version that the value has now, where it tells.
+    pub(super) version: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw<'a> {
+    #[serde(borrow)]
+    result: Option<Cow<'a, str>>,
+    ok: Option<bool>,
+    success: Option<bool>,
+    version: Option<i64>,
+    #[serde(borrow)]
+    error: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    header: Option<Part>,
+    artifact: Option<Artifact>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    version: Option<i64>,
+    current_version: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Artifact {
+    header_version: Option<i64>,
+}
+
+/// A call's answer carries whatever its callee likes, so only its `ok` and `error` are read.
+#[derive(Deserialize)]
+struct RawCall<'a> {
+    ok: Option<bool>,
+    #[serde(borrow)]
+    error: Option<Cow<'a, str>>,
+}
+
+/// Reads the answer to an event.
+pub(super) fn answer(args: &str, is_call: bool) -> Answer<'_> {
+    let malformed = || Answer {
+        done: false,
+        label: "malformed".into(),
+        version: None,
+    };
+    if is_call {
+        let Ok((RawCall { ok, error },)) = serde_json::from_str(args) else {
+            return malformed();
+        };
+        let done = ok.unwrap_or_default();
+        let refused = || error.unwrap_or("error".into());
+        return Answer {
+            done,
+            label: if done { "success".into() } else { refused() },
+            version: None,
+        };
+    }
+    let Ok((raw,)) = serde_json::from_str::<(Raw<'_>,)>(args) else {
+        return malformed();
+    };
+    let part = raw.header.as_ref();
+    let version = raw
+        .version
+        .or(part.and_then(|part| part.current_version.or(part.version)))
+        .or(raw.artifact.and_then(|artifact| artifact.header_version));
+    let label = match (raw.result, raw.ok.or(raw.success)) {
+        (Some(result), _) if result == "error" => raw.message.or(raw.error).unwrap_or(result),
+        (Some(result), _) => result,
+        // An answer without any of these is that of ping.
+        (None, Some(true) | None) => "success".into(),
+        (None, Some(false)) => raw.error.unwrap_or("error".into()),
+    };
+    Answer {
+        done: label == "success",
+        label,
+        version,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_told_apart() {
+        #[track_caller]
+        fn check(packet: &str, expected: &Incoming<'_>) {
+            assert_eq!(&look(packet), expected);
+        }
+        check("312[{}]", &Incoming::Ack(12, "[{}]"));
+        check("27[\"rpc-request\",{}]", &Incoming::Request("7"));
+        check("2[\"rpc-request\",{}]", &Incoming::Request(""));
+        check(
+            "2[\"rpc-registered\",{\"method\":\"a\"}]",
+            &Incoming::Registered,
+        );
+        check("2[\"rpc-error\",{}]", &Incoming::RpcError);
+        check("2[\"update\",{}]", &Incoming::Event);
+        check("3[]", &Incoming::Event);
+        check("2", &Incoming::Event);
+    }
+
+    #[test]
+    fn heartbeats_are_recognised() {
+        #[track_caller]
+        fn check(packet: &str, expected: Option<(bool, &str, u64)>) {
+            let found = activity(packet).map(|found| (found.machine, found.id, found.at));
+            assert_eq!(found, expected);
+        }
+        check(
+            "2[\"ephemeral\",{\"type\":\"activity\",\"id\":\"s1\",\"active\":true,\"activeAt\":170,\"thinking\":false}]",
+            Some((false, "s1", 170)),
+        );
+        check(
+            "2[\"ephemeral\",{\"activeAt\": 5, \"id\": \"m\", \"type\": \"machine-activity\"}]",
+            Some((true, "m", 5)),
+        );
+        check("2[\"ephemeral\",{\"type\":\"usage\",\"id\":\"s1\"}]", None);
+        check(
+            "2[\"update\",{\"type\":\"activity\",\"id\":\"s1\",\"activeAt\":1}]",
+            None,
+        );
+    }
+
+    #[test]
+    fn answers_are_read() {
+        #[track_caller]
+        fn check(args: &str, is_call: bool, expected: (bool, &str, Option<i64>)) {
+            let found = answer(args, is_call);
+            assert_eq!((found.done, found.label.as_ref(), found.version), expected);
+        }
+        let event = |args, expected| check(args, false, expected);
+        event(
+            r#"[{"result":"success","version":3,"metadata":"x"}]"#,
+            (true, "success", Some(3)),
+        );
+        event(
+            r#"[{"result":"version-mismatch","version":9,"agentState":null}]"#,
+            (false, "version-mismatch", Some(9)),
+        );
+        event(
+            r#"[{"result":"error","message":"Machine not found"}]"#,
+            (false, "Machine not found", None),
+        );
+        event(r#"[{"result":"error"}]"#, (false, "error", None));
+        event(
+            r#"[{"result":"version-mismatch","header":{"currentVersion":4,"currentData":"AAAA"}}]"#,
+            (false, "version-mismatch", Some(4)),
+        );
+        event(
+            r#"[{"result":"success","artifact":{"id":"a","headerVersion":1}}]"#,
+            (true, "success", Some(1)),
+        );
+        event(r#"[{"ok":true,"accessKey":null}]"#, (true, "success", None));
+        event("[{}]", (true, "success", None));
+        event("[]", (false, "malformed", None));
+        event("[7]", (false, "malformed", None));
+        check(
+            r#"[{"ok":true,"result":{"version":"x"}}]"#,
+            true,
+            (true, "success", None),
+        );
+        check(
+            r#"[{"ok":false,"error":"RPC method not available"}]"#,
+            true,
+            (false, "RPC method not available", None),
+        );
+        check("[{}]", true, (false, "error", None));
+    }
+}

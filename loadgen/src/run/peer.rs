@@ -1,0 +1,163 @@
+//! How a virtual peer comes to its connection, and who hears what arrives there.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep, timeout};
+use touchstone_client::{ConnectError, ConnectOptions, End, Engine, Listener};
+
+use super::cell::Cell;
+use crate::{
+    scenario::Role,
+    schedule::{Peer, scatter},
+};
+
+/// Connections to one loopback address from one source address; there are 28 000 ports to choose
+/// from on Linux, some of which others use.
+const PORTS: u64 = 20_000;
+
+/// Hears what arrives at one connection.
+struct Ear {
+    cell: Arc<Cell>,
+    peer: u32,
+    generation: u32,
+    planned: u64,
+    dialed: u64,
+}
+
+impl Listener for Ear {
+    fn connected(&mut self, at: Instant) {
+        let at = self.cell.common.since_start(at);
+        let times = [self.planned, self.dialed, at];
+        self.cell.opened(self.peer, self.generation, times);
+    }
+
+    fn packet(&mut self, at: Instant, packet: &str) {
+        self.cell.packet(self.peer, at, packet);
+    }
+
+    fn ended(&mut self, end: &End) {
+        over(&self.cell, self.peer, self.generation, end);
+    }
+}
+
+/// Lets a connection be open from now on, until the scenario drops it.
+pub(super) fn want(cell: &Arc<Cell>, peer: u32, planned: u64) {
+    if let Some(generation) = cell.want(peer) {
+        tokio::spawn(dial(Arc::clone(cell), peer, generation, planned));
+    }
+}
+
+/// A connection or an attempt is over. Where it is still wanted, it is tried again.
+fn over(cell: &Arc<Cell>, peer: u32, generation: u32, why: &(dyn std::error::Error + 'static)) {
+    let now = cell.common.now();
+    if cell.ended(peer, generation, &described(why), now) {
+        tokio::spawn(retry(Arc::clone(cell), peer, generation, now));
+    }
+}
+
+async fn retry(cell: Arc<Cell>, peer: u32, generation: u32, since: u64) {
+    let rules = cell
+        .common
+        .schedule
+        .scenario()
+        .rules(cell.account.peer(peer).role);
+    let jitter = scatter(
+        [u64::from(cell.account.index), u64::from(peer), since],
+        rules.retry_jitter,
+    );
+    sleep(rules.retry.std() + jitter.std()).await;
+    dial(cell, peer, generation, since).await;
+}
+
+/// One attempt. `planned` is when the connection was first wanted, from which its latency counts.
+async fn dial(cell: Arc<Cell>, peer: u32, generation: u32, planned: u64) {
+    if !cell.is_wanted(peer, generation) {
+        return;
+    }
+    let dialed = cell.common.now();
+    let options = options(&cell, peer);
+    // Boxed, since the task of every connection would keep room for it otherwise.
+    let opened = Box::pin(Engine::open(&options)).await;
+    let engine = match opened {
+        Ok(engine) => engine,
+        Err(error) => return over(&cell, peer, generation, &error),
+    };
+    let ear = Ear {
+        cell: Arc::clone(&cell),
+        peer,
+        generation,
+        planned,
+        dialed,
+    };
+    let socket = engine.begin_with(Box::new(ear));
+    if !cell.attach(peer, generation, socket.clone()) {
+        return;
+    }
+    // The listener hears how it goes; only that nothing is heard at all has to be noticed here.
+    if timeout(options.timeout, socket.connected()).await.is_err() {
+        socket.abort();
+    }
+}
+
+fn options(cell: &Cell, peer: u32) -> ConnectOptions {
+    let common = &cell.common;
+    let Peer { role, subject } = cell.account.peer(peer);
+    let number = cell.account.connections_before() + u64::from(peer);
+    let mut auth = Map::new();
+    let mut set = |key: &str, value: &str| auth.insert(key.to_owned(), Value::from(value));
+    set("token", cell.provided.token.expose());
+    set("clientType", role.client_type());
+    match role {
+        Role::User => None,
+        Role::Session => set(
+            "sessionId",
+            cell.provided.sessions[subject as usize].trim_matches('"'),
+        ),
+        Role::Machine => set(
+            "machineId",
+            cell.provided.machines[subject as usize].trim_matches('"'),
+        ),
+    };
+    let mut options = common.options.clone().auth(Value::Object(auth));
+    let urls = &common.urls;
+    let nth = usize::try_from(number).unwrap_or_default() % urls.len();
+    options.url = urls[nth].clone();
+    options.timeout = common.schedule.scenario().connect.timeout.std();
+    // What arrives goes to the listener at once, and what is sent is little.
+    options.event_queue = 1;
+    let block = number / urls.len() as u64 / PORTS;
+    if block > 0 && is_loopback(&options) {
+        options.local_address = loopback(block);
+    }
+    options
+}
+
+fn is_loopback(options: &ConnectOptions) -> bool {
+    let host = options.url.host_str().unwrap_or_default();
+    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// 127.0.0.1 serves the first block of connections, those after it the others.
+fn loopback(block: u64) -> Option<IpAddr> {
+    let last = u8::try_from(block + 1).ok()?;
+    Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
+}
+
+/// An error in one line, without what differs between connections, so that alike ones are counted
+/// together.
+fn described(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(ConnectError::Timeout { stage, after, .. }) = error.downcast_ref() {
+        return format!("no answer within {after:?} while {stage}");
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

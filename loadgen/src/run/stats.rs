@@ -1,0 +1,413 @@
+//! What a worker counts and measures while it drives its connections.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::{
+    audit::{Arrival, Finding, Found},
+    report::{
+        model::{Connections, Counts, EXAMPLES, Example, Outcome},
+        packed::histogram,
+    },
+    scenario::EventKind,
+    schedule::{Account, Schedule},
+};
+
+/// The same times from two starting points.
+#[derive(Debug, Clone)]
+pub(super) struct Times {
+    /// From the planned time.
+    pub(super) latency: Histogram<u64>,
+    /// From the time of sending.
+    pub(super) naive: Histogram<u64>,
+}
+
+impl Times {
+    fn new() -> Self {
+        Self {
+            latency: histogram(),
+            naive: histogram(),
+        }
+    }
+
+    fn record(&mut self, planned: u64, sent: u64, at: u64) {
+        self.latency.saturating_record(at.saturating_sub(planned));
+        self.naive.saturating_record(at.saturating_sub(sent));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        add(&mut self.latency, &other.latency);
+        add(&mut self.naive, &other.naive);
+    }
+}
+
+/// All histograms of a run have the same bounds, which is the only thing that adding can fail for.
+pub(super) fn add(to: &mut Histogram<u64>, other: &Histogram<u64>) {
+    to.add(other).expect("bounds are equal");
+}
+
+/// One kind of event.
+#[derive(Debug, Clone)]
+pub(super) struct OfKind {
+    pub(super) counts: Counts,
+    pub(super) times: Times,
+}
+
+/// One phase.
+#[derive(Debug, Clone)]
+pub(super) struct OfPhase {
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) latency: Histogram<u64>,
+}
+
+/// One second; `planned`, `sent` and `delivered` are what happened in it.
+#[derive(Debug, Clone)]
+pub(super) struct OfSecond {
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    pub(super) delivered: u64,
+    pub(super) latency: Histogram<u64>,
+    pub(super) lag: Histogram<u64>,
+}
+
+impl OfSecond {
+    pub(super) fn new() -> Self {
+        Self {
+            planned: 0,
+            sent: 0,
+            delivered: 0,
+            latency: histogram(),
+            lag: histogram(),
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.planned += other.planned;
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        add(&mut self.latency, &other.latency);
+        add(&mut self.lag, &other.lag);
+    }
+
+    /// Starts anew, and keeps the memory.
+    fn reset(&mut self) {
+        (self.planned, self.sent, self.delivered) = (0, 0, 0);
+        self.latency.reset();
+        self.lag.reset();
+    }
+}
+
+/// Everything that a worker counts.
+#[derive(Debug)]
+pub(super) struct Stats {
+    /// When each phase ends, and whether it counts.
+    phase_ends: Vec<(u64, bool)>,
+    /// By kind of event; made when the first one is sent.
+    pub(super) kinds: Vec<Option<Box<OfKind>>>,
+    pub(super) ack: Times,
+    pub(super) rpc: Times,
+    pub(super) connect: Times,
+    pub(super) lag: Histogram<u64>,
+    pub(super) phases: Vec<OfPhase>,
+    pub(super) second: OfSecond,
+    /// Duplicates of events so old that nobody knows what they were.
+    pub(super) unknown: Counts,
+    pub(super) answers: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    pub(super) errors: BTreeMap<String, u64>,
+    pub(super) examples: Vec<Example>,
+    pub(super) connections: Connections,
+    pub(super) wanted: u64,
+    pub(super) open: u64,
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    pub(super) unsent: u64,
+    /// Processor time of the worker's thread, in microseconds.
+    pub(super) cpu: u64,
+    /// When and at which processor time counted phases were first and last seen.
+    pub(super) cpu_counted: Option<[(u64, u64); 2]>,
+}
+
+/// Different answers and errors that are told apart; what comes beyond is counted together.
+const DISTINCT: usize = 40;
+
+impl Stats {
+    pub(super) fn new(schedule: &Schedule) -> Self {
+        let mut end = 0;
+        let phases = &schedule.scenario().phases;
+        let phase_ends = phases.iter().map(|phase| {
+            end += phase.duration.us();
+            (end, phase.counted)
+        });
+        Self {
+            phase_ends: phase_ends.collect(),
+            kinds: vec![None; EventKind::ALL.len()],
+            ack: Times::new(),
+            rpc: Times::new(),
+            connect: Times::new(),
+            lag: histogram(),
+            phases: phases
+                .iter()
+                .map(|_| OfPhase {
+                    planned: 0,
+                    sent: 0,
+                    delivered: 0,
+                    lost: 0,
+                    latency: histogram(),
+                })
+                .collect(),
+            second: OfSecond::new(),
+            unknown: Counts::default(),
+            answers: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            examples: Vec::new(),
+            connections: Connections::default(),
+            wanted: 0,
+            open: 0,
+            planned: 0,
+            sent: 0,
+            unsent: 0,
+            cpu: 0,
+            cpu_counted: None,
+        }
+    }
+
+    /// The phase that a moment lies in, and whether it counts. What comes after the end belongs to
+    /// the last one.
+    fn phase(&self, at: u64) -> (usize, bool) {
+        let last = self.phase_ends.len() - 1;
+        let index = self.phase_ends.partition_point(|(end, _)| *end <= at);
+        let index = index.min(last);
+        (index, self.phase_ends[index].1)
+    }
+
+    /// Notes the processor time of the worker's thread.
+    pub(super) fn clock_cpu(&mut self, now: u64, cpu: u64) {
+        self.cpu = cpu;
+        if self.counts(now) {
+            self.cpu_counted.get_or_insert([(now, cpu); 2])[1] = (now, cpu);
+        }
+    }
+
+    /// Whether what was planned for a moment counts.
+    fn counts(&self, planned: u64) -> bool {
+        self.phase(planned).1
+    }
+
+    /// An event is due.
+    pub(super) fn due(&mut self, planned: u64, now: u64) {
+        let (phase, counted) = self.phase(planned);
+        let lag = now.saturating_sub(planned);
+        self.planned += 1;
+        self.phases[phase].planned += 1;
+        self.second.planned += 1;
+        self.second.lag.saturating_record(lag);
+        if counted {
+            self.lag.saturating_record(lag);
+        }
+    }
+
+    /// An event is given to its connection.
+    pub(super) fn sent(&mut self, planned: u64) {
+        let (phase, _) = self.phase(planned);
+        self.sent += 1;
+        self.phases[phase].sent += 1;
+        self.second.sent += 1;
+    }
+
+    /// An event will never be sent.
+    pub(super) fn unsent(&mut self, why: &'static str) {
+        self.unsent += 1;
+        self.error(why);
+    }
+
+    /// Something went wrong on the way.
+    pub(super) fn error(&mut self, what: &str) {
+        count(&mut self.errors, what);
+    }
+
+    /// The server has answered an event, or has not.
+    pub(super) fn answer(&mut self, event: &'static str, what: &str) {
+        count(self.answers.entry(event).or_default(), what);
+    }
+
+    pub(super) fn of_kind(&mut self, kind: EventKind) -> &mut OfKind {
+        self.kinds[kind.index()].get_or_insert_with(|| {
+            Box::new(OfKind {
+                counts: Counts::default(),
+                times: Times::new(),
+            })
+        })
+    }
+
+    /// The audit has found something out.
+    pub(super) fn found(&mut self, account: &Account, finding: &Finding) {
+        let Finding {
+            found,
+            recipient,
+            number,
+            entry,
+        } = finding;
+        match entry {
+            Some(entry) => found.count(&mut self.of_kind(entry.kind).counts),
+            None => found.count(&mut self.unknown),
+        }
+        if let Some(entry) = entry {
+            let (phase, _) = self.phase(entry.planned);
+            let phase = &mut self.phases[phase];
+            match found {
+                Found::Delivered => phase.delivered += 1,
+                Found::Retracted => phase.delivered = phase.delivered.saturating_sub(1),
+                Found::Wrong(Outcome::Lost) => phase.lost += 1,
+                Found::Returned => {
+                    phase.delivered += 1;
+                    phase.lost = phase.lost.saturating_sub(1);
+                }
+                Found::Wrong(_) | Found::Uncertain => {}
+            }
+        }
+        if let Found::Wrong(outcome) = *found {
+            self.example(outcome, || Example {
+                outcome,
+                event: entry
+                    .and_then(|entry| entry.kind.delivered_as())
+                    .unwrap_or("unknown")
+                    .to_owned(),
+                sender: entry.map_or_else(
+                    || format!("account {}", account.index),
+                    |entry| account.name(entry.sender),
+                ),
+                recipient: account.name(*recipient),
+                sequence: u64::from(*number),
+                planned_us: entry.map_or(0, |entry| entry.planned),
+            });
+        }
+    }
+
+    /// An event of one account has arrived at another.
+    pub(super) fn leaked(&mut self, example: Example) {
+        let named = |kind: &EventKind| kind.delivered_as() == Some(example.event.as_str());
+        let counts = match EventKind::ALL.into_iter().find(named) {
+            Some(kind) => &mut self.of_kind(kind).counts,
+            None => &mut self.unknown,
+        };
+        counts.misrouted += 1;
+        self.example(Outcome::Misrouted, || example);
+    }
+
+    fn example(&mut self, outcome: Outcome, make: impl FnOnce() -> Example) {
+        let alike = self
+            .examples
+            .iter()
+            .filter(|example| example.outcome == outcome);
+        if alike.count() < EXAMPLES {
+            self.examples.push(make());
+        }
+    }
+
+    /// An event has arrived where it should.
+    pub(super) fn arrived(&mut self, arrival: &Arrival, at: u64) {
+        let (phase, counted) = self.phase(arrival.planned);
+        let latency = at.saturating_sub(arrival.planned);
+        self.second.delivered += 1;
+        self.second.latency.saturating_record(latency);
+        if !arrival.counts {
+            return;
+        }
+        self.phases[phase].latency.saturating_record(latency);
+        if counted {
+            let of_kind = self.of_kind(arrival.kind);
+            of_kind.times.record(arrival.planned, arrival.sent, at);
+        }
+    }
+
+    /// An ack has come.
+    pub(super) fn acked(&mut self, kind: EventKind, planned: u64, sent: u64, at: u64) {
+        if self.counts(planned) {
+            let times = if kind == EventKind::RpcCall {
+                &mut self.rpc
+            } else {
+                &mut self.ack
+            };
+            times.record(planned, sent, at);
+        }
+    }
+
+    /// A connection is open. It counts whatever the phase: most open before any does.
+    pub(super) fn connected(&mut self, planned: u64, dialed: u64, at: u64) {
+        self.connect.record(planned, dialed, at);
+        self.connections.opened += 1;
+        self.open += 1;
+        self.connections.peak = self.connections.peak.max(self.open);
+    }
+
+    /// Adds what another worker counted.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (index, of_kind) in other.kinds.into_iter().enumerate() {
+            let Some(of_kind) = of_kind else {
+                continue;
+            };
+            let sum = self.of_kind(EventKind::ALL[index]);
+            sum.counts.add(&of_kind.counts);
+            sum.times.add(&of_kind.times);
+        }
+        for (sum, times) in [
+            (&mut self.ack, &other.ack),
+            (&mut self.rpc, &other.rpc),
+            (&mut self.connect, &other.connect),
+        ] {
+            sum.add(times);
+        }
+        add(&mut self.lag, &other.lag);
+        for (sum, phase) in self.phases.iter_mut().zip(other.phases) {
+            sum.planned += phase.planned;
+            sum.sent += phase.sent;
+            sum.delivered += phase.delivered;
+            sum.lost += phase.lost;
+            add(&mut sum.latency, &phase.latency);
+        }
+        self.second.add(&other.second);
+        self.unknown.add(&other.unknown);
+        for (event, answers) in other.answers {
+            let sum = self.answers.entry(event).or_default();
+            answers
+                .into_iter()
+                .for_each(|(answer, count)| *sum.entry(answer).or_default() += count);
+        }
+        for (error, count) in other.errors {
+            *self.errors.entry(error).or_default() += count;
+        }
+        for example in other.examples {
+            self.example(example.outcome, || example);
+        }
+        self.connections.add(&other.connections);
+        self.wanted += other.wanted;
+        self.open += other.open;
+        self.planned += other.planned;
+        self.sent += other.sent;
+        self.unsent += other.unsent;
+        self.cpu += other.cpu;
+    }
+
+    /// What happened since this was asked last.
+    pub(super) fn take_second(&mut self, into: &mut OfSecond) {
+        into.add(&self.second);
+        self.second.reset();
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, what: &str) {
+    if let Some(count) = counts.get_mut(what) {
+        *count += 1;
+    } else {
+        let what = if counts.len() < DISTINCT {
+            what
+        } else {
+            "others"
+        };
+        *counts.entry(what.to_owned()).or_default() += 1;
+    }
+}

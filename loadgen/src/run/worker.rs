@@ -1,0 +1,196 @@
+//! A worker: one thread that drives the connections of its accounts, each action at its time.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use touchstone_client::ConnectOptions;
+use url::Url;
+
+use super::{
+    cell::Cell,
+    host, peer,
+    provision::{Directory, Provided},
+    stats::Stats,
+};
+use crate::{
+    audit::Rules,
+    schedule::{Account, Action, Schedule, What},
+};
+
+/// What the connections of a worker share.
+pub(super) struct Common {
+    pub(super) schedule: Arc<Schedule>,
+    pub(super) rules: Rules,
+    pub(super) options: ConnectOptions,
+    pub(super) urls: Vec<Url>,
+    pub(super) directory: Arc<Directory>,
+    /// Which run stamps are of.
+    pub(super) run: u32,
+    pub(super) start: Instant,
+    /// The same moment, in Unix milliseconds.
+    pub(super) started_at: u64,
+    pub(super) stats: Arc<Mutex<Stats>>,
+}
+
+impl Common {
+    /// Nothing that holds this lock can panic half-way, so a poisoned one is still sound.
+    pub(super) fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Microseconds from the start of the schedule.
+    pub(super) fn since_start(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start).as_micros();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.since_start(Instant::now())
+    }
+
+    /// A moment of the schedule in Unix milliseconds.
+    pub(super) fn unix_ms(&self, at: u64) -> u64 {
+        self.started_at + at / 1000
+    }
+}
+
+/// Actions that are performed before connections get their turn.
+const BATCH: usize = 256;
+/// How often what has waited too long is given up.
+const SWEEP: u64 = 1_000_000;
+/// How often it is looked whether all has arrived, at the end.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long connections may take to close, at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the coordinator tells a worker.
+#[derive(Debug, Clone)]
+pub(super) struct Signals {
+    /// Emit no more, and wait for what is under way.
+    pub(super) stop: CancellationToken,
+    /// Do not wait for what is under way either.
+    pub(super) abandon: CancellationToken,
+    /// Set by the worker when it only waits.
+    pub(super) draining: CancellationToken,
+    /// Set by the worker when it is done, or gone.
+    pub(super) finished: CancellationToken,
+}
+
+/// Drives accounts to the end of the schedule and of what it has caused.
+pub(super) async fn drive(
+    common: Arc<Common>,
+    accounts: Vec<(Account, Provided)>,
+    signals: Signals,
+) {
+    let schedule = Arc::clone(&common.schedule);
+    let mut cells = Vec::with_capacity(accounts.len());
+    let mut plans = Vec::with_capacity(accounts.len());
+    let mut due = BinaryHeap::with_capacity(accounts.len());
+    for (account, provided) in accounts {
+        let mut plan = schedule.actions(account);
+        if let Some(first) = plan.next() {
+            due.push(Reverse((first.at, cells.len())));
+            plans.push((first, plan));
+            cells.push(Arc::new(Cell::new(account, provided, Arc::clone(&common))));
+        }
+    }
+    let mut swept = 0;
+    let mut performed = 0;
+    loop {
+        let now = common.now();
+        if now >= swept + SWEEP {
+            swept = now;
+            cells.iter().for_each(|cell| cell.sweep(now));
+            clock_cpu(&common, now);
+        }
+        let next = due.peek().map(|Reverse((at, _))| *at);
+        let wake = next.unwrap_or(schedule.end_us()).min(swept + SWEEP);
+        if next.is_none() && now >= schedule.end_us() || signals.stop.is_cancelled() {
+            break;
+        }
+        if next.is_none_or(|at| at > now) {
+            let wake = common.start + Duration::from_micros(wake);
+            tokio::select! {
+                () = signals.stop.cancelled() => {}
+                () = sleep_until(wake) => {}
+            }
+            continue;
+        }
+        if let Some(Reverse((_, index))) = due.pop() {
+            let (action, plan) = &mut plans[index];
+            perform(&cells[index], *action, now);
+            if let Some(following) = plan.next() {
+                due.push(Reverse((following.at, index)));
+                *action = following;
+            }
+        }
+        performed += 1;
+        if performed % BATCH == 0 {
+            yield_now().await;
+        }
+    }
+    clock_cpu(&common, common.now());
+    signals.draining.cancel();
+    drain(&common, &cells, &signals.abandon).await;
+    cells.iter().for_each(|cell| cell.finish());
+    clock_cpu(&common, common.now());
+    // Letting go of a socket closes it; the runtime goes when they are closed, or soon after.
+    let closed = async {
+        while cells.iter().any(|cell| Arc::strong_count(cell) > 1) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let _ = timeout(FAREWELL, closed).await;
+}
+
+fn perform(cell: &Arc<Cell>, action: Action, now: u64) {
+    let Action { at, peer, what } = action;
+    match what {
+        What::Connect => peer::want(cell, peer, at),
+        What::Drop(how) => cell.close(peer, how, now),
+        What::StopReading => cell.stop_reading(peer, true, now),
+        What::ResumeReading => cell.stop_reading(peer, false, now),
+        What::FallSilent => cell.fall_silent(peer, now),
+        What::Emit(emit) => cell.emit(peer, emit, at, now),
+    }
+}
+
+/// Waits until all has arrived, for as long as anything can count as arrived.
+async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken) {
+    let patience = Duration::from_micros(common.rules.lost_after);
+    let mut next = 0;
+    let all_has_come = async {
+        let mut swept = common.now();
+        // Looking at the first that waits is enough: all must be done in the end.
+        while next < cells.len() {
+            if cells[next].is_waiting() {
+                tokio::time::sleep(LOOK).await;
+                let now = common.now();
+                if now >= swept + SWEEP {
+                    swept = now;
+                    cells.iter().for_each(|cell| cell.sweep(now));
+                }
+            } else {
+                next += 1;
+            }
+        }
+    };
+    tokio::select! {
+        _ = timeout(patience, all_has_come) => {}
+        () = abandon.cancelled() => {}
+    }
+}
+
+/// Notes the thread's processor time.
+fn clock_cpu(common: &Common, now: u64) {
+    common.stats().clock_cpu(now, host::thread_cpu());
+}
