@@ -277,9 +277,8 @@ fn what_was_under_way_to_one_that_left_is_uncertain() {
     let mut desk = Desk::narrow();
     let old = desk.message(10 * SECOND);
     let under_way = desk.message(13 * SECOND);
-    for number in [old, under_way] {
-        desk.arrive(number, &[OTHER_USER, SIBLING], 13 * SECOND);
-    }
+    desk.arrive(old, &[OTHER_USER, SIBLING], 10 * SECOND);
+    desk.arrive(under_way, &[OTHER_USER, SIBLING], 13 * SECOND);
     desk.presence(USER, Presence::Away, 13 * SECOND + 1);
     desk.message(14 * SECOND);
     let last = desk.ledger.next_number() - 1;
