@@ -1,12 +1,19 @@
 //! What a person can say on the command line, as parsed by clap and grouped by concern. Nothing is
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
+mod load;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
+
+pub(crate) use load::{
+    LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
+    Recipients, ScheduleArguments,
+};
 
 /// The Socket.IO path of servers of this family.
 pub(crate) const DEFAULT_PATH: &str = "/v1/updates";
@@ -63,6 +70,8 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Judge a server; without a URL, the embedded reference server
     Check(Box<CheckArguments>),
+    /// Load a server and account for every delivery; without a URL, the embedded reference server
+    Load(Box<LoadArguments>),
     /// Put JSON reports side by side: what newly fails, what no longer does, what differs
     Compare(CompareArguments),
     /// Tell what a case sends, what it accepts and why
@@ -213,7 +222,8 @@ pub(crate) struct ExplainArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct CompareArguments {
-    /// JSON reports of `touchstone check`; the others are held against the first
+    /// JSON reports of `touchstone check`, or of `touchstone load`; the others are held against the
+    /// first
     #[arg(value_name = "REPORT", num_args = 2.., required = true)]
     pub(crate) files: Vec<PathBuf>,
 

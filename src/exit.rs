@@ -21,13 +21,17 @@ pub(crate) enum Exit {
     Baseline = 11,
     /// Something could not be executed, or a report could not be written.
     Incomplete = 12,
+    /// A load run missed an objective.
+    Objective = 20,
+    /// The load generator was the limit, so that a run says nothing about the server.
+    Invalid = 21,
     /// Ended by the user before the end; what ran is reported.
     Interrupted = 130,
 }
 
 #[cfg(test)]
 impl Exit {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 11] = [
         (Self::Passed, "everything required passed"),
         (Self::Internal, "internal error, a bug of touchstone"),
         (Self::Usage, "usage or configuration error"),
@@ -41,6 +45,11 @@ impl Exit {
         (
             Self::Incomplete,
             "incomplete run: something could not be executed or written",
+        ),
+        (Self::Objective, "an SLO was crossed"),
+        (
+            Self::Invalid,
+            "load run invalid, the generator was the limit",
         ),
         (
             Self::Interrupted,

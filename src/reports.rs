@@ -42,7 +42,8 @@ struct Sink {
     failed: Option<io::Error>,
 }
 
-struct Publish {
+/// A file that is written aside, and not yet in its place.
+pub(crate) struct Publish {
     temporary: NamedTempFile,
     path: PathBuf,
 }
@@ -189,7 +190,11 @@ impl Sink {
 }
 
 impl Publish {
-    fn now(self) -> io::Result<()> {
+    /// Moves the file to its place.
+    ///
+    /// # Errors
+    /// The place cannot be written to.
+    pub(crate) fn now(self) -> io::Result<()> {
         // Temporary files are private; a report is as readable as any file that is made here.
         readable(self.temporary.as_file())?;
         self.temporary.persist(self.path)?;
@@ -198,7 +203,10 @@ impl Publish {
 }
 
 /// Opens what a report is written to, and what puts it in its place when it is complete.
-fn open(target: &Path) -> io::Result<(File, Option<Publish>)> {
+///
+/// # Errors
+/// The file cannot be opened, or its folder not be written to.
+pub(crate) fn open(target: &Path) -> io::Result<(File, Option<Publish>)> {
     // A device or a pipe is written to as it is; it must not be replaced by a file.
     if target.exists() && !target.metadata()?.is_file() {
         return Ok((File::options().write(true).open(target)?, None));

@@ -40,6 +40,7 @@ const EVERYTHING: &[&str] = &[
     "touchstone-client",
     "touchstone-conformance",
     "touchstone-fixtures",
+    "touchstone-loadgen",
     "touchstone-reference-server",
 ];
 
@@ -48,6 +49,7 @@ const JUDGES: &[&str] = &[
     "touchstone-fixtures",
     "touchstone-client",
     "touchstone-conformance",
+    "touchstone-loadgen",
 ];
 const SERVER_SIDE: &[&str] = &[
     "touchstone-reference-server",

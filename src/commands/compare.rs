@@ -5,7 +5,10 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use serde_json::Value;
 use touchstone_conformance::{Comparison, Recorded};
+use touchstone_loadgen::compare::Comparison as LoadComparison;
+use touchstone_loadgen::report::{Report, Style, Verdict, model::FORMAT};
 
 use crate::args::CompareArguments;
 use crate::error::Failure;
@@ -17,10 +20,17 @@ use crate::{output, reports};
 /// the first one could.
 pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
     let page = arguments.report.as_deref().map(html_path).transpose()?;
-    let recorded = arguments
+    let files = arguments
         .files
         .iter()
         .map(|file| read(file))
+        .collect::<Result<Vec<_>, _>>()?;
+    if files.iter().any(|(_, text)| is_of_load(text)) {
+        return loads(&files, page.is_some());
+    }
+    let recorded = files
+        .iter()
+        .map(|(name, text)| Recorded::read(name, text).map_err(Failure::usage))
         .collect::<Result<_, _>>()?;
     let comparison = Comparison::of(recorded);
     if let Some(path) = page {
@@ -48,12 +58,48 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
     )
 }
 
-fn read(file: &Path) -> Result<Recorded, Failure> {
+/// Compares reports of load. Figures decide nothing here; a run that ended worse than the first one
+/// does.
+fn loads(files: &[(String, String)], wants_page: bool) -> Result<Exit, Failure> {
+    if wants_page {
+        return Err(Failure::usage(anyhow!(
+            "a comparison of load reports is written to stdout alone"
+        )));
+    }
+    let reports = files
+        .iter()
+        .map(|(name, text)| {
+            let report = Report::read(name, text).map_err(Failure::usage)?;
+            Ok((name.clone(), report))
+        })
+        .collect::<Result<_, Failure>>()?;
+    let comparison = LoadComparison::of(reports).map_err(Failure::usage)?;
+    let style = match reports::style(&io::stdout()) {
+        touchstone_conformance::report::Style::Plain => Style::Plain,
+        touchstone_conformance::report::Style::Coloured => Style::Coloured,
+    };
+    output::print(&comparison.text(style))?;
+    Ok(match comparison.worsened() {
+        None | Some(Verdict::Passed) => Exit::Passed,
+        Some(Verdict::Failed) => Exit::Unreachable,
+        Some(Verdict::Invalid) => Exit::Invalid,
+        Some(Verdict::Missed) => Exit::Objective,
+        Some(Verdict::Interrupted) => Exit::Interrupted,
+    })
+}
+
+/// Whether a file says that it is a report of load. What is no JSON is told by whoever reads it.
+fn is_of_load(text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|file| file["format"] == FORMAT)
+}
+
+/// The name and the text of a file.
+fn read(file: &Path) -> Result<(String, String), Failure> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file)
         .with_context(|| format!("cannot read {name}"))
         .map_err(Failure::usage)?;
-    Recorded::read(&name, &text).map_err(Failure::usage)
+    Ok((name, text))
 }
 
 fn html_path(report: &str) -> Result<&Path, Failure> {

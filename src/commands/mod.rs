@@ -4,6 +4,7 @@
 mod check;
 mod compare;
 mod explain;
+mod load;
 mod serve;
 
 use anyhow::Context as _;
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Check(check) => runtime()?.block_on(check::run(*check)),
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Load(load) => runtime()?.block_on(load::run(*load)),
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

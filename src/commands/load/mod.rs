@@ -1,0 +1,257 @@
+//! `touchstone load`: load a server and account for every delivery. Arguments become a plan here; the
+//! generator runs it; the verdict of its report becomes an exit code.
+
+mod live;
+mod merge;
+mod metrics;
+mod scenario;
+mod sinks;
+mod stop;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use tokio::sync::watch;
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::{Clock, ConnectOptions};
+use touchstone_loadgen::merge::join;
+use touchstone_loadgen::progress::Snapshot;
+use touchstone_loadgen::report::{self, Report, Verdict, model};
+use touchstone_loadgen::run::{RunError, RunPlan};
+use touchstone_loadgen::slo::{Slo, objectives};
+use touchstone_reference_server::Config;
+use url::Url;
+
+use crate::args::{LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArguments, Recipients};
+use crate::embedded::Embedded;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::{output, reports};
+
+use self::metrics::Exporter;
+use self::scenario::Planned;
+use self::sinks::Sinks;
+use self::stop::Stop;
+
+/// Loads the server that the arguments name, or does what else they ask for.
+pub(crate) async fn run(arguments: LoadArguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        Some(LoadCommand::Plan(plan)) => show_plan(&plan),
+        Some(LoadCommand::Merge(merge)) => merge::run(&merge),
+        None if arguments.run.list => output::print(&scenario::list()),
+        None => load(&arguments.run).await,
+    }
+}
+
+fn show_plan(arguments: &LoadPlanArguments) -> Result<Exit, Failure> {
+    let planned = Planned::of(&arguments.schedule)?;
+    let (schedule, summary) = (&planned.schedule, &planned.summary);
+    if arguments.json {
+        return output::print(&format!("{:#}\n", report::plan_json(schedule, summary)));
+    }
+    output::print(&report::plan(
+        schedule,
+        summary,
+        sinks::style(&std::io::stdout()),
+    ))
+}
+
+async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
+    let planned = Planned::of(&arguments.schedule)?;
+    let stated = planned.schedule.scenario().slo.iter().chain(&arguments.slo);
+    let slos = objectives(stated.map(String::as_str)).map_err(Failure::usage)?;
+    let start_at = arguments.start_at.map(start_ms).transpose()?;
+    let sinks = Sinks::open(&arguments.output.report)?;
+    let exporter = Exporter::bind(arguments.prometheus).await?;
+    let stop = Stop::on_signals().context("cannot catch signals")?;
+
+    let embedded = match arguments.urls.as_slice() {
+        [] => Some(Embedded::start(Config::default()).await?),
+        _ => None,
+    };
+    let target = Target::of(arguments, embedded.as_ref())?;
+    let mut runs = Vec::new();
+    let mut outcome = Ok(());
+    for _ in 0..arguments.repeat {
+        let (progress, seen) = watch::channel(Snapshot::default());
+        let plan = target.plan(&planned, arguments, start_at, progress, &stop);
+        let title = format!("{}, {}", planned.title(), target.name);
+        match attend(
+            plan,
+            &title,
+            seen,
+            exporter.as_ref(),
+            &stop,
+            arguments.plain,
+        )
+        .await
+        {
+            Ok(report) => runs.push(report),
+            Err(failure) => outcome = Err(failure),
+        }
+        if outcome.is_err() || stop.asked() {
+            break;
+        }
+    }
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    if let Some(exporter) = exporter {
+        exporter.close().await;
+    }
+    let Some(mut report) = join(runs) else {
+        // There was at least one run, so that without any report there is a failure.
+        return outcome.map(|()| Exit::Internal);
+    };
+    judge(&mut report, &slos);
+    sinks.write(&report)?;
+    outcome.map(|()| exit_of(&report, &stop))
+}
+
+/// Runs a plan while somebody looks on.
+async fn attend(
+    plan: RunPlan,
+    title: &str,
+    seen: watch::Receiver<Snapshot>,
+    exporter: Option<&Exporter>,
+    stop: &Stop,
+    plain: bool,
+) -> Result<Report, Failure> {
+    if let Some(exporter) = exporter {
+        exporter.follow(seen.clone());
+    }
+    let showing = live::show(title, seen, stop, plain);
+    let running = async {
+        tokio::select! {
+            outcome = Box::pin(touchstone_loadgen::run::run(plan)) => outcome.map_err(failure),
+            () = stop.given_up() => Err(Failure::expected(
+                Exit::Interrupted,
+                anyhow!("ended without a report"),
+            )),
+        }
+    };
+    // The view ends when the run drops its end of the progress.
+    let (outcome, ()) = tokio::join!(running, showing);
+    outcome
+}
+
+/// Which server, as the arguments say.
+struct Target {
+    name: String,
+    urls: Vec<Url>,
+    options: ConnectOptions,
+    provisioner: Arc<Provisioner>,
+    is_embedded: bool,
+}
+
+impl Target {
+    fn of(arguments: &LoadRunArguments, embedded: Option<&Embedded>) -> Result<Self, Failure> {
+        let urls = match embedded {
+            Some(embedded) => vec![embedded.url().clone()],
+            None => arguments.urls.clone(),
+        };
+        let spec: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
+        let mut options = ConnectOptions::new(urls[0].clone());
+        options.path.clone_from(&arguments.path);
+        let provisioner = Provisioner::open(&spec, &options).map_err(Failure::usage)?;
+        let name = match embedded {
+            Some(_) => "the embedded reference server".to_owned(),
+            None => urls[0].as_str().trim_end_matches('/').to_owned(),
+        };
+        Ok(Self {
+            name,
+            urls,
+            options,
+            provisioner: Arc::new(provisioner),
+            is_embedded: embedded.is_some(),
+        })
+    }
+
+    fn plan(
+        &self,
+        planned: &Planned,
+        arguments: &LoadRunArguments,
+        start_at: Option<u64>,
+        progress: watch::Sender<Snapshot>,
+        stop: &Stop,
+    ) -> RunPlan {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let usual = cores.saturating_sub(usize::from(self.is_embedded)).max(1);
+        RunPlan {
+            name: self.name.clone(),
+            urls: self.urls.clone(),
+            options: self.options.clone(),
+            provisioner: Arc::clone(&self.provisioner),
+            schedule: Arc::clone(&planned.schedule),
+            summary: planned.summary.clone(),
+            scale: planned.scale,
+            recipients: match arguments.recipients {
+                Recipients::Narrow => model::Recipients::Narrow,
+                Recipients::Wide => model::Recipients::Wide,
+            },
+            workers: arguments.workers.map_or(usual, usize::from),
+            start_at,
+            is_embedded: self.is_embedded,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: Clock::System,
+            progress,
+            stop: stop.finish(),
+        }
+    }
+}
+
+/// When to begin, in Unix milliseconds.
+fn start_ms(at: SystemTime) -> Result<u64, Failure> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let at_ms = at.duration_since(UNIX_EPOCH).map_or(0, ms);
+    if at_ms <= Clock::System.unix_ms() {
+        let shown = humantime::format_rfc3339_seconds(at);
+        return Err(Failure::usage(anyhow!("--start-at {shown} is over"))
+            .hint("give a moment at which every shard will have made its accounts"));
+    }
+    Ok(at_ms)
+}
+
+fn judge(report: &mut Report, slos: &[Slo]) {
+    let results = slos.iter().map(|slo| slo.evaluate(report)).collect();
+    report.slo = results;
+}
+
+fn exit_of(report: &Report, stop: &Stop) -> Exit {
+    match report.verdict() {
+        Verdict::Failed => Exit::Unreachable,
+        _ if stop.by_signal() => Exit::Interrupted,
+        Verdict::Invalid => Exit::Invalid,
+        Verdict::Missed => Exit::Objective,
+        Verdict::Interrupted | Verdict::Passed => Exit::Passed,
+    }
+}
+
+fn failure(error: RunError) -> Failure {
+    match error {
+        RunError::Stopped => Failure::expected(
+            Exit::Interrupted,
+            anyhow!("ended before the schedule began"),
+        ),
+        RunError::Server { .. } | RunError::Unreachable { .. } => {
+            Failure::expected(Exit::Unreachable, error).hint(
+                "touchstone check --only 'handshake.*' says in detail what the server answers",
+            )
+        }
+        RunError::Files(_) => {
+            Failure::usage(error).hint("raise it with ulimit -n, or load with a smaller --scale")
+        }
+        RunError::StartMissed { .. } => {
+            Failure::usage(error).hint("choose a later --start-at, for all shards")
+        }
+        RunError::Provision(_) => Failure::usage(error),
+        other => Failure::from(anyhow::Error::from(other)),
+    }
+}
+
+/// A line on stderr that is no result.
+fn notice(text: &str) {
+    reports::notice(text);
+}
