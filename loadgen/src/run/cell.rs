@@ -64,6 +64,8 @@ pub(super) struct PeerState {
     pending: Vec<Pending>,
     /// Compare-and-sets that wait for the one before them.
     waiting: VecDeque<(Emit, u64)>,
+    /// Events that wait for the connection, as clients keep them.
+    held: VecDeque<(Emit, u64)>,
     artifact: Option<(String, i64)>,
     registered: u32,
     was_ready: bool,
@@ -163,7 +165,6 @@ impl Cell {
         }
         of_peer.open = true;
         of_peer.registered = 0;
-        of_peer.next_ack = 0;
         let mut stats = self.stats();
         stats.connected(planned, dialed, at);
         let account = &self.account;
@@ -172,6 +173,10 @@ impl Cell {
         });
         drop(stats);
         self.introduce(&mut state, peer, at);
+        let held = std::mem::take(&mut state.peers[peer as usize].held);
+        for (emit, planned) in held {
+            self.emit_in_turn(&mut state, peer, emit, planned, at);
+        }
     }
 
     /// What clients do right behind CONNECT: write their state, register their methods.
@@ -236,8 +241,7 @@ impl Cell {
         let (wanted, excused) = (of_peer.wanted, of_peer.excused);
         let mut stats = self.stats();
         if !was_open {
-            stats.connections.failed += 1;
-            stats.error(why);
+            stats.refused(why);
         } else if excused {
             stats.connections.closed += 1;
             stats.error("ended by the server after it had stalled on purpose");
@@ -263,6 +267,11 @@ impl Cell {
         }
         for _ in of_peer.waiting.drain(..) {
             stats.unsent("unsent: the connection ended while an earlier write was unanswered");
+        }
+        if !of_peer.wanted {
+            for _ in of_peer.held.drain(..) {
+                stats.unsent("unsent: not connected");
+            }
         }
         let account = &self.account;
         ledger.set_presence(peer, Presence::Away, surely, at, &mut |finding| {
@@ -349,9 +358,21 @@ impl Cell {
         self.stats().due(planned, now);
         let mut state = self.state();
         let of_peer = &mut state.peers[peer as usize];
-        if !of_peer.open {
-            return self.stats().unsent("unsent: not connected");
+        if of_peer.open {
+            self.emit_in_turn(&mut state, peer, emit, planned, now);
+        } else if emit.kind.is_volatile() {
+            // Clients send heartbeats as volatile: without a connection there is none.
+            self.stats().skipped();
+        } else if of_peer.wanted && of_peer.held.len() < WAITING {
+            of_peer.held.push_back((emit, planned));
+        } else {
+            self.stats().unsent("unsent: not connected");
         }
+    }
+
+    /// Emits at once, or after the compare-and-set that is under way.
+    fn emit_in_turn(&self, state: &mut State, peer: u32, emit: Emit, planned: u64, now: u64) {
+        let of_peer = &mut state.peers[peer as usize];
         let busy = || of_peer.pending.iter().any(|pending| is_cas(pending.kind));
         if is_cas(emit.kind) && (!of_peer.waiting.is_empty() || busy()) {
             if of_peer.waiting.len() < WAITING {
@@ -362,7 +383,7 @@ impl Cell {
             }
             return;
         }
-        self.emit_now(&mut state, peer, emit, planned, now);
+        self.emit_now(state, peer, emit, planned, now);
     }
 
     fn emit_now(&self, state: &mut State, peer: u32, emit: Emit, planned: u64, now: u64) {
@@ -487,8 +508,12 @@ impl Cell {
     // Receiving
 
     /// A packet has arrived.
-    pub(super) fn packet(self: &Arc<Self>, peer: u32, at: Instant, packet: &str) {
+    pub(super) fn packet(self: &Arc<Self>, peer: u32, generation: u32, at: Instant, packet: &str) {
         let now = self.common.since_start(at);
+        if self.state().peers[peer as usize].generation != generation {
+            // The scenario has dropped this connection, and perhaps opened another.
+            return;
+        }
         match packet::look(packet) {
             Incoming::Ack(id, args) => self.acked(peer, id, args, now),
             Incoming::Request(id) => {
@@ -709,6 +734,9 @@ impl Cell {
             for _ in of_peer.waiting.drain(..) {
                 stats.unsent("unsent: the run ended while an earlier write was unanswered");
             }
+            for _ in of_peer.held.drain(..) {
+                stats.unsent("unsent: not connected");
+            }
             of_peer.wanted = false;
             of_peer.generation += 1;
             of_peer.socket = None;
@@ -717,8 +745,10 @@ impl Cell {
 }
 
 impl PeerState {
-    /// Whether it waits for an answer, and is there to receive it.
+    /// Whether it waits for its connection, or for an answer that it is there to receive.
     fn awaits(&self) -> bool {
-        self.open && !self.excused && !(self.pending.is_empty() && self.waiting.is_empty())
+        let is_coming = self.wanted && !self.open;
+        let is_answered = self.pending.is_empty() && self.waiting.is_empty();
+        is_coming || self.open && !self.excused && !is_answered
     }
 }

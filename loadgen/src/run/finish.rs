@@ -117,7 +117,7 @@ pub(super) fn cpu_share(all: &[Option<[(u64, u64); 2]>]) -> f64 {
 }
 
 /// Why the figures say more about the generator than about the server, if so.
-fn invalid(plan: &RunPlan, generator: &Generator) -> Option<String> {
+fn invalid(plan: &RunPlan, generator: &Generator, skipped: u64) -> Option<String> {
     let bounds = plan.schedule.scenario().bounds;
     let mut reasons = Vec::new();
     if generator.lag_p99_us > bounds.lag_p99.us() {
@@ -134,13 +134,11 @@ fn invalid(plan: &RunPlan, generator: &Generator) -> Option<String> {
             bounds.cpu
         ));
     }
-    if bounds
-        .unsent
-        .is_passed_by(generator.unsent, generator.planned)
-    {
+    let unsent = generator.unsent - skipped;
+    if bounds.unsent.is_passed_by(unsent, generator.planned) {
         reasons.push(format!(
-            "{} of {} events were not sent, and the bound is {}",
-            generator.unsent, generator.planned, bounds.unsent
+            "{unsent} of {} events were not sent, and the bound is {}",
+            generator.planned, bounds.unsent
         ));
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -209,7 +207,12 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             peak: seen.peak,
             ..stats.connections
         },
-        errors: stats.errors.clone(),
+        errors: stats
+            .errors
+            .iter()
+            .chain(&stats.refusals)
+            .map(|(what, count)| (what.clone(), *count))
+            .collect(),
         generator,
         slo: Vec::new(),
         phases: phases(scenario, stats, &seen.phase_connections),
@@ -251,7 +254,7 @@ fn generator(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: &Seen) -> Gene
         valid: true,
         reason: None,
     };
-    generator.reason = invalid(plan, &generator);
+    generator.reason = invalid(plan, &generator, stats.skipped);
     generator.valid = generator.reason.is_none();
     generator
 }

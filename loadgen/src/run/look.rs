@@ -29,6 +29,7 @@ pub(super) struct Look {
     planned: u64,
     sent: u64,
     unsent: u64,
+    skipped: u64,
     counts: Counts,
     volatile: Counts,
     latency: Kinds<Histogram<u64>>,
@@ -48,6 +49,7 @@ impl Look {
             planned: 0,
             sent: 0,
             unsent: 0,
+            skipped: 0,
             counts: Counts::default(),
             volatile: Counts::default(),
             latency: Kinds::<()>::default().map(|()| histogram()),
@@ -65,6 +67,7 @@ impl Look {
             look.planned += stats.planned;
             look.sent += stats.sent;
             look.unsent += stats.unsent;
+            look.skipped += stats.skipped;
             let (counts, volatile) = finish::audited(&stats);
             look.counts = finish::plus(look.counts, counts);
             look.volatile = finish::plus(look.volatile, volatile);
@@ -98,7 +101,10 @@ impl Look {
         let lag = Summary::of(&self.lag).p99;
         let exceeded = if lag > bounds.lag_p99.us() {
             Some("lag")
-        } else if bounds.unsent.is_passed_by(self.unsent, self.planned) {
+        } else if bounds
+            .unsent
+            .is_passed_by(self.unsent - self.skipped, self.planned)
+        {
             Some("unsent")
         } else {
             None

@@ -190,7 +190,7 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
     }
     let stats = finish::total(all, &plan.schedule);
     if stats.connections.opened == 0 && stats.connections.failed > 0 {
-        let most = stats.errors.iter().max_by_key(|(_, count)| **count);
+        let most = stats.refusals.iter().max_by_key(|(_, count)| **count);
         return Err(RunError::Unreachable {
             target: plan.name,
             reason: most.map_or_else(String::new, |(reason, _)| reason.clone()),

@@ -36,7 +36,7 @@ impl Listener for Ear {
     }
 
     fn packet(&mut self, at: Instant, packet: &str) {
-        self.cell.packet(self.peer, at, packet);
+        self.cell.packet(self.peer, self.generation, at, packet);
     }
 
     fn ended(&mut self, end: &End) {

@@ -118,6 +118,8 @@ pub(super) struct Stats {
     pub(super) unknown: Counts,
     pub(super) answers: BTreeMap<&'static str, BTreeMap<String, u64>>,
     pub(super) errors: BTreeMap<String, u64>,
+    /// Why attempts to connect failed.
+    pub(super) refusals: BTreeMap<String, u64>,
     pub(super) examples: Vec<Example>,
     pub(super) connections: Connections,
     pub(super) wanted: u64,
@@ -125,6 +127,8 @@ pub(super) struct Stats {
     pub(super) planned: u64,
     pub(super) sent: u64,
     pub(super) unsent: u64,
+    /// Heartbeats among the unsent, which clients do not send without a connection either.
+    pub(super) skipped: u64,
     /// Processor time of the worker's thread, in microseconds.
     pub(super) cpu: u64,
     /// When and at which processor time counted phases were first and last seen.
@@ -163,6 +167,7 @@ impl Stats {
             unknown: Counts::default(),
             answers: BTreeMap::new(),
             errors: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             examples: Vec::new(),
             connections: Connections::default(),
             wanted: 0,
@@ -170,6 +175,7 @@ impl Stats {
             planned: 0,
             sent: 0,
             unsent: 0,
+            skipped: 0,
             cpu: 0,
             cpu_counted: None,
         }
@@ -224,9 +230,21 @@ impl Stats {
         self.error(why);
     }
 
+    /// A heartbeat is left out, since there is no connection for it.
+    pub(super) fn skipped(&mut self) {
+        self.skipped += 1;
+        self.unsent("unsent: a heartbeat without a connection");
+    }
+
     /// Something went wrong on the way.
     pub(super) fn error(&mut self, what: &str) {
         count(&mut self.errors, what);
+    }
+
+    /// An attempt to connect has failed.
+    pub(super) fn refused(&mut self, why: &str) {
+        self.connections.failed += 1;
+        count(&mut self.refusals, why);
     }
 
     /// The server has answered an event, or has not.
@@ -377,8 +395,13 @@ impl Stats {
                 .into_iter()
                 .for_each(|(answer, count)| *sum.entry(answer).or_default() += count);
         }
-        for (error, count) in other.errors {
-            *self.errors.entry(error).or_default() += count;
+        for (sum, counts) in [
+            (&mut self.errors, other.errors),
+            (&mut self.refusals, other.refusals),
+        ] {
+            for (what, count) in counts {
+                *sum.entry(what).or_default() += count;
+            }
         }
         for example in other.examples {
             self.example(example.outcome, || example);
@@ -389,6 +412,7 @@ impl Stats {
         self.planned += other.planned;
         self.sent += other.sent;
         self.unsent += other.unsent;
+        self.skipped += other.skipped;
         self.cpu += other.cpu;
     }
 

@@ -1,0 +1,9 @@
+//! The load generator against servers of which it is known what they do: the audit must report
+//! exactly that, and latencies must count from the planned time.
+
+#[path = "../../src/embedded.rs"]
+mod embedded;
+mod faults;
+mod network;
+mod runs;
+mod support;

@@ -1,0 +1,131 @@
+//! Latency over a network of which the delay is known.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use touchstone_loadgen::run::run;
+use url::Url;
+
+use crate::support::{plan, server};
+
+/// One app that pings 100 times per second, for three seconds.
+const PINGS: &str = "
+description = 'pings'
+[population]
+accounts = 1
+users = 1
+[connect]
+ramp = '1ms'
+[[phases]]
+name = 'connect'
+duration = '1s'
+load = 0
+counted = false
+[[phases]]
+name = 'pings'
+duration = '3s'
+[[traffic]]
+from = 'user'
+event = 'ping'
+every = '10ms'
+timing = 'periodic'
+";
+
+/// Chunks that may be on their way in each direction.
+const ON_THE_WAY: usize = 4_096;
+
+/// A way to the server that takes `delay` in each direction, and nothing passes while it is frozen.
+async fn way_to(server: &Url, delay: Duration) -> (Url, watch::Sender<bool>) {
+    let port = server.port().expect("a port");
+    let server = SocketAddr::from(([127, 0, 0, 1], port));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (freeze, frozen) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server).await.expect("the server");
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(carry(from_client, to_server, delay, frozen.clone()));
+            tokio::spawn(carry(from_server, to_client, delay, frozen.clone()));
+        }
+    });
+    let url = Url::parse(&format!("http://{address}")).expect("a URL");
+    (url, freeze)
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin + Send + 'static,
+    delay: Duration,
+    mut frozen: watch::Receiver<bool>,
+) {
+    let (sender, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
+    tokio::spawn(async move {
+        while let Some((due, bytes)) = arriving.recv().await {
+            sleep_until(due).await;
+            let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
+            if !thawed || to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let chunk = (Instant::now() + delay, buffer[..length].to_vec());
+        if sender.send(chunk).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_delay_is_measured() {
+    let server = server(&[]).await;
+    let (url, _freeze) = way_to(server.url(), Duration::from_millis(100)).await;
+    let report = run(plan(&url, server.url(), PINGS, "1/1"))
+        .await
+        .expect("a report");
+    server.stop().await.expect("an end");
+    let (ack, naive) = (report.latency_us.ack, report.naive_us.ack);
+    assert_eq!((ack.count, report.generator.unsent), (300, 0));
+    // There and back again; not one may be faster, and what a busy machine adds is no error.
+    let least = 200_000;
+    assert!(ack.min >= least - least / 1000, "{ack:?}");
+    assert!(
+        naive.min >= least - least / 1000 && naive.p50 <= ack.p50,
+        "{naive:?}"
+    );
+    // Calls do not wait for each other: all of them were under way for the same time.
+    assert_eq!(report.answers["ping"]["success"], 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_of_one_second_shows_in_full() {
+    let server = server(&[]).await;
+    let (url, freeze) = way_to(server.url(), Duration::ZERO).await;
+    let plan = plan(&url, server.url(), PINGS, "1/1");
+    let mut progress = plan.progress.subscribe();
+    let pause = async {
+        progress
+            .wait_for(|snapshot| snapshot.elapsed >= Duration::from_secs(2))
+            .await
+            .expect("a run");
+        freeze.send_replace(true);
+        let end = Instant::now() + Duration::from_secs(1);
+        sleep_until(end).await;
+        freeze.send_replace(false);
+    };
+    let (report, ()) = tokio::join!(run(plan), pause);
+    server.stop().await.expect("an end");
+    let ack = report.expect("a report").latency_us.ack;
+    // A hundred events were due in that second, and the first of them waited for all of it. A tool
+    // that waits for each answer before it sends the next would have seen one slow event of 200.
+    assert_eq!(ack.count, 300);
+    assert!(ack.p99 >= 950_000, "{ack:?}");
+    assert!(ack.p90 >= 650_000, "{ack:?}");
+}

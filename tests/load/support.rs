@@ -1,0 +1,54 @@
+//! Runs of small scenarios against a server of one's choice.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::{Clock, ConnectOptions};
+use touchstone_loadgen::progress::Snapshot;
+use touchstone_loadgen::report::{Report, model::Recipients};
+use touchstone_loadgen::run::{RunError, RunPlan, run};
+use touchstone_loadgen::scenario::{Scale, Scenario};
+use touchstone_loadgen::schedule::{Schedule, Shard};
+use touchstone_reference_server::{Config, Faults};
+use url::Url;
+
+use crate::embedded::{Embedded, quick};
+
+/// A server with these faults.
+pub(crate) async fn server(faults: &[&str]) -> Embedded {
+    let faults = Faults::parse(faults.iter().copied()).expect("faults");
+    let config = Config { faults, ..quick() };
+    Embedded::start(config).await.expect("a server")
+}
+
+/// A plan for a scenario, with accounts of the server at `rest` and connections to `url`.
+pub(crate) fn plan(url: &Url, rest: &Url, scenario: &str, shard: &str) -> RunPlan {
+    let scenario = Scenario::parse("test", scenario).expect("a scenario");
+    let shard: Shard = shard.parse().expect("a shard");
+    let schedule = Schedule::new(scenario, 7, shard);
+    let provisioner = Provisioner::open(&ProvisionSpec::Rest, &ConnectOptions::new(rest.clone()));
+    RunPlan {
+        name: "the server".to_owned(),
+        urls: vec![url.clone()],
+        options: ConnectOptions::new(url.clone()),
+        provisioner: Arc::new(provisioner.expect("a provisioner")),
+        summary: schedule.summary(),
+        schedule: Arc::new(schedule),
+        scale: Scale::default(),
+        recipients: Recipients::Narrow,
+        workers: 1,
+        start_at: None,
+        is_embedded: true,
+        version: "test".to_owned(),
+        clock: Clock::System,
+        progress: watch::Sender::new(Snapshot::default()),
+        stop: CancellationToken::new(),
+    }
+}
+
+/// Runs a scenario against a server.
+pub(crate) async fn load(server: &Embedded, scenario: &str) -> Result<Report, RunError> {
+    run(plan(server.url(), server.url(), scenario, "1/1")).await
+}
