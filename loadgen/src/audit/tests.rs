@@ -342,7 +342,7 @@ fn examples_name_what_went_wrong() {
     let mut findings = Vec::new();
     desk.ledger
         .arrived(number, OTHER_AGENT, 11 * SECOND, &mut |found| {
-            findings.push(found)
+            findings.push(found);
         });
     let [finding] = findings[..] else {
         panic!("{findings:?}");

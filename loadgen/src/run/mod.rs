@@ -104,11 +104,11 @@ pub enum RunError {
         /// What reports call the server.
         target: String,
         /// What went wrong.
-        source: ProvisionError,
+        source: Box<ProvisionError>,
     },
     /// What the user gave to make accounts from does not do.
     #[error("cannot make what the scenario needs")]
-    Provision(#[source] ProvisionError),
+    Provision(#[source] Box<ProvisionError>),
     /// Not one connection came about.
     #[error("no connection to {target} came about: {reason}")]
     Unreachable {
@@ -246,9 +246,9 @@ async fn prepare(plan: &RunPlan, run: u32) -> Result<Vec<(Account, Provided)>, R
         tokio::select! {
             provided = &mut provided => {
                 return provided.map_err(|source| if finish::is_servers(&source) {
-                    RunError::Server { target: plan.name.clone(), source }
+                    RunError::Server { target: plan.name.clone(), source: Box::new(source) }
                 } else {
-                    RunError::Provision(source)
+                    RunError::Provision(Box::new(source))
                 });
             }
             () = plan.stop.cancelled() => return Err(RunError::Stopped),

@@ -414,6 +414,6 @@ impl Iterator for Actions<'_> {
 /// How long a callee works on a call with this `choice`.
 pub(crate) fn handler_delay(scenario: &Scenario, choice: u32) -> Span {
     let rpc = &scenario.rpc;
-    let jitter = u128::from(rpc.handler_jitter.us()) * u128::from(choice) >> 32;
+    let jitter = (u128::from(rpc.handler_jitter.us()) * u128::from(choice)) >> 32;
     Span::from_us(rpc.handler_delay.us() + u64::try_from(jitter).unwrap_or_default())
 }

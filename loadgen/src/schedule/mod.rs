@@ -2,7 +2,7 @@
 //!
 //! A plan is a pure function of scenario and seed. It is made lazily, per account, so that its
 //! memory does not grow with the length of a run, and it is the same on every machine: the
-//! [`digest`](Schedule::digest) says so. Accounts share nothing, so a shard is every N-th of them.
+//! digest in its [`summary`](Schedule::summary) says so. Accounts share nothing, so a shard is every N-th of them.
 //! Nothing here knows a clock or a server.
 
 mod actions;

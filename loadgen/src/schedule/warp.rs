@@ -82,7 +82,7 @@ impl Piece {
             // In units of 1/1024, so that the root keeps fractions that the division needs.
             let under = from * from + 2 * slope * rest / length;
             let root = (under.max(0) << 20).isqrt();
-            (root - (from << 10)) * length / slope >> 10
+            ((root - (from << 10)) * length / slope) >> 10
         };
         u64::try_from(x.clamp(0, length - 1)).unwrap_or_default()
     }

@@ -1,0 +1,179 @@
+//! What an account's connections emit.
+
+use touchstone_client::{Frame, SendError};
+
+use super::{Cell, HEARTBEAT_AGE_MS, Pending, State, WAITING, is_cas};
+use crate::{
+    audit::{Entry, stamp::Stamp},
+    run::payload::{self, About},
+    scenario::{EventKind, Role},
+    schedule::Emit,
+};
+
+impl Cell {
+    /// An event is due.
+    pub(in crate::run) fn emit(&self, peer: u32, emit: Emit, planned: u64, now: u64) {
+        self.stats().due(planned, now);
+        let mut state = self.state();
+        let of_peer = &mut state.peers[peer as usize];
+        if of_peer.open {
+            self.emit_in_turn(&mut state, peer, emit, planned, now);
+        } else if emit.kind.is_volatile() {
+            // Clients send heartbeats as volatile: without a connection there is none.
+            self.stats().skipped();
+        } else if of_peer.wanted && of_peer.held.len() < WAITING {
+            of_peer.held.push_back((emit, planned));
+        } else {
+            self.stats().unsent("unsent: not connected");
+        }
+    }
+
+    /// Emits at once, or after the compare-and-set that is under way.
+    pub(super) fn emit_in_turn(
+        &self,
+        state: &mut State,
+        peer: u32,
+        emit: Emit,
+        planned: u64,
+        now: u64,
+    ) {
+        let of_peer = &mut state.peers[peer as usize];
+        let busy = || of_peer.pending.iter().any(|pending| is_cas(pending.kind));
+        if is_cas(emit.kind) && (!of_peer.waiting.is_empty() || busy()) {
+            if of_peer.waiting.len() < WAITING {
+                of_peer.waiting.push_back((emit, planned));
+            } else {
+                self.stats()
+                    .unsent("unsent: too many earlier writes are unanswered");
+            }
+            return;
+        }
+        self.emit_now(state, peer, emit, planned, now);
+    }
+
+    pub(super) fn emit_now(
+        &self,
+        state: &mut State,
+        peer: u32,
+        emit: Emit,
+        planned: u64,
+        now: u64,
+    ) {
+        let State {
+            ledger,
+            peers,
+            versions,
+            heartbeats,
+        } = state;
+        let of_peer = &mut peers[peer as usize];
+        let mut kind = emit.kind;
+        if matches!(kind, EventKind::ArtifactUpdate | EventKind::ArtifactRead)
+            && of_peer.artifact.is_none()
+        {
+            kind = EventKind::ArtifactCreate;
+        }
+        let number = ledger.next_number();
+        let stamp = Stamp {
+            run: self.common.run,
+            account: self.account.index,
+            number,
+        };
+        let mut time = self
+            .common
+            .unix_ms(planned)
+            .saturating_sub(HEARTBEAT_AGE_MS);
+        let heartbeat = |time| (kind == EventKind::MachineAlive, emit.target, time);
+        if kind.is_volatile() {
+            while heartbeats.contains_key(&heartbeat(time)) {
+                time += 1;
+            }
+        }
+        let made;
+        let (subject, other, version) = match kind {
+            EventKind::ArtifactCreate => {
+                made = payload::artifact_id(stamp);
+                (made.as_str(), "", 0)
+            }
+            EventKind::ArtifactUpdate | EventKind::ArtifactRead => {
+                let (id, version) = of_peer.artifact.as_ref().expect("it was created above");
+                (id.as_str(), "", *version)
+            }
+            EventKind::RpcCall => {
+                let callee = self.account.peer(emit.target);
+                let rules = self.common.schedule.scenario().rules(callee.role);
+                made = self.method(emit.target, emit.choice % rules.registrations.max(1));
+                (made.as_str(), "", 0)
+            }
+            EventKind::AccessKeyGet => {
+                let machines = &self.provided.machines;
+                let machine = emit.choice as usize % machines.len().max(1);
+                let session = &self.provided.sessions[emit.target as usize];
+                (session.as_str(), machines[machine].as_str(), 0)
+            }
+            _ => {
+                let of_subject = match kind.subject() {
+                    Some(Role::Machine) => self.provided.machines.get(emit.target as usize),
+                    Some(_) => self.provided.sessions.get(emit.target as usize),
+                    None => None,
+                };
+                let version = versions
+                    .get(&(kind, emit.target))
+                    .copied()
+                    .unwrap_or_default();
+                (of_subject.map_or("", String::as_str), "", version)
+            }
+        };
+        let about = About {
+            subject,
+            other,
+            version,
+            time,
+        };
+        let ack = kind.is_acked().then_some(of_peer.next_ack);
+        let frame = payload::frame(kind, ack, about, stamp, emit.size);
+        let sent = of_peer
+            .socket
+            .as_ref()
+            .map(|socket| socket.try_send_raw(Frame::text(frame)));
+        let mut stats = self.stats();
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(SendError::Full)) => {
+                return stats.unsent("unsent: the server does not read, and the queue is full");
+            }
+            Some(Err(SendError::Ended(_))) | None => return stats.unsent("unsent: not connected"),
+        }
+        stats.sent(planned);
+        let mut entered = None;
+        if kind.delivered_as().is_some() {
+            let entry = Entry {
+                kind,
+                sender: peer,
+                target: emit.target,
+                choice: emit.choice,
+                planned,
+                sent: now,
+            };
+            let account = &self.account;
+            ledger.enter(entry, &mut |finding| stats.found(account, &finding));
+            if kind.is_volatile() {
+                heartbeats.insert(heartbeat(time), number);
+            }
+            entered = Some(number);
+        }
+        if let Some(id) = ack {
+            of_peer.next_ack += 1;
+            if kind == EventKind::ArtifactCreate {
+                of_peer.artifact = Some((subject.to_owned(), 1));
+            }
+            of_peer.pending.push(Pending {
+                id,
+                kind,
+                number: entered,
+                target: emit.target,
+                planned,
+                sent: now,
+            });
+        }
+    }
+}

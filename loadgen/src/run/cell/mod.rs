@@ -1,0 +1,194 @@
+//! One account while it is under load: its connections, its ledger, and what they do to each
+//! other. Everything of an account happens on one worker, so its lock is never fought for.
+
+mod connect;
+mod emit;
+mod receive;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use touchstone_client::Socket;
+
+use super::{provision::Provided, stats::Stats, worker::Common};
+use crate::{
+    audit::Ledger,
+    scenario::EventKind,
+    schedule::{Account, Emit},
+};
+
+/// Compare-and-sets that may wait for the one before them at one connection.
+const WAITING: usize = 64;
+/// Heartbeats name a time a little ago, so that a server whose clock is behind does not take it for
+/// the future and change it.
+const HEARTBEAT_AGE_MS: u64 = 5_000;
+
+/// One account under load.
+pub(super) struct Cell {
+    pub(super) account: Account,
+    pub(super) provided: Provided,
+    pub(super) common: Arc<Common>,
+    state: Mutex<State>,
+}
+
+/// What changes.
+struct State {
+    ledger: Ledger,
+    peers: Vec<PeerState>,
+    /// The versions of what is compared and set, as far as anyone of the account knows.
+    versions: HashMap<(EventKind, u32), i64>,
+    /// Heartbeats in flight, by what identifies them: machine or session, which, and their time.
+    heartbeats: HashMap<(bool, u32, u64), u32>,
+}
+
+/// One connection.
+#[derive(Default)]
+struct PeerState {
+    /// Set while the connection is open or about to be.
+    socket: Option<Socket>,
+    /// Which of its connections this is, so that the end of an older one is not taken for its own.
+    generation: u32,
+    /// Whether the scenario wants it to be open.
+    wanted: bool,
+    /// Whether CONNECT was answered.
+    open: bool,
+    /// Whether it stalls on purpose, so that a server may end it.
+    excused: bool,
+    next_ack: u64,
+    pending: Vec<Pending>,
+    /// Compare-and-sets that wait for the one before them.
+    waiting: VecDeque<(Emit, u64)>,
+    /// Events that wait for the connection, as clients keep them.
+    held: VecDeque<(Emit, u64)>,
+    artifact: Option<(String, i64)>,
+    registered: u32,
+    was_ready: bool,
+}
+
+/// An event whose ack has not come.
+struct Pending {
+    id: u64,
+    kind: EventKind,
+    number: Option<u32>,
+    target: u32,
+    planned: u64,
+    sent: u64,
+}
+
+/// Whether it needs a version, so that a connection has only one of them under way.
+fn is_cas(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::UpdateMetadata
+            | EventKind::UpdateState
+            | EventKind::MachineUpdateMetadata
+            | EventKind::MachineUpdateState
+            | EventKind::ArtifactUpdate
+            | EventKind::ArtifactCreate
+            | EventKind::ArtifactRead
+    )
+}
+
+impl Cell {
+    pub(super) fn new(account: Account, provided: Provided, common: Arc<Common>) -> Self {
+        let versions = provided.versions.iter().copied().collect();
+        let peers = (0..account.connections()).map(|_| PeerState::default());
+        Self {
+            state: Mutex::new(State {
+                ledger: Ledger::new(account, common.rules),
+                peers: peers.collect(),
+                versions,
+                heartbeats: HashMap::new(),
+            }),
+            account,
+            provided,
+            common,
+        }
+    }
+
+    /// Nothing that holds these locks can panic half-way, so a poisoned one is still sound.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.common.stats()
+    }
+
+    /// Gives up what has waited too long.
+    pub(super) fn sweep(&self, now: u64) {
+        let mut state = self.state();
+        let State {
+            ledger,
+            peers,
+            heartbeats,
+            ..
+        } = &mut *state;
+        let mut stats = self.stats();
+        let account = &self.account;
+        ledger.sweep(now, &mut |finding| stats.found(account, &finding));
+        let base = ledger.first_number();
+        if heartbeats.len() > 2 * ledger.in_flight() + 16 {
+            heartbeats.retain(|_, number| *number >= base);
+        }
+        let patience = self.common.schedule.scenario().rpc.timeout.us();
+        let mut relieved = Vec::new();
+        for (peer, of_peer) in (0..).zip(peers.iter_mut()) {
+            let before = of_peer.pending.len();
+            of_peer.pending.retain(|pending| {
+                let in_time = pending.sent + patience > now;
+                if !in_time {
+                    stats.answer(pending.kind.name(), "no answer");
+                }
+                in_time
+            });
+            if of_peer.pending.len() < before && !of_peer.waiting.is_empty() {
+                relieved.push(peer);
+            }
+        }
+        drop(stats);
+        for peer in relieved {
+            self.send_waiting(&mut state, peer, now);
+        }
+    }
+
+    /// Whether anything that must come has not.
+    pub(super) fn is_waiting(&self) -> bool {
+        let state = self.state();
+        state.ledger.is_waiting() || state.peers.iter().any(PeerState::awaits)
+    }
+
+    /// The run is over: what has not arrived is lost, and every connection is let go.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        let State { ledger, peers, .. } = &mut *state;
+        let mut stats = self.stats();
+        let account = &self.account;
+        ledger.close(&mut |finding| stats.found(account, &finding));
+        for of_peer in peers {
+            for pending in of_peer.pending.drain(..) {
+                stats.answer(pending.kind.name(), "no answer");
+            }
+            for _ in of_peer.waiting.drain(..) {
+                stats.unsent("unsent: the run ended while an earlier write was unanswered");
+            }
+            for _ in of_peer.held.drain(..) {
+                stats.unsent("unsent: not connected");
+            }
+            of_peer.wanted = false;
+            of_peer.generation += 1;
+            of_peer.socket = None;
+        }
+    }
+}
+
+impl PeerState {
+    /// Whether it waits for its connection, or for an answer that it is there to receive.
+    fn awaits(&self) -> bool {
+        let is_coming = self.wanted && !self.open;
+        let is_answered = self.pending.is_empty() && self.waiting.is_empty();
+        is_coming || self.open && !self.excused && !is_answered
+    }
+}
