@@ -84,6 +84,10 @@ const DUPLICATES: &[(&str, &str)] = &[
         "engineioxide-core and reqwest ask for different minor versions",
     ),
     (
+        "bit-set",
+        "jsonschema's fancy-regex and cel's parser pin different versions",
+    ),
+    (
         "bit-vec",
         "fancy-regex and proptest reach it through different bit-set versions",
     ),
@@ -91,6 +95,11 @@ const DUPLICATES: &[(&str, &str)] = &[
         "getrandom",
         "ring, ahash and rand each pin their own generation",
     ),
+    (
+        "itertools",
+        "criterion and ratatui; benches only and the binary",
+    ),
+    ("nom", "cel and hdrhistogram pin different generations"),
     (
         "syn",
         "derive macros are moving from 2 to 3; build time only",

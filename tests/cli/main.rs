@@ -1,6 +1,7 @@
 //! The program as a person meets it: arguments, messages, exit codes, signals, pipes.
 
 mod check;
+mod load;
 mod readme;
 mod reports;
 mod serve;

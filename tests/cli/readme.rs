@@ -72,10 +72,16 @@ fn every_command_does_what_it_says() {
         let fails = arguments.contains(&"--fault") && !arguments.contains(&"--baseline");
         let expected = if fails { 10 } else { 0 };
         let said = String::from_utf8_lossy(&ran.stdout);
-        assert_eq!(ran.status.code(), Some(expected), "{command:?}\n{said}");
+        // A machine may be too slow for honest load with a program that is not optimized; it says so.
+        let too_slow = arguments[0] == "load" && ran.status.code() == Some(21);
+        assert!(
+            too_slow || ran.status.code() == Some(expected),
+            "{command:?} ended with {}\n{said}",
+            ran.status
+        );
         assert!(!said.is_empty(), "{command:?} says nothing");
     }
-    for file in ["report.json", "known.toml", "compare.html"] {
+    for file in ["report.json", "known.toml", "compare.html", "load.html"] {
         assert!(folder.path().join(file).exists(), "{file}");
     }
 }

@@ -8,6 +8,7 @@ fn help() {
         &["--help"][..],
         &["check", "--help"],
         &["compare", "--help"],
+        &["load", "--help"],
         &["serve", "--help"],
     ] {
         let ran = check(arguments, 0, &[]);
@@ -46,7 +47,7 @@ fn every_listed_case_can_be_explained() {
 fn completions_name_every_command() {
     for shell in ["bash", "fish", "zsh"] {
         let script = check(&["completions", shell], 0, &[]).stdout;
-        for command in ["check", "serve", "explain", "completions"] {
+        for command in ["check", "load", "serve", "explain", "completions"] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }

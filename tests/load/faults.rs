@@ -15,8 +15,8 @@ sessions = 4
 [connect]
 ramp = '200ms'
 [audit]
-late-after = '5s'
-lost-after = '5s'
+late-after = '3s'
+lost-after = '3s'
 grace = '100ms'
 [[phases]]
 name = 'connect'

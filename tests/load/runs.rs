@@ -1,6 +1,5 @@
 //! Whole runs: shards, servers that die or are not there, and every kind of traffic.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -133,38 +132,42 @@ async fn four_shards_are_one_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn built_in_scenarios_run() {
     let server = server(&[]).await;
-    let mut found = BTreeMap::new();
-    for built_in in SCENARIOS {
-        let scenario = Scenario::parse(built_in.name, built_in.text).expect("a scenario");
-        let mut small = scenario
-            .scaled("0.02".parse().expect("a scale"))
-            .expect("small");
+    let runs = SCENARIOS.iter().map(|built_in| {
         let mut plan = plan(server.url(), server.url(), built_in.text, "1/1");
-        small.connect.ramp = Span::from_millis(200);
-        for phase in &mut small.phases {
-            phase.duration = Span::from_millis(400);
-        }
-        for herd in &mut small.herd {
-            herd.at = Span::from_millis(600);
-            herd.back_after = Span::from_millis(100);
-            herd.back_jitter = Span::from_millis(100);
-        }
-        small.half_open.clear();
-        let schedule = Schedule::new(small, 7, Shard::default());
+        let schedule = Schedule::new(small(built_in.text), 7, Shard::default());
         plan.summary = schedule.summary();
         plan.schedule = schedule.into();
-        let report = run(plan).await.expect("a report");
-        assert!(
-            report.audit.counts.is_clean(),
-            "{}: {:?}",
-            built_in.name,
-            report.audit
-        );
-        assert_eq!(report.failure, None, "{}", built_in.name);
-        found.insert(built_in.name, report.generator.sent);
-    }
+        run(plan)
+    });
+    let reports = futures_util::future::try_join_all(runs)
+        .await
+        .expect("reports");
     server.stop().await.expect("an end");
-    assert!(found.values().all(|sent| *sent > 0), "{found:?}");
+    for (built_in, report) in SCENARIOS.iter().zip(reports) {
+        let name = built_in.name;
+        assert!(report.audit.counts.is_clean(), "{name}: {:?}", report.audit);
+        assert_eq!(report.failure, None, "{name}");
+        assert!(report.generator.sent > 0, "{name}");
+    }
+}
+
+/// A scenario with few connections and with phases of a moment.
+fn small(text: &str) -> Scenario {
+    let scenario = Scenario::parse("test", text).expect("a scenario");
+    let mut small = scenario
+        .scaled("0.02".parse().expect("a scale"))
+        .expect("small");
+    small.connect.ramp = Span::from_millis(200);
+    for phase in &mut small.phases {
+        phase.duration = Span::from_millis(400);
+    }
+    for herd in &mut small.herd {
+        herd.at = Span::from_millis(600);
+        herd.back_after = Span::from_millis(100);
+        herd.back_jitter = Span::from_millis(100);
+    }
+    small.half_open.clear();
+    small
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
