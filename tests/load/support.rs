@@ -1,6 +1,7 @@
 //! Runs of small scenarios against a server of one's choice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,9 @@ use touchstone_reference_server::{Config, Faults};
 use url::Url;
 
 use crate::embedded::{Embedded, quick};
+
+/// Runs on one server must not share accounts.
+static RUNS: AtomicU32 = AtomicU32::new(0);
 
 /// A server with these faults.
 pub(crate) async fn server(faults: &[&str]) -> Embedded {
@@ -40,6 +44,7 @@ pub(crate) fn plan(url: &Url, rest: &Url, scenario: &str, shard: &str) -> RunPla
         recipients: Recipients::Narrow,
         workers: 1,
         start_at: None,
+        id: RUNS.fetch_add(1, Ordering::Relaxed),
         is_embedded: true,
         version: "test".to_owned(),
         clock: Clock::System,

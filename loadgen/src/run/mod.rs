@@ -79,6 +79,9 @@ pub struct RunPlan {
     pub workers: usize,
     /// When the schedule is to begin, in Unix milliseconds; as soon as possible if not said.
     pub start_at: Option<u64>,
+    /// Tells this run from others on the same server: accounts and stamps are made of it, so take a
+    /// random number.
+    pub id: u32,
     /// Whether the server runs in this process, and needs a file for each connection too.
     pub is_embedded: bool,
     /// This program's version, for the report.
@@ -168,10 +171,9 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
     let connections = plan.summary.connections;
     let sides = 1 + u64::from(plan.is_embedded);
     let open_files_limit = host::allow_files(connections * sides)?;
-    let run = u32::try_from(plan.clock.unix_ms() & u64::from(u32::MAX)).unwrap_or_default();
-    let accounts = prepare(&plan, run).await?;
+    let accounts = prepare(&plan).await?;
     let (start, started_at) = begin(&plan).await?;
-    let workers = spawn(&plan, accounts, run, start, started_at)?;
+    let workers = spawn(&plan, accounts, start, started_at)?;
     let mut seen = watch_over(&plan, &workers, start).await;
     seen.started_at = started_at;
     seen.open_files_limit = open_files_limit;
@@ -227,9 +229,9 @@ fn plural(count: u64, what: &str) -> String {
 }
 
 /// Makes what the schedule needs.
-async fn prepare(plan: &RunPlan, run: u32) -> Result<Vec<(Account, Provided)>, RunError> {
+async fn prepare(plan: &RunPlan) -> Result<Vec<(Account, Provided)>, RunError> {
     let made = Arc::new(AtomicU64::new(0));
-    let provided = provision::provide(&plan.schedule, &plan.provisioner, run, &made);
+    let provided = provision::provide(&plan.schedule, &plan.provisioner, plan.id, &made);
     tokio::pin!(provided);
     let base = Snapshot {
         stage: Stage::Preparing,
@@ -284,7 +286,6 @@ async fn begin(plan: &RunPlan) -> Result<(Instant, u64), RunError> {
 fn spawn(
     plan: &RunPlan,
     accounts: Vec<(Account, Provided)>,
-    run: u32,
     start: Instant,
     started_at: u64,
 ) -> Result<Vec<Worker>, RunError> {
@@ -319,7 +320,7 @@ fn spawn(
             options: plan.options.clone(),
             urls: plan.urls.clone(),
             directory: Arc::clone(&directory),
-            run,
+            run: plan.id,
             start,
             started_at,
             stats: Arc::clone(&stats),

@@ -193,6 +193,7 @@ impl Target {
             },
             workers: arguments.workers.map_or(usual, usize::from),
             start_at,
+            id: rand::random(),
             is_embedded: self.is_embedded,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::System,
