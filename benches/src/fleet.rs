@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -78,12 +78,47 @@ impl Account {
         })
     }
 
-    /// One more connection of this account, with what it receives.
+    /// Where its server is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// What lets a connection in.
+    #[must_use]
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// The id of its session.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// One more user-scoped connection of this account, with what it receives.
     ///
     /// # Errors
     /// The server did not let it in.
     pub async fn connect(&self) -> anyhow::Result<(Socket, Events)> {
-        let auth = json!({ "token": self.token.expose(), "clientType": "user-scoped" });
+        self.connect_with(json!({ "token": self.token.expose(), "clientType": "user-scoped" }))
+            .await
+    }
+
+    /// A connection of this account's session, as an agent has it.
+    ///
+    /// # Errors
+    /// The server did not let it in.
+    pub async fn connect_session(&self) -> anyhow::Result<(Socket, Events)> {
+        self.connect_with(json!({
+            "token": self.token.expose(),
+            "clientType": "session-scoped",
+            "sessionId": self.session,
+        }))
+        .await
+    }
+
+    async fn connect_with(&self, auth: Value) -> anyhow::Result<(Socket, Events)> {
         let options = ConnectOptions::new(self.url.clone()).auth(auth);
         connect(&options)
             .await

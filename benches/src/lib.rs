@@ -8,5 +8,6 @@
 pub mod embedded;
 pub mod fleet;
 pub mod host;
+pub mod load;
 pub mod process;
 pub mod rounds;
