@@ -181,7 +181,7 @@ impl Listener {
             outcome: match (in_time, is_sent_in_time) {
                 (Some(_), true) => Outcome::Held,
                 _ if after.busy_since(before, elapsed) >= FULL => Outcome::GeneratorFull,
-                _ => Outcome::ServerFull,
+                _ => Outcome::OtherLimit,
             },
         })
     }

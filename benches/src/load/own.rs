@@ -273,7 +273,7 @@ fn evaluate(report: &Report, samples: &[(u64, Usage)], work: Work) -> anyhow::Re
         } else if sent.busy_since(connected, elapsed) >= FULL {
             Outcome::GeneratorFull
         } else {
-            Outcome::ServerFull
+            Outcome::OtherLimit
         },
     })
 }
@@ -346,13 +346,13 @@ mod tests {
     fn a_report_tells_whether_the_rate_held() {
         check("/generator/valid", json!(true), Ok(Outcome::Held));
         // Half a second of two and a quarter is not what ended it.
-        check("/generator/valid", json!(false), Ok(Outcome::ServerFull));
+        check("/generator/valid", json!(false), Ok(Outcome::OtherLimit));
         check(
             "/latencyUs/fanout/p99",
             json!(250_001),
-            Ok(Outcome::ServerFull),
+            Ok(Outcome::OtherLimit),
         );
-        check("/audit/lost", json!(1), Ok(Outcome::ServerFull));
+        check("/audit/lost", json!(1), Ok(Outcome::OtherLimit));
         check(
             "/phases/1/delivered",
             json!(0),

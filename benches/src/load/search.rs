@@ -17,8 +17,9 @@ pub enum Outcome {
     Held,
     /// The generator was at the end of its core.
     GeneratorFull,
-    /// Events were late or unsent though the generator had time left: the server was the limit.
-    ServerFull,
+    /// Events were late or unsent though the generator had time left: the server was the limit, or
+    /// other programs were.
+    OtherLimit,
 }
 
 /// The highest rate that was seen to hold.
@@ -115,10 +116,10 @@ mod tests {
 
     #[test]
     fn limits_are_found() {
-        use Outcome::{GeneratorFull, ServerFull};
+        use Outcome::{GeneratorFull, OtherLimit};
         for limit in [900.0, 1_000.0, 1_001.0, 2_345.0, 7_000.0] {
             check(1_000.0, limit, GeneratorFull, false);
-            check(1_000.0, limit, ServerFull, true);
+            check(1_000.0, limit, OtherLimit, true);
         }
         check(1_000.0, 300.0, GeneratorFull, false);
     }

@@ -135,13 +135,19 @@ impl Table {
     }
 
     fn ratios(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = Tool::ALL.iter().filter(|tool| **tool != Tool::Touchstone);
+        let others: Vec<Tool> = Tool::ALL
+            .into_iter()
+            .filter(|tool| *tool != Tool::Touchstone && !self.of(*tool).is_empty())
+            .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
         if self.of(Tool::Touchstone).is_empty() {
             return writeln!(f, "no ratios: {} was not measured", Tool::Touchstone);
         }
         writeln!(f, "as multiples of {} = 1", Tool::Touchstone)?;
         for tool in others {
-            self.row(f, *tool, |column, all| {
+            self.row(f, tool, |column, all| {
                 let ratios = all.iter().filter_map(|(figures, ours)| {
                     Some((column.value)(figures)? / (column.value)((*ours)?)?)
                 });
@@ -166,7 +172,7 @@ impl Table {
             if all.iter().any(|(figures, _)| bounded(figures)) {
                 writeln!(
                     f,
-                    "{tool}: the server was the limit, so its highest rate is a lower bound"
+                    "{tool}: its highest rate is a lower bound; what ended the search was not its core"
                 )?;
             }
             if all.iter().any(|(figures, _)| !figures.kept_up) {
