@@ -152,11 +152,12 @@ impl Table {
                     Some((column.value)(figures)? / (column.value)((*ours)?)?)
                 });
                 Spread::of(ratios).map(|spread| match self.rounds.len() {
-                    1 => format!("{:.2}", spread.median),
-                    _ => format!(
-                        "{:.2} ({:.2}..{:.2})",
-                        spread.median, spread.min, spread.max
-                    ),
+                    1 => multiple(spread.median),
+                    _ => {
+                        let [median, min, max] =
+                            [spread.median, spread.min, spread.max].map(multiple);
+                        format!("{median} ({min}..{max})")
+                    }
                 })
             })?;
         }
@@ -187,6 +188,15 @@ impl Table {
     }
 }
 
+/// Two digits that say something, also for a tool that holds a hundredth of our rate.
+fn multiple(value: f64) -> String {
+    if value < 0.1 {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +223,12 @@ mod tests {
             rate: 5_000.0,
             rounds,
         }
+    }
+
+    #[test]
+    fn small_multiples_keep_their_digits() {
+        let shown = [0.000_71, 0.099, 0.1, 23.426].map(multiple);
+        assert_eq!(shown, ["0.0007", "0.0990", "0.10", "23.43"]);
     }
 
     #[test]
