@@ -54,15 +54,6 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         format!("success with version {}", version + 1),
         &changed,
     );
-    let body = json!({"data": cx.marker("key"), "expectedVersion": version});
-    let stale = cx.rest(&STALE, &account, "PUT", &path, &body).await?;
-    let held = stale["success"] == false
-        && stale["error"] == "version-mismatch"
-        && stale["currentVersion"] == version + 1
-        && stale["currentData"] == json!(second);
-    let expected = format!("version-mismatch with version {} and {second}", version + 1);
-    cx.check(&STALE, held, expected, &stale);
-
     let read = cx
         .rest(&CHANGED, &account, "GET", &path, &Value::Null)
         .await?;
@@ -76,6 +67,19 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         &json!(second),
         &read["accessKey"]["data"],
     );
+
+    let body = json!({"data": cx.marker("key"), "expectedVersion": version});
+    let stale = cx.rest(&STALE, &account, "PUT", &path, &body).await?;
+    let held = stale["success"] == false
+        && stale["error"] == "version-mismatch"
+        && stale["currentVersion"] == version + 1
+        && stale["currentData"] == json!(second);
+    let expected = format!("version-mismatch with version {} and {second}", version + 1);
+    cx.check(&STALE, held, expected, &stale);
+    let after = cx
+        .rest(&STALE, &account, "GET", &path, &Value::Null)
+        .await?;
+    cx.equal(&STALE, "data", &json!(second), &after["accessKey"]["data"]);
 
     let unknown = format!("/v1/access-keys/{}/{}", cx.marker("no-session"), machine.id);
     let answer = cx

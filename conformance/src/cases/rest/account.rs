@@ -64,6 +64,10 @@ async fn settings(cx: &mut Ctx) -> Flow {
     cx.schema(&BODY, &KEYS, "update/update-account", announced)?;
     let part = json!({"value": value, "version": version + 1});
     cx.equal(&BODY, "settings", &part, &announced["settings"]);
+    let after = cx
+        .rest(&WRITTEN, account, "GET", PATH, &Value::Null)
+        .await?;
+    cx.equal(&WRITTEN, "settings", &json!(value), &after["settings"]);
 
     let late = cx.marker("late");
     let body = json!({"settings": late, "expectedVersion": version});
@@ -81,9 +85,7 @@ async fn settings(cx: &mut Ctx) -> Flow {
         "no update-account",
         format!("{count} of them"),
     );
-    let after = cx
-        .rest(&WRITTEN, account, "GET", PATH, &Value::Null)
-        .await?;
-    cx.equal(&WRITTEN, "settings", &json!(value), &after["settings"]);
+    let after = cx.rest(&STALE, account, "GET", PATH, &Value::Null).await?;
+    cx.equal(&STALE, "settings", &json!(value), &after["settings"]);
     Ok(())
 }

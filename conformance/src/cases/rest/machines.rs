@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{USERS, find, told};
 use crate::{
     case::{Flow, case_table},
-    cases::machine,
+    cases::{delivery, machine},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
     stage::{Delivery, Role, Stage, Wanted},
@@ -90,8 +90,14 @@ async fn create(cx: &mut Ctx) -> Flow {
     );
     let seqs = (seen[0].data["seq"].as_i64(), seen[1].data["seq"].as_i64());
     let next = matches!(seqs, (Some(first), Some(second)) if second == first + 1);
+    // One that does not even rise has nothing to do with machines.
+    let rises = matches!(seqs, (Some(first), Some(second)) if second > first);
     cx.check(
-        &SECOND_UPDATE,
+        if rises {
+            &SECOND_UPDATE
+        } else {
+            &delivery::SEQ
+        },
         next,
         "the next seq for the second update",
         format!("{seqs:?}"),
