@@ -2,6 +2,7 @@
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
 mod load;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
 };
+pub(crate) use watch::{Format, ScreenArguments, SourceArguments, ThemeName, WatchArguments};
 
 /// The Socket.IO path of servers of this family.
 pub(crate) const DEFAULT_PATH: &str = "/v1/updates";
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Run the in-memory reference server
     Serve(Box<ServeArguments>),
+    /// See what a server sends, as it happens
+    Watch(Box<WatchArguments>),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for

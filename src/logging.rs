@@ -1,13 +1,26 @@
 //! Logs of the libraries, on stderr, quiet unless asked for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::OptionalWriter;
 
 use crate::args::Output;
 use crate::error::Failure;
 
 const VARIABLE: &str = "TOUCHSTONE_LOG";
+
+/// Whether logs are kept away from stderr.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps logs away from a terminal that is a screen, or lets them through again. Logs that go to a
+/// file (`2>watch.log`) are not concerned.
+pub(crate) fn hush(hushed: bool) {
+    use std::io::IsTerminal as _;
+    HUSHED.store(hushed && std::io::stderr().is_terminal(), Ordering::Relaxed);
+}
 
 /// Starts logging. The variable wins over `-v`, since it can say more.
 ///
@@ -33,7 +46,10 @@ pub(crate) fn start(output: Output) -> Result<(), Failure> {
     let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| match HUSHED.load(Ordering::Relaxed) {
+            true => OptionalWriter::none(),
+            false => OptionalWriter::some(std::io::stderr()),
+        })
         .with_ansi(ansi)
         .init();
     Ok(())

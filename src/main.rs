@@ -11,6 +11,7 @@ mod logging;
 mod output;
 mod profile;
 mod reports;
+mod screen;
 
 use std::process::ExitCode;
 

@@ -31,6 +31,11 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
             "touchstone-fixtures",
         ],
     ),
+    (
+        "touchstone-tui-monitor",
+        &["touchstone-client", "touchstone-fixtures"],
+        &[],
+    ),
     ("touchstone", EVERYTHING, &[]),
     ("touchstone-benches", EVERYTHING, &[]),
     ("touchstone-interop", EVERYTHING, &[]),
@@ -42,6 +47,7 @@ const EVERYTHING: &[&str] = &[
     "touchstone-fixtures",
     "touchstone-loadgen",
     "touchstone-reference-server",
+    "touchstone-tui-monitor",
 ];
 
 /// Crates that judge. None of them may contain the code that an accused server is built with.
@@ -105,6 +111,7 @@ const DUPLICATES: &[(&str, &str)] = &[
         "derive macros are moving from 2 to 3; build time only",
     ),
     ("synstructure", "as syn"),
+    ("vte", "quick-junit, and in tests vt100"),
 ];
 
 fn metadata() -> Metadata {

@@ -136,15 +136,18 @@ impl Driver {
         }
         match finish {
             Finish::Abort => {
+                self.wire.tell_end(&End::ClientClosed);
                 let (mut listener, link) = (self.listener.take(), Arc::clone(&self.link));
                 self.wire.abort();
                 settle(&mut listener, &link, End::ClientClosed);
             }
             Finish::Ended(end) => {
+                self.wire.tell_end(&end);
                 settle(&mut self.listener, &self.link, end);
                 self.let_go().await;
             }
             Finish::Leave => {
+                self.wire.tell_end(&End::ClientClosed);
                 let goodbye = poll_fn(|cx| self.wire.poll_close(cx));
                 // A server that does not take the goodbye has had its time.
                 let _ = timeout(LINGER, goodbye).await;

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::codec::Frame;
+use crate::{codec::Frame, error::End};
 
 /// Which way a packet went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,4 +23,8 @@ pub enum Direction {
 pub trait Tap: Send + Sync {
     /// One packet went by at `at`.
     fn frame(&self, at: Instant, direction: Direction, frame: &Frame);
+
+    /// The connection is over since `at`. Called at most once, after the last received packet;
+    /// goodbyes may still be sent after it.
+    fn ended(&self, _at: Instant, _end: &End) {}
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use touchstone_client::{
     Args, Direction as Way, Tap,
+    provision::Provisioner,
     trace::{Bounds, Exchange, Header, Kind, Record, Recorder, Traced, Writer},
 };
 
@@ -55,9 +56,9 @@ impl Evidence {
         self.recorder.mark(SUITE, shorten(text));
     }
 
-    /// Notes an HTTP exchange.
-    pub(crate) fn http(&self, exchange: Exchange) {
-        self.recorder.http("http", exchange);
+    /// `provisioner`, with its HTTP exchanges noted here.
+    pub(crate) fn provisioner(&self, provisioner: &Provisioner) -> Provisioner {
+        provisioner.recorded(&self.recorder)
     }
 
     /// The trace for people, oldest first.

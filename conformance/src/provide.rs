@@ -5,11 +5,9 @@
 use futures_util::future::try_join_all;
 use rand::Rng as _;
 use serde_json::Value;
-use tokio::time::Instant;
 use touchstone_client::{
     Secret,
     provision::{self, Made, NewMachine, NewSession, ProvisionError, Provisioner, rest::Answer},
-    trace::Exchange,
 };
 
 use crate::{
@@ -70,7 +68,7 @@ impl Ctx {
     pub(crate) async fn account(&mut self) -> Flow<Account> {
         let mut key = [0; 32];
         self.names().fill_bytes(&mut key);
-        let made = self.shared.target.provisioner.account(key).await;
+        let made = self.provisioner().account(key).await;
         self.evidence.mark("an account is made");
         Ok(Account {
             inner: made.map_err(|error| stop(&error))?,
@@ -84,12 +82,7 @@ impl Ctx {
             metadata: self.marker("metadata"),
             ..NewSession::default()
         };
-        let made = self
-            .shared
-            .target
-            .provisioner
-            .session(&account.inner, &new)
-            .await;
+        let made = self.provisioner().session(&account.inner, &new).await;
         let id = self.made(made)?;
         self.evidence.mark(&format!("session {id} is made"));
         Ok(Session { id })
@@ -102,12 +95,7 @@ impl Ctx {
             metadata: self.marker("metadata"),
             ..NewMachine::default()
         };
-        let made = self
-            .shared
-            .target
-            .provisioner
-            .machine(&account.inner, &new)
-            .await;
+        let made = self.provisioner().machine(&account.inner, &new).await;
         let id = self.made(made)?;
         self.evidence.mark(&format!("machine {id} is made"));
         Ok(Machine { id })
@@ -136,8 +124,8 @@ impl Ctx {
         machine: &Machine,
         data: &str,
     ) -> Flow<String> {
-        let provisioner = &self.shared.target.provisioner;
-        let made = provisioner
+        let made = self
+            .provisioner()
             .access_key(&account.inner, &session.id, &machine.id, data)
             .await;
         self.evidence.mark("an access key is made");
@@ -187,28 +175,22 @@ impl Ctx {
         path: &str,
         body: &Value,
     ) -> Flow<Answer> {
-        let Provisioner::Rest(rest) = &self.shared.target.provisioner else {
+        let Provisioner::Rest(rest) = self.provisioner() else {
             return Err(Stop::Skip("the target is not provisioned over REST".into()));
         };
         let body = (!body.is_null()).then_some(body);
-        let started = Instant::now();
         let answer = rest.request(method, path, token, body).await;
-        let answer = answer.map_err(|error| stop(&error));
-        let exchange = Exchange {
-            method: method.to_owned(),
-            url: path.to_owned(),
-            status: answer.as_ref().ok().map(|answer| answer.status),
-            request: body.cloned(),
-            response: answer.as_ref().ok().map(|answer| answer.body.clone()),
-            ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        };
-        self.evidence.http(exchange);
-        answer
+        answer.map_err(|error| stop(&error))
+    }
+
+    /// The target's provisioner, with its HTTP exchanges in the case's evidence.
+    fn provisioner(&self) -> Provisioner {
+        self.evidence.provisioner(&self.shared.target.provisioner)
     }
 
     /// Signs in with a key of the caller's choice, where accounts are made over REST.
     pub(crate) async fn sign_in(&self, key: [u8; 32]) -> Flow<Account> {
-        let Provisioner::Rest(rest) = &self.shared.target.provisioner else {
+        let Provisioner::Rest(rest) = self.provisioner() else {
             return Err(Stop::Skip("the target is not provisioned over REST".into()));
         };
         let inner = rest.account(key).await.map_err(|error| stop(&error))?;

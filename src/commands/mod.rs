@@ -6,6 +6,10 @@ mod compare;
 mod explain;
 mod load;
 mod serve;
+mod watch;
+mod watch_headless;
+mod watch_screen;
+mod watch_source;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
@@ -17,7 +21,8 @@ use crate::{logging, output};
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    match arguments.output.color {
+    let color = arguments.output.color;
+    match color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
         Color::Never => anstream::ColorChoice::Never,
@@ -30,6 +35,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Explain(explain) => explain::run(&explain),
         Command::Load(load) => runtime()?.block_on(load::run(*load)),
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
+        Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);

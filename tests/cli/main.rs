@@ -8,3 +8,4 @@ mod serve;
 mod support;
 mod surface;
 mod targets;
+mod watch_screen;

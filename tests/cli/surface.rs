@@ -10,6 +10,7 @@ fn help() {
         &["compare", "--help"],
         &["load", "--help"],
         &["serve", "--help"],
+        &["watch", "--help"],
     ] {
         let ran = check(arguments, 0, &[]);
         assert!(

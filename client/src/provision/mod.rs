@@ -9,12 +9,12 @@ pub mod command;
 pub mod file;
 pub mod rest;
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde_json::Value;
 
 pub use self::{command::Command, file::File, rest::Rest};
-use crate::{ConnectError, ConnectOptions, Secret};
+use crate::{ConnectError, ConnectOptions, Secret, trace::Recorder};
 
 /// An account that exists on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,14 +195,16 @@ impl fmt::Display for ProvisionSpec {
 }
 
 /// One of the three ways to provision. Share it by reference; all calls may run in parallel.
-#[derive(Debug)]
+///
+/// Cheap to clone; clones are the same provisioner.
+#[derive(Debug, Clone)]
 pub enum Provisioner {
     /// See [`rest`].
     Rest(Rest),
     /// See [`file`](mod@file).
-    File(File),
+    File(Arc<File>),
     /// See [`command`].
-    Command(Box<Command>),
+    Command(Arc<Command>),
 }
 
 impl Provisioner {
@@ -214,10 +216,19 @@ impl Provisioner {
     pub fn open(spec: &ProvisionSpec, options: &ConnectOptions) -> Result<Self, ProvisionError> {
         match spec {
             ProvisionSpec::Rest => Rest::new(options).map(Self::Rest),
-            ProvisionSpec::File(path) => File::read(path).map(Self::File),
+            ProvisionSpec::File(path) => File::read(path).map(Arc::new).map(Self::File),
             ProvisionSpec::Command(command) => {
-                Command::start(command).map(Box::new).map(Self::Command)
+                Command::start(command).map(Arc::new).map(Self::Command)
             }
+        }
+    }
+
+    /// The same provisioner, whose HTTP exchanges are noted by `recorder`. Files and programs have
+    /// none.
+    pub fn recorded(&self, recorder: &Recorder) -> Self {
+        match self {
+            Self::Rest(rest) => Self::Rest(rest.recorded(recorder)),
+            other => other.clone(),
         }
     }
 
@@ -286,9 +297,12 @@ impl Provisioner {
         }
     }
 
-    /// Ends what runs beside: the program gets the end of its input and a moment to leave.
+    /// Ends what runs beside: the program gets the end of its input and a moment to leave. While
+    /// there are clones, the last of them does that.
     pub async fn close(self) {
-        if let Self::Command(command) = self {
+        if let Self::Command(command) = self
+            && let Some(command) = Arc::into_inner(command)
+        {
             command.close().await;
         }
     }

@@ -1,20 +1,22 @@
 //! Provisioning through the REST surface that real servers of this family have
 //! (decisions.md section 7), and a thin JSON request for suites that test that surface.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, Response};
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Account, Made, NewMachine, NewSession, ProvisionError};
 use crate::{
     ConnectOptions, Secret,
     error::excerpt,
     http::{self, BodyError},
+    trace::{Exchange, Recorder},
 };
 
 /// How long a request may take.
@@ -28,6 +30,7 @@ pub struct Rest {
     client: Client,
     base: String,
     max_body: usize,
+    recorder: Option<Recorder>,
 }
 
 /// A server's answer to a REST request.
@@ -37,6 +40,23 @@ pub struct Answer {
     pub status: u16,
     /// The body as JSON; a string where it is no JSON, `null` where it is empty.
     pub body: Value,
+}
+
+/// The body of an answer that has no end, see [`Rest::stream`].
+#[derive(Debug)]
+pub struct Chunks {
+    response: Response,
+}
+
+impl Chunks {
+    /// The next piece, as it came; nothing at the end. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|error| io::Error::other(http::root_cause(&error)))
+    }
 }
 
 impl Rest {
@@ -51,7 +71,16 @@ impl Rest {
             client,
             base: options.origin(),
             max_body: options.max_message,
+            recorder: None,
         })
+    }
+
+    /// The same client, whose exchanges are noted by `recorder`.
+    pub fn recorded(&self, recorder: &Recorder) -> Self {
+        Self {
+            recorder: Some(recorder.clone()),
+            ..self.clone()
+        }
     }
 
     /// Sends a request and returns the answer, whatever its status. `path` begins with a slash.
@@ -96,9 +125,63 @@ impl Rest {
                 body: json_or_text(&body),
             })
         });
-        answered
+        let started = Instant::now();
+        let answered = answered
             .await
+            .map_err(|_| no_answer(format!("nothing within {TIMEOUT:?}")))
+            .flatten();
+        if let Some(recorder) = &self.recorder {
+            let answer = answered.as_ref().ok();
+            let exchange = Exchange {
+                method: method.to_owned(),
+                url: path.to_owned(),
+                status: answer.map(|answer| answer.status),
+                request: body.cloned(),
+                response: answer.map(|answer| answer.body.clone()),
+                ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            };
+            recorder.http(token, exchange);
+        }
+        answered
+    }
+
+    /// Sends a GET whose answer has no end, such as server-sent events, and returns when its head is
+    /// here.
+    ///
+    /// # Errors
+    /// No answer, or another status than 200.
+    pub async fn stream(
+        &self,
+        path: &str,
+        token: Option<&Secret>,
+    ) -> Result<Chunks, ProvisionError> {
+        let url = format!("{}{path}", self.base);
+        let no_answer = |reason: String| ProvisionError::NoAnswer {
+            method: "GET".to_owned(),
+            url: url.clone(),
+            reason,
+        };
+        let mut request = self.client.get(&url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token.expose());
+        }
+        let answered = timeout(TIMEOUT, request.send()).await;
+        let response = answered
             .map_err(|_| no_answer(format!("nothing within {TIMEOUT:?}")))?
+            .map_err(|error| no_answer(http::root_cause(&error)))?;
+        match response.status().as_u16() {
+            200 => Ok(Chunks { response }),
+            404 | 501 => Err(ProvisionError::Unsupported {
+                what: format!("GET {path}"),
+                reason: format!("{} answered HTTP {}", self.base, response.status().as_u16()),
+            }),
+            status => Err(ProvisionError::Http {
+                method: "GET".to_owned(),
+                url,
+                status,
+                body: String::new(),
+            }),
+        }
     }
 
     /// Signs in with the Ed25519 key that `seed` gives, which makes the account on first use.

@@ -6,7 +6,7 @@
 //! | key | when | meaning |
 //! |---|---|---|
 //! | `tUs` | always | microseconds since the start |
-//! | `conn` | always | the connection's name, `-` where there is none |
+//! | `conn` | always | the connection's name, `-` where there is none; `http` for an HTTP exchange, `http/a1` for one of the account whose token is shown as `a1…` |
 //! | `dir` | always | `c2s`, `s2c`, `http` or `mark` |
 //! | `packet` | `c2s`, `s2c` | `open close ping pong upgrade noop` (Engine.IO), `connect connect-error disconnect event ack` (Socket.IO), `binary` (an attachment), `raw` (neither can be decoded) |
 //! | `event`, `args` | event, ack | the name, and the arguments as an array |
@@ -19,7 +19,9 @@
 //! | `recipients` | where known | the connections that an emission was routed to |
 //!
 //! Readers ignore keys that they do not know and reject a newer version. Tokens are redacted
-//! when written: strings under `token` or `authorization` in `data`, `request` and `response`.
+//! when written: strings under `token` or `authorization` in `data`, `request` and `response`. A
+//! [`Recorder`] has put `a1…`, `a2…` in their place before, so that accounts can be told apart.
+//! Where a connection ended, its recorder leaves the mark `ended: …`.
 //! This module must not decide what a trace means.
 
 mod line;

@@ -1,15 +1,18 @@
 //! Recording what several connections send and receive, within bounds.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::record::{Exchange, Kind, Record, Traced};
 use crate::{
     codec::Frame,
+    error::End,
+    secret::Secret,
     tap::{Direction, Tap},
 };
 
@@ -37,6 +40,9 @@ impl Default for Bounds {
 ///
 /// Frames are kept as they are and decoded when somebody looks, so that recording costs little
 /// where most recordings are thrown away, as those of passing conformance cases are.
+///
+/// Records show `a1…`, `a2…` in place of each token, in the order in which tokens were first seen, so
+/// that a reader can tell accounts apart and learns nothing else of them.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -47,6 +53,7 @@ struct Shared {
     start: Instant,
     bounds: Bounds,
     kept: Mutex<Kept>,
+    tokens: Mutex<HashMap<Secret, usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +73,7 @@ struct Entry {
 #[derive(Debug)]
 enum What {
     Frame(Direction, Frame),
-    Http(Exchange),
+    Http(Option<Secret>, Exchange),
     Mark(String),
 }
 
@@ -78,6 +85,7 @@ impl Recorder {
                 start,
                 bounds,
                 kept: Mutex::default(),
+                tokens: Mutex::default(),
             }),
         }
     }
@@ -95,9 +103,10 @@ impl Recorder {
         self.keep(conn, What::Mark(text.into()));
     }
 
-    /// Adds an HTTP exchange that has just ended.
-    pub fn http(&self, conn: &str, exchange: Exchange) {
-        self.keep(conn, What::Http(exchange));
+    /// Adds an HTTP exchange that has just ended. Its connection is called `http`, or `http/a1`
+    /// where it was authorised with the token that records show as `a1…`.
+    pub fn http(&self, token: Option<&Secret>, exchange: Exchange) {
+        self.keep("http", What::Http(token.cloned(), exchange));
     }
 
     /// How many entries had to go.
@@ -138,16 +147,47 @@ impl Recorder {
 
     fn record(&self, entry: &Entry) -> Record {
         let elapsed = entry.at.saturating_duration_since(self.shared.start);
+        let mut conn = entry.conn.to_string();
+        let kind = match &entry.what {
+            What::Frame(direction, frame) => {
+                let mut packet = Traced::of(frame);
+                if let Traced::Connect(data) = &mut packet {
+                    self.rename(data);
+                }
+                Kind::Packet(*direction, packet)
+            }
+            What::Http(token, exchange) => {
+                if let Some(token) = token {
+                    conn = format!("{conn}/{}", self.name(token));
+                }
+                let mut exchange = exchange.clone();
+                if let Some(body) = &mut exchange.response {
+                    self.rename(body);
+                }
+                Kind::Http(exchange)
+            }
+            What::Mark(text) => Kind::Mark(text.clone()),
+        };
         Record {
             t_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            conn: entry.conn.to_string(),
-            kind: match &entry.what {
-                What::Frame(direction, frame) => Kind::Packet(*direction, Traced::of(frame)),
-                What::Http(exchange) => Kind::Http(exchange.clone()),
-                What::Mark(text) => Kind::Mark(text.clone()),
-            },
+            conn,
+            kind,
             recipients: None,
         }
+    }
+
+    /// Puts the name of a token in its place.
+    fn rename(&self, data: &mut Value) {
+        if let Some(Value::String(token)) = data.get_mut("token") {
+            *token = format!("{}…", self.name(&Secret::new(token.as_str())));
+        }
+    }
+
+    fn name(&self, token: &Secret) -> String {
+        let tokens = self.shared.tokens.lock();
+        let mut tokens = tokens.unwrap_or_else(PoisonError::into_inner);
+        let next = tokens.len() + 1;
+        format!("a{}", tokens.entry(token.clone()).or_insert(next))
     }
 
     fn keep(&self, conn: &str, what: What) {
@@ -190,7 +230,7 @@ impl Entry {
         size_of::<Self>()
             + match &self.what {
                 What::Frame(_, frame) => frame.len(),
-                What::Http(exchange) => json(&exchange.request) + json(&exchange.response),
+                What::Http(_, exchange) => json(&exchange.request) + json(&exchange.response),
                 What::Mark(text) => text.len(),
             }
     }
@@ -208,6 +248,14 @@ impl Tap for ConnectionTap {
             at,
             conn: Arc::clone(&self.conn),
             what,
+        });
+    }
+
+    fn ended(&self, at: Instant, end: &End) {
+        self.shared.keep(Entry {
+            at,
+            conn: Arc::clone(&self.conn),
+            what: What::Mark(format!("ended: {end}")),
         });
     }
 }

@@ -105,6 +105,13 @@ impl Wire {
         Poll::Ready(Ok((at, frame)))
     }
 
+    /// Tells the tap that the connection is over.
+    pub(crate) fn tell_end(&self, end: &End) {
+        if let Some(tap) = &self.tap {
+            tap.ended(Instant::now(), end);
+        }
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, End>> {
         loop {
             let upgrading = match &mut self.kind {

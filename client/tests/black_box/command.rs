@@ -1,6 +1,6 @@
 //! Provisioning by a program: small shell scripts play it.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -66,7 +66,7 @@ async fn requests_and_answers_are_lines_of_json() {
         touch "$DIR/left"
         "#,
     );
-    let provisioner = Provisioner::Command(Box::new(program.start()));
+    let provisioner = Provisioner::Command(Arc::new(program.start()));
     let made = soon(provisioner.account([0xab; 32])).await.unwrap();
     assert_eq!(
         (made.token.expose(), made.id.as_deref()),

@@ -1,0 +1,46 @@
+//! `touchstone watch`: what a server sends, on the screen or as lines.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use touchstone_tui_monitor::keys;
+use touchstone_tui_monitor::source::Overflow;
+
+use crate::args::{Color, WatchArguments};
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::output;
+
+use super::watch_source::Reading;
+use super::{watch_headless, watch_screen, watch_source};
+
+/// Watches until the user leaves, the source ends or what was asked for is reached.
+pub(crate) async fn run(arguments: WatchArguments, color: Color) -> Result<Exit, Failure> {
+    if arguments.screen.print_keys {
+        return output::print(keys::SAMPLE);
+    }
+    if arguments.headless.headless {
+        return watch_headless::run(&arguments).await;
+    }
+    let plan = watch_screen::plan(&arguments, color)?;
+    let record = arguments.record.clone().unwrap_or_else(unnamed_recording);
+    let reading = Reading {
+        record: Some(&record),
+        recording: arguments.record.is_some(),
+        overflow: Overflow::Drop,
+        speed: Some(1.0),
+    };
+    let url = arguments.source.url.as_ref();
+    let watching = watch_source::open(&arguments.source, url, reading).await?;
+    watch_screen::run(plan, watching).await
+}
+
+/// The file of a recording that is begun on the screen: named by the time, so that none is in the way.
+fn unnamed_recording() -> PathBuf {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the name of a file is nothing that a test would have to fix"
+    )]
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    format!("watch-{}.jsonl", now.replace([':', '-'], "")).into()
+}

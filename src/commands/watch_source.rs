@@ -1,0 +1,167 @@
+//! What `touchstone watch` looks at: arguments become a running source, for the screen and for
+//! `--headless` alike.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use rand::RngExt as _;
+use touchstone_client::provision::{ProvisionError, ProvisionSpec, Provisioner, Rest};
+use touchstone_client::{Clock, ConnectOptions, Secret};
+use touchstone_tui_monitor::source::file::Recorded;
+use touchstone_tui_monitor::source::live::{Live, Watched};
+use touchstone_tui_monitor::source::{Options, Overflow, Source, live, tap};
+use url::Url;
+
+use crate::args::{DEFAULT_PROVISION, SourceArguments};
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::reports;
+
+/// A running source and its name.
+pub(crate) struct Watching {
+    pub(crate) source: Source,
+    /// The server's URL, or the recording.
+    pub(crate) target: String,
+}
+
+/// How the reader of the source is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    /// Where to record to, if anywhere.
+    pub(crate) record: Option<&'a Path>,
+    /// Whether to record from the beginning.
+    pub(crate) recording: bool,
+    /// Whether the reader may make the source wait.
+    pub(crate) overflow: Overflow,
+    /// How fast a recording is played when the user says nothing; at the reader's speed where none.
+    pub(crate) speed: Option<f64>,
+}
+
+/// How many inputs wait between the source and its reader.
+const QUEUE: usize = 16_384;
+
+/// Opens the source that the arguments name. `url` is the server to watch unless they name a
+/// recording.
+pub(crate) async fn open(
+    arguments: &SourceArguments,
+    url: Option<&Url>,
+    reading: Reading<'_>,
+) -> Result<Watching, Failure> {
+    if let Some(path) = reading.record
+        && path.exists()
+    {
+        let error = anyhow!("{} exists already", path.display());
+        return Err(Failure::usage(error).hint("--record never overwrites; name another file"));
+    }
+    let options = Options {
+        clock: Clock::System,
+        queue: QUEUE,
+        overflow: reading.overflow,
+        record: reading.record.map(Path::to_owned),
+        recording: reading.recording,
+        seed: rand::rng().random(),
+    };
+    if let Some(path) = &arguments.open {
+        let recorded = Recorded::open(path).map_err(Failure::usage)?;
+        let target = format!("{} ({})", path.display(), recorded.target());
+        let speed = arguments.speed.or(reading.speed);
+        let source = recorded.start(speed, &options);
+        return Ok(Watching { source, target });
+    }
+    let Some(url) = url else {
+        let error = anyhow!("no server to watch");
+        return Err(Failure::usage(error).hint("name its URL, or a recording with --open"));
+    };
+    let server = ConnectOptions::new(url.clone()).path(&arguments.path);
+    let target = shown(url);
+    let source = if arguments.tap {
+        let rest = Rest::new(&server).map_err(unusable)?;
+        tap::start(rest, &target, &options)
+    } else {
+        let accounts = accounts(arguments, &server).await?;
+        live::start(Live { server, accounts }, &options)
+    };
+    Ok(Watching { source, target })
+}
+
+/// The accounts: of the tokens, or of the provisioner.
+async fn accounts(
+    arguments: &SourceArguments,
+    server: &ConnectOptions,
+) -> Result<Vec<Watched>, Failure> {
+    let mut accounts = Vec::new();
+    let tokens = match &arguments.provision {
+        None if arguments.token.is_empty() => token_of_environment(),
+        _ => arguments.token.clone(),
+    };
+    if tokens.is_empty() {
+        let how = arguments.provision.as_deref();
+        let how: ProvisionSpec = how
+            .unwrap_or(DEFAULT_PROVISION)
+            .parse()
+            .map_err(Failure::usage)?;
+        let provisioner = Provisioner::open(&how, server).map_err(Failure::usage)?;
+        for _ in 0..arguments.accounts {
+            let account = provisioner.account(rand::rng().random()).await;
+            accounts.push(Watched::user(account.map_err(unusable)?.token));
+        }
+        provisioner.close().await;
+    } else {
+        accounts.extend(
+            tokens
+                .into_iter()
+                .map(|token| Watched::user(Secret::new(token))),
+        );
+    }
+    for account in &mut accounts {
+        account.sessions.clone_from(&arguments.session);
+        account.machines.clone_from(&arguments.machine);
+        if arguments.all {
+            let rest = Rest::new(server).map_err(unusable)?;
+            account.find_all(&rest).await.map_err(unusable)?;
+        }
+    }
+    if accounts
+        .iter()
+        .any(|one| !one.machines.is_empty() || !one.sessions.is_empty())
+    {
+        reports::notice("connections as a session or machine show presence to others");
+    }
+    Ok(accounts)
+}
+
+/// The token of `TOUCHSTONE_TOKEN`, which unlike an argument is in no list of processes.
+fn token_of_environment() -> Vec<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the binary is the place that reads the environment"
+    )]
+    let token = std::env::var("TOUCHSTONE_TOKEN");
+    token
+        .ok()
+        .filter(|token| !token.is_empty())
+        .into_iter()
+        .collect()
+}
+
+/// A server that does not do what is needed, or a file or program that does not.
+fn unusable(error: ProvisionError) -> Failure {
+    match error {
+        ProvisionError::NoAnswer { .. }
+        | ProvisionError::Http { .. }
+        | ProvisionError::Unexpected { .. } => Failure::expected(Exit::Unreachable, error),
+        ProvisionError::Unsupported { .. } => Failure::expected(Exit::Unreachable, error)
+            .hint("accounts of servers without that REST surface come with --token or --provision"),
+        _ => Failure::usage(error),
+    }
+}
+
+/// The URL without whatever may be secret in it.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither can fail for a URL that has a host.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}

@@ -1,0 +1,598 @@
+//! Which entries are meant: one expression over the fields of an entry.
+//!
+//! A [`Filter`] is compiled once and asked often. What reads like an expression is one (CEL, the
+//! Common Expression Language: `type == "new-message" && size > 4096`); anything else is text to look
+//! for, without regard to case. The screen, the headless output and `--until` share this. This module
+//! must not keep entries, and must not know where they come from.
+
+use std::sync::{Arc, OnceLock};
+
+use cel::common::types::{CelDouble, CelInt, CelList, CelNull, CelString};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use cel::{Context, Env, ExecutionError, Program, Value};
+
+use crate::event::{Direction, Entity, Entry, Kind, Lint, LintKind, Recipients, Routed, Scope};
+
+/// The characters that make a text an expression. Ids, types and routes have none of them.
+const OPERATORS: &[char] = &[
+    '=', '<', '>', '!', '&', '|', '(', ')', '[', ']', '"', '\'', '?', '+', '*', '%',
+];
+
+/// A field that expressions can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds, for people.
+    pub about: &'static str,
+}
+
+/// Every field, sorted by how often it is wanted.
+pub const FIELDS: &[Field] = &[
+    field("type", "the event's type, such as \"new-message\""),
+    field(
+        "kind",
+        "update, ephemeral, rpc, call, ack, http, connection, gap or note",
+    ),
+    field("size", "bytes of the payload"),
+    field("seq", "the seq of an update, or null"),
+    field("account", "the account's label"),
+    field("conn", "the connection's label"),
+    field("scope", "user, session, machine or empty"),
+    field("session", "the session's id, or null"),
+    field("machine", "the machine's id, or null"),
+    field("artifact", "the artifact's id, or null"),
+    field("method", "the RPC method, or null"),
+    field("entity", "the id of whatever it is about, or null"),
+    field("body", "the payload; body.message.seq reads inside"),
+    field("raw", "the payload as text"),
+    field("recipients", "how many connections got it, or null"),
+    field("receivers", "the labels of the connections that got it"),
+    field("skipped", "the connection that was left out, or null"),
+    field("filter", "the recipient filter's type, or null"),
+    field("lints", "what looks wrong, such as [\"schema\"]"),
+    field("latency", "milliseconds from cause to effect, or null"),
+    field("direction", "sent, received or inside"),
+    field("number", "the entry's number"),
+    field("at", "when, in Unix milliseconds"),
+    field("id", "the id of an update, or null"),
+    field("ack", "the ack id of a call or an answer, or null"),
+    field("link", "the number that entries of one call share, or null"),
+];
+
+const fn field(name: &'static str, about: &'static str) -> Field {
+    Field { name, about }
+}
+
+/// A compiled filter.
+#[derive(Debug)]
+pub struct Filter {
+    text: String,
+    test: Test,
+}
+
+#[derive(Debug)]
+enum Test {
+    Everything,
+    Contains(String),
+    Expression(Program),
+}
+
+/// Why a text is no filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FilterError {
+    /// What is wrong, and what might be meant.
+    pub message: String,
+    /// The character that it is about, from 0, where that is known.
+    pub column: Option<usize>,
+}
+
+impl Filter {
+    /// Compiles a filter. An empty text lets everything pass.
+    ///
+    /// # Errors
+    /// The text looks like an expression and is none, names fields that do not exist, compares what
+    /// cannot be compared, or does not end in true or false.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let test = match text.trim() {
+            "" => Test::Everything,
+            bare if !bare.contains(OPERATORS) => Test::Contains(bare.to_ascii_lowercase()),
+            expression => compile(expression)?,
+        };
+        Ok(Self {
+            text: text.trim().to_owned(),
+            test,
+        })
+    }
+
+    /// The text that it was compiled from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it lets everything pass.
+    pub fn is_everything(&self) -> bool {
+        matches!(self.test, Test::Everything)
+    }
+
+    /// Whether `entry` is meant. Where an expression has no value, since the entry lacks what it asks
+    /// for, the entry is not meant.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        match &self.test {
+            Test::Everything => true,
+            Test::Contains(text) => contains(entry, text),
+            Test::Expression(program) => {
+                matches!(evaluate(program, entry), Ok(Value::Bool(true)))
+            }
+        }
+    }
+}
+
+/// The names of fields that begin as the last word of `text` does, for completion.
+pub fn completions(text: &str) -> impl Iterator<Item = &'static Field> {
+    let word = text
+        .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .next()
+        .unwrap_or_default();
+    FIELDS
+        .iter()
+        .filter(move |field| !word.is_empty() && field.name.starts_with(word))
+}
+
+fn compile(text: &str) -> Result<Test, FilterError> {
+    let program = Program::compile(text).map_err(|errors| unreadable(text, &errors))?;
+    let references = program.references();
+    // The parser writes a macro's own variables into the same list, marked by an `@`.
+    let unknown = references.variables().into_iter().find(|name| {
+        !FIELDS.iter().any(|field| field.name == *name)
+            && !name.starts_with('@')
+            && !is_bound(text, name)
+    });
+    if let Some(name) = unknown {
+        return Err(FilterError {
+            message: unknown_field(name),
+            column: text.find(name).map(|at| text[..at].chars().count()),
+        });
+    }
+    drop(references);
+    // Tried on an entry that has every field, so that a mistake is told now and not by silence.
+    match evaluate(&program, sample()) {
+        Ok(Value::Bool(_)) => {}
+        // A text in quotes is a text to look for.
+        Ok(Value::String(needle)) if program_is_literal(text) => {
+            return Ok(Test::Contains(needle.to_ascii_lowercase()));
+        }
+        Ok(other) => {
+            return Err(plain(format!(
+                "gives {} and not true or false; compare it with something",
+                kind_of(&other)
+            )));
+        }
+        Err(ExecutionError::NoSuchOverload(error)) => {
+            return Err(plain(format!(
+                "{} cannot be used with {}",
+                operator(error.function()),
+                error.argument_types().join(" and ")
+            )));
+        }
+        Err(ExecutionError::UndeclaredReference(name)) => {
+            return Err(plain(format!("there is no function {name}")));
+        }
+        // Only the payloads of real entries can tell.
+        Err(_) => {}
+    }
+    Ok(Test::Expression(program))
+}
+
+fn plain(message: String) -> FilterError {
+    FilterError {
+        message,
+        column: None,
+    }
+}
+
+/// Whether a macro such as `lints.exists(lint, …)` brings the name.
+fn is_bound(text: &str, name: &str) -> bool {
+    ["exists(", "all(", "exists_one(", "map(", "filter("]
+        .iter()
+        .any(|call| {
+            text.match_indices(call).any(|(at, _)| {
+                let rest = text[at + call.len()..].trim_start();
+                rest.strip_prefix(name)
+                    .is_some_and(|rest| rest.trim_start().starts_with(','))
+            })
+        })
+}
+
+fn program_is_literal(text: &str) -> bool {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''));
+    quote.is_some_and(|quote| text.len() > 1 && text.ends_with(quote))
+}
+
+fn unknown_field(name: &str) -> String {
+    let likeness = |field: &&Field| strsim::jaro_winkler(name, field.name);
+    let closest = FIELDS
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        .filter(|field| likeness(field) > 0.75);
+    match closest {
+        Some(field) => format!("there is no field {name}; did you mean {}?", field.name),
+        None => format!("there is no field {name}; text to compare with goes in quotes"),
+    }
+}
+
+/// The parser's first complaint, in one line.
+fn unreadable(text: &str, errors: &cel::ParseErrors) -> FilterError {
+    let Some(error) = errors.errors.first() else {
+        return plain("is no expression".to_owned());
+    };
+    let column = usize::try_from(error.pos.1)
+        .unwrap_or(0)
+        .min(text.chars().count());
+    let rest: String = text.chars().skip(column).take(20).collect();
+    let message = if rest.is_empty() {
+        "ends too early".to_owned()
+    } else {
+        format!("cannot be read from {rest:?} on")
+    };
+    FilterError {
+        message,
+        column: Some(column),
+    }
+}
+
+/// The parser's name of an operator as people write it.
+fn operator(function: &str) -> String {
+    function
+        .trim_matches('_')
+        .replace("_:", "")
+        .replace('_', "")
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Null => "null",
+        Value::List(_) => "a list",
+        Value::Map(_) => "an object",
+        _ => "something else",
+    }
+}
+
+fn evaluate(program: &Program, entry: &Entry) -> Result<Value, ExecutionError> {
+    static STANDARD: OnceLock<Arc<Env>> = OnceLock::new();
+    let environment = STANDARD.get_or_init(|| Arc::new(Env::stdlib()));
+    let fields = Fields(entry);
+    let mut context = Context::with_env(Arc::clone(environment));
+    context.set_variable_resolver(&fields);
+    program.execute(&context)
+}
+
+/// The fields of an entry, made when an expression asks for them: nothing is copied but numbers, and
+/// the payload is parsed only for `body`.
+#[derive(Debug)]
+struct Fields<'a>(&'a Entry);
+
+impl VariableResolver for Fields<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let entry = self.0;
+        Some(match name {
+            "type" => text(&entry.event),
+            "kind" => text(entry.kind.as_str()),
+            "size" => number(Some(entry.size)),
+            "seq" => number(entry.seq),
+            "account" => text(&entry.account),
+            "conn" => text(&entry.conn),
+            "scope" => text(entry.scope.as_str()),
+            "session" => match (&entry.entity, &entry.scope) {
+                (Some(Entity::Session(id)), _) | (None, Scope::Session(id)) => text(id),
+                _ => null(),
+            },
+            "machine" => match (&entry.entity, &entry.scope) {
+                (Some(Entity::Machine(id)), _) | (None, Scope::Machine(id)) => text(id),
+                _ => null(),
+            },
+            "artifact" => match &entry.entity {
+                Some(Entity::Artifact(id)) => text(id),
+                _ => null(),
+            },
+            "method" => match &entry.entity {
+                Some(Entity::Method(name)) => text(name),
+                _ => null(),
+            },
+            "entity" => entry
+                .entity
+                .as_ref()
+                .map_or_else(null, |one| text(one.id())),
+            "body" => body(entry),
+            "raw" => text(&entry.raw),
+            "recipients" => number(entry.recipients.count().map(|count| count as u64)),
+            "receivers" => list(receivers(entry)),
+            "skipped" => match &entry.recipients {
+                Recipients::Routed(routed) => routed.skipped.as_deref().map_or_else(null, text),
+                _ => null(),
+            },
+            "filter" => match &entry.recipients {
+                Recipients::Routed(routed) => filter_type(&routed.filter),
+                _ => null(),
+            },
+            "lints" => list(entry.lints.iter().map(|lint| lint.kind.as_str()).collect()),
+            "latency" => match entry.latency_us {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "microseconds of a latency fit a double for centuries"
+                )]
+                Some(us) => CowVal::owned(CelDouble::from(us as f64 / 1e3)),
+                None => null(),
+            },
+            "direction" => text(match entry.direction {
+                Direction::Sent => "sent",
+                Direction::Received => "received",
+                Direction::Inside => "inside",
+            }),
+            "number" => number(Some(entry.number)),
+            "at" => number(Some(entry.at_ms)),
+            "id" => entry.id.as_deref().map_or_else(null, text),
+            "ack" => number(entry.ack),
+            "link" => number(entry.link),
+            _ => return None,
+        })
+    }
+}
+
+fn text(text: &str) -> CowVal<'_, '_> {
+    CowVal::owned(CelString::from(text))
+}
+
+fn number<'b>(value: Option<impl TryInto<i64>>) -> CowVal<'b, 'b> {
+    match value {
+        Some(value) => CowVal::owned(CelInt::from(value.try_into().unwrap_or(i64::MAX))),
+        None => null(),
+    }
+}
+
+fn null<'b>() -> CowVal<'b, 'b> {
+    CowVal::owned(CelNull)
+}
+
+fn list(texts: Vec<&str>) -> CowVal<'_, '_> {
+    let items: Vec<Box<dyn Val + '_>> = texts
+        .into_iter()
+        .map(|text| Box::new(CelString::from(text)) as Box<dyn Val + '_>)
+        .collect();
+    CowVal::owned(CelList::from(items))
+}
+
+fn receivers(entry: &Entry) -> Vec<&str> {
+    match &entry.recipients {
+        Recipients::Unknown => Vec::new(),
+        Recipients::Ours(receipts) => receipts.iter().map(|receipt| &*receipt.conn).collect(),
+        Recipients::Routed(routed) => routed.recipients.iter().map(|one| &**one).collect(),
+    }
+}
+
+fn filter_type<'b>(filter: &str) -> CowVal<'b, 'b> {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(filter).ok();
+    let name = parsed.as_ref().and_then(|filter| filter["type"].as_str());
+    name.map_or_else(null, |name| CowVal::owned(CelString::from(name.to_owned())))
+}
+
+/// The payload as a value of expressions; null for the sentences of the monitor's own entries.
+fn body<'b>(entry: &Entry) -> CowVal<'b, 'b> {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(&entry.raw).ok();
+    let value = parsed.and_then(|parsed| cel::to_value(parsed).ok());
+    let boxed: Option<Box<dyn Val>> = value.and_then(|value| value.try_into().ok());
+    boxed.map_or_else(null, CowVal::Owned)
+}
+
+/// Looks for text in everything that a line of the list shows, and in the payload.
+fn contains(entry: &Entry, lowercase: &str) -> bool {
+    let entity = entry.entity.as_ref().map_or("", Entity::id);
+    [
+        &*entry.event,
+        entry.kind.as_str(),
+        &*entry.account,
+        &*entry.conn,
+        entity,
+        &*entry.raw,
+    ]
+    .into_iter()
+    .any(|text| contains_lowercase(text, lowercase))
+        || entry
+            .lints
+            .iter()
+            .any(|lint| contains_lowercase(lint.kind.as_str(), lowercase))
+}
+
+fn contains_lowercase(text: &str, lowercase: &str) -> bool {
+    let (text, wanted) = (text.as_bytes(), lowercase.as_bytes());
+    let Some(first) = wanted.first() else {
+        return true;
+    };
+    text.len() >= wanted.len()
+        && text.windows(wanted.len()).any(|window| {
+            window[0].eq_ignore_ascii_case(first) && window.eq_ignore_ascii_case(wanted)
+        })
+}
+
+/// An entry that has every field, on which new expressions are tried.
+fn sample() -> &'static Entry {
+    static SAMPLE: OnceLock<Entry> = OnceLock::new();
+    SAMPLE.get_or_init(|| Entry {
+        number: 1,
+        at_ms: 1,
+        t_us: 1,
+        account: "a1".into(),
+        conn: "a1/user".into(),
+        scope: Scope::User,
+        kind: Kind::Update,
+        direction: Direction::Received,
+        event: "new-message".into(),
+        entity: Some(Entity::Session("s".into())),
+        seq: Some(1),
+        id: Some("u".into()),
+        ack: Some(1),
+        size: 2,
+        raw: "{}".into(),
+        recipients: Recipients::Routed(Box::new(Routed {
+            filter: r#"{"type":"user-scoped-only"}"#.into(),
+            recipients: vec!["a1/user".into()],
+            skipped: Some("a1/user".into()),
+        })),
+        latency_us: Some(1),
+        link: Some(1),
+        lints: vec![Lint {
+            kind: LintKind::Schema,
+            text: String::new(),
+        }],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Receipt;
+
+    /// A message of 5 000 bytes that two of our connections got.
+    fn message() -> Entry {
+        let mut entry = sample().clone();
+        let filling = "x".repeat(4_900);
+        entry.raw = format!(
+            r#"{{"id":"u7","seq":42,"body":{{"t":"new-message","sid":"s-One","message":{{"seq":7,"content":{{"t":"encrypted","c":"{filling}"}}}}}}}}"#
+        )
+        .into();
+        entry.size = 5_000;
+        entry.seq = Some(42);
+        entry.entity = Some(Entity::Session("s-One".into()));
+        entry.recipients = Recipients::Ours(
+            ["a1/user", "a1/s"]
+                .map(|conn| Receipt {
+                    conn: conn.into(),
+                    scope: Scope::User,
+                    t_us: 0,
+                })
+                .into(),
+        );
+        entry.latency_us = Some(2_500);
+        entry.link = None;
+        entry.lints.clear();
+        entry
+    }
+
+    #[track_caller]
+    fn check(filter: &str, matches: bool) {
+        let compiled = Filter::parse(filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+        assert_eq!(compiled.matches(&message()), matches, "{filter}");
+    }
+
+    #[test]
+    fn expressions() {
+        check(r#"type == "new-message" && size > 4096"#, true);
+        check(r#"type == "new-message" && size > 5000"#, false);
+        check(r#"kind == "update" || kind == "ephemeral""#, true);
+        check(r#"type in ["new-message", "update-session"]"#, true);
+        check(r#"session == "s-One""#, true);
+        check(r#"machine == "s-One""#, false);
+        check(r#"machine == null"#, true);
+        check("seq >= 42", true);
+        check("seq > 42", false);
+        check("body.body.message.seq == 7", true);
+        check("body.body.message.seq < 7", false);
+        check(r#"body.body.t.startsWith("new-")"#, true);
+        check(r#"raw.contains("encrypted")"#, true);
+        check(r#"raw.matches("s-[A-Z]")"#, true);
+        check("recipients == 2", true);
+        check(r#""a1/s" in receivers"#, true);
+        check("size(lints) > 0", false);
+        check("lints == []", true);
+        check(r#"lints.exists(lint, lint == "schema")"#, false);
+        check("latency > 2.4 && latency < 2.6", true);
+        check(r#"!(type == "new-message")"#, false);
+    }
+
+    #[test]
+    fn what_an_entry_lacks_does_not_match() {
+        check("link > 1", false);
+        check("link > 1 || seq == 42", true);
+        check("body.nothing.here == 1", false);
+        check(r#"skipped == "a""#, false);
+    }
+
+    #[test]
+    fn bare_words_are_looked_for() {
+        check("", true);
+        check("new-message", true);
+        check("NEW-Message", true);
+        check("s-one", true);
+        check("update", true);
+        check("a1/user", true);
+        check("encrypted", true);
+        check("delete", false);
+        check(r#"'"t":"new-message"'"#, true);
+        check(r#""S-ONE""#, true);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let rows = [
+            r#"typ == "new-message""#,
+            r#"type == new"#,
+            r#"type == "new-message"#,
+            r#"type = "new-message""#,
+            "size >",
+            "size > \"5\"",
+            "size + 1",
+            "shout(type)",
+            "lints.exists(lint, lint2 == 1)",
+            "(size > 5",
+        ];
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let error = Filter::parse(row).unwrap_err();
+                let column = error
+                    .column
+                    .map_or_else(|| "-".to_owned(), |column| column.to_string());
+                format!("{row}\n  {column}: {error}")
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn every_field_has_a_value() {
+        let fields = Fields(sample());
+        for field in FIELDS {
+            let found = fields.resolve(field.name);
+            assert!(found.is_some(), "{}", field.name);
+            let nothing = found.is_some_and(|value| value.get_type().name() == "null_type");
+            assert!(
+                !nothing || is_of_another_entity(field.name),
+                "{}",
+                field.name
+            );
+        }
+        assert!(fields.resolve("nothing").is_none());
+    }
+
+    fn is_of_another_entity(name: &str) -> bool {
+        matches!(name, "machine" | "artifact" | "method")
+    }
+
+    #[test]
+    fn names_are_completed() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            let names: Vec<_> = completions(text).map(|field| field.name).collect();
+            assert_eq!(names, expected, "{text}");
+        }
+        check("se", &["seq", "session"]);
+        check("type == \"x\" && la", &["latency"]);
+        check("", &[]);
+        check("size > 5 && ", &[]);
+        check("nope", &[]);
+    }
+}

@@ -1,0 +1,89 @@
+//! The help and the hints of the status line, made from the one table of keys.
+
+use crate::keys::{Action, BINDINGS, Binding, Group, Key, Keymap};
+use crate::model::detail::Line;
+use crate::text;
+use crate::theme::Tone;
+
+/// The width of one of two columns of the help, and of a single one.
+const COLUMN: [usize; 2] = [54, 73];
+
+/// What the mouse does, which no table of keys knows.
+const MOUSE: &str = "Mouse: the wheel scrolls, a click selects, a click on the filter edits it.";
+
+/// The lines of the help in one or two columns.
+pub(crate) fn lines(keys: &Keymap, columns: usize) -> Vec<Line> {
+    let width = if columns < 2 { COLUMN[1] } else { COLUMN[0] };
+    let blocks = Group::ALL.iter().map(|group| block(keys, *group, width));
+    let blocks: Vec<Vec<Line>> = blocks.collect();
+    let mut lines: Vec<Line> = if columns < 2 {
+        blocks.into_iter().flatten().collect()
+    } else {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let all: usize = blocks.iter().map(Vec::len).sum();
+        for block in blocks {
+            if left.len() + block.len() / 2 <= all / 2 && right.is_empty() {
+                left.extend(block);
+            } else {
+                right.extend(block);
+            }
+        }
+        left.resize(left.len().max(right.len()), Line::new());
+        right.resize(left.len(), Line::new());
+        let rows = left.into_iter().zip(right);
+        rows.map(|(left, right)| beside(left, right)).collect()
+    };
+    lines.push(vec![(Tone::Faint, MOUSE.to_owned())]);
+    lines
+}
+
+fn beside(mut left: Line, right: Line) -> Line {
+    let used: usize = left.iter().map(|(_, piece)| text::width(piece)).sum();
+    left.push((Tone::Plain, " ".repeat(COLUMN[0].saturating_sub(used))));
+    left.extend(right);
+    left
+}
+
+fn block(keys: &Keymap, group: Group, width: usize) -> Vec<Line> {
+    let mut lines = vec![vec![(Tone::Title, group.title().to_owned())]];
+    for binding in BINDINGS.iter().filter(|binding| binding.group == group) {
+        lines.extend(row(keys, binding, width));
+    }
+    lines.push(Line::new());
+    lines
+}
+
+/// One action, wrapped so that it fits into a column.
+fn row(keys: &Keymap, binding: &Binding, width: usize) -> Vec<Line> {
+    let names: Vec<String> = keys
+        .keys(binding.action)
+        .iter()
+        .map(Key::to_string)
+        .collect();
+    let names = match names.is_empty() {
+        true => "no key".to_owned(),
+        false => names.join(" "),
+    };
+    let mut lines = Vec::new();
+    let mut lead = (Tone::Key, format!("  {names:<15} "));
+    let mut rest = String::new();
+    for word in binding.about.split(' ') {
+        if !rest.is_empty() && rest.len() + 1 + word.len() > width - 20 {
+            lines.push(vec![lead, (Tone::Plain, std::mem::take(&mut rest))]);
+            lead = (Tone::Plain, " ".repeat(18));
+        }
+        if !rest.is_empty() {
+            rest.push(' ');
+        }
+        rest.push_str(word);
+    }
+    lines.push(vec![lead, (Tone::Plain, rest)]);
+    lines
+}
+
+/// The first key of an action and its short name, for the status line.
+pub(crate) fn hint(keys: &Keymap, action: Action) -> Option<(String, &'static str)> {
+    let key = keys.keys(action).first()?.to_string();
+    let binding = BINDINGS.iter().find(|binding| binding.action == action)?;
+    Some((key, binding.short))
+}

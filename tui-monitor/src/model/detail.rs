@@ -1,0 +1,414 @@
+//! The detail of one entry as lines of text: what is known about it, the schema's verdict, who got
+//! it, and the payload.
+//!
+//! Made once per entry and width rather than per frame, since a payload may hold megabytes. Lines
+//! have tones instead of colours, so that a theme can change. This module must not draw.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::Value;
+use touchstone_fixtures::{
+    EventKind, Violation, schema, validate_ack, validate_ephemeral, validate_update,
+};
+use unicode_width::UnicodeWidthChar as _;
+
+use crate::event::{Direction, Entity, Entry, Kind, LintKind, Recipients};
+use crate::text;
+use crate::theme::Tone;
+
+/// Lines that are made at most; copying and saving give the rest.
+const LONGEST: usize = 20_000;
+
+/// Connections that are listed at most.
+const LISTED: usize = 200;
+
+/// A line: pieces of text with their tones.
+pub(crate) type Line = Vec<(Tone, String)>;
+
+/// The detail of an entry.
+#[derive(Debug)]
+pub(crate) struct Detail {
+    entry: Arc<Entry>,
+    width: usize,
+    related: Vec<Arc<Entry>>,
+    lines: Vec<Line>,
+    scroll: usize,
+}
+
+impl Detail {
+    pub(crate) fn new(entry: Arc<Entry>, related: Vec<Arc<Entry>>, width: usize) -> Self {
+        let mut page = Page {
+            lines: Vec::new(),
+            width: width.max(10),
+        };
+        page.facts(&entry);
+        page.verdicts(&entry);
+        page.recipients(&entry);
+        page.related(&entry, &related);
+        page.payload(&entry);
+        Self {
+            entry,
+            width,
+            related,
+            lines: page.lines,
+            scroll: 0,
+        }
+    }
+
+    /// Whether this is the detail of just that.
+    pub(crate) fn shows(&self, entry: &Arc<Entry>, related: &[Arc<Entry>], width: usize) -> bool {
+        self.width == width
+            && Arc::ptr_eq(&self.entry, entry)
+            && self.related.len() == related.len()
+            && self
+                .related
+                .iter()
+                .zip(related)
+                .all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.entry.number
+    }
+
+    pub(crate) fn scroll(&self) -> usize {
+        self.scroll
+    }
+
+    /// How many lines there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The lines that fit into `height`.
+    pub(crate) fn window(&self, height: usize) -> &[Line] {
+        let first = self.scroll.min(self.lines.len());
+        let last = (first + height).min(self.lines.len());
+        &self.lines[first..last]
+    }
+
+    /// Scrolls by lines; the last page stays full.
+    pub(crate) fn scroll_by(&mut self, lines: isize, height: usize) {
+        let lowest = self.lines.len().saturating_sub(height);
+        self.scroll = self.scroll.saturating_add_signed(lines).min(lowest);
+    }
+
+    /// Keeps the place when the same entry is shown anew.
+    pub(crate) fn scroll_to(&mut self, line: usize, height: usize) {
+        self.scroll = line.min(self.lines.len().saturating_sub(height));
+    }
+}
+
+struct Page {
+    lines: Vec<Line>,
+    width: usize,
+}
+
+impl Page {
+    fn push(&mut self, line: Line) {
+        if self.lines.len() < LONGEST {
+            self.lines.push(line);
+        }
+    }
+
+    /// A line `label  text`, wrapped under itself.
+    fn row(&mut self, label: &str, tone: Tone, content: &str) {
+        let indent = 11.min(self.width / 2);
+        let lead = (Tone::Faint, format!("{label:indent$}"));
+        self.wrapped(vec![lead], indent, &[(tone, content.to_owned())], indent);
+    }
+
+    /// `lead`, then the pieces, which go on at `indent` in the next lines where they are too long.
+    fn wrapped(&mut self, lead: Line, used: usize, pieces: &[(Tone, String)], indent: usize) {
+        let mut line = lead;
+        let mut column = used;
+        for (tone, piece) in pieces {
+            let mut part = String::new();
+            for character in piece.chars() {
+                let wide = character.width().unwrap_or(0);
+                if column + wide > self.width && column > indent {
+                    line.push((*tone, std::mem::take(&mut part)));
+                    self.push(std::mem::take(&mut line));
+                    if self.lines.len() >= LONGEST {
+                        return;
+                    }
+                    line.push((Tone::Plain, " ".repeat(indent)));
+                    column = indent;
+                }
+                part.push(character);
+                column += wide;
+            }
+            if !part.is_empty() {
+                line.push((*tone, part));
+            }
+        }
+        self.push(line);
+    }
+
+    fn facts(&mut self, entry: &Entry) {
+        let title = format!(
+            "#{} {} {}",
+            entry.number,
+            entry.kind,
+            text::clean(&entry.event)
+        );
+        self.row("event", Tone::Title, &title);
+        self.row("time", Tone::Plain, &text::date_time(entry.at_ms));
+        if !entry.conn.is_empty() {
+            let way = match entry.direction {
+                Direction::Sent => "sent by ",
+                Direction::Received => "received by ",
+                Direction::Inside => "",
+            };
+            let scope = match entry.scope.as_str() {
+                "" => String::new(),
+                scope => format!(" ({scope}-scoped)"),
+            };
+            self.row(
+                "connection",
+                Tone::Plain,
+                &format!("{way}{}{scope}", text::clean(&entry.conn)),
+            );
+        }
+        if !entry.account.is_empty() {
+            self.row("account", Tone::Plain, &text::clean(&entry.account));
+        }
+        if let Some(entity) = &entry.entity {
+            let label = match entity {
+                Entity::Session(_) => "session",
+                Entity::Machine(_) => "machine",
+                Entity::Artifact(_) => "artifact",
+                Entity::Method(_) => "method",
+                Entity::Other(_) => "about",
+            };
+            self.row(label, Tone::Plain, &text::clean(entity.id()));
+        }
+        let mut numbers = String::new();
+        let mut add = |name: &str, value: Option<u64>| {
+            if let Some(value) = value {
+                let _ = write!(numbers, "{name} {value}  ");
+            }
+        };
+        add("seq", entry.seq);
+        add("ack", entry.ack);
+        let _ = write!(numbers, "{}", text::bytes(entry.size as usize));
+        if let Some(latency) = entry.latency_us {
+            let _ = write!(numbers, "  after {}", text::latency(latency));
+        }
+        if let Some(id) = &entry.id {
+            let _ = write!(numbers, "  id {}", text::clean(id));
+        }
+        self.row("numbers", Tone::Plain, &numbers);
+    }
+
+    fn verdicts(&mut self, entry: &Entry) {
+        let verdict = judge(entry);
+        for lint in &entry.lints {
+            // The verdict tells the same at more length.
+            if lint.kind != LintKind::Schema || verdict.is_none() {
+                self.row(lint.kind.as_str(), Tone::Bad, &text::clean(&lint.text));
+            }
+        }
+        match verdict {
+            None => {}
+            Some((name, violations)) if violations.is_empty() => {
+                self.row("schema", Tone::Good, &format!("valid: {name}"));
+            }
+            Some((name, violations)) => {
+                self.row("schema", Tone::Bad, &format!("not valid: {name}"));
+                for violation in &violations {
+                    let told = format!("{} {violation}", violation.level);
+                    self.row("", Tone::Warning, &text::clean(&told));
+                }
+            }
+        }
+    }
+
+    fn recipients(&mut self, entry: &Entry) {
+        match &entry.recipients {
+            Recipients::Unknown => {}
+            Recipients::Ours(receipts) => {
+                self.row(
+                    "got by",
+                    Tone::Plain,
+                    &text::count(receipts.len(), "connection"),
+                );
+                let first = receipts.iter().map(|receipt| receipt.t_us).min();
+                for receipt in receipts.iter().take(LISTED) {
+                    let after = receipt.t_us - first.unwrap_or(receipt.t_us);
+                    let told = format!("{} +{}", text::clean(&receipt.conn), text::latency(after));
+                    self.row("", Tone::Plain, &told);
+                }
+            }
+            Recipients::Routed(routed) => {
+                self.row("filter", Tone::Plain, &text::clean(&routed.filter));
+                let count = text::count(routed.recipients.len(), "connection");
+                self.row("routed to", Tone::Plain, &count);
+                for conn in routed.recipients.iter().take(LISTED) {
+                    self.row("", Tone::Plain, &text::clean(conn));
+                }
+                if let Some(skipped) = &routed.skipped {
+                    self.row("skipped", Tone::Warning, &text::clean(skipped));
+                }
+            }
+        }
+        if let Some(more) = entry
+            .recipients
+            .count()
+            .and_then(|n| n.checked_sub(LISTED + 1))
+        {
+            self.row("", Tone::Faint, &format!("and {} more", more + 1));
+        }
+    }
+
+    fn related(&mut self, entry: &Entry, related: &[Arc<Entry>]) {
+        for (at, other) in related
+            .iter()
+            .filter(|other| other.number != entry.number)
+            .enumerate()
+        {
+            let label = if at == 0 { "belongs to" } else { "" };
+            let way = match other.direction {
+                Direction::Sent => "sent",
+                Direction::Received => "received",
+                Direction::Inside => "",
+            };
+            let event = text::clean(&other.event);
+            let mut told = format!("#{} {} {event} {way}", other.number, other.kind);
+            if let Some(latency) = other.latency_us {
+                let _ = write!(told, " after {}", text::latency(latency));
+            }
+            self.row(label, Tone::Plain, told.trim_end());
+        }
+    }
+
+    fn payload(&mut self, entry: &Entry) {
+        self.push(Vec::new());
+        match serde_json::from_str::<Value>(&entry.raw) {
+            Ok(value) => self.json(0, Vec::new(), &value, ""),
+            Err(_) => {
+                for line in entry.raw.lines() {
+                    self.wrapped(
+                        Vec::new(),
+                        0,
+                        &[(Tone::Plain, text::clean(line).into_owned())],
+                        0,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Writes a value that stands after `lead`, followed by `tail` (a comma or nothing).
+    fn json(&mut self, depth: usize, lead: Line, value: &Value, tail: &str) {
+        if self.lines.len() >= LONGEST {
+            return;
+        }
+        // Deep JSON would leave no room for itself.
+        let indent = (depth * 2).min(self.width / 2);
+        let used = lead
+            .iter()
+            .map(|(_, piece)| text::width(piece))
+            .sum::<usize>();
+        let (used, lead) = match lead.is_empty() {
+            true => (indent, vec![(Tone::Plain, " ".repeat(indent))]),
+            false => (used, lead),
+        };
+        let plain = |text: &str| (Tone::Plain, text.to_owned());
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                self.wrapped(lead, used, &[plain("{")], indent);
+                let last = map.len() - 1;
+                for (at, (key, value)) in map.iter().enumerate() {
+                    let inner = (depth * 2 + 2).min(self.width / 2);
+                    let key_text = text::clean(&Value::from(key.as_str()).to_string()).into_owned();
+                    let lead = vec![
+                        plain(&" ".repeat(inner)),
+                        (Tone::JsonKey, text::cut(&key_text, self.width / 2)),
+                        plain(": "),
+                    ];
+                    let tail = if at == last { "" } else { "," };
+                    if is_secret(key) && value.is_string() {
+                        self.json(depth + 1, lead, &Value::from("…"), tail);
+                    } else {
+                        self.json(depth + 1, lead, value, tail);
+                    }
+                }
+                let close = vec![plain(&" ".repeat(indent)), plain("}"), plain(tail)];
+                self.push(close);
+            }
+            Value::Array(items) if !items.is_empty() => {
+                self.wrapped(lead, used, &[plain("[")], indent);
+                let last = items.len() - 1;
+                for (at, value) in items.iter().enumerate() {
+                    let tail = if at == last { "" } else { "," };
+                    self.json(depth + 1, Vec::new(), value, tail);
+                }
+                let close = vec![plain(&" ".repeat(indent)), plain("]"), plain(tail)];
+                self.push(close);
+            }
+            other => {
+                let tone = match other {
+                    Value::String(_) => Tone::JsonString,
+                    Value::Number(_) => Tone::JsonNumber,
+                    Value::Null | Value::Bool(_) => Tone::JsonLiteral,
+                    Value::Array(_) | Value::Object(_) => Tone::Plain,
+                };
+                let shown = text::clean(&other.to_string()).into_owned();
+                let indent = (indent + 2).min(self.width / 2);
+                self.wrapped(lead, used, &[(tone, shown), plain(tail)], indent);
+            }
+        }
+    }
+}
+
+/// Sources redact; this is the second door, for recordings that somebody else wrote.
+fn is_secret(key: &str) -> bool {
+    ["token", "authorization"]
+        .iter()
+        .any(|secret| key.eq_ignore_ascii_case(secret))
+}
+
+/// The schema that an entry is judged by, and what it violates; nothing where there is none.
+fn judge(entry: &Entry) -> Option<(String, Vec<Violation>)> {
+    let value: Value = serde_json::from_str(&entry.raw).ok()?;
+    // A trace keeps the arguments of an event as they are, in an array.
+    let payload = match (&value, entry.kind) {
+        (Value::Array(arguments), Kind::Ack | Kind::Call | Kind::Rpc) => arguments.first()?,
+        _ => &value,
+    };
+    let named = |folder: &str, kind: &EventKind| match kind {
+        EventKind::Known(name) => format!("{folder}/{name}"),
+        EventKind::Unknown(_) | EventKind::Missing => format!("envelope/{folder}"),
+    };
+    match (entry.kind, entry.direction) {
+        (Kind::Update, _) => {
+            let report = validate_update(payload);
+            Some((named("update", &report.kind), report.violations))
+        }
+        (Kind::Ephemeral, _) => {
+            let report = validate_ephemeral(payload);
+            Some((named("ephemeral", &report.kind), report.violations))
+        }
+        (Kind::Ack, _) | (Kind::Rpc, Direction::Received)
+            if entry.kind == Kind::Ack || &*entry.event == "rpc-call" =>
+        {
+            let report = validate_ack(&entry.event, payload)?;
+            let variant = report
+                .variant
+                .map_or("no variant", |variant| variant.as_str());
+            Some((format!("ack/{}, {variant}", entry.event), report.violations))
+        }
+        (Kind::Call | Kind::Rpc, Direction::Sent) => {
+            by_name(&format!("event/{}", entry.event), payload)
+        }
+        (Kind::Rpc, Direction::Received) => by_name(&format!("rpc/{}", entry.event), payload),
+        _ => None,
+    }
+}
+
+fn by_name(name: &str, payload: &Value) -> Option<(String, Vec<Violation>)> {
+    let violations = schema(name)?.validate(payload).err().unwrap_or_default();
+    Some((name.to_owned(), violations))
+}

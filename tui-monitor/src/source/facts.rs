@@ -1,0 +1,183 @@
+//! What a payload says about itself: its type, what it is about, its numbers.
+//!
+//! Reading only; whether it is right is for the lints.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use touchstone_fixtures::CLIENT_EVENTS;
+
+use crate::event::{Entity, Kind};
+
+/// What is known of an event from its name and payload.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) event: Arc<str>,
+    pub(super) entity: Option<Entity>,
+    pub(super) seq: Option<u64>,
+    pub(super) id: Option<Arc<str>>,
+}
+
+/// The facts of an event by its name and first argument.
+pub(super) fn of_event(name: &str, payload: &Value) -> Facts {
+    match name {
+        "update" => of_update(payload),
+        "ephemeral" => of_ephemeral(payload),
+        _ => Facts {
+            kind: if name.starts_with("rpc-") {
+                Kind::Rpc
+            } else {
+                Kind::Call
+            },
+            event: name.into(),
+            entity: of_call(name, payload),
+            seq: None,
+            id: None,
+        },
+    }
+}
+
+/// Whether the name is one that the specification lists, in either direction.
+pub(super) fn is_known(name: &str) -> bool {
+    const FROM_SERVERS: [&str; 7] = [
+        "update",
+        "ephemeral",
+        "error",
+        "rpc-registered",
+        "rpc-unregistered",
+        "rpc-error",
+        "rpc-request",
+    ];
+    FROM_SERVERS.contains(&name) || CLIENT_EVENTS.contains(&name)
+}
+
+fn of_update(payload: &Value) -> Facts {
+    let body = &payload["body"];
+    let t = body["t"].as_str().unwrap_or("update");
+    let entity = match t {
+        "new-message" | "delete-session" => text(body, "sid").map(Entity::Session),
+        "new-session" | "update-session" => text(body, "id").map(Entity::Session),
+        "new-machine" | "update-machine" => text(body, "machineId").map(Entity::Machine),
+        "new-artifact" | "update-artifact" | "delete-artifact" => {
+            text(body, "artifactId").map(Entity::Artifact)
+        }
+        "relationship-updated" => text(body, "uid").map(Entity::Other),
+        _ => text(body, "id").map(Entity::Other),
+    };
+    let seq = payload["seq"].as_u64();
+    Facts {
+        kind: Kind::Update,
+        event: t.into(),
+        entity,
+        seq: seq.or_else(|| payload.pointer("/body/message/seq")?.as_u64()),
+        id: text(payload, "id"),
+    }
+}
+
+fn of_ephemeral(payload: &Value) -> Facts {
+    let name = payload["type"].as_str().unwrap_or("ephemeral");
+    let entity = match name {
+        "activity" | "usage" => text(payload, "id").map(Entity::Session),
+        "machine-activity" => text(payload, "id").map(Entity::Machine),
+        "machine-status" => text(payload, "machineId").map(Entity::Machine),
+        _ => text(payload, "id").map(Entity::Other),
+    };
+    Facts {
+        kind: Kind::Ephemeral,
+        event: name.into(),
+        entity,
+        seq: None,
+        id: None,
+    }
+}
+
+fn of_call(name: &str, data: &Value) -> Option<Entity> {
+    if name.starts_with("rpc-") {
+        return text(data, "method").map(Entity::Method);
+    }
+    let session = || text(data, "sid").or_else(|| text(data, "sessionId"));
+    if let Some(artifact) = text(data, "artifactId") {
+        Some(Entity::Artifact(artifact))
+    } else if name == "artifact-create" {
+        text(data, "id").map(Entity::Artifact)
+    } else if let Some(session) = session() {
+        Some(Entity::Session(session))
+    } else {
+        text(data, "machineId").map(Entity::Machine)
+    }
+}
+
+fn text(object: &Value, key: &str) -> Option<Arc<str>> {
+    object.get(key)?.as_str().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use touchstone_fixtures::{EPHEMERAL_TYPES, TYPICAL, UPDATE_TYPES, golden};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(schema: &str, name: &str, expected: &str) {
+        let payload = golden(schema, TYPICAL).unwrap_or_else(|| panic!("no golden {schema}"));
+        let payload = match schema.strip_prefix("update/") {
+            Some(_) => serde_json::json!({"id": "u1", "seq": 5, "body": payload}),
+            None => payload.clone(),
+        };
+        let facts = of_event(name, &payload);
+        let entity = match &facts.entity {
+            None => "-",
+            Some(Entity::Session(_)) => "session",
+            Some(Entity::Machine(_)) => "machine",
+            Some(Entity::Artifact(_)) => "artifact",
+            Some(Entity::Method(_)) => "method",
+            Some(Entity::Other(_)) => "other",
+        };
+        assert_eq!(format!("{} {entity}", facts.kind), expected, "{schema}");
+        let t = schema.split_once('/').map_or(schema, |(_, t)| t);
+        assert_eq!(&*facts.event, t);
+    }
+
+    #[test]
+    fn every_type_says_what_it_is_about() {
+        for t in UPDATE_TYPES {
+            let entity = match t {
+                "kv-batch-update" => "-",
+                "relationship-updated" | "new-feed-post" | "update-account" => "other",
+                t if t.contains("machine") => "machine",
+                t if t.contains("artifact") => "artifact",
+                _ => "session",
+            };
+            check(
+                &format!("update/{t}"),
+                "update",
+                &format!("update {entity}"),
+            );
+        }
+        for name in EPHEMERAL_TYPES {
+            let entity = if name.starts_with("machine") {
+                "machine"
+            } else {
+                "session"
+            };
+            check(
+                &format!("ephemeral/{name}"),
+                "ephemeral",
+                &format!("ephemeral {entity}"),
+            );
+        }
+        check("event/update-metadata", "update-metadata", "call session");
+        check("event/machine-alive", "machine-alive", "call machine");
+        check("event/artifact-create", "artifact-create", "call artifact");
+        check("event/artifact-read", "artifact-read", "call artifact");
+        check("event/rpc-call", "rpc-call", "rpc method");
+    }
+
+    #[test]
+    fn what_is_no_event_is_taken_as_it_is() {
+        let facts = of_event("update", &Value::Null);
+        assert_eq!((&*facts.event, facts.seq, facts.id), ("update", None, None));
+        assert!(is_known("rpc-request") && is_known("message") && !is_known("shout"));
+    }
+}

@@ -1,0 +1,376 @@
+//! A recording, played as if it were live, with pause, speed and seek.
+//!
+//! The file is read as it is played, so that its size does not matter; going back reads it again
+//! from the beginning. A line that is no record becomes a note and ends nothing.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+use touchstone_client::{
+    Direction as Way,
+    trace::{Kind, Reader, Record, TraceError, Traced},
+};
+
+use super::desk::Desk;
+use super::record::DECISION;
+use super::{Options, Origin, Outlet, RPC_PATIENCE, Source, What, channel};
+use crate::event::{Control, Direction, Playback, Scope, SourceState};
+
+/// How often the screen is told where the recording stands.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+
+/// A recording that can be played.
+#[derive(Debug)]
+pub struct Recorded {
+    path: PathBuf,
+    reader: Reader<BufReader<File>>,
+    length_us: u64,
+}
+
+/// Why a file cannot be played.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the recording {path}")]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: TraceError,
+}
+
+impl Recorded {
+    /// Opens a trace and finds out its length, for which it is read once.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no trace, or is newer than this program.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError {
+            path: path.to_owned(),
+            source,
+        };
+        let length_us = reader(path)
+            .map_err(failed)?
+            .filter_map(Result::ok)
+            .map(|record| record.t_us)
+            .max();
+        Ok(Self {
+            path: path.to_owned(),
+            reader: reader(path).map_err(failed)?,
+            length_us: length_us.unwrap_or(0),
+        })
+    }
+
+    /// What was recorded: a server's URL, as the file has it.
+    pub fn target(&self) -> &str {
+        &self.reader.header().target
+    }
+
+    /// Plays it `speed` times as fast as it was recorded; as fast as the reader takes it where none.
+    pub fn start(self, speed: Option<f64>, options: &Options) -> Source {
+        let (outlet, source) = channel(options);
+        let player = Player {
+            started_at: self.reader.header().started_at,
+            outlet,
+            path: self.path,
+            reader: self.reader,
+            length_us: self.length_us,
+            next: None,
+            desk: Desk::new(RPC_PATIENCE),
+            origins: HashMap::new(),
+            pace: Pace {
+                speed,
+                playing: true,
+                position_us: 0,
+                since: Instant::now(),
+            },
+        };
+        tokio::spawn(player.run());
+        source
+    }
+}
+
+fn reader(path: &Path) -> Result<Reader<BufReader<File>>, TraceError> {
+    let file = File::open(path).map_err(|source| TraceError::Io { line: 1, source })?;
+    Reader::new(BufReader::new(file))
+}
+
+struct Player {
+    started_at: u64,
+    outlet: Outlet,
+    path: PathBuf,
+    reader: Reader<BufReader<File>>,
+    length_us: u64,
+    next: Option<Record>,
+    desk: Desk,
+    origins: HashMap<String, Origin>,
+    pace: Pace,
+}
+
+/// Where the recording stands, and how fast it goes.
+struct Pace {
+    speed: Option<f64>,
+    playing: bool,
+    position_us: u64,
+    since: Instant,
+}
+
+impl Pace {
+    /// The place at `now`.
+    fn at(&self, now: Instant) -> u64 {
+        let Some(speed) = self.speed.filter(|_| self.playing) else {
+            return self.position_us;
+        };
+        let played = now.saturating_duration_since(self.since).mul_f64(speed);
+        let played = u64::try_from(played.as_micros()).unwrap_or(u64::MAX);
+        self.position_us.saturating_add(played)
+    }
+
+    /// When `t_us` is due. Nothing while it is held.
+    fn due(&self, t_us: u64) -> Option<Instant> {
+        if !self.playing {
+            return None;
+        }
+        let Some(speed) = self.speed else {
+            return Some(self.since);
+        };
+        let ahead = Duration::from_micros(t_us.saturating_sub(self.position_us));
+        Some(self.since + ahead.div_f64(speed))
+    }
+
+    /// Goes on from `position_us`.
+    fn set(&mut self, position_us: u64, now: Instant) {
+        self.position_us = position_us;
+        self.since = now;
+    }
+}
+
+impl Player {
+    async fn run(mut self) {
+        let mut told = tokio::time::interval(TOLD_EVERY);
+        let mut over = false;
+        self.tell().await;
+        loop {
+            if self.next.is_none() && !over {
+                over = !self.read().await;
+                if over {
+                    self.pace.set(self.length_us, Instant::now());
+                    self.pace.playing = false;
+                    self.tell().await;
+                    let reason = String::new();
+                    self.outlet.state(SourceState::Ended { reason }).await;
+                }
+            }
+            let due = self
+                .next
+                .as_ref()
+                .and_then(|record| self.pace.due(record.t_us));
+            tokio::select! {
+                biased;
+                () = self.outlet.stop.cancelled() => return,
+                control = self.outlet.controls.recv() => match control {
+                    Some(control) => {
+                        if self.control(control).await {
+                            over = false;
+                        }
+                        self.tell().await;
+                    }
+                    // The reader may still want what is left.
+                    None if over => return,
+                    None => self.outlet.stop.cancelled().await,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    if let Some(record) = self.next.take() {
+                        if self.pace.speed.is_none() {
+                            self.pace.set(record.t_us, Instant::now());
+                        }
+                        self.play(record).await;
+                    }
+                }
+                _ = told.tick(), if self.pace.playing => self.tell().await,
+            }
+            // Without a pace nothing else in this loop would ever wait.
+            if over && self.pace.speed.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Reads up to the next record. False at the end.
+    async fn read(&mut self) -> bool {
+        loop {
+            match self.reader.next() {
+                Some(Ok(record)) => {
+                    self.next = Some(record);
+                    return true;
+                }
+                Some(Err(error)) => {
+                    let what = What::Note(format!("the recording is damaged: {error}"));
+                    let t_us = self.pace.at(Instant::now());
+                    self.see(t_us, &Origin::none(), &what).await;
+                }
+                None => return false,
+            }
+        }
+    }
+
+    /// True when it goes on from another place.
+    async fn control(&mut self, control: Control) -> bool {
+        let now = Instant::now();
+        let place = self.pace.at(now).min(self.length_us);
+        match control {
+            Control::Play(on) => {
+                self.pace.set(place, now);
+                self.pace.playing = on;
+                false
+            }
+            Control::Speed(speed) => {
+                self.pace.set(place, now);
+                self.pace.speed = Some(speed.clamp(0.01, 1_000.0));
+                false
+            }
+            Control::Seek(t_us) => {
+                let Ok(reader) = reader(&self.path) else {
+                    let note = What::Note("the recording is gone, and cannot be read again".into());
+                    self.see(place, &Origin::none(), &note).await;
+                    return false;
+                };
+                self.reader = reader;
+                self.desk = Desk::new(RPC_PATIENCE);
+                self.origins.clear();
+                self.next = None;
+                let target = t_us.min(self.length_us);
+                while self.read().await {
+                    match self.next.take() {
+                        Some(record) if record.t_us <= target => self.play(record).await,
+                        later => {
+                            self.next = later;
+                            break;
+                        }
+                    }
+                }
+                self.pace.set(target, Instant::now());
+                true
+            }
+            // What is recorded need not be recorded again.
+            Control::Record(_) => false,
+        }
+    }
+
+    async fn tell(&mut self) {
+        let playback = Playback {
+            position_us: self.pace.at(Instant::now()).min(self.length_us),
+            length_us: self.length_us,
+            speed: self.pace.speed.unwrap_or(1_000.0),
+            playing: self.pace.playing,
+        };
+        self.outlet.state(SourceState::Playback(playback)).await;
+    }
+
+    async fn play(&mut self, record: Record) {
+        let t_us = record.t_us;
+        let origin = self.origin(&record);
+        let Some(what) = what_of(record) else {
+            return;
+        };
+        self.see(t_us, &origin, &what).await;
+    }
+
+    async fn see(&mut self, t_us: u64, origin: &Origin, what: &What) {
+        let at_ms = self.started_at.saturating_add(t_us / 1_000);
+        let mut inputs = Vec::new();
+        self.desk.look_for_unanswered(at_ms, t_us, &mut inputs);
+        self.desk.see(at_ms, t_us, origin, what, &mut inputs);
+        for input in inputs {
+            self.outlet.send(input).await;
+        }
+    }
+
+    /// Whose record it is. A connection's CONNECT says more than its name.
+    fn origin(&mut self, record: &Record) -> Origin {
+        let origin = self
+            .origins
+            .entry(record.conn.clone())
+            .or_insert_with(|| Origin {
+                account: record.conn.strip_prefix("http/").unwrap_or_default().into(),
+                conn: match record.conn.as_str() {
+                    "-" => "".into(),
+                    conn => conn.into(),
+                },
+                scope: Scope::None,
+            });
+        if let Kind::Packet(Way::Sent, Traced::Connect(auth)) = &record.kind {
+            let text = |key: &str| auth[key].as_str().unwrap_or_default();
+            let shared = |key: &str| Arc::<str>::from(text(key));
+            origin.account = text("token").trim_end_matches('…').into();
+            origin.scope = match text("clientType") {
+                "session-scoped" => Scope::Session(shared("sessionId")),
+                "machine-scoped" => Scope::Machine(shared("machineId")),
+                _ => Scope::User,
+            };
+        }
+        origin.clone()
+    }
+}
+
+/// What a record shows. Nothing for heartbeats and the packets of the transport.
+fn what_of(record: Record) -> Option<What> {
+    let text = |value: &Value| {
+        value["message"]
+            .as_str()
+            .unwrap_or("without a message")
+            .to_owned()
+    };
+    Some(match record.kind {
+        Kind::Mark(mark) => match mark.split_once(": ") {
+            Some(("ended" | "lost", why)) => What::Connection("lost", why.to_owned()),
+            Some(("refused", why)) => What::Connection("refused", why.to_owned()),
+            Some(("failed", why)) => What::Connection("failed", why.to_owned()),
+            Some(("connected", what)) => What::Connection("connected", what.to_owned()),
+            Some(("gap", what)) => What::Gap(what.to_owned()),
+            _ => What::Note(mark),
+        },
+        Kind::Http(exchange) => What::Http(exchange),
+        Kind::Packet(way, packet) => {
+            let direction = match way {
+                Way::Sent => Direction::Sent,
+                Way::Received => Direction::Received,
+            };
+            match packet {
+                Traced::Event { name, args, .. }
+                    if name == DECISION && record.recipients.is_some() =>
+                {
+                    What::Decision(args.first_raw()?.to_owned())
+                }
+                Traced::Event {
+                    name, args, ack, ..
+                } => What::Event {
+                    direction,
+                    name,
+                    args,
+                    ack,
+                },
+                Traced::Ack { id, args, .. } => What::Ack {
+                    direction,
+                    id,
+                    args,
+                },
+                Traced::Connect(_) if direction == Direction::Received => {
+                    What::Connection("connected", "CONNECT was answered".to_owned())
+                }
+                Traced::ConnectError(data) => What::Connection("refused", text(&data)),
+                Traced::Disconnect if direction == Direction::Received => {
+                    What::Connection("disconnected", "by the server".to_owned())
+                }
+                Traced::Disconnect => What::Connection("disconnected", "by this client".to_owned()),
+                Traced::Raw(text) => What::Note(format!("no packet: {text}")),
+                _ => return None,
+            }
+        }
+    })
+}

@@ -1,0 +1,401 @@
+//! Where entries come from: live connections, the control tap, a recording.
+//!
+//! Each source is a task that sends [`Input`]s over a bounded channel and takes [`Control`]s. What
+//! it sees goes through one desk, which numbers it, finds out what belongs together, lints it and
+//! records it. A source must not draw, must not filter, and must never lose anything silently: what
+//! the reader of the channel is too slow for is counted and told.
+
+mod desk;
+mod facts;
+pub mod file;
+pub mod live;
+pub(crate) mod recent;
+mod record;
+pub mod tap;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use touchstone_client::{Args, Clock, trace::Exchange};
+
+use self::desk::Desk;
+use self::record::Tape;
+use crate::event::{Control, Direction, Input, Scope, SourceState};
+
+/// How long an RPC may stay unanswered before it is linted: servers give up after 30 s.
+const RPC_PATIENCE: Duration = Duration::from_secs(35);
+/// How often a source looks for RPCs without answer, flushes its recording and tells how far it is.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How many sightings wait between the connections and the desk, before connections stop reading.
+const SIGHTINGS: usize = 1_024;
+
+/// What all sources are given.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The wall clock.
+    pub clock: Clock,
+    /// How many inputs may wait for the reader.
+    pub queue: usize,
+    /// What happens when they do: wait, so that nothing is lost and the server notices, or drop and
+    /// count, so that the recording goes on at the server's pace.
+    pub overflow: Overflow,
+    /// The file of the recording. Nothing is written while it is off.
+    pub record: Option<PathBuf>,
+    /// Whether the recording is on from the beginning.
+    pub recording: bool,
+    /// Seed of the jitter between attempts to reconnect.
+    pub seed: u64,
+}
+
+/// What happens to inputs that the reader is too slow for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// The source waits.
+    Wait,
+    /// They are dropped, counted and told.
+    Drop,
+}
+
+/// A running source. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Source {
+    /// What it sees. Closed after the source has ended and everything is received.
+    pub inputs: mpsc::Receiver<Input>,
+    /// What it can be told.
+    pub controls: mpsc::Sender<Control>,
+    stop: DropGuard,
+}
+
+impl Source {
+    /// Ends the source and waits until its recording is written.
+    pub async fn close(self) {
+        let Self {
+            mut inputs, stop, ..
+        } = self;
+        drop(stop);
+        while inputs.recv().await.is_some() {}
+    }
+
+    /// A source that shows what the other end sends: for scripted sources of tests and benches.
+    pub fn fed(queue: usize) -> (Self, mpsc::Sender<Input>) {
+        let (feed, inputs) = mpsc::channel(queue.max(1));
+        let (controls, _) = mpsc::channel(1);
+        let source = Self {
+            inputs,
+            controls,
+            stop: CancellationToken::new().drop_guard(),
+        };
+        (source, feed)
+    }
+}
+
+/// The side of a source that its task has.
+struct Outlet {
+    inputs: mpsc::Sender<Input>,
+    controls: mpsc::Receiver<Control>,
+    overflow: Overflow,
+    dropped: u64,
+    stop: CancellationToken,
+}
+
+fn channel(options: &Options) -> (Outlet, Source) {
+    let (inputs, received) = mpsc::channel(options.queue.max(1));
+    let (told, controls) = mpsc::channel(16);
+    let stop = CancellationToken::new();
+    let outlet = Outlet {
+        inputs,
+        controls,
+        overflow: options.overflow,
+        dropped: 0,
+        stop: stop.clone(),
+    };
+    let source = Source {
+        inputs: received,
+        controls: told,
+        stop: stop.drop_guard(),
+    };
+    (outlet, source)
+}
+
+impl Outlet {
+    /// Sends an input, or counts it as dropped. States are never dropped: they are few, and a header
+    /// that misses one would lie.
+    async fn send(&mut self, input: Input) {
+        let droppable = matches!(input, Input::Entry(_) | Input::Amend(_));
+        if self.overflow == Overflow::Wait || !droppable {
+            // A reader that has gone ends the source through `stop`.
+            let _ = self.inputs.send(input).await;
+            return;
+        }
+        if self.dropped > 0 && self.inputs.try_send(Input::Dropped(self.dropped)).is_ok() {
+            self.dropped = 0;
+        }
+        if self.dropped > 0 || self.inputs.try_send(input).is_err() {
+            self.dropped += 1;
+        }
+    }
+
+    async fn state(&mut self, state: SourceState) {
+        self.send(Input::Source(state)).await;
+    }
+
+    /// Tells what was dropped, at the latest now.
+    async fn settle(&mut self) {
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            self.send(Input::Dropped(dropped)).await;
+        }
+    }
+}
+
+/// One thing that a source saw, before the desk looks at it.
+#[derive(Debug)]
+struct Sighting {
+    at: Instant,
+    origin: Origin,
+    what: What,
+}
+
+/// On whose behalf something was seen.
+#[derive(Debug, Clone)]
+struct Origin {
+    account: Arc<str>,
+    conn: Arc<str>,
+    scope: Scope,
+}
+
+impl Origin {
+    /// Of no connection.
+    fn none() -> Self {
+        Self {
+            account: "".into(),
+            conn: "".into(),
+            scope: Scope::None,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum What {
+    Event {
+        direction: Direction,
+        name: String,
+        args: Args,
+        ack: Option<u64>,
+    },
+    Ack {
+        direction: Direction,
+        id: u64,
+        args: Args,
+    },
+    /// A connection asks to be let in: the auth, with a name in place of the token. For the recording.
+    Connect(Value),
+    Http(Exchange),
+    /// A word, and a sentence.
+    Connection(&'static str, String),
+    Gap(String),
+    Note(String),
+    /// A decision of the tap, as JSON.
+    Decision(String),
+}
+
+/// What the task of a live source or of the tap has: the desk, the recording and the way out.
+struct Post {
+    desk: Desk,
+    tape: Tape,
+    outlet: Outlet,
+    start: Instant,
+    start_ms: u64,
+    housekeeping: Interval,
+}
+
+impl Post {
+    fn new(options: &Options, outlet: Outlet, target: &str) -> Self {
+        let (start, start_ms) = (Instant::now(), options.clock.unix_ms());
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            desk: Desk::new(RPC_PATIENCE),
+            tape: Tape::new(options.record.clone(), target, start_ms),
+            outlet,
+            start,
+            start_ms,
+            housekeeping,
+        }
+    }
+
+    /// Switches the recording on if it is to be on from the beginning.
+    async fn begin(&mut self, options: &Options) {
+        if options.recording {
+            self.control(Control::Record(true)).await;
+        }
+    }
+
+    async fn see(&mut self, sighting: Sighting) {
+        let t_us = self.t_us(sighting.at);
+        if let Some(record) = record::record_of(t_us, &sighting.origin, &sighting.what)
+            && let Some(told) = self.tape.keep(&record)
+        {
+            self.outlet.send(Input::Recording(told)).await;
+        }
+        let mut inputs = Vec::new();
+        let at_ms = self.start_ms + t_us / 1_000;
+        self.desk
+            .see(at_ms, t_us, &sighting.origin, &sighting.what, &mut inputs);
+        for input in inputs {
+            self.outlet.send(input).await;
+        }
+    }
+
+    /// Waits for the next thing that is the same for all sources. False when the source is to end.
+    async fn idle(&mut self) -> bool {
+        tokio::select! {
+            () = self.outlet.stop.cancelled() => return false,
+            Some(control) = self.outlet.controls.recv() => self.control(control).await,
+            _ = self.housekeeping.tick() => self.keep_house().await,
+        }
+        true
+    }
+
+    async fn control(&mut self, control: Control) {
+        // Playback is a matter of recordings.
+        if let Control::Record(on) = control {
+            let told = self.tape.switch(on);
+            self.outlet.send(Input::Recording(told)).await;
+        }
+    }
+
+    async fn keep_house(&mut self) {
+        let t_us = self.t_us(Instant::now());
+        let mut inputs = Vec::new();
+        self.desk
+            .look_for_unanswered(self.start_ms + t_us / 1_000, t_us, &mut inputs);
+        for input in inputs {
+            self.outlet.send(input).await;
+        }
+        if let Some(told) = self.tape.flush() {
+            self.outlet.send(Input::Recording(told)).await;
+        }
+        if self.outlet.inputs.capacity() > 0 {
+            self.outlet.settle().await;
+        }
+    }
+
+    async fn end(mut self, reason: String) {
+        self.tape.flush();
+        self.outlet.settle().await;
+        self.outlet.state(SourceState::Ended { reason }).await;
+    }
+
+    fn t_us(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// How long to wait before the next attempt: twice as long each time, up to ten seconds, and never the
+/// same for two who lost the same server.
+#[derive(Debug)]
+struct Backoff {
+    attempt: u32,
+    random: StdRng,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    fn new(seed: u64) -> Self {
+        Self {
+            attempt: 0,
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// The next attempt, from 1, and the wait before it.
+    fn next(&mut self) -> (u32, Duration) {
+        let doubled = Self::FIRST.saturating_mul(1 << self.attempt.min(10));
+        self.attempt = self.attempt.saturating_add(1);
+        let jitter = self.random.random_range(0.5..=1.0);
+        (self.attempt, doubled.min(Self::LONGEST).mul_f64(jitter))
+    }
+
+    /// An attempt succeeded.
+    fn reset(&mut self) {
+        self.attempt = 0;
+    }
+}
+
+/// What stands in a gap: nothing was seen for that long.
+fn gap(conn: &str, lasted: Duration) -> String {
+    format!(
+        "nothing was seen on {conn} for {:.1} s; servers do not send again what was missed",
+        lasted.as_secs_f64()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_become_rarer_up_to_a_limit() {
+        let mut backoff = Backoff::new(7);
+        for expected in 1..=20 {
+            let (attempt, wait) = backoff.next();
+            assert_eq!(attempt, expected);
+            let whole = Backoff::FIRST.saturating_mul(1 << (expected - 1).min(10));
+            let whole = whole.min(Backoff::LONGEST);
+            assert!(
+                wait >= whole.mul_f64(0.5) && wait <= whole,
+                "{attempt}: {wait:?}"
+            );
+        }
+        backoff.reset();
+        assert_eq!(backoff.next().0, 1);
+        assert_ne!(Backoff::new(1).next().1, Backoff::new(2).next().1);
+    }
+
+    #[tokio::test]
+    async fn what_the_reader_is_too_slow_for_is_counted_and_told() {
+        let options = Options {
+            clock: Clock::Fixed(0),
+            queue: 2,
+            overflow: Overflow::Drop,
+            record: None,
+            recording: false,
+            seed: 0,
+        };
+        let (outlet, mut source) = channel(&options);
+        let mut post = Post::new(&options, outlet, "test");
+        for _ in 0..5 {
+            let sighting = Sighting {
+                at: Instant::now(),
+                origin: Origin::none(),
+                what: What::Note("x".into()),
+            };
+            post.see(sighting).await;
+        }
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            told.push(source.inputs.recv().await.unwrap());
+        }
+        post.outlet.settle().await;
+        told.push(source.inputs.recv().await.unwrap());
+        let numbers: Vec<_> = told
+            .iter()
+            .map(|input| match input {
+                Input::Entry(entry) => format!("#{}", entry.number),
+                Input::Dropped(count) => format!("{count} dropped"),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(numbers, ["#1", "#2", "3 dropped"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! The side pane: rates by type, connections by scope, remote calls.
+
+use ratatui::layout::Rect;
+
+use super::Pen;
+use super::list::kind_tone;
+use crate::layout;
+use crate::model::connections::State;
+use crate::model::rates::SECONDS;
+use crate::model::rpc::Outcome;
+use crate::model::{Focus, Section};
+use crate::text;
+use crate::theme::Tone;
+
+pub(super) fn draw(pen: &mut Pen<'_>, area: Rect) {
+    let model = pen.model;
+    for (section, area) in Section::ALL.into_iter().zip(layout::sections(area)) {
+        let chosen = model.focus == Focus::Side && model.section == section;
+        let scroll = if chosen { model.section_scroll } else { 0 };
+        match section {
+            Section::Rates => rates(pen, area, chosen, scroll),
+            Section::Connections => connections(pen, area, chosen, scroll),
+            Section::Calls => calls(pen, area, chosen, scroll),
+        }
+    }
+}
+
+fn rates(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
+    let model = pen.model;
+    let rows = model.rates.rows();
+    let title = format!("Rates, {}", text::count(rows.len(), "type"));
+    let inside = pen.frame(area, &title, chosen);
+    // Name and rate take what they need, the minute's history the rest.
+    let name = (inside.width * 2 / 5).clamp(10, 20);
+    let spark = inside
+        .width
+        .saturating_sub(name + 9)
+        .min(SECONDS as u16 - 1);
+    for (y, (kind, event, series)) in (inside.y..inside.bottom()).zip(rows.into_iter().skip(scroll))
+    {
+        pen.put(inside.x, y, name, &text::clean(event), kind_tone(kind));
+        let rate = text::rate(model.rates.mean(series));
+        pen.put_right(inside.x + name + 8, y, &rate, Tone::Plain);
+        let history = model.rates.history(series, usize::from(spark));
+        let line = sparkline(&history, pen.glyphs.levels);
+        pen.put(inside.x + name + 9, y, spark, &line, kind_tone(kind));
+    }
+}
+
+/// One character per second, as high as the second was busy; nothing for an empty second.
+fn sparkline(history: &[u32], levels: [&'static str; 8]) -> String {
+    let highest = history.iter().copied().max().unwrap_or(0).max(1) as usize;
+    let level = |count: &u32| match *count as usize {
+        0 => " ",
+        count => levels[(count * levels.len()).div_ceil(highest) - 1],
+    };
+    history.iter().map(level).collect()
+}
+
+fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
+    let model = pen.model;
+    let tally = model.connections.tally();
+    let title = match tally.open {
+        0 => "Connections".to_owned(),
+        open => format!("Connections, {open} open"),
+    };
+    let inside = pen.frame(area, &title, chosen);
+    let mut lines = Vec::new();
+    // Only the rows that can be seen are made.
+    let wanted = scroll + usize::from(inside.height);
+    'accounts: for (name, account) in model.connections.accounts() {
+        let name = if name.is_empty() {
+            "(no account)"
+        } else {
+            name
+        };
+        let events = text::count(
+            usize::try_from(account.events).unwrap_or(usize::MAX),
+            "event",
+        );
+        lines.push(vec![
+            (Tone::Title, text::clean(name).into_owned()),
+            (Tone::Faint, format!("  {events}")),
+        ]);
+        let last = account.connections.len().saturating_sub(1);
+        for (at, (conn, connection)) in account.connections.iter().enumerate() {
+            if lines.len() >= wanted {
+                break 'accounts;
+            }
+            let branch = if at == last {
+                pen.glyphs.last
+            } else {
+                pen.glyphs.branch
+            };
+            let (sign, tone) = match connection.state {
+                State::Mentioned => (pen.glyphs.dot, Tone::Faint),
+                State::Open => (pen.glyphs.dot, Tone::Good),
+                State::Connecting => (pen.glyphs.ring, Tone::Warning),
+                State::Lost { .. } | State::Closed { .. } => (pen.glyphs.ring, Tone::Bad),
+            };
+            let short = conn.split_once('/').map_or(&**conn, |(_, rest)| rest);
+            let scope = match connection.scope.as_str() {
+                scope if short.starts_with(scope) => String::new(),
+                scope => format!(" {scope}"),
+            };
+            lines.push(vec![
+                (Tone::Faint, branch.to_owned()),
+                (tone, format!("{sign} ")),
+                (Tone::Plain, text::clean(short).into_owned()),
+                (Tone::Faint, scope),
+                (Tone::Plain, format!("  {}", connection.events)),
+            ]);
+        }
+    }
+    if model.connections.unnamed > 0 {
+        let more = format!("and more: {} mentions", model.connections.unnamed);
+        lines.push(vec![(Tone::Faint, more)]);
+    }
+    for (y, line) in (inside.y..inside.bottom()).zip(lines.iter().skip(scroll)) {
+        pen.line(inside, y, line);
+    }
+}
+
+fn calls(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
+    let model = pen.model;
+    let inside = pen.frame(area, "Remote calls", chosen);
+    if model.calls.len() == 0 {
+        pen.put(inside.x, inside.y, inside.width, "none seen", Tone::Faint);
+    }
+    let rows = model.calls.newest().skip(scroll).enumerate();
+    for (y, (at, call)) in (inside.y..inside.bottom()).zip(rows) {
+        let (sign, tone) = match call.outcome {
+            Outcome::Pending => (pen.glyphs.ring, Tone::Warning),
+            Outcome::Answered => (pen.glyphs.dot, Tone::Good),
+            Outcome::Failed(_) => (pen.glyphs.lint, Tone::Bad),
+        };
+        let x = pen.put(inside.x, y, 2, sign, tone) + 1;
+        let told = match (&call.outcome, call.latency_us) {
+            (Outcome::Failed(reason), _) => text::clean(reason).into_owned(),
+            (Outcome::Pending, _) => "pending".to_owned(),
+            (Outcome::Answered, Some(latency)) => text::latency(latency),
+            (Outcome::Answered, None) => "answered".to_owned(),
+        };
+        let told = text::cut(&told, usize::from(inside.width / 2));
+        let width = u16::try_from(text::width(&told)).unwrap_or(0);
+        let room = inside.right().saturating_sub(x + width + 1);
+        let name = if chosen && at == 0 {
+            Tone::Selected
+        } else {
+            Tone::Plain
+        };
+        pen.put(x, y, room, &text::clean(&call.method), name);
+        pen.put_right(inside.right(), y, &told, tone);
+    }
+}
