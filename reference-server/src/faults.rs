@@ -286,6 +286,7 @@ faults! {
         RpcNamesPlain "rpc-names-plain" "a method with another character than a letter, digit, dot, dash, colon or underscore is refused"
         RpcFewMethods "rpc-few-methods" "only the first eight methods of a connection can be called"
         RpcNoReturn "rpc-no-return" "a method whose registrant left cannot be called any more"
+        RpcLeaverStays "rpc-leaver-stays" "a method stays registered when its registrant leaves"
         RpcCallbackRequired "rpc-callback-required" "a call that wants no answer does not reach its callee"
         RpcLateForgets "rpc-late-forgets" "a method is gone after a call of it has timed out"
         RpcRequestSid "rpc-request-sid" "the callee receives the caller's socket id besides method and params"

@@ -1,13 +1,17 @@
 //! Who answers a method: registering again, several registrants, registrations that come late or have to
 //! last.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc};
 use crate::{
     case::{Flow, Stop, case_table},
-    ctx::Ctx,
+    ctx::{Ctx, NoAnswer, Scope},
     ledger::requirement_table,
+    peer::Peer,
     stage::{Role, Stage},
 };
 
@@ -22,6 +26,9 @@ requirement_table! {
     STAYS = "rpc.stays-callable", Should, Decision,
         "A method stays callable, call after call and by any caller, as long as its connection lives, \
          without any heartbeat.";
+    LEFT = "rpc.registrant-left", Should, Decision,
+        "Once the only registrant of a method has left, a call of it is answered as one of a method that \
+         nobody has ever registered.";
     TAKES_OVER = "rpc.takes-over", Info, Decision,
         "When the owner of a method takes it back, another registrant may own it again.";
     LATE = "rpc.late-registration", Info, Decision,
@@ -59,7 +66,17 @@ case_table! {
     /// Accepted is a result each time. Typical cause of a failure: a registration that is used up, or that
     /// has to be renewed.
     "rpc.stays-callable" judges [STAYS] => stays;
+
+    /// Calls a method that nobody has ever registered, and one whose only registrant has disconnected.
+    ///
+    /// Accepted is the same error for both, whatever it says, as soon as the server has noticed the end of
+    /// the connection; until then it may answer otherwise. Typical cause of a failure: what a connection
+    /// has registered is not taken back when it ends, so that calls go to nobody until they time out.
+    "rpc.registrant-left" judges [LEFT] => left;
 }
+
+/// How long to wait before a call is tried again.
+const RETRY: Duration = Duration::from_millis(50);
 
 async fn again(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
@@ -236,4 +253,53 @@ async fn stays(cx: &mut Ctx) -> Flow {
         )?;
     }
     Ok(())
+}
+
+async fn left(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let caller = stage.peer(Role::U1);
+    let scope = Scope::Session(&stage.s1.id);
+    let callee = cx.connect("callee", stage.account.token(), scope).await?;
+    let (never, method) = (cx.marker("never"), cx.marker("method"));
+    register(cx, &callee, &method).await?;
+    let Ok(expected) = refusal(cx, caller, &never).await? else {
+        let reason = String::from("a call of an absent method is not answered");
+        return Err(Stop::Blocked {
+            parent: &rpc::NOT_AVAILABLE,
+            reason,
+        });
+    };
+    callee.socket.disconnect().await;
+    // Only a call that begins after this is held against the server: before, it may not have noticed.
+    let noticed = cx.deadline();
+    loop {
+        let is_last = Instant::now() >= noticed;
+        let told = match refusal(cx, caller, &method).await? {
+            Ok(answer) if answer == expected => {
+                cx.held(&LEFT);
+                return Ok(());
+            }
+            Ok(answer) => answer.to_string(),
+            Err(NoAnswer { after }) => format!("none within {:.1} s", after.as_secs_f64()),
+        };
+        if is_last {
+            cx.broken(&LEFT, expected, told);
+            return Ok(());
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Calls a method that is not there, and gives what two such answers have in common.
+async fn refusal(cx: &Ctx, caller: &Peer, method: &str) -> Flow<Result<Value, NoAnswer>> {
+    let patience = cx.shared.pace.patience() + ABSENT_GRACE;
+    let request = json!({"method": method, "params": {}});
+    let answer = cx.ask_within(caller, "rpc-call", request, patience).await?;
+    Ok(answer.map(|answer| {
+        // Servers may name the method in the error.
+        let error = answer.data["error"]
+            .as_str()
+            .map(|error| error.replace(method, "METHOD"));
+        json!({"ok": answer.data["ok"], "error": error})
+    }))
 }

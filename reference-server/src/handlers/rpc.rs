@@ -67,6 +67,9 @@ impl Methods {
     /// Takes a connection off all its methods.
     fn forget(&mut self, id: ConnectionId, faults: &Faults) {
         self.leavers += 1;
+        if faults.on(Fault::RpcLeaverStays) {
+            return;
+        }
         for method in self.by_connection.remove(&id).unwrap_or_default() {
             self.remove(&method, |registrant| registrant.id() == id);
             if faults.on(Fault::RpcNoReturn) {
