@@ -2,6 +2,7 @@
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
 mod load;
+mod replay;
 mod watch;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
 };
+pub(crate) use replay::ReplayArguments;
 pub(crate) use watch::{Format, ScreenArguments, SourceArguments, ThemeName, WatchArguments};
 
 /// The Socket.IO path of servers of this family.
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Tell what a case sends, what it accepts and why
     Explain(ExplainArguments),
+    /// Send the client side of a recording again, and tell what the server does otherwise
+    Replay(Box<ReplayArguments>),
     /// Run the in-memory reference server
     Serve(Box<ServeArguments>),
     /// See what a server sends, as it happens

@@ -14,6 +14,7 @@ use touchstone_client::{
 };
 
 use crate::event::{Direction, TraceLine};
+use crate::verdict::Verdict;
 
 /// How much of a case is kept, the last of it.
 const BOUNDS: Bounds = Bounds {
@@ -31,7 +32,11 @@ const MAX_TEXT: usize = 360;
 const TOKEN_SHOWN: usize = 6;
 
 /// The name under which the suite leaves notes about itself.
-const SUITE: &str = "suite";
+pub(crate) const SUITE: &str = "suite";
+
+/// What stands before the id of the case and before its verdict in a trace file.
+pub(crate) const CASE: &str = "case: ";
+pub(crate) const VERDICT: &str = "verdict: ";
 
 /// Collects the trace of one case; shared by its connections.
 #[derive(Debug)]
@@ -68,8 +73,17 @@ impl Evidence {
         lines
     }
 
-    /// The trace as a file of the format `touchstone-trace`, which holds no token.
-    pub(crate) fn file(&self, target: &str, started_at: u64) -> std::io::Result<String> {
+    /// The trace of `case` as a file of the format `touchstone-trace`, which holds no token. It ends
+    /// with the case's id and `verdict`, for those who replay it.
+    pub(crate) fn file(
+        &self,
+        target: &str,
+        started_at: u64,
+        case: &str,
+        verdict: Verdict,
+    ) -> std::io::Result<String> {
+        self.recorder.mark(SUITE, format!("{CASE}{case}"));
+        self.recorder.mark(SUITE, format!("{VERDICT}{verdict}"));
         let tool = concat!("touchstone-check ", env!("CARGO_PKG_VERSION"));
         let mut writer = Writer::new(Vec::new(), &Header::new(tool, target, started_at))?;
         for record in self.recorder.records() {
@@ -227,6 +241,7 @@ mod tests {
             request: Some(json!({"tag": "t"})),
             response: Some(json!({"session": {}})),
             ms: 3,
+            us: None,
         };
         let text = exchanged(&exchange);
         assert_eq!(
@@ -252,13 +267,16 @@ mod tests {
             .tap("u1")
             .frame(Instant::now(), Way::Sent, &connect);
         evidence.mark("a step");
-        let file = evidence.file("http://127.0.0.1:1", 5).unwrap();
-        assert_eq!(file.lines().count(), 3, "{file}");
+        let file = evidence
+            .file("http://127.0.0.1:1", 5, "a.case", Verdict::Fail)
+            .unwrap();
+        assert_eq!(file.lines().count(), 5, "{file}");
+        assert!(file.contains("case: a.case") && file.contains("verdict: fail"));
         assert!(
             file.starts_with(r#"{"format":"touchstone-trace","version":1"#),
             "{file}"
         );
         assert!(!file.contains("abcdefg"), "{file}");
-        assert_eq!(evidence.lines().len(), 2);
+        assert_eq!(evidence.lines().len(), 4);
     }
 }

@@ -25,6 +25,7 @@ mod pace;
 mod peer;
 mod plan;
 mod provide;
+pub mod replay;
 pub mod report;
 mod run;
 mod spawn;

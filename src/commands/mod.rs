@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod explain;
 mod load;
+mod replay;
 mod serve;
 mod watch;
 mod watch_headless;
@@ -34,6 +35,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
         Command::Load(load) => runtime()?.block_on(load::run(*load)),
+        Command::Replay(replay) => runtime()?.block_on(replay::run(*replay)),
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
         Command::Completions { shell } => {

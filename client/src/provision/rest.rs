@@ -108,6 +108,7 @@ impl Rest {
         if let Some(body) = body {
             request = request.json(body);
         }
+        let started = Instant::now();
         let answered = timeout(TIMEOUT, async {
             let response = request
                 .send()
@@ -125,20 +126,21 @@ impl Rest {
                 body: json_or_text(&body),
             })
         });
-        let started = Instant::now();
         let answered = answered
             .await
             .map_err(|_| no_answer(format!("nothing within {TIMEOUT:?}")))
             .flatten();
         if let Some(recorder) = &self.recorder {
             let answer = answered.as_ref().ok();
+            let took = started.elapsed();
             let exchange = Exchange {
                 method: method.to_owned(),
                 url: path.to_owned(),
                 status: answer.map(|answer| answer.status),
                 request: body.cloned(),
                 response: answer.map(|answer| answer.body.clone()),
-                ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                us: u64::try_from(took.as_micros()).ok(),
             };
             recorder.http(token, exchange);
         }

@@ -41,6 +41,8 @@ pub(super) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     recipients: Option<Vec<String>>,
 }
 
@@ -94,6 +96,7 @@ impl Line {
                 request: exchange.request.as_ref().map(without_tokens),
                 response: exchange.response.as_ref().map(without_tokens),
                 ms: Some(exchange.ms),
+                us: exchange.us,
                 ..base
             },
             Kind::Packet(direction, packet) => {
@@ -200,6 +203,7 @@ impl Line {
                 request: self.request,
                 response: self.response,
                 ms: self.ms.unwrap_or_default(),
+                us: self.us,
             }),
             Dir::C2s => Kind::Packet(Direction::Sent, self.into_packet()?),
             Dir::S2c => Kind::Packet(Direction::Received, self.into_packet()?),
@@ -261,7 +265,10 @@ fn without_tokens(value: &Value) -> Value {
                     .iter()
                     .any(|s| key.eq_ignore_ascii_case(s));
                 let value = match value {
-                    Value::String(text) if secret => Value::String(redact(text)),
+                    // That there was none has to be seen.
+                    Value::String(text) if secret && !text.is_empty() => {
+                        Value::String(redact(text))
+                    }
                     other => without_tokens(other),
                 };
                 (key.clone(), value)

@@ -15,7 +15,7 @@
 //! | `data` | open, connect, connect-error | the packet's JSON object |
 //! | `text` | ping, pong, raw, mark | the text |
 //! | `bytes` | binary | the size |
-//! | `method`, `url`, `status`, `request`, `response`, `ms` | `http` | an HTTP exchange; no `status` means that there was no answer |
+//! | `method`, `url`, `status`, `request`, `response`, `ms`, `us` | `http` | an HTTP exchange that ended at `tUs`; no `status` means that there was no answer; `us` is `ms` in microseconds, where it was measured |
 //! | `recipients` | where known | the connections that an emission was routed to |
 //!
 //! Readers ignore keys that they do not know and reject a newer version. Tokens are redacted

@@ -49,6 +49,9 @@ pub struct Exchange {
     pub response: Option<Value>,
     /// How long it took, in milliseconds.
     pub ms: u64,
+    /// The same in microseconds, where it was measured: whoever sends the exchange again has to know
+    /// what was there before it began.
+    pub us: Option<u64>,
 }
 
 /// A packet as a trace holds it.

@@ -42,7 +42,7 @@ impl Default for Bounds {
 /// where most recordings are thrown away, as those of passing conformance cases are.
 ///
 /// Records show `a1…`, `a2…` in place of each token, in the order in which tokens were first seen, so
-/// that a reader can tell accounts apart and learns nothing else of them.
+/// that a reader can tell accounts apart and learns nothing else of them. An empty one stays.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -54,6 +54,8 @@ struct Shared {
     bounds: Bounds,
     kept: Mutex<Kept>,
     tokens: Mutex<HashMap<Secret, usize>>,
+    /// How many connections have been called so.
+    taps: Mutex<HashMap<String, u32>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,14 +88,24 @@ impl Recorder {
                 bounds,
                 kept: Mutex::default(),
                 tokens: Mutex::default(),
+                taps: Mutex::default(),
             }),
         }
     }
 
-    /// A tap for one connection, for `ConnectOptions::tap`.
+    /// A tap for one connection, for `ConnectOptions::tap`. The second connection of a name is
+    /// recorded as `name#2`, and so on: whoever reads the trace has to tell them apart.
     pub fn tap(&self, conn: &str) -> Arc<dyn Tap> {
+        let taps = self.shared.taps.lock();
+        let mut taps = taps.unwrap_or_else(PoisonError::into_inner);
+        let count = taps.entry(conn.to_owned()).or_insert(0);
+        *count += 1;
+        let conn = match *count {
+            1 => conn.into(),
+            count => format!("{conn}#{count}").into(),
+        };
         Arc::new(ConnectionTap {
-            conn: conn.into(),
+            conn,
             shared: Arc::clone(&self.shared),
         })
     }
@@ -161,8 +173,10 @@ impl Recorder {
                     conn = format!("{conn}/{}", self.name(token));
                 }
                 let mut exchange = exchange.clone();
-                if let Some(body) = &mut exchange.response {
-                    self.rename(body);
+                for body in [&mut exchange.request, &mut exchange.response] {
+                    if let Some(body) = body {
+                        self.rename(body);
+                    }
                 }
                 Kind::Http(exchange)
             }
@@ -178,7 +192,9 @@ impl Recorder {
 
     /// Puts the name of a token in its place.
     fn rename(&self, data: &mut Value) {
-        if let Some(Value::String(token)) = data.get_mut("token") {
+        if let Some(Value::String(token)) = data.get_mut("token")
+            && !token.is_empty()
+        {
             *token = format!("{}…", self.name(&Secret::new(token.as_str())));
         }
     }

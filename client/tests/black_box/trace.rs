@@ -33,6 +33,7 @@ fn records() -> Vec<Record> {
         request: Some(json!({"publicKey": "cHVi"})),
         response: Some(json!({"success": true, "token": "abcdef…"})),
         ms: 12,
+        us: None,
     };
     let unanswered = Exchange {
         method: "GET".to_owned(),
@@ -41,6 +42,7 @@ fn records() -> Vec<Record> {
         request: None,
         response: None,
         ms: 5000,
+        us: None,
     };
     let update = Traced::Event {
         name: "update".to_owned(),
@@ -220,6 +222,7 @@ fn no_token_is_written() {
         request: Some(nested.clone()),
         response: Some(nested.clone()),
         ms: 0,
+        us: None,
     };
     let broken = format!("40{{\"token\":\"{token}\"");
     let records = [

@@ -76,7 +76,10 @@ pub(crate) async fn execute(
     // Writing to memory does not fail.
     let recording = shared
         .record
-        .then(|| cx.evidence.file(&shared.target.name, began_at))
+        .then(|| {
+            let target = &shared.target.name;
+            cx.evidence.file(target, began_at, case.id, verdict)
+        })
         .and_then(Result::ok);
     Outcome {
         report: CaseReport {

@@ -1,0 +1,311 @@
+//! Hears what the server does during a replay, and knows what is still to come.
+//!
+//! Every connection has an ear that writes into one log, in the order of arrival; ids are learned as
+//! soon as an answer stands beside the recorded one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use touchstone_client::{Args, Direction, End, Frame, Tap, trace::Traced};
+
+use super::{
+    PATIENCE,
+    drive::lock,
+    names::Names,
+    script::{Heard, Recording, What},
+};
+
+/// How many things are kept of what the server does. More is a flood, and not in any recording.
+const MAX_HEARD: usize = 1_000_000;
+/// How many bytes of them.
+const MAX_BYTES: usize = 256 << 20;
+
+/// What of the recording has to be here before the next step.
+pub(super) struct Awaited {
+    /// Of each thing that was heard: when, its connection and class, and the how-manieth it is.
+    queue: std::vec::IntoIter<Expected>,
+    held: Option<Expected>,
+    open: Vec<Expected>,
+    given_up: HashMap<Class, usize>,
+    lost: u32,
+    last_sent_us: u64,
+    pub(super) slowest: Duration,
+}
+
+type Class = (String, String);
+
+struct Expected {
+    t_us: u64,
+    class: Class,
+    count: usize,
+}
+
+impl Awaited {
+    pub(super) fn new(recording: &Recording) -> Self {
+        let mut counts: HashMap<Class, usize> = HashMap::new();
+        let queue: Vec<_> = recording
+            .heard
+            .iter()
+            .map(|heard| {
+                let class = (heard.conn.clone(), heard.what.class());
+                let count = counts.entry(class.clone()).or_default();
+                *count += 1;
+                Expected {
+                    t_us: heard.t_us,
+                    class,
+                    count: *count,
+                }
+            })
+            .collect();
+        Self {
+            queue: queue.into_iter(),
+            held: None,
+            open: Vec::new(),
+            given_up: HashMap::new(),
+            lost: 0,
+            last_sent_us: 0,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// Everything that was here before `t_us` is wanted now.
+    pub(super) fn before(&mut self, t_us: u64) {
+        while let Some(next) = self.held.take().or_else(|| self.queue.next()) {
+            if next.t_us >= t_us {
+                self.held = Some(next);
+                return;
+            }
+            self.open.push(next);
+        }
+    }
+
+    /// Waits for what is wanted. What does not come is not waited for again, and whoever loses much
+    /// is waited for less.
+    pub(super) async fn settle(&mut self, log: &Log) {
+        let began = Instant::now();
+        let lost = self.lost;
+        let mut changed = log.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let given_up = &self.given_up;
+            {
+                let kept = log.kept();
+                self.open.retain(|one| {
+                    let lost = given_up.get(&one.class).copied().unwrap_or(0);
+                    kept.counts.get(&one.class).copied().unwrap_or(0) + lost < one.count
+                });
+            }
+            let patience = (PATIENCE / (1 + self.lost)).max(PATIENCE / 10);
+            let until = |one: &Expected| {
+                let lag = one.t_us.saturating_sub(self.last_sent_us);
+                began + Duration::from_micros(lag) + patience
+            };
+            let Some(next) = self.open.iter().map(until).min() else {
+                // How long one waited for nothing says nothing about the server's pace.
+                if self.lost == lost {
+                    self.slowest = self.slowest.max(began.elapsed());
+                }
+                return;
+            };
+            if timeout_at(next, changed.changed()).await.is_err() {
+                let now = Instant::now();
+                let (late, open) = std::mem::take(&mut self.open)
+                    .into_iter()
+                    .partition(|one| until(one) <= now);
+                self.open = open;
+                let late: Vec<Expected> = late;
+                for one in late {
+                    *self.given_up.entry(one.class).or_default() += 1;
+                    self.lost = self.lost.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    pub(super) fn sent(&mut self, t_us: u64) {
+        self.last_sent_us = t_us;
+    }
+}
+
+/// What the server does, from all connections, in order.
+pub(super) struct Log {
+    kept: Mutex<Kept>,
+    changed: watch::Sender<()>,
+    /// What was answered then, to learn ids from, by connection and ack id.
+    answers: HashMap<(String, u64), Value>,
+    /// What CONNECT was answered with then: the ids of connections, by connection.
+    admitted: HashMap<String, Value>,
+    /// The ack ids that the server asked for then, in order, by connection.
+    asked: HashMap<String, Vec<u64>>,
+}
+
+pub(super) struct Kept {
+    start: Instant,
+    pub(super) heard: Vec<Heard>,
+    counts: HashMap<Class, usize>,
+    asked: HashMap<String, Vec<u64>>,
+    pub(super) names: Names,
+    bytes: usize,
+    pub(super) overflowed: bool,
+    closed: bool,
+}
+
+impl Log {
+    pub(super) fn new(recording: &Recording, now_ms: u64) -> Self {
+        let mut answers = HashMap::new();
+        let mut admitted = HashMap::new();
+        let mut asked: HashMap<String, Vec<u64>> = HashMap::new();
+        for heard in &recording.heard {
+            match &heard.what {
+                What::Admitted(data) => {
+                    admitted.insert(heard.conn.clone(), data.clone());
+                }
+                What::Ack { id, args } => {
+                    answers.insert((heard.conn.clone(), *id), args.clone());
+                }
+                What::Event { ack: Some(id), .. } => {
+                    asked.entry(heard.conn.clone()).or_default().push(*id);
+                }
+                _ => {}
+            }
+        }
+        Self {
+            kept: Mutex::new(Kept {
+                start: Instant::now(),
+                heard: Vec::new(),
+                counts: HashMap::new(),
+                asked: HashMap::new(),
+                names: Names::new(recording.header.started_at, now_ms),
+                bytes: 0,
+                overflowed: false,
+                closed: false,
+            }),
+            changed: watch::Sender::new(()),
+            answers,
+            admitted,
+            asked,
+        }
+    }
+
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
+    }
+
+    /// Microseconds since the replay began.
+    pub(super) fn t_us(&self) -> u64 {
+        u64::try_from(self.kept().start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn restart(&self, start: Instant) {
+        self.kept().start = start;
+    }
+
+    /// From now on nothing is kept: the replay is over, and connections are closed.
+    pub(super) fn close(&self) {
+        self.kept().closed = true;
+    }
+
+    pub(super) fn hear(&self, conn: &str, what: What) {
+        {
+            let mut kept = self.kept();
+            if kept.closed || kept.overflowed {
+                return;
+            }
+            if let What::Ack { id, args } = &what
+                && let Some(then) = self.answers.get(&(conn.to_owned(), *id))
+            {
+                kept.names.learn_all(then, args);
+            }
+            if let What::Admitted(data) = &what
+                && let Some(then) = self.admitted.get(conn)
+            {
+                kept.names.learn_all(then, data);
+            }
+            if let What::Event { ack: Some(id), .. } = &what {
+                kept.asked.entry(conn.to_owned()).or_default().push(*id);
+            }
+            *kept
+                .counts
+                .entry((conn.to_owned(), what.class()))
+                .or_default() += 1;
+            kept.bytes += size(&what);
+            kept.overflowed = kept.heard.len() >= MAX_HEARD || kept.bytes > MAX_BYTES;
+            let t_us = kept.start.elapsed().as_micros();
+            kept.heard.push(Heard {
+                t_us: u64::try_from(t_us).unwrap_or(u64::MAX),
+                conn: conn.to_owned(),
+                what,
+            });
+        }
+        self.changed.send_replace(());
+    }
+
+    /// The ack id that the server asks for now where it asked for `id` then.
+    pub(super) fn asked_as(&self, conn: &str, id: u64) -> Option<u64> {
+        let place = self
+            .asked
+            .get(conn)?
+            .iter()
+            .position(|asked| *asked == id)?;
+        self.kept().asked.get(conn)?.get(place).copied()
+    }
+}
+
+fn size(what: &What) -> usize {
+    match what {
+        What::Event { args, .. } | What::Ack { args, .. } | What::Refused(args) => {
+            args.to_string().len()
+        }
+        What::Answered(_, Some((_, body))) => body.to_string().len(),
+        What::Admitted(_) | What::Ended(_) | What::Answered(_, None) => 0,
+    }
+}
+
+/// Hears one connection.
+pub(super) struct Ear {
+    pub(super) conn: String,
+    pub(super) log: Arc<Log>,
+}
+
+impl Tap for Ear {
+    fn frame(&self, _: Instant, direction: Direction, frame: &Frame) {
+        if direction == Direction::Sent {
+            return;
+        }
+        let values = |args: &Args| {
+            args.values()
+                .map_or_else(|_| Value::String(args.as_str().to_owned()), Value::Array)
+        };
+        let what = match Traced::of(frame) {
+            Traced::Connect(data) => What::Admitted(data),
+            Traced::ConnectError(data) => What::Refused(data),
+            Traced::Event {
+                name, args, ack, ..
+            } => What::Event {
+                args: values(&args),
+                name,
+                ack,
+            },
+            Traced::Ack { id, args, .. } => What::Ack {
+                id,
+                args: values(&args),
+            },
+            _ => return,
+        };
+        self.log.hear(&self.conn, what);
+    }
+
+    fn ended(&self, _: Instant, end: &End) {
+        if !matches!(end, End::ClientClosed | End::Refused { .. }) {
+            self.log.hear(&self.conn, What::Ended(end.to_string()));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Replay: the client side of a recording is sent to a server again, and what the server does is held
+//! against what was recorded.
+//!
+//! [`script`] reads a trace into steps and expectations, [`drive`] carries the steps out while
+//! [`listen`] records the server's side anew, [`compare`] holds one against the other as a pure function, with the ids
+//! that [`names`] has learned. Nothing here knows the requirements: a difference is a difference,
+//! whoever is right. Whether the failure of a case is mended is decided by the case itself, which the
+//! caller runs again.
+
+mod compare;
+mod drive;
+mod listen;
+mod names;
+mod report;
+mod request;
+mod script;
+
+use std::{path::PathBuf, time::Duration};
+
+use touchstone_client::trace::TraceError;
+
+pub use self::compare::{Difference, Item, Outcome};
+pub use self::report::{Counts, Repair, ReplayReport, Unsent};
+pub use self::script::{RecordedCase, Recording};
+use crate::{clock::Clock, target::Target};
+
+/// Why a recording could not be replayed at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The file is no trace.
+    #[error("cannot read the trace {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TraceError,
+    },
+    /// The trace holds nothing that a client sent.
+    #[error("nothing to replay in {path}: no client sends anything in it")]
+    NothingSent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The trace lacks its beginning, so that what follows would mean something else.
+    #[error("{path} lacks its beginning: {mark}")]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// What its recorder says about it.
+        mark: String,
+    },
+    /// The server does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// How to replay.
+#[derive(Debug)]
+pub struct ReplayPlan<'a> {
+    /// The server.
+    pub target: &'a Target,
+    /// How many times as fast as it was recorded; as fast as the server allows where none. Either way
+    /// a step waits for what its client had received before it in the recording.
+    pub speed: Option<f64>,
+    /// Where new names come from: the same seed on a server that remembers finds the old accounts.
+    pub seed: u64,
+    /// Where the wall clock is read.
+    pub clock: Clock,
+}
+
+/// How long something that was recorded is waited for beyond the time that it took then. The least of
+/// them; slow servers are given more.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Replays a recording.
+///
+/// # Errors
+/// The server cannot be reached. That single steps cannot be carried out is part of the report.
+pub async fn replay(
+    recording: &Recording,
+    plan: &ReplayPlan<'_>,
+) -> Result<ReplayReport, ReplayError> {
+    let started = tokio::time::Instant::now();
+    let started_at = plan.clock.unix_ms();
+    let played = drive::play(recording, plan).await?;
+    let items = compare::compare(recording, &played);
+    Ok(ReplayReport {
+        started_at,
+        duration: started.elapsed(),
+        trace: recording.path.clone(),
+        recorded_by: recording.header.tool.clone(),
+        recorded_from: recording.header.target.clone(),
+        case: recording.case.clone(),
+        target: plan.target.name.clone(),
+        speed: plan.speed,
+        items,
+        unsent: played.unsent,
+        repair: None,
+    })
+}

@@ -1,0 +1,53 @@
+//! The arguments of `touchstone replay`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use url::Url;
+
+use super::{DEFAULT_PATH, DEFAULT_PROVISION, parse_base_url, watch::parse_speed};
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArguments {
+    /// A trace, as `check --trace` and `watch --record` write it
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: PathBuf,
+
+    /// Base URL of the server to send it to; without it, the embedded reference server; several are
+    /// nodes of one cluster
+    #[arg(long, value_name = "URL", value_parser = parse_base_url)]
+    pub(crate) against: Vec<Url>,
+
+    /// Socket.IO path of the server
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub(crate) path: String,
+
+    /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
+    #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
+    pub(crate) provision: String,
+
+    /// How many times as fast as it was recorded
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
+    pub(crate) speed: f64,
+
+    /// As fast as the server allows: a step waits only for what preceded it in the recording
+    #[arg(long, conflicts_with = "speed")]
+    pub(crate) as_fast: bool,
+
+    /// Seed of the names and accounts that are made (default: a new one)
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Wait this long, in milliseconds, at the end for what was not recorded (default: a multiple of
+    /// the slowest delivery seen)
+    #[arg(long, value_name = "MS")]
+    pub(crate) settle: Option<u64>,
+
+    /// Write a report: `json=PATH`, or `json=-` for stdout
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub(crate) report: Option<String>,
+
+    /// Deliberate faults of the embedded server
+    #[arg(long, value_name = "NAME[=ARG]", conflicts_with = "against")]
+    pub(crate) fault: Vec<String>,
+}
