@@ -75,7 +75,7 @@ struct Entry {
 #[derive(Debug)]
 enum What {
     Frame(Direction, Frame),
-    Http(Option<Secret>, Exchange),
+    Http(Option<Secret>, Box<Exchange>),
     Mark(String),
 }
 
@@ -118,7 +118,7 @@ impl Recorder {
     /// Adds an HTTP exchange that has just ended. Its connection is called `http`, or `http/a1`
     /// where it was authorised with the token that records show as `a1…`.
     pub fn http(&self, token: Option<&Secret>, exchange: Exchange) {
-        self.keep("http", What::Http(token.cloned(), exchange));
+        self.keep("http", What::Http(token.cloned(), Box::new(exchange)));
     }
 
     /// How many entries had to go.
@@ -172,11 +172,10 @@ impl Recorder {
                 if let Some(token) = token {
                     conn = format!("{conn}/{}", self.name(token));
                 }
-                let mut exchange = exchange.clone();
-                for body in [&mut exchange.request, &mut exchange.response] {
-                    if let Some(body) = body {
-                        self.rename(body);
-                    }
+                let mut exchange = Exchange::clone(exchange);
+                let bodies = [&mut exchange.request, &mut exchange.response];
+                for body in bodies.into_iter().flatten() {
+                    self.rename(body);
                 }
                 Kind::Http(exchange)
             }
