@@ -3,6 +3,7 @@
 mod check;
 mod load;
 mod readme;
+mod replay;
 mod reports;
 mod serve;
 mod support;

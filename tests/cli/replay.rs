@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::{Ran, check, run};
 
@@ -49,7 +49,12 @@ fn the_same_server_does_the_same_again() {
     );
     let report = report(&ran);
     assert_eq!(report["format"], "touchstone-replay");
-    assert_eq!(report["items"], json!([]));
+    // Who hears of a connection that opens at the same time is left to chance.
+    let items = report["items"].as_array().expect("items");
+    assert!(
+        items.iter().all(|item| item["outcome"] == "unsettled"),
+        "{report}"
+    );
     assert!(report["summary"]["same"].as_u64() > Some(10), "{report}");
 }
 
@@ -65,8 +70,12 @@ fn a_server_with_a_fault_differs_in_just_that() {
     );
     let report = report(&ran);
     let items = report["items"].as_array().expect("items");
-    assert!(!items.is_empty());
-    for item in items {
+    let settled: Vec<_> = items
+        .iter()
+        .filter(|item| item["outcome"] != "unsettled")
+        .collect();
+    assert!(!settled.is_empty());
+    for item in settled {
         assert_eq!(item["outcome"], "missing", "{item}");
         assert!(
             item["what"]
