@@ -10,6 +10,8 @@ use crate::support::{Ran, check, run};
 const CASE: &str = "session.update-metadata.success";
 /// A fault that the case above fails with.
 const FAULT: &str = "lost-update=2";
+/// One that it fails with at once, since nothing is waited for in vain.
+const WRONG: &str = "version-plus-two";
 
 /// Records the case against the embedded server, with or without a fault, and gives the trace's path.
 fn recorded(folder: &Path, faults: &[&str]) -> String {
@@ -89,9 +91,9 @@ fn a_server_with_a_fault_differs_in_just_that() {
 #[test]
 fn a_failure_is_mended_or_not_or_cannot_be_judged() {
     let folder = tempfile::tempdir().expect("a folder");
-    let trace = recorded(folder.path(), &[FAULT]);
+    let trace = recorded(folder.path(), &[WRONG]);
     replayed(&trace, &[], 0, &format!("FIXED: {CASE} passes now"));
-    let fault = ["--fault", FAULT];
+    let fault = ["--fault", WRONG];
     replayed(&trace, &fault, 10, &format!("FAILED: {CASE} still fails"));
     let nobody = ["--against", "http://127.0.0.1:1"];
     replayed(
