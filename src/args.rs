@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Replay(Box<ReplayArguments>),
     /// Run the in-memory reference server
     Serve(Box<ServeArguments>),
-    /// See what a server sends, as it happens
+    /// See what a server sends, as it happens; without a URL, a demonstration
     Watch(Box<WatchArguments>),
     /// Print a completion script for a shell
     Completions {

@@ -33,12 +33,12 @@ pub(crate) struct WatchArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Source")]
 pub(crate) struct SourceArguments {
-    /// Base URL of the server
+    /// Base URL of the server; without it, the embedded reference server under a load is shown
     #[arg(value_name = "URL", value_parser = parse_base_url)]
     pub(crate) url: Option<Url>,
 
     /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH, requires = "url")]
     pub(crate) path: String,
 
     /// Token of an account to watch; may be repeated (TOUCHSTONE_TOKEN serves when neither this nor
@@ -48,11 +48,11 @@ pub(crate) struct SourceArguments {
 
     /// Where accounts come from when no token is given: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]
-    #[arg(long, value_name = "HOW", conflicts_with = "token")]
+    #[arg(long, value_name = "HOW", requires = "url", conflicts_with = "token")]
     pub(crate) provision: Option<String>,
 
     /// Accounts to take from the provisioner
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "url", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) accounts: u16,
 
     /// Watch also as a connection of this session; unlike watching as a user, that shows presence to
@@ -208,6 +208,7 @@ mod tests {
         );
         check("touchstone watch --token x", Some("URL"));
         check("touchstone watch --tap", Some("URL"));
+        check("touchstone watch --accounts 2", Some("URL"));
         check(
             "touchstone watch localhost:1 --tap --session s",
             Some("--session"),

@@ -8,6 +8,7 @@ mod load;
 mod replay;
 mod serve;
 mod watch;
+mod watch_demo;
 mod watch_headless;
 mod watch_screen;
 mod watch_source;

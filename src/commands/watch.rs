@@ -30,8 +30,7 @@ pub(crate) async fn run(arguments: WatchArguments, color: Color) -> Result<Exit,
         overflow: Overflow::Drop,
         speed: Some(1.0),
     };
-    let url = arguments.source.url.as_ref();
-    let watching = watch_source::open(&arguments.source, url, reading).await?;
+    let watching = watch_source::open(&arguments.source, reading).await?;
     watch_screen::run(plan, watching).await
 }
 

@@ -25,15 +25,14 @@ pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
         overflow: Overflow::Wait,
         speed: None,
     };
-    let url = arguments.source.url.as_ref();
-    let mut watching = watch_source::open(&arguments.source, url, reading).await?;
+    let mut watching = watch_source::open(&arguments.source, reading).await?;
     let mut out = BufWriter::new(std::io::stdout());
     let ending = tokio::select! {
         ending = headless::run(&mut watching.source, &plan, &mut out) => Some(ending),
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
-    watching.source.close().await;
+    watching.close().await?;
     let Some(ending) = ending else {
         return Ok(Exit::Interrupted);
     };

@@ -94,7 +94,7 @@ fn keys(path: &Path) -> Result<Keymap, Failure> {
 }
 
 /// Shows what the source sends until the user leaves or a signal ends it.
-pub(crate) async fn run(plan: Plan, watching: Watching) -> Result<Exit, Failure> {
+pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Failure> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut screen = Screen::take().context("cannot use the terminal")?;
     let size = crossterm::terminal::size().context("the terminal has no size")?;
@@ -103,12 +103,11 @@ pub(crate) async fn run(plan: Plan, watching: Watching) -> Result<Exit, Failure>
         start: Instant::now(),
     };
     let mut model = Model::new(Setup {
-        target: watching.target,
+        target: std::mem::take(&mut watching.target),
         size,
         now: clock.now(),
         ..plan.setup
     });
-    let mut source = watching.source;
     let (told, mut done) = mpsc::channel(16);
     let mut desk = Desk { told };
     let mut keys = EventStream::new();
@@ -130,7 +129,7 @@ pub(crate) async fn run(plan: Plan, watching: Watching) -> Result<Exit, Failure>
             },
             Some(input) = done.recv() => (Some(model.update(input)), true),
             _ = frames.tick() => {
-                let news = take_in(&mut model, &mut source);
+                let news = take_in(&mut model, &mut watching.source);
                 let effects = model.update(Input::Tick(clock.now()));
                 idle = if news { 0 } else { idle + 1 };
                 (Some(effects), idle % IDLE_FRAMES == 0)
@@ -141,7 +140,7 @@ pub(crate) async fn run(plan: Plan, watching: Watching) -> Result<Exit, Failure>
             break Exit::Passed;
         }
         for effect in effects {
-            desk.carry_out(effect, &mut screen, &source);
+            desk.carry_out(effect, &mut screen, &watching.source);
         }
         if draw_now {
             let drawn = screen.draw(|frame| draw(&model, frame));
@@ -151,7 +150,7 @@ pub(crate) async fn run(plan: Plan, watching: Watching) -> Result<Exit, Failure>
         }
     };
     drop(screen);
-    source.close().await;
+    watching.close().await?;
     Ok(exit)
 }
 

@@ -9,7 +9,7 @@ use touchstone_client::provision::{ProvisionError, ProvisionSpec, Provisioner, R
 use touchstone_client::{Clock, ConnectOptions, Secret};
 use touchstone_tui_monitor::source::file::Recorded;
 use touchstone_tui_monitor::source::live::{Live, Watched};
-use touchstone_tui_monitor::source::{Options, Overflow, Source, live, tap};
+use touchstone_tui_monitor::source::{Options, Overflow, Source, live, tap, wire};
 use url::Url;
 
 use crate::args::{DEFAULT_PROVISION, SourceArguments};
@@ -17,11 +17,46 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::reports;
 
+use super::watch_demo::Demo;
+
 /// A running source and its name.
 pub(crate) struct Watching {
     pub(crate) source: Source,
     /// The server's URL, or the recording.
     pub(crate) target: String,
+    demo: Option<Demo>,
+}
+
+impl Watching {
+    fn of(source: Source, target: String) -> Self {
+        Self {
+            source,
+            target,
+            demo: None,
+        }
+    }
+
+    /// Starts the embedded server and its load.
+    async fn demo(options: &Options) -> Result<Self, Failure> {
+        let demo = Demo::start().await?;
+        let url = shown(demo.url());
+        let (source, recorder) = wire::start(&url, options);
+        demo.load(recorder)?;
+        Ok(Self {
+            source,
+            target: format!("demonstration at {url}"),
+            demo: Some(demo),
+        })
+    }
+
+    /// Ends the source, and after it the server that was started for it.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        self.source.close().await;
+        match self.demo {
+            Some(demo) => demo.stop().await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// How the reader of the source is.
@@ -40,11 +75,10 @@ pub(crate) struct Reading<'a> {
 /// How many inputs wait between the source and its reader.
 const QUEUE: usize = 16_384;
 
-/// Opens the source that the arguments name. `url` is the server to watch unless they name a
-/// recording.
+/// Opens the source that the arguments name: a recording, a server, or if neither, the
+/// demonstration.
 pub(crate) async fn open(
     arguments: &SourceArguments,
-    url: Option<&Url>,
     reading: Reading<'_>,
 ) -> Result<Watching, Failure> {
     if let Some(path) = reading.record
@@ -66,11 +100,10 @@ pub(crate) async fn open(
         let target = format!("{} ({})", path.display(), recorded.target());
         let speed = arguments.speed.or(reading.speed);
         let source = recorded.start(speed, &options);
-        return Ok(Watching { source, target });
+        return Ok(Watching::of(source, target));
     }
-    let Some(url) = url else {
-        let error = anyhow!("no server to watch");
-        return Err(Failure::usage(error).hint("name its URL, or a recording with --open"));
+    let Some(url) = &arguments.url else {
+        return Watching::demo(&options).await;
     };
     let server = ConnectOptions::new(url.clone()).path(&arguments.path);
     let target = shown(url);
@@ -81,7 +114,7 @@ pub(crate) async fn open(
         let accounts = accounts(arguments, &server).await?;
         live::start(Live { server, accounts }, &options)
     };
-    Ok(Watching { source, target })
+    Ok(Watching::of(source, target))
 }
 
 /// The accounts: of the tokens, or of the provisioner.

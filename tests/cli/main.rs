@@ -9,4 +9,5 @@ mod serve;
 mod support;
 mod surface;
 mod targets;
+mod watch_headless;
 mod watch_screen;

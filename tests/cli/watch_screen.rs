@@ -215,6 +215,27 @@ fn sigterm_gives_the_terminal_back() {
 }
 
 #[test]
+fn without_a_server_a_demonstration_is_shown_and_ends_with_the_screen() {
+    let end = |how: &dyn Fn(&Terminal), code| {
+        let terminal = Terminal::start(&["watch", "--filter", "new-message"]);
+        // All connections of the load: two users, three sessions, two machines.
+        let screen = terminal.wait_for("7 open");
+        assert!(
+            screen.contains("demonstration at http://127.0.0.1:"),
+            "{screen}"
+        );
+        terminal.wait("update", |_, screen| {
+            screen.contents().contains("upd  new-message")
+        });
+        how(&terminal);
+        terminal.ends(code);
+    };
+    end(&|terminal| terminal.send("q"), 0);
+    end(&|terminal| terminal.send("\x03"), 0);
+    end(&|terminal| signal(&terminal.child, Signal::TERM), 130);
+}
+
+#[test]
 fn a_lost_server_is_told_and_the_screen_can_be_left() {
     let server = Served::start(&[]);
     let terminal = Terminal::start(&["watch", &server.url]);

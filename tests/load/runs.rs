@@ -1,11 +1,15 @@
 //! Whole runs: shards, servers that die or are not there, and every kind of traffic.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::Instant;
+use touchstone_client::Direction;
+use touchstone_client::trace::{Bounds, Kind, Record, Recorder, Traced};
 use touchstone_fixtures::SCENARIOS;
 use touchstone_loadgen::merge::merge;
-use touchstone_loadgen::run::{RunError, run};
+use touchstone_loadgen::run::{RunError, RunPlan, run};
 use touchstone_loadgen::scenario::{EventKind, Scenario, Span};
 use touchstone_loadgen::schedule::{Schedule, Shard};
 use url::Url;
@@ -187,6 +191,43 @@ async fn a_server_that_dies_is_a_failure() {
     let failure = report.failure.as_deref().expect("a failure");
     assert!(failure.contains("connection"), "{failure}");
     assert!(report.connections.dropped > 0, "{:?}", report.connections);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorder_sees_every_connection() {
+    let scenario = "
+description = 'one of each'
+[population]
+accounts = 1
+users = 2
+sessions = 1
+machines = 1
+[audit]
+late-after = '10s'
+[[phases]]
+name = 'work'
+duration = '1s'
+[[traffic]]
+from = 'user'
+event = 'message'
+every = '100ms'
+size = 100
+";
+    let server = server(&[]).await;
+    let recorder = Recorder::new(Instant::now(), Bounds::default());
+    let plan = RunPlan {
+        recorder: Some(recorder.clone()),
+        ..plan(server.url(), server.url(), scenario, "1/1")
+    };
+    run(plan).await.expect("a report");
+    let records = recorder.records();
+    let names: BTreeSet<_> = records.iter().map(|record| record.conn.as_str()).collect();
+    assert_eq!(
+        Vec::from_iter(names),
+        ["1/machine-1", "1/session-1", "1/user-1", "1/user-2"]
+    );
+    let is_message = |record: &&Record| matches!(&record.kind, Kind::Packet(Direction::Sent, Traced::Event { name, .. }) if name == "message");
+    assert!(records.iter().filter(is_message).count() > 0);
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub(crate) fn plan(url: &Url, rest: &Url, scenario: &str, shard: &str) -> RunPla
         clock: Clock::System,
         progress: watch::Sender::new(Snapshot::default()),
         stop: CancellationToken::new(),
+        recorder: None,
     }
 }
 

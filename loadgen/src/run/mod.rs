@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use touchstone_client::{
     Clock, ConnectOptions,
     provision::{ProvisionError, Provisioner},
+    trace::Recorder,
 };
 use url::Url;
 
@@ -92,6 +93,9 @@ pub struct RunPlan {
     pub progress: watch::Sender<Snapshot>,
     /// Ends the run early; what ran is reported.
     pub stop: CancellationToken,
+    /// Sees all that every connection sends and receives, under names like `1/session-2`. For small
+    /// runs that somebody watches: it costs processor time and memory per packet.
+    pub recorder: Option<Recorder>,
 }
 
 /// Why there is no report.
@@ -318,6 +322,7 @@ fn spawn(
             schedule: Arc::clone(&plan.schedule),
             rules,
             options: plan.options.clone(),
+            recorder: plan.recorder.clone(),
             urls: plan.urls.clone(),
             directory: Arc::clone(&directory),
             run: plan.id,

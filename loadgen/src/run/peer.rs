@@ -126,6 +126,10 @@ fn options(cell: &Cell, peer: u32) -> ConnectOptions {
     let urls = &common.urls;
     let nth = usize::try_from(number).unwrap_or_default() % urls.len();
     options.url = urls[nth].clone();
+    if let Some(recorder) = &common.recorder {
+        let (account, subject) = (u64::from(cell.account.index) + 1, u64::from(subject) + 1);
+        options.tap = Some(recorder.tap(&format!("{account}/{}-{subject}", role.word())));
+    }
     options.timeout = common.schedule.scenario().connect.timeout.std();
     // What arrives goes to the listener at once, and what is sent is little.
     options.event_queue = 1;

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use touchstone_client::ConnectOptions;
+use touchstone_client::{ConnectOptions, trace::Recorder};
 use url::Url;
 
 use super::{
@@ -31,6 +31,7 @@ pub(super) struct Common {
     pub(super) schedule: Arc<Schedule>,
     pub(super) rules: Rules,
     pub(super) options: ConnectOptions,
+    pub(super) recorder: Option<Recorder>,
     pub(super) urls: Vec<Url>,
     pub(super) directory: Arc<Directory>,
     /// Which run stamps are of.

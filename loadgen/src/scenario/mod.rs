@@ -217,6 +217,15 @@ impl Role {
     /// Each role, in the order in which an account's connections are numbered.
     pub const ALL: [Self; 3] = [Self::User, Self::Session, Self::Machine];
 
+    /// The role in one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Session => "session",
+            Self::Machine => "machine",
+        }
+    }
+
     /// The role's `clientType` in CONNECT.
     pub fn client_type(self) -> &'static str {
         match self {

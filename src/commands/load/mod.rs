@@ -199,6 +199,7 @@ impl Target {
             clock: Clock::System,
             progress,
             stop: stop.finish(),
+            recorder: None,
         }
     }
 }

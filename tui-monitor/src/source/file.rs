@@ -3,24 +3,18 @@
 //! The file is read as it is played, so that its size does not matter; going back reads it again
 //! from the beginning. A line that is no record becomes a note and ends nothing.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::{
-    Direction as Way,
-    trace::{Kind, Reader, Record, TraceError, Traced},
-};
+use touchstone_client::trace::{Reader, Record, TraceError};
 
 use super::desk::Desk;
-use super::record::DECISION;
+use super::sighted::{Origins, what_of};
 use super::{Options, Origin, Outlet, RPC_PATIENCE, Source, What, channel};
-use crate::event::{Control, Direction, Playback, Scope, SourceState};
+use crate::event::{Control, Playback, SourceState};
 
 /// How often the screen is told where the recording stands.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
@@ -82,7 +76,7 @@ impl Recorded {
             length_us: self.length_us,
             next: None,
             desk: Desk::new(RPC_PATIENCE),
-            origins: HashMap::new(),
+            origins: Origins::default(),
             pace: Pace {
                 speed,
                 playing: true,
@@ -108,7 +102,7 @@ struct Player {
     length_us: u64,
     next: Option<Record>,
     desk: Desk,
-    origins: HashMap<String, Origin>,
+    origins: Origins,
     pace: Pace,
 }
 
@@ -242,7 +236,7 @@ impl Player {
                 };
                 self.reader = reader;
                 self.desk = Desk::new(RPC_PATIENCE);
-                self.origins.clear();
+                self.origins = Origins::default();
                 self.next = None;
                 let target = t_us.min(self.length_us);
                 while self.read().await {
@@ -274,7 +268,7 @@ impl Player {
 
     async fn play(&mut self, record: Record) {
         let t_us = record.t_us;
-        let origin = self.origin(&record);
+        let origin = self.origins.of(&record);
         let Some(what) = what_of(record) else {
             return;
         };
@@ -290,87 +284,4 @@ impl Player {
             self.outlet.send(input).await;
         }
     }
-
-    /// Whose record it is. A connection's CONNECT says more than its name.
-    fn origin(&mut self, record: &Record) -> Origin {
-        let origin = self
-            .origins
-            .entry(record.conn.clone())
-            .or_insert_with(|| Origin {
-                account: record.conn.strip_prefix("http/").unwrap_or_default().into(),
-                conn: match record.conn.as_str() {
-                    "-" => "".into(),
-                    conn => conn.into(),
-                },
-                scope: Scope::None,
-            });
-        if let Kind::Packet(Way::Sent, Traced::Connect(auth)) = &record.kind {
-            let text = |key: &str| auth[key].as_str().unwrap_or_default();
-            let shared = |key: &str| Arc::<str>::from(text(key));
-            origin.account = text("token").trim_end_matches('…').into();
-            origin.scope = match text("clientType") {
-                "session-scoped" => Scope::Session(shared("sessionId")),
-                "machine-scoped" => Scope::Machine(shared("machineId")),
-                _ => Scope::User,
-            };
-        }
-        origin.clone()
-    }
-}
-
-/// What a record shows. Nothing for heartbeats and the packets of the transport.
-fn what_of(record: Record) -> Option<What> {
-    let text = |value: &Value| {
-        value["message"]
-            .as_str()
-            .unwrap_or("without a message")
-            .to_owned()
-    };
-    Some(match record.kind {
-        Kind::Mark(mark) => match mark.split_once(": ") {
-            Some(("ended" | "lost", why)) => What::Connection("lost", why.to_owned()),
-            Some(("refused", why)) => What::Connection("refused", why.to_owned()),
-            Some(("failed", why)) => What::Connection("failed", why.to_owned()),
-            Some(("connected", what)) => What::Connection("connected", what.to_owned()),
-            Some(("gap", what)) => What::Gap(what.to_owned()),
-            _ => What::Note(mark),
-        },
-        Kind::Http(exchange) => What::Http(exchange),
-        Kind::Packet(way, packet) => {
-            let direction = match way {
-                Way::Sent => Direction::Sent,
-                Way::Received => Direction::Received,
-            };
-            match packet {
-                Traced::Event { name, args, .. }
-                    if name == DECISION && record.recipients.is_some() =>
-                {
-                    What::Decision(args.first_raw()?.to_owned())
-                }
-                Traced::Event {
-                    name, args, ack, ..
-                } => What::Event {
-                    direction,
-                    name,
-                    args,
-                    ack,
-                },
-                Traced::Ack { id, args, .. } => What::Ack {
-                    direction,
-                    id,
-                    args,
-                },
-                Traced::Connect(_) if direction == Direction::Received => {
-                    What::Connection("connected", "CONNECT was answered".to_owned())
-                }
-                Traced::ConnectError(data) => What::Connection("refused", text(&data)),
-                Traced::Disconnect if direction == Direction::Received => {
-                    What::Connection("disconnected", "by the server".to_owned())
-                }
-                Traced::Disconnect => What::Connection("disconnected", "by this client".to_owned()),
-                Traced::Raw(text) => What::Note(format!("no packet: {text}")),
-                _ => return None,
-            }
-        }
-    })
 }

@@ -1,4 +1,5 @@
-//! Where entries come from: live connections, the control tap, a recording.
+//! Where entries come from: live connections, the control tap, a recording, connections that are
+//! driven elsewhere.
 //!
 //! Each source is a task that sends [`Input`]s over a bounded channel and takes [`Control`]s. What
 //! it sees goes through one desk, which numbers it, finds out what belongs together, lints it and
@@ -11,7 +12,9 @@ pub mod file;
 pub mod live;
 pub(crate) mod recent;
 mod record;
+mod sighted;
 pub mod tap;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;

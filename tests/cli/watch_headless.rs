@@ -1,0 +1,58 @@
+//! `touchstone watch --headless` without a server: the demonstration as lines.
+
+use std::io::{BufRead as _, BufReader};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::support::{check, signal, touchstone};
+
+#[test]
+fn as_many_events_as_were_asked_for() {
+    let ran = check(
+        &["watch", "--headless", "--format", "json", "--count", "20"],
+        0,
+        &[],
+    );
+    let lines = ran.stdout.lines();
+    let lines: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    // Copies have lines of their own and are no events.
+    let events = lines.iter().filter(|line| line["copyOf"].is_null());
+    assert_eq!(events.count(), 20, "{}", ran.stdout);
+}
+
+/// Waits for an event of which this is true.
+#[track_caller]
+fn shows(what: &str) {
+    check(
+        &["watch", "--headless", "--for", "60s", "--until", what],
+        0,
+        &[],
+    );
+}
+
+#[test]
+fn there_is_something_of_everything() {
+    shows(r#"type == "new-message" && latency > 0.0 && seq > 0"#);
+    shows(r#"kind == "ephemeral" && scope == "user""#);
+    shows(r#"type == "rpc-call" && direction == "sent" && scope == "user""#);
+    shows(r#"type == "rpc-request" && direction == "received" && link > 0"#);
+    shows(r#"type == "rpc-call" && direction == "received" && latency > 0.0 && body.ok"#);
+}
+
+#[test]
+fn a_signal_ends_it() {
+    for sent in [Signal::INT, Signal::TERM] {
+        let mut child = touchstone(&["watch", "--headless"])
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        assert!(lines.next().is_some_and(|line| line.is_ok()));
+        signal(&child, sent);
+        // Read to the end, so that the pipe is never full.
+        assert!(lines.all(|line| line.is_ok()));
+        assert_eq!(child.wait().expect("its end").code(), Some(130));
+    }
+}

@@ -1,0 +1,148 @@
+//! Connections that somebody else in this process drives, such as those of a load: all that they send
+//! and receive, so that both sides of a remote call and every copy of an update are seen.
+//!
+//! A [`Recorder`] stands between the two. It never makes a connection wait; what it had no room for is
+//! told by a note.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use touchstone_client::{
+    Direction as Way,
+    trace::{Bounds, Kind, Record, Recorder, Traced},
+};
+
+use super::sighted::{Origins, what_of};
+use super::{Options, Origin, Post, Sighting, Source, channel};
+use crate::event::SourceState;
+
+/// How often the recorder is emptied. A screen shows some 30 frames a second.
+const EVERY: Duration = Duration::from_millis(30);
+
+/// Begins to watch whatever is connected with the taps of the recorder that this returns; `target`
+/// names it in a recording. The source ends when it is closed.
+pub fn start(target: &str, options: &Options) -> (Source, Recorder) {
+    let (outlet, source) = channel(options);
+    let post = Post::new(options, outlet, target);
+    let recorder = Recorder::new(post.start, Bounds::default());
+    let mut watcher = Watcher {
+        recorder: recorder.clone(),
+        origins: Origins::default(),
+        post,
+    };
+    let options = options.clone();
+    tokio::spawn(async move {
+        watcher.post.begin(&options).await;
+        watcher.watch().await;
+        watcher.post.end(String::new()).await;
+    });
+    (source, recorder)
+}
+
+struct Watcher {
+    recorder: Recorder,
+    origins: Origins,
+    post: Post,
+}
+
+impl Watcher {
+    async fn watch(&mut self) {
+        let mut looks = interval(EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                goes_on = self.post.idle() => {
+                    if goes_on {
+                        continue;
+                    }
+                    return;
+                }
+            }
+            for record in self.recorder.drain() {
+                self.see(record).await;
+            }
+        }
+    }
+
+    async fn see(&mut self, record: Record) {
+        let origin = self.origins.of(&record);
+        if let Some(state) = state_of(&origin, &record) {
+            self.post.outlet.state(state).await;
+        }
+        let at = self.post.start + Duration::from_micros(record.t_us);
+        if let Some(what) = what_of(record) {
+            self.post.see(Sighting { at, origin, what }).await;
+        }
+    }
+}
+
+/// What a record tells of its connection's state.
+fn state_of(origin: &Origin, record: &Record) -> Option<SourceState> {
+    let (conn, scope) = (origin.conn.clone(), origin.scope.clone());
+    match &record.kind {
+        Kind::Packet(Way::Sent, Traced::Connect(_)) => {
+            Some(SourceState::Connecting { conn, scope })
+        }
+        Kind::Packet(Way::Received, Traced::Connect(_)) => {
+            Some(SourceState::Connected { conn, scope })
+        }
+        Kind::Mark(mark) => {
+            let reason = mark.strip_prefix("ended: ")?.to_owned();
+            Some(SourceState::Closed { conn, reason })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+    use touchstone_client::{Clock, Direction::*, End, Frame};
+
+    use super::*;
+    use crate::event::Input;
+    use crate::source::Overflow;
+
+    fn shown(input: Input) -> String {
+        match input {
+            Input::Entry(entry) => format!(
+                "#{} {} {} {:?} {} link {:?}",
+                entry.number, entry.account, entry.conn, entry.direction, entry.event, entry.link
+            ),
+            Input::Source(state) => format!("{state:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_directions_of_a_connection() {
+        let options = Options {
+            clock: Clock::Fixed(0),
+            queue: 16,
+            overflow: Overflow::Wait,
+            record: None,
+            recording: false,
+            seed: 0,
+        };
+        let (mut source, recorder) = start("test", &options);
+        let tap = recorder.tap("1/user-1");
+        for (direction, text) in [
+            (Received, r#"0{"sid":"e"}"#),
+            (Sent, r#"40{"token":"secret","clientType":"user-scoped"}"#),
+            (Received, r#"40{"sid":"s"}"#),
+            (Received, "2"),
+            (Sent, r#"420["rpc-call",{"method":"m","params":"p"}]"#),
+            (Received, r#"430[{"ok":true,"result":"r"}]"#),
+        ] {
+            tap.frame(Instant::now(), direction, &Frame::text(text.to_owned()));
+        }
+        tap.ended(Instant::now(), &End::ClientClosed);
+        let mut told = Vec::new();
+        while told.len() < 7 {
+            told.push(shown(source.inputs.recv().await.unwrap()));
+        }
+        insta::assert_snapshot!(told.join("\n"));
+        source.close().await;
+    }
+}
