@@ -1,9 +1,9 @@
 //! Replay: the client side of a recording is sent to a server again, and what the server does is held
 //! against what was recorded.
 //!
-//! [`script`] reads a trace into steps and expectations, [`drive`] carries the steps out while
-//! [`listen`] records the server's side anew, [`compare`] holds one against the other as a pure function, with the ids
-//! that [`names`] has learned. Nothing here knows the requirements: a difference is a difference,
+//! `script` reads a trace into steps and expectations, `drive` carries the steps out while
+//! `listen` records the server's side anew, `compare` holds one against the other as a pure function, with the ids
+//! that `names` has learned. Nothing here knows the requirements: a difference is a difference,
 //! whoever is right. Whether the failure of a case is mended is decided by the case itself, which the
 //! caller runs again.
 
