@@ -377,18 +377,16 @@ async fn admit(target: &Target, url: &Url, token: &str) -> Result<Duration, Doct
 
 /// Whether every node still answers. Asked when something went wrong that a dead server would explain.
 pub(crate) async fn is_alive(shared: &Shared) -> bool {
-    answers(&shared.target).await
+    answers(&shared.target.urls, &shared.target.path).await
 }
 
 /// Whether every node speaks Socket.IO.
-pub(crate) async fn answers(target: &Target) -> bool {
-    let nodes = target.urls.iter().map(|url| speaks(target, url));
+pub(crate) async fn answers(urls: &[Url], path: &str) -> bool {
+    let nodes = urls.iter().map(|url| speaks(url, path));
     join_all(nodes).await.into_iter().all(|alive| alive)
 }
 
-async fn speaks(target: &Target, url: &Url) -> bool {
-    let options = ConnectOptions::new(url.clone())
-        .path(&target.path)
-        .timeout(STEP);
+async fn speaks(url: &Url, path: &str) -> bool {
+    let options = ConnectOptions::new(url.clone()).path(path).timeout(STEP);
     Engine::open(&options).await.is_ok()
 }

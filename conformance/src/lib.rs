@@ -20,6 +20,7 @@ mod doctor;
 mod event;
 mod evidence;
 mod explain;
+mod launch;
 mod ledger;
 mod pace;
 mod peer;
@@ -44,10 +45,11 @@ pub use event::{
     TargetSummary, TraceLine,
 };
 pub use explain::explain;
+pub use launch::{LaunchError, launch};
 pub use ledger::{Basis, Level, Requirement, requirements};
 pub use plan::{PatternError, Plan, Selection};
 pub use run::{RunError, StopSignals, run};
-pub use spawn::{SpawnCommand, SpawnError};
+pub use spawn::{Server, SpawnCommand, SpawnError};
 pub use target::{Capability, Target, Timeouts};
 pub use verdict::{Finding, Mismatch, Verdict};
 

@@ -89,7 +89,7 @@ type Output = Arc<Mutex<VecDeque<String>>>;
 
 /// A running server. Dropping it kills its whole process group.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     output: Output,
     readers: JoinSet<()>,
@@ -126,7 +126,7 @@ impl Server {
     }
 
     /// How it ended, if it has.
-    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+    pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
@@ -138,7 +138,7 @@ impl Server {
 
     /// What it printed last before it ended. What an ended process wrote may still be on its way here, and
     /// a child of its own may hold the pipe for ever.
-    pub(crate) async fn last_output(&mut self) -> Vec<String> {
+    pub async fn last_output(&mut self) -> Vec<String> {
         if self.exited().is_some() {
             let all_read = async { while self.readers.join_next().await.is_some() {} };
             // What has not come by then is left out.
@@ -148,7 +148,7 @@ impl Server {
     }
 
     /// Asks it to end, and kills what is left of its group after a grace period.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         if let Some(pid) = self.child.id() {
             signal_group(pid, Signal::TERM);
             if timeout(GRACE, self.child.wait()).await.is_err() {

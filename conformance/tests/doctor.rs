@@ -14,7 +14,8 @@ use touchstone_client::{
     provision::{ProvisionSpec, Provisioner},
 };
 use touchstone_conformance::{
-    DoctorError, Plan, Reporter, RunError, RunEvent, SpawnCommand, StopSignals, Target, run,
+    DoctorError, LaunchError, Plan, Reporter, RunError, RunEvent, SpawnCommand, StopSignals,
+    Target, run,
 };
 use url::Url;
 
@@ -157,7 +158,7 @@ async fn a_spawned_server_that_ends_at_once() {
     let mut plan = plan("http://127.0.0.1:1");
     plan.spawn = Some(SpawnCommand::parse("sh -c 'echo no such option; exit 3'").unwrap());
     let error = outcome(&plan).await;
-    let RunError::SpawnEnded { status, output, .. } = &error else {
+    let RunError::Launch(LaunchError::Ended { status, output, .. }) = &error else {
         panic!("{error:?}");
     };
     assert!(status.contains('3'), "{status}");

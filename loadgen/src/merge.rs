@@ -209,7 +209,8 @@ const IDENTITY: [Identity; 7] = [
     ("the seed", |report| report.seed.to_string()),
     ("the number of shards", |report| report.shard.of.to_string()),
     ("the set of recipients", |report| {
-        format!("{:?}", report.target.recipients).to_lowercase()
+        let wide = report.target.wide_events.join(", ");
+        format!("{:?} {wide}", report.target.recipients).to_lowercase()
     }),
 ];
 

@@ -46,6 +46,10 @@ pub(crate) struct LoadRunArguments {
     #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
     pub(crate) provision: String,
 
+    /// Start the server with this command, and end it afterwards
+    #[arg(long, value_name = "CMD", requires = "urls")]
+    pub(crate) spawn: Option<String>,
+
     #[command(flatten)]
     pub(crate) schedule: ScheduleArguments,
 
@@ -53,8 +57,9 @@ pub(crate) struct LoadRunArguments {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
     pub(crate) start_at: Option<SystemTime>,
 
-    /// Who may receive events beyond those who need them: nobody, or all of the account
-    #[arg(long, value_name = "WHO", default_value = "narrow")]
+    /// Who may receive events beyond those who need them: nobody, or all of the account; `auto` measures
+    /// before the run which events go to all
+    #[arg(long, value_name = "WHO", default_value = "auto")]
     pub(crate) recipients: Recipients,
 
     /// An objective, in CEL over the fields of the JSON report, such as
@@ -72,6 +77,15 @@ pub(crate) struct LoadRunArguments {
 
     #[command(flatten)]
     pub(crate) output: LoadOutputArguments,
+
+    /// Write what connections send and receive to a trace, which `touchstone watch --open` shows and
+    /// `touchstone replay` sends again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Of how many accounts, the first ones, the trace has the connections
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "trace", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) trace_accounts: u32,
 
     /// Serve metrics for Prometheus on this address while the run lasts, such as 127.0.0.1:9464
     #[arg(long, value_name = "ADDR")]
@@ -144,6 +158,8 @@ pub(crate) struct LoadMergeArguments {
 /// Who may receive events beyond those who need them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Recipients {
+    /// What is measured before the run, for each type of event.
+    Auto,
     /// Nobody: what reaches anyone else is misrouted.
     Narrow,
     /// All connections of the account, as older servers do.

@@ -23,6 +23,7 @@ use crate::exit::Exit;
 use crate::output;
 use crate::profile;
 use crate::reports::{self, Reports};
+use crate::spawned;
 
 use super::serve::parse_faults;
 
@@ -284,13 +285,8 @@ fn exit_of(outcome: Result<Summary, RunError>) -> Result<Exit, Failure> {
         Ok(summary) if summary.incomplete() => Ok(Exit::Incomplete),
         Ok(_) => Ok(Exit::Passed),
         Err(RunError::NothingSelected) => Err(nothing_selected()),
-        Err(error @ (RunError::Interrupted | RunError::SpawnInterrupted { .. })) => {
-            Err(Failure::expected(Exit::Interrupted, error))
-        }
-        Err(error @ RunError::Spawn(_)) => Err(Failure::usage(error)),
-        Err(error @ RunError::SpawnTaken { .. }) => {
-            Err(Failure::usage(error).hint("stop that server, or judge it without --spawn"))
-        }
+        Err(error @ RunError::Interrupted) => Err(Failure::expected(Exit::Interrupted, error)),
+        Err(RunError::Launch(error)) => Err(spawned::failure(error)),
         Err(RunError::NotReady(error)) => {
             let hint = error.hint();
             let failure = Failure::expected(Exit::Unreachable, error);

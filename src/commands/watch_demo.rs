@@ -11,7 +11,7 @@ use touchstone_client::{Clock, ConnectOptions};
 use touchstone_fixtures::scenario;
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::model::Recipients;
-use touchstone_loadgen::run::RunPlan;
+use touchstone_loadgen::run::{PORTS, RunPlan, Trace};
 use touchstone_loadgen::scenario::{Scale, Scenario, Span};
 use touchstone_loadgen::schedule::{Schedule, Shard, Summary};
 use touchstone_reference_server::Config;
@@ -114,16 +114,20 @@ impl Load {
             schedule: Arc::clone(&self.schedule),
             summary: self.summary.clone(),
             scale: Scale::default(),
-            recipients: Recipients::Narrow,
+            recipients: Some(Recipients::Narrow),
             workers: 1,
             start_at: None,
             id: rand::random(),
+            ports: PORTS,
             is_embedded: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::System,
             progress: watch::Sender::new(Snapshot::default()),
             stop: self.stop.clone(),
-            recorder: Some(self.recorder.clone()),
+            trace: Some(Trace {
+                recorder: self.recorder.clone(),
+                accounts: u32::MAX,
+            }),
         }
     }
 }

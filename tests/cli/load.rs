@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Served, check, free_address, signal, touchstone};
+use crate::support::{Ran, Served, check, free_address, run, signal, touchstone};
 
 /// A short run whose generator may be as slow as the machine of the tests is.
 const SMALL: &str = r#"
@@ -420,4 +420,132 @@ fn repetitions_give_noise_bands_to_a_comparison() {
         2,
         &["not a touchstone-load report"],
     );
+}
+
+#[test]
+fn a_trace_of_a_run_is_shown_and_sent_again() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let (trace, replayed) = (shown(&desk.path("load.jsonl")), desk.json("replayed.json"));
+    let all = ["load", "--scenario", &small, "--trace", &trace];
+    check(&all, 0, &["trace: ", " records in "]);
+    let text = fs::read_to_string(&trace).expect("a trace");
+    let mut lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let header = lines.next().expect("a header");
+    assert_eq!(header["format"], "touchstone-trace");
+    let first = lines.next().expect("a record");
+    assert_eq!(
+        first["text"],
+        "recorded: 4 of 20 connections, those of 1 of 5 accounts"
+    );
+    for line in lines {
+        let token = &line["data"]["token"];
+        assert!(token.is_null() || *token == "a1…", "{line}");
+    }
+    let ran = check(&["watch", "--headless", "--open", &trace], 0, &[]);
+    assert!(ran.stdout.contains("new-message"), "{}", ran.stdout);
+    // Agents that write at the same moment may win in another order, which is told by exit code 10.
+    run(&["replay", &trace, "--as-fast", "--report", &replayed]);
+    let replayed = desk.read("replayed.json");
+    let summary = &replayed["summary"];
+    assert!(summary["same"].as_u64() > Some(20), "{replayed}");
+    for count in ["missing", "extra", "unsent"] {
+        assert_eq!(summary[count], 0, "{replayed}");
+    }
+
+    check(
+        &["load", "--trace", "/nonexistent/t"],
+        2,
+        &["/nonexistent/t"],
+    );
+}
+
+#[test]
+fn a_spawned_server_is_loaded_and_ended() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let address = free_address();
+    let url = format!("http://{address}");
+    let program = env!("CARGO_BIN_EXE_touchstone");
+    let command = format!("{program} serve --listen {address}");
+    let spawn = |command: &str, code, parts: &[&str]| {
+        let all = ["load", &url, "--scenario", &small, "--spawn", command];
+        check(&all, code, parts)
+    };
+    spawn(&command, 0, &[]);
+    assert!(
+        TcpStream::connect(&address).is_err(),
+        "the server still runs"
+    );
+    spawn("sh -c 'echo no luck; exit 7'", 3, &["no luck"]);
+    spawn("/no/such/program", 2, &["/no/such/program"]);
+    check(&["load", "--spawn", &command], 2, &["<URL>"]);
+    let other = Served::start(&[]);
+    let taken = ["load", &other.url, "--spawn", "sh -c 'exit 7'"];
+    check(&taken, 2, &[&other.url, "already", "hint:"]);
+}
+
+#[test]
+fn a_spawned_server_that_dies_is_told_with_its_last_words() {
+    let desk = Desk::new();
+    let (long, to) = (long(&desk), desk.json("report.json"));
+    let (address, sign) = (free_address(), desk.path("sign"));
+    let program = env!("CARGO_BIN_EXE_touchstone");
+    let command = format!(
+        "sh -c '{program} serve --listen {address} & while [ ! -e {} ]; do sleep 0.1; done; \
+         kill $!; echo out of fuel; exit 9'",
+        sign.display()
+    );
+    let all = [
+        "load",
+        &address,
+        "--spawn",
+        &command,
+        "--scenario",
+        &long,
+        "--report",
+        &to,
+    ];
+    let mut child = touchstone(&all).spawn().expect("the program starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    await_line(&mut stderr, "work: 20 of 20");
+    fs::write(sign, "").expect("a file");
+    std::io::copy(&mut stderr, &mut std::io::sink()).expect("the rest");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(3));
+    let failure = desk.read("report.json")["failure"].to_string();
+    for part in ["no connection was open", "exit status: 9", "out of fuel"] {
+        assert!(failure.contains(part), "no {part} in {failure}");
+    }
+}
+
+/// A run that needs more open files than the system lets it have says so before it begins.
+#[test]
+fn too_few_open_files_are_told_with_the_number_that_is_needed() {
+    let desk = Desk::new();
+    let many = SMALL.replace("users = 5", "users = 300");
+    let many = desk.scenario(&many);
+    let limited = |script: &str| {
+        let all = ["-c", script, "sh", env!("CARGO_BIN_EXE_touchstone"), &many];
+        let output = std::process::Command::new("sh").args(all).output();
+        Ran::from(output.expect("a shell"))
+    };
+    let ran = limited(r#"ulimit -n 200; exec "$1" load --scenario "$2""#);
+    // The privileged raise any limit, and then there is nothing to be told.
+    if limited("ulimit -n 200; ulimit -Hn 1000").code == 0 {
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        return;
+    }
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    // 315 connections, of which each takes one file here and one in the embedded server, and spare.
+    for part in [
+        "needs 694 open files",
+        "is 200",
+        "ulimit -Hn 694",
+        "--shard",
+    ] {
+        assert!(ran.stderr.contains(part), "no {part} in\n{}", ran.stderr);
+    }
 }

@@ -1,6 +1,7 @@
 //! The load generator against servers of which it is known what they do: the audit must report
 //! exactly that, and latencies must count from the planned time.
 
+mod dialect;
 #[path = "../../src/embedded.rs"]
 mod embedded;
 mod faults;

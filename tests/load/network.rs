@@ -1,5 +1,6 @@
 //! Latency over a network of which the delay is known.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use touchstone_loadgen::run::run;
+use touchstone_loadgen::run::{RunPlan, run};
 use url::Url;
 
 use crate::support::{plan, server};
@@ -39,14 +40,21 @@ timing = 'periodic'
 const ON_THE_WAY: usize = 4_096;
 
 /// A way to the server that takes `delay` in each direction, and nothing passes while it is frozen.
-async fn way_to(server: &Url, delay: Duration) -> (Url, watch::Sender<bool>) {
+/// Also tells who comes.
+async fn way_to(
+    server: &Url,
+    delay: Duration,
+) -> (Url, watch::Sender<bool>, mpsc::Receiver<SocketAddr>) {
     let port = server.port().expect("a port");
     let server = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (freeze, frozen) = watch::channel(false);
+    let (caller, callers) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
+        while let Ok((client, address)) = listener.accept().await {
+            // Not every test wants to know.
+            caller.send(address).await.ok();
             let server = TcpStream::connect(server).await.expect("the server");
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
@@ -55,7 +63,7 @@ async fn way_to(server: &Url, delay: Duration) -> (Url, watch::Sender<bool>) {
         }
     });
     let url = Url::parse(&format!("http://{address}")).expect("a URL");
-    (url, freeze)
+    (url, freeze, callers)
 }
 
 async fn carry(
@@ -86,7 +94,7 @@ async fn carry(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_delay_is_measured() {
     let server = server(&[]).await;
-    let (url, _freeze) = way_to(server.url(), Duration::from_millis(100)).await;
+    let (url, _freeze, _callers) = way_to(server.url(), Duration::from_millis(100)).await;
     let report = run(plan(&url, server.url(), PINGS, "1/1"))
         .await
         .expect("a report");
@@ -107,7 +115,7 @@ async fn a_known_delay_is_measured() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_of_one_second_shows_in_full() {
     let server = server(&[]).await;
-    let (url, freeze) = way_to(server.url(), Duration::ZERO).await;
+    let (url, freeze, _callers) = way_to(server.url(), Duration::ZERO).await;
     let plan = plan(&url, server.url(), PINGS, "1/1");
     let mut progress = plan.progress.subscribe();
     let pause = async {
@@ -128,4 +136,38 @@ async fn a_pause_of_one_second_shows_in_full() {
     assert_eq!(ack.count, 300);
     assert!(ack.p99 >= 950_000, "{ack:?}");
     assert!(ack.p90 >= 650_000, "{ack:?}");
+}
+
+/// One account after another, so that the order of connections is that of the schedule.
+const CROWD: &str = "
+description = 'ten apps'
+[population]
+accounts = 10
+users = 10
+[connect]
+ramp = '10ms'
+[[phases]]
+name = 'stay'
+duration = '500ms'
+";
+
+/// Where one address has no ports left, the next one is used; the server sees from where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_connections_than_ports_come_from_several_addresses() {
+    let server = server(&[]).await;
+    let (url, _freeze, mut callers) = way_to(server.url(), Duration::ZERO).await;
+    let plan = RunPlan {
+        ports: 4,
+        ..plan(&url, server.url(), CROWD, "1/1")
+    };
+    let report = run(plan).await.expect("a report");
+    server.stop().await.expect("an end");
+    assert_eq!(report.connections.opened, 10, "{:?}", report.errors);
+    let mut from = BTreeMap::<_, u32>::new();
+    while let Ok(caller) = callers.try_recv() {
+        *from.entry(caller.ip().to_string()).or_default() += 1;
+    }
+    let expected = [("127.0.0.1", 4), ("127.0.0.2", 4), ("127.0.0.3", 2)];
+    let expected = expected.map(|(address, count)| (address.to_owned(), count));
+    assert_eq!(from, BTreeMap::from(expected));
 }

@@ -9,7 +9,7 @@ use touchstone_client::Direction;
 use touchstone_client::trace::{Bounds, Kind, Record, Recorder, Traced};
 use touchstone_fixtures::SCENARIOS;
 use touchstone_loadgen::merge::merge;
-use touchstone_loadgen::run::{RunError, RunPlan, run};
+use touchstone_loadgen::run::{RunError, RunPlan, Trace, run};
 use touchstone_loadgen::scenario::{EventKind, Scenario, Span};
 use touchstone_loadgen::schedule::{Schedule, Shard};
 use url::Url;
@@ -194,14 +194,14 @@ async fn a_server_that_dies_is_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recorder_sees_every_connection() {
+async fn a_recorder_sees_the_accounts_that_it_is_for() {
     let scenario = "
-description = 'one of each'
+description = 'one of each, for three accounts'
 [population]
-accounts = 1
-users = 2
-sessions = 1
-machines = 1
+accounts = 3
+users = 6
+sessions = 3
+machines = 3
 [audit]
 late-after = '10s'
 [[phases]]
@@ -216,15 +216,21 @@ size = 100
     let server = server(&[]).await;
     let recorder = Recorder::new(Instant::now(), Bounds::default());
     let plan = RunPlan {
-        recorder: Some(recorder.clone()),
+        trace: Some(Trace {
+            recorder: recorder.clone(),
+            accounts: 2,
+        }),
         ..plan(server.url(), server.url(), scenario, "1/1")
     };
     run(plan).await.expect("a report");
     let records = recorder.records();
     let names: BTreeSet<_> = records.iter().map(|record| record.conn.as_str()).collect();
+    let expected = "- 1/machine-1 1/session-1 1/user-1 1/user-2 2/machine-1 2/session-1 2/user-1 \
+                    2/user-2 http http/a1 http/a2";
+    assert_eq!(Vec::from_iter(names).join(" "), expected);
     assert_eq!(
-        Vec::from_iter(names),
-        ["1/machine-1", "1/session-1", "1/user-1", "1/user-2"]
+        records[0].kind,
+        Kind::Mark("recorded: 8 of 12 connections, those of 2 of 3 accounts".to_owned())
     );
     let is_message = |record: &&Record| matches!(&record.kind, Kind::Packet(Direction::Sent, Traced::Event { name, .. }) if name == "message");
     assert!(records.iter().filter(is_message).count() > 0);

@@ -9,7 +9,7 @@ use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::{Clock, ConnectOptions};
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{Report, model::Recipients};
-use touchstone_loadgen::run::{RunError, RunPlan, run};
+use touchstone_loadgen::run::{PORTS, RunError, RunPlan, run};
 use touchstone_loadgen::scenario::{Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Shard};
 use touchstone_reference_server::{Config, Faults};
@@ -41,16 +41,17 @@ pub(crate) fn plan(url: &Url, rest: &Url, scenario: &str, shard: &str) -> RunPla
         summary: schedule.summary(),
         schedule: Arc::new(schedule),
         scale: Scale::default(),
-        recipients: Recipients::Narrow,
+        recipients: Some(Recipients::Narrow),
         workers: 1,
         start_at: None,
         id: RUNS.fetch_add(1, Ordering::Relaxed),
+        ports: PORTS,
         is_embedded: true,
         version: "test".to_owned(),
         clock: Clock::System,
         progress: watch::Sender::new(Snapshot::default()),
         stop: CancellationToken::new(),
-        recorder: None,
+        trace: None,
     }
 }
 

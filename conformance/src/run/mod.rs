@@ -4,7 +4,6 @@
 //! for who was running when the server went away.
 
 mod execute;
-mod launch;
 pub(crate) mod shared;
 mod tally;
 
@@ -31,10 +30,10 @@ use crate::{
     event::{
         CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, Summary,
     },
+    launch::{self, LaunchError},
     ledger::Requirement,
     plan::Plan,
-    spawn::{Server, SpawnError},
-    target::shown,
+    spawn::Server,
     verdict::{Finding, Mismatch, Verdict},
 };
 
@@ -56,7 +55,7 @@ pub struct StopSignals {
 
 impl StopSignals {
     /// Resolves when the user has asked for either.
-    async fn asked(&self) {
+    pub(crate) async fn asked(&self) {
         tokio::select! {
             () = self.finish.cancelled() => {}
             () = self.abort.cancelled() => {}
@@ -71,54 +70,9 @@ pub enum RunError {
     /// The selection matches no case.
     #[error("no case is selected")]
     NothingSelected,
-    /// The server could not be started.
+    /// The server could not be started, or did not answer then.
     #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    /// Something answers where the server is to be started: it would be judged in its place.
-    #[error("{url} answers already, before {command:?} was started")]
-    SpawnTaken {
-        /// The command.
-        command: String,
-        /// Where nobody should answer yet.
-        url: String,
-    },
-    /// The server ended before it answered.
-    #[error(
-        "{command:?} ended before it answered ({status}){}",
-        shown_output(output)
-    )]
-    SpawnEnded {
-        /// The command.
-        command: String,
-        /// How it ended.
-        status: String,
-        /// What it printed last.
-        output: Vec<String>,
-    },
-    /// The server was started and does not answer.
-    #[error(
-        "{command:?} does not answer at {url} within {} s{}",
-        after.as_secs(),
-        shown_output(output)
-    )]
-    SpawnSilent {
-        /// The command.
-        command: String,
-        /// Where an answer was expected.
-        url: String,
-        /// How long it was waited.
-        after: Duration,
-        /// What it printed last.
-        output: Vec<String>,
-    },
-    /// The user did not wait until the server answered.
-    #[error("interrupted before {command:?} answered{}", shown_output(output))]
-    SpawnInterrupted {
-        /// The command.
-        command: String,
-        /// What it printed last.
-        output: Vec<String>,
-    },
+    Launch(#[from] LaunchError),
     /// The server is not ready to be judged.
     #[error("the server under test is not ready")]
     NotReady(#[from] DoctorError),
@@ -128,14 +82,6 @@ pub enum RunError {
     /// The user ended the run before the first case.
     #[error("interrupted before the first case")]
     Interrupted,
-}
-
-fn shown_output(output: &[String]) -> String {
-    if output.is_empty() {
-        String::from("; it printed nothing")
-    } else {
-        format!("; it printed last:\n{}", output.join("\n"))
-    }
 }
 
 /// Judges the target of `plan`, and tells `reporter` everything. A run that is interrupted, or whose
@@ -155,16 +101,10 @@ pub async fn run(
     let started = Instant::now();
     let started_at = plan.clock.unix_ms();
     let prepare = async {
-        if let Some(command) = &plan.spawn
-            && doctor::answers(&plan.target).await
-        {
-            return Err(RunError::SpawnTaken {
-                command: command.to_string(),
-                url: shown(&plan.target.urls[0]),
-            });
-        }
-        let server = launch::start(plan, stop).await?;
+        let mut server = None;
         if let Some(command) = &plan.spawn {
+            let (urls, path) = (&plan.target.urls, &plan.target.path);
+            server = Some(launch::launch(command, urls, path, stop).await?);
             reporter.event(&RunEvent::Spawned {
                 command: command.to_string(),
             })?;
@@ -553,25 +493,26 @@ impl Run<'_> {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        match launch::start(self.plan, self.stop).await {
-            Ok(Some(server)) => {
+        let Some(command) = &self.plan.spawn else {
+            self.state = State::Dead;
+            return Ok(false);
+        };
+        let target = &self.plan.target;
+        match launch::start(command, &target.urls, &target.path, self.stop).await {
+            Ok(server) => {
                 self.server = Some(server);
                 Ok(true)
             }
-            Ok(None) => {
-                self.state = State::Dead;
-                Ok(false)
-            }
-            Err(RunError::SpawnInterrupted { .. }) => {
+            Err(LaunchError::Interrupted { .. }) => {
                 self.state = State::Interrupted;
                 Ok(false)
             }
             // It does not come back: the run ends as if it were not ours.
-            Err(RunError::SpawnEnded { .. } | RunError::SpawnSilent { .. }) => {
+            Err(LaunchError::Ended { .. } | LaunchError::Silent { .. }) => {
                 self.state = State::Dead;
                 Ok(false)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::bits::Bits;
+use super::{bits::Bits, wide::Wide};
 use crate::{
-    report::model::{Counts, Outcome, Recipients},
+    report::model::{Counts, Outcome},
     scenario::{EventKind, Role, Scope},
     schedule::{Account, Peer},
 };
@@ -16,8 +16,8 @@ const REMEMBERED: usize = 256;
 /// What the audit goes by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// Who may receive more than what it needs.
-    pub(crate) recipients: Recipients,
+    /// What may reach connections of the account that do not need it.
+    pub(crate) wide: Wide,
     /// What takes longer from the planned time is late.
     pub(crate) late_after: u64,
     /// What takes longer from the time of sending is lost.
@@ -196,7 +196,7 @@ impl Ledger {
     fn may_receive(&self, entry: &Entry, peer: u32) -> bool {
         let Peer { role, .. } = self.account.peer(peer);
         match entry.kind.scope() {
-            _ if self.rules.recipients == Recipients::Narrow => false,
+            _ if !self.rules.wide.has(entry.kind) => false,
             // Not even where all else goes to everyone.
             Scope::SessionWithoutSender => role == Role::Machine,
             Scope::Callee | Scope::Nobody => false,
@@ -488,16 +488,20 @@ impl Ledger {
         }
     }
 
-    /// Whether anything that must arrive has not.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.records.iter().any(|record| {
+    /// The first event from this number on that must arrive somewhere still, or be answered.
+    pub(crate) fn first_awaited(&self, from: u32) -> Option<u32> {
+        let known = usize::try_from(from.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let awaited = |record: &Record| {
             record.state == State::Unanswered
                 || record.state == State::Binding
                     && record.expected.iter().any(|peer| {
                         !record.arrived.contains(peer)
                             && self.presence[peer as usize] != Presence::Stopped
                     })
-        })
+        };
+        let mut rest = (self.base..).zip(&self.records).skip(known);
+        rest.find(|(_, record)| awaited(record))
+            .map(|(number, _)| number)
     }
 
     /// The number of the oldest event that is still in flight.

@@ -11,5 +11,7 @@ mod ledger;
 pub(crate) mod stamp;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 pub(crate) use self::ledger::{Arrival, Entry, Finding, Found, Ledger, Presence, Rules};
+pub(crate) use self::wide::Wide;

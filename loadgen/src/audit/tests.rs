@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    report::model::{Counts, Outcome, Recipients},
+    report::model::{Counts, Outcome},
     scenario::{EventKind, Scenario},
     schedule::{Account, Schedule},
 };
@@ -40,9 +40,9 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(recipients: Recipients) -> Self {
+    fn new(wide: Wide) -> Self {
         let rules = Rules {
-            recipients,
+            wide,
             late_after: 2 * SECOND,
             lost_after: 15 * SECOND,
             grace: SECOND / 4,
@@ -58,7 +58,7 @@ impl Desk {
     }
 
     fn narrow() -> Self {
-        Self::new(Recipients::Narrow)
+        Self::new(Wide::default())
     }
 
     fn send(&mut self, kind: EventKind, sender: u32, target: u32, at: u64) -> u32 {
@@ -144,16 +144,16 @@ const NONE: (&str, u64) = ("", 0);
 fn recipients() {
     #[track_caller]
     fn check(kind: EventKind, sender: u32, target: u32, must: &[u32], may_in_wide: &[u32]) {
-        for recipients in [Recipients::Narrow, Recipients::Wide] {
-            let mut desk = Desk::new(recipients);
+        for wide in [Wide::default(), Wide::ALL] {
+            let mut desk = Desk::new(wide);
             let number = desk.send(kind, sender, target, 10 * SECOND);
             desk.answer(number, true);
             let everyone: Vec<u32> = (0..account().connections()).collect();
             desk.arrive(number, &everyone, 10 * SECOND);
-            let may = if recipients == Recipients::Wide {
-                may_in_wide.len()
-            } else {
+            let may = if wide.is_empty() {
                 0
+            } else {
+                may_in_wide.len()
             };
             let wrong = everyone.len() - must.len() - may;
             let expected = [
@@ -163,7 +163,7 @@ fn recipients() {
             ];
             desk.check(expected);
 
-            let mut silent = Desk::new(recipients);
+            let mut silent = Desk::new(wide);
             let number = silent.send(kind, sender, target, 10 * SECOND);
             silent.answer(number, true);
             silent.check([("lost", must.len() as u64), NONE, NONE]);
@@ -315,7 +315,7 @@ fn an_unanswered_change_is_uncertain() {
     let mut desk = Desk::narrow();
     let number = desk.send(EventKind::UpdateState, AGENT, 0, 10 * SECOND);
     desk.arrive(number, &[USER], 10 * SECOND);
-    assert!(desk.ledger.is_waiting());
+    assert!(desk.ledger.first_awaited(0).is_some());
     desk.check([("delivered", 1), ("uncertain", 3), NONE]);
 }
 
@@ -325,9 +325,9 @@ fn one_that_stalls_on_purpose_is_not_late() {
     desk.presence(USER, Presence::Stopped, 9 * SECOND);
     let number = desk.message(10 * SECOND);
     desk.arrive(number, &[OTHER_USER, SIBLING], 10 * SECOND);
-    assert!(!desk.ledger.is_waiting());
+    assert_eq!(desk.ledger.first_awaited(0), None);
     desk.presence(USER, Presence::Since(0), 14 * SECOND);
-    assert!(desk.ledger.is_waiting());
+    assert!(desk.ledger.first_awaited(0).is_some());
     let counts = &mut desk.counts;
     let note = &mut |finding: Finding| finding.found.count(counts);
     let arrival = desk.ledger.arrived(number, USER, 14 * SECOND, note);

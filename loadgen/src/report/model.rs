@@ -81,6 +81,7 @@ pub struct Report {
 
 /// The server under load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Target {
     /// How people call it: its first URL, or the embedded server.
     pub name: String,
@@ -90,6 +91,52 @@ pub struct Target {
     pub path: String,
     /// Whom the audit expects events to reach.
     pub recipients: Recipients,
+    /// How that came to be known.
+    #[serde(default)]
+    pub recipients_basis: Basis,
+    /// The types of events that were measured to reach connections of their account that do not need
+    /// them. Empty where that was not measured.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub wide_events: Vec<String>,
+}
+
+/// How it came to be known what a server does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The user said so.
+    #[default]
+    Set,
+    /// A probe has found it out before the run.
+    Measured,
+    /// It could not be measured; `errors` says why.
+    Assumed,
+}
+
+impl Report {
+    /// Makes it the report of a failed run, besides what has failed already.
+    pub fn add_failure(&mut self, what: &str) {
+        self.failure = Some(match self.failure.take() {
+            Some(before) => format!("{before}; {what}"),
+            None => what.to_owned(),
+        });
+    }
+}
+
+impl Target {
+    /// `narrow (measured)`, for people.
+    pub fn shown_recipients(&self) -> String {
+        let recipients = match self.recipients {
+            Recipients::Narrow => "narrow",
+            Recipients::Wide => "wide",
+        };
+        let basis = match self.recipients_basis {
+            Basis::Set => "set",
+            Basis::Measured => "measured",
+            Basis::Assumed => "assumed",
+        };
+        format!("{recipients} ({basis})")
+    }
 }
 
 /// Who is entitled to an event beyond those who need it (`docs/load.md`).
@@ -549,6 +596,8 @@ impl Report {
                 urls: Vec::new(),
                 path: String::new(),
                 recipients: Recipients::Narrow,
+                recipients_basis: Basis::Set,
+                wide_events: Vec::new(),
             },
             started_at: 0,
             duration_ms: 0,

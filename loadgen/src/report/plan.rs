@@ -9,6 +9,9 @@ use crate::schedule::{Schedule, Summary};
 /// How many rows the course of a run has at most.
 const ROWS: usize = 12;
 
+/// What deliveries are counted without a server.
+const ASSUMED: &str = "deliveries to those who need an event; a run measures who else gets it";
+
 /// The plan for a person, with a line end behind its last line.
 #[must_use]
 pub fn plan(schedule: &Schedule, summary: &Summary, style: Style) -> String {
@@ -28,6 +31,7 @@ pub fn plan(schedule: &Schedule, summary: &Summary, style: Style) -> String {
             plural(summary.connections, "connection"),
             grouped(summary.connects)
         ),
+        ASSUMED.to_owned(),
         String::new(),
     ];
     lines.push(style.dim(format!("{:<26}{:>14}{:>16}", "", "events", "deliveries")));
@@ -96,6 +100,7 @@ pub fn plan_json(schedule: &Schedule, summary: &Summary) -> Value {
         "connects": summary.connects,
         "emits": summary.emits,
         "deliveries": summary.deliveries,
+        "recipients": "narrow",
         "events": kinds.collect::<Vec<_>>(),
         "emitsPerSecond": summary.emits_per_second,
         "deliveriesPerSecond": summary.deliveries_per_second,

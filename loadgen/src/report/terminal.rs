@@ -41,10 +41,11 @@ fn head(report: &Report, style: Style) -> Vec<String> {
     };
     let digest = report.schedule.digest.get(..12).unwrap_or_default();
     let run = format!(
-        "seed {}, schedule {digest}{shard}, {}, {}",
+        "seed {}, schedule {digest}{shard}, {}, {}, {}",
         report.seed,
         plural(report.connections.peak, "connection"),
         seconds(report.duration_ms),
+        report.target.shown_recipients(),
     );
     vec![
         style.bold(cut(&title, WIDTH)),

@@ -47,6 +47,8 @@ pub(crate) fn sample() -> Report {
             urls: vec!["http://127.0.0.1:40000/".to_owned()],
             path: "/v1/updates".to_owned(),
             recipients: Recipients::Narrow,
+            recipients_basis: Basis::Measured,
+            wide_events: Vec::new(),
         },
         started_at: 1_750_000_000_000,
         duration_ms: 6_120,

@@ -6,13 +6,14 @@ use touchstone_client::provision::ProvisionError;
 
 use super::{
     RunPlan, host,
+    probe::Dialect,
     stats::{OfKind, OfSecond, Stats, Times},
 };
 use crate::{
     report::{
         model::{
             self, Audit, Connections, Counts, EventReport, Generator, Histograms, Kinds, Pair,
-            Report, Second, Summary,
+            Recipients, Report, Second, Summary,
         },
         packed::{Packed, histogram},
     },
@@ -23,6 +24,7 @@ use crate::{
 /// What the coordinator saw, besides what the workers counted.
 #[derive(Debug)]
 pub(super) struct Seen {
+    pub(super) dialect: Dialect,
     pub(super) started_at: u64,
     pub(super) duration_us: u64,
     pub(super) interrupted: bool,
@@ -172,7 +174,13 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             name: plan.name.clone(),
             urls: plan.urls.iter().map(shown).collect(),
             path: plan.options.path.clone(),
-            recipients: plan.recipients,
+            recipients: if seen.dialect.wide.is_empty() {
+                Recipients::Narrow
+            } else {
+                Recipients::Wide
+            },
+            recipients_basis: seen.dialect.basis,
+            wide_events: seen.dialect.names(),
         },
         started_at: seen.started_at,
         duration_ms: seen.duration_us / 1000,
@@ -212,6 +220,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             .iter()
             .chain(&stats.refusals)
             .map(|(what, count)| (what.clone(), *count))
+            .chain(seen.dialect.problem.map(|problem| (problem, 1)))
             .collect(),
         generator,
         slo: Vec::new(),

@@ -12,25 +12,23 @@ mod look;
 mod packet;
 mod payload;
 mod peer;
+mod probe;
 mod provision;
 mod stats;
 mod worker;
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use touchstone_client::{
     Clock, ConnectOptions,
     provision::{ProvisionError, Provisioner},
@@ -42,12 +40,13 @@ pub use self::host::FileLimit;
 use self::{
     finish::Seen,
     look::Look,
+    probe::Dialect,
     provision::{Directory, Provided},
     stats::Stats,
     worker::{Common, Signals},
 };
 use crate::{
-    audit::Rules,
+    audit::{Rules, Wide},
     progress::{Snapshot, Stage},
     report::{
         Report,
@@ -74,8 +73,8 @@ pub struct RunPlan {
     pub summary: Summary,
     /// The scale that the schedule was made with, for the report.
     pub scale: Scale,
-    /// Who may receive more than what it needs.
-    pub recipients: Recipients,
+    /// Who may receive more than what it needs; measured before the run if not said.
+    pub recipients: Option<Recipients>,
     /// Threads that drive connections, at least one.
     pub workers: usize,
     /// When the schedule is to begin, in Unix milliseconds; as soon as possible if not said.
@@ -83,6 +82,9 @@ pub struct RunPlan {
     /// Tells this run from others on the same server: accounts and stamps are made of it, so take a
     /// random number.
     pub id: u32,
+    /// Connections from one source address to one loopback address, [`PORTS`] unless a test says
+    /// otherwise. Those beyond come from 127.0.0.2, and so on.
+    pub ports: u64,
     /// Whether the server runs in this process, and needs a file for each connection too.
     pub is_embedded: bool,
     /// This program's version, for the report.
@@ -93,10 +95,23 @@ pub struct RunPlan {
     pub progress: watch::Sender<Snapshot>,
     /// Ends the run early; what ran is reported.
     pub stop: CancellationToken,
-    /// Sees all that every connection sends and receives, under names like `1/session-2`. For small
-    /// runs that somebody watches: it costs processor time and memory per packet.
-    pub recorder: Option<Recorder>,
+    /// What of it is recorded.
+    pub trace: Option<Trace>,
 }
+
+/// What of a run is recorded. That costs processor time and memory per packet.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// Sees all that connections send and receive, under names like `1/session-2`, and how their
+    /// accounts are made. A mark says what is left out.
+    pub recorder: Recorder,
+    /// Of how many accounts: the first of the schedule that have connections.
+    pub accounts: u32,
+}
+
+/// Connections to one loopback address from one source address; there are 28 000 ports to choose
+/// from on Linux, some of which others use.
+pub const PORTS: u64 = 20_000;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +161,36 @@ const LEAD: Duration = Duration::from_millis(50);
 /// Seconds without any connection after which a server counts as dead.
 const DEAD_AFTER: u32 = 5;
 
+impl Trace {
+    /// The number behind that of the last account that is recorded.
+    fn end(&self, plan: &RunPlan) -> u32 {
+        let mut recorded = plan.schedule.accounts().take(self.accounts as usize);
+        recorded.by_ref().last().map_or(0, |last| last.index + 1)
+    }
+
+    /// Says at the beginning of the recording what it will not have.
+    fn mark(&self, plan: &RunPlan) {
+        let (mut accounts, mut connections) = (0, 0);
+        for account in plan.schedule.accounts().take(self.accounts as usize) {
+            accounts += 1;
+            connections += u64::from(account.connections());
+        }
+        let of = plan
+            .schedule
+            .accounts()
+            .map(|account| u64::from(account.connections()));
+        let all = of.sum::<u64>();
+        self.recorder.mark(
+            "-",
+            format!(
+                "recorded: {connections} of {}, those of {accounts} of {}",
+                plural(all, "connection"),
+                plural(plan.summary.accounts, "account"),
+            ),
+        );
+    }
+}
+
 /// A thread that drives connections, as the coordinator sees it.
 struct Worker {
     stats: Arc<Mutex<Stats>>,
@@ -175,10 +220,17 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
     let connections = plan.summary.connections;
     let sides = 1 + u64::from(plan.is_embedded);
     let open_files_limit = host::allow_files(connections * sides)?;
+    if let Some(traced) = &plan.trace {
+        traced.mark(&plan);
+    }
     let accounts = prepare(&plan).await?;
+    let dialect = tokio::select! {
+        dialect = Dialect::of(&plan) => dialect,
+        () = plan.stop.cancelled() => return Err(RunError::Stopped),
+    };
     let (start, started_at) = begin(&plan).await?;
-    let workers = spawn(&plan, accounts, start, started_at)?;
-    let mut seen = watch_over(&plan, &workers, start).await;
+    let workers = spawn(&plan, dialect.wide, accounts, start, started_at)?;
+    let mut seen = watch_over(&plan, &workers, dialect, start).await;
     seen.started_at = started_at;
     seen.open_files_limit = open_files_limit;
     let mut all = Vec::new();
@@ -234,8 +286,8 @@ fn plural(count: u64, what: &str) -> String {
 
 /// Makes what the schedule needs.
 async fn prepare(plan: &RunPlan) -> Result<Vec<(Account, Provided)>, RunError> {
-    let made = Arc::new(AtomicU64::new(0));
-    let provided = provision::provide(&plan.schedule, &plan.provisioner, plan.id, &made);
+    let (made, mut seen) = watch::channel(0);
+    let provided = provision::provide(plan, &made);
     tokio::pin!(provided);
     let base = Snapshot {
         stage: Stage::Preparing,
@@ -244,7 +296,7 @@ async fn prepare(plan: &RunPlan) -> Result<Vec<(Account, Provided)>, RunError> {
         ..Snapshot::default()
     };
     loop {
-        let open = made.load(Ordering::Relaxed);
+        let open = *seen.borrow_and_update();
         plan.progress.send_replace(Snapshot {
             open,
             ..base.clone()
@@ -258,7 +310,7 @@ async fn prepare(plan: &RunPlan) -> Result<Vec<(Account, Provided)>, RunError> {
                 });
             }
             () = plan.stop.cancelled() => return Err(RunError::Stopped),
-            () = sleep(Duration::from_millis(200)) => {}
+            changed = seen.changed() => debug_assert!(changed.is_ok(), "the sender is above"),
         }
     }
 }
@@ -289,6 +341,7 @@ async fn begin(plan: &RunPlan) -> Result<(Instant, u64), RunError> {
 
 fn spawn(
     plan: &RunPlan,
+    wide: Wide,
     accounts: Vec<(Account, Provided)>,
     start: Instant,
     started_at: u64,
@@ -302,9 +355,13 @@ fn spawn(
     for (index, account) in accounts.into_iter().enumerate() {
         parts[index % plan.workers].push(account);
     }
+    let trace = plan
+        .trace
+        .as_ref()
+        .map(|traced| (traced.recorder.clone(), traced.end(plan)));
     let audit = plan.schedule.scenario().audit;
     let rules = Rules {
-        recipients: plan.recipients,
+        wide,
         late_after: audit.late_after.us(),
         lost_after: audit.lost_after.us(),
         grace: audit.grace.us(),
@@ -322,13 +379,16 @@ fn spawn(
             schedule: Arc::clone(&plan.schedule),
             rules,
             options: plan.options.clone(),
-            recorder: plan.recorder.clone(),
+            trace: trace.clone(),
             urls: plan.urls.clone(),
             directory: Arc::clone(&directory),
             run: plan.id,
             start,
             started_at,
             stats: Arc::clone(&stats),
+            ports: plan.ports,
+            changed: Notify::new(),
+            cells: TaskTracker::new(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -353,8 +413,9 @@ fn spawn(
 }
 
 /// Looks at the workers every second until they are done.
-async fn watch_over(plan: &RunPlan, workers: &[Worker], start: Instant) -> Seen {
+async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start: Instant) -> Seen {
     let mut seen = Seen {
+        dialect,
         started_at: 0,
         duration_us: 0,
         interrupted: false,

@@ -15,10 +15,6 @@ use crate::{
     schedule::{Peer, scatter},
 };
 
-/// Connections to one loopback address from one source address; there are 28 000 ports to choose
-/// from on Linux, some of which others use.
-const PORTS: u64 = 20_000;
-
 /// Hears what arrives at one connection.
 struct Ear {
     cell: Arc<Cell>,
@@ -126,14 +122,16 @@ fn options(cell: &Cell, peer: u32) -> ConnectOptions {
     let urls = &common.urls;
     let nth = usize::try_from(number).unwrap_or_default() % urls.len();
     options.url = urls[nth].clone();
-    if let Some(recorder) = &common.recorder {
+    if let Some((recorder, end)) = &common.trace
+        && cell.account.index < *end
+    {
         let (account, subject) = (u64::from(cell.account.index) + 1, u64::from(subject) + 1);
         options.tap = Some(recorder.tap(&format!("{account}/{}-{subject}", role.word())));
     }
     options.timeout = common.schedule.scenario().connect.timeout.std();
     // What arrives goes to the listener at once, and what is sent is little.
     options.event_queue = 1;
-    let block = number / urls.len() as u64 / PORTS;
+    let block = number / urls.len() as u64 / common.ports.max(1);
     if block > 0 && is_loopback(&options) {
         options.local_address = loopback(block);
     }
@@ -153,7 +151,7 @@ fn loopback(block: u64) -> Option<IpAddr> {
 
 /// An error in one line, without what differs between connections, so that alike ones are counted
 /// together.
-fn described(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn described(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(ConnectError::Timeout { stage, after, .. }) = error.downcast_ref() {
         return format!("no answer within {after:?} while {stage}");
     }

@@ -1,25 +1,18 @@
 //! Making the accounts, sessions and machines that a schedule needs.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use touchstone_client::{
     Secret,
     provision::{Made, NewMachine, NewSession, ProvisionError, Provisioner},
 };
 
-use crate::{
-    scenario::EventKind,
-    schedule::{Account, Schedule},
-};
+use super::RunPlan;
+use crate::{scenario::EventKind, schedule::Account};
 
 /// Accounts that are made at the same time.
 const PARALLEL: usize = 32;
@@ -64,17 +57,30 @@ impl Directory {
     }
 }
 
-/// Makes everything. `made` counts accounts as they are finished.
+/// Makes everything. `made` counts accounts as they are finished, and tells at each percent.
 pub(super) async fn provide(
-    schedule: &Schedule,
-    provisioner: &Provisioner,
-    run: u32,
-    made: &Arc<AtomicU64>,
+    plan: &RunPlan,
+    made: &watch::Sender<u64>,
 ) -> Result<Vec<(Account, Provided)>, ProvisionError> {
+    let schedule = &plan.schedule;
+    let traced = plan.trace.as_ref().map(|traced| {
+        let recorded = plan.provisioner.recorded(&traced.recorder);
+        (recorded, traced.end(plan))
+    });
+    let provisioner = |account: &Account| match &traced {
+        Some((recorded, end)) if account.index < *end => recorded,
+        _ => &*plan.provisioner,
+    };
+    let provisioner = &provisioner;
+    let step = u64::from(schedule.scenario().population.accounts / 100).max(1);
     stream::iter(schedule.accounts())
         .map(|account| async move {
-            let provided = provide_one(account, provisioner, schedule.seed(), run).await?;
-            made.fetch_add(1, Ordering::Relaxed);
+            let provided =
+                provide_one(account, provisioner(&account), schedule.seed(), plan.id).await?;
+            made.send_if_modified(|made| {
+                *made += 1;
+                *made % step == 0
+            });
             Ok((account, provided))
         })
         .buffered(PARALLEL)

@@ -8,10 +8,11 @@ use std::{
 };
 
 use tokio::{
+    sync::Notify,
     task::yield_now,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, interval, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use touchstone_client::{ConnectOptions, trace::Recorder};
 use url::Url;
 
@@ -31,7 +32,8 @@ pub(super) struct Common {
     pub(super) schedule: Arc<Schedule>,
     pub(super) rules: Rules,
     pub(super) options: ConnectOptions,
-    pub(super) recorder: Option<Recorder>,
+    /// Records the connections of accounts before this one.
+    pub(super) trace: Option<(Recorder, u32)>,
     pub(super) urls: Vec<Url>,
     pub(super) directory: Arc<Directory>,
     /// Which run stamps are of.
@@ -40,6 +42,12 @@ pub(super) struct Common {
     /// The same moment, in Unix milliseconds.
     pub(super) started_at: u64,
     pub(super) stats: Arc<Mutex<Stats>>,
+    /// Connections from one source address.
+    pub(super) ports: u64,
+    /// Told when something has arrived, or a connection came or went.
+    pub(super) changed: Notify,
+    /// The accounts that may have open connections.
+    pub(super) cells: TaskTracker,
 }
 
 impl Common {
@@ -68,8 +76,6 @@ impl Common {
 const BATCH: usize = 256;
 /// How often what has waited too long is given up.
 const SWEEP: u64 = 1_000_000;
-/// How often it is looked whether all has arrived, at the end.
-const LOOK: Duration = Duration::from_millis(10);
 /// How long connections may take to close, at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -145,12 +151,9 @@ pub(super) async fn drive(
     cells.iter().for_each(|cell| cell.finish());
     clock_cpu(&common, common.now());
     // Letting go of a socket closes it; the runtime goes when they are closed, or soon after.
-    let closed = async {
-        while cells.iter().any(|cell| Arc::strong_count(cell) > 1) {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    let _ = timeout(FAREWELL, closed).await;
+    drop(cells);
+    common.cells.close();
+    let _ = timeout(FAREWELL, common.cells.wait()).await;
 }
 
 fn perform(cell: &Arc<Cell>, action: Action, now: u64) {
@@ -168,20 +171,19 @@ fn perform(cell: &Arc<Cell>, action: Action, now: u64) {
 /// Waits until all has arrived, for as long as anything can count as arrived.
 async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken) {
     let patience = Duration::from_micros(common.rules.lost_after);
-    let mut next = 0;
     let all_has_come = async {
-        let mut swept = common.now();
-        // Looking at the first that waits is enough: all must be done in the end.
-        while next < cells.len() {
-            if cells[next].is_waiting() {
-                tokio::time::sleep(LOOK).await;
-                let now = common.now();
-                if now >= swept + SWEEP {
-                    swept = now;
-                    cells.iter().for_each(|cell| cell.sweep(now));
+        let mut sweeps = interval(Duration::from_micros(SWEEP));
+        // One after the other is enough: all must be done in the end.
+        for cell in cells {
+            let mut seen = 0;
+            while cell.is_waiting(&mut seen) {
+                tokio::select! {
+                    () = common.changed.notified() => {}
+                    _ = sweeps.tick() => {
+                        let now = common.now();
+                        cells.iter().for_each(|cell| cell.sweep(now));
+                    }
                 }
-            } else {
-                next += 1;
             }
         }
     };

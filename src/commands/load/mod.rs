@@ -7,8 +7,10 @@ mod metrics;
 mod scenario;
 mod sinks;
 mod stop;
+mod trace;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +18,11 @@ use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::{Clock, ConnectOptions};
+use touchstone_conformance::{Server, SpawnCommand, launch};
 use touchstone_loadgen::merge::join;
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{self, Report, Verdict, model};
-use touchstone_loadgen::run::{RunError, RunPlan};
+use touchstone_loadgen::run::{PORTS, RunError, RunPlan};
 use touchstone_loadgen::slo::{Slo, objectives};
 use touchstone_reference_server::Config;
 use url::Url;
@@ -28,12 +31,16 @@ use crate::args::{LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArgument
 use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::{output, reports};
+use crate::{output, reports, spawned};
 
 use self::metrics::Exporter;
 use self::scenario::Planned;
 use self::sinks::Sinks;
 use self::stop::Stop;
+use self::trace::TraceFile;
+
+/// Lines of a server that ended which its report has.
+const LAST_LINES: usize = 3;
 
 /// Loads the server that the arguments name, or does what else they ask for.
 pub(crate) async fn run(arguments: LoadArguments) -> Result<Exit, Failure> {
@@ -63,6 +70,8 @@ async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
     let stated = planned.schedule.scenario().slo.iter().chain(&arguments.slo);
     let slos = objectives(stated.map(String::as_str)).map_err(Failure::usage)?;
     let start_at = arguments.start_at.map(start_ms).transpose()?;
+    let spawn = arguments.spawn.as_deref().map(SpawnCommand::parse);
+    let spawn = spawn.transpose().map_err(Failure::usage)?;
     let sinks = Sinks::open(&arguments.output.report)?;
     let exporter = Exporter::bind(arguments.prometheus).await?;
     let stop = Stop::on_signals().context("cannot catch signals")?;
@@ -72,11 +81,18 @@ async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
         _ => None,
     };
     let target = Target::of(arguments, embedded.as_ref())?;
+    let begin = |path: &PathBuf| TraceFile::begin(path, arguments.trace_accounts, &target.name);
+    let trace = arguments.trace.as_ref().map(begin).transpose()?;
+    let mut spawned = match spawn {
+        Some(command) => Some(Spawned::start(command, &target, &stop).await?),
+        None => None,
+    };
     let mut runs = Vec::new();
     let mut outcome = Ok(());
     for _ in 0..arguments.repeat {
         let (progress, seen) = watch::channel(Snapshot::default());
-        let plan = target.plan(&planned, arguments, start_at, progress, &stop);
+        let mut plan = target.plan(&planned, arguments, start_at, progress, &stop);
+        plan.trace = trace.as_ref().map(TraceFile::traced);
         let title = format!("{}, {}", planned.title(), target.name);
         match attend(
             plan,
@@ -91,9 +107,26 @@ async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
             Ok(report) => runs.push(report),
             Err(failure) => outcome = Err(failure),
         }
-        if outcome.is_err() || stop.asked() {
+        let end = match &mut spawned {
+            Some(spawned) => spawned.end().await,
+            None => None,
+        };
+        if let Some(end) = &end {
+            match runs.last_mut() {
+                Some(report) if outcome.is_ok() => report.add_failure(end),
+                _ => reports::notice(end),
+            }
+        }
+        if end.is_some() || outcome.is_err() || stop.asked() {
             break;
         }
+    }
+    if let Some(spawned) = spawned {
+        spawned.server.stop().await;
+    }
+    if let Some(trace) = trace {
+        let closed = trace.close().await;
+        outcome = outcome.and(closed);
     }
     if let Some(embedded) = embedded {
         embedded.stop().await?;
@@ -188,19 +221,51 @@ impl Target {
             summary: planned.summary.clone(),
             scale: planned.scale,
             recipients: match arguments.recipients {
-                Recipients::Narrow => model::Recipients::Narrow,
-                Recipients::Wide => model::Recipients::Wide,
+                Recipients::Auto => None,
+                Recipients::Narrow => Some(model::Recipients::Narrow),
+                Recipients::Wide => Some(model::Recipients::Wide),
             },
             workers: arguments.workers.map_or(usual, usize::from),
             start_at,
             id: rand::random(),
+            ports: PORTS,
             is_embedded: self.is_embedded,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::System,
             progress,
             stop: stop.finish(),
-            recorder: None,
+            trace: None,
         }
+    }
+}
+
+/// A server that this run has started.
+struct Spawned {
+    command: SpawnCommand,
+    server: Server,
+}
+
+impl Spawned {
+    async fn start(command: SpawnCommand, target: &Target, stop: &Stop) -> Result<Self, Failure> {
+        let path = &target.options.path;
+        let launched = launch(&command, &target.urls, path, &stop.signals()).await;
+        let server = launched.map_err(spawned::failure)?;
+        Ok(Self { command, server })
+    }
+
+    /// How the server ended, if it has, and what it printed last.
+    async fn end(&mut self) -> Option<String> {
+        let status = self.server.exited()?;
+        let output = self.server.last_output().await;
+        let first = output.len().saturating_sub(LAST_LINES);
+        let printed = match &output[first..] {
+            [] => "it printed nothing".to_owned(),
+            last => format!("it printed last: {}", last.join(" / ")),
+        };
+        Some(format!(
+            "{:?} ended ({status}); {printed}",
+            self.command.to_string()
+        ))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use touchstone_conformance::StopSignals;
 
 /// Whether somebody wants the end. Clones are of the same run.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,14 @@ impl Stop {
     /// What the generator listens to.
     pub(super) fn finish(&self) -> CancellationToken {
         self.finish.clone()
+    }
+
+    /// What ends the wait for a server that is being started.
+    pub(super) fn signals(&self) -> StopSignals {
+        StopSignals {
+            finish: self.finish.clone(),
+            abort: self.abort.clone(),
+        }
     }
 
     /// Waits until nobody wants the report any more.

@@ -85,7 +85,7 @@ fn head(report: &Report) -> Markup {
             p.dim {
                 (one_line(&report.target.name)) ", "
                 @for url in &report.target.urls { code { (one_line(url)) } " " }
-                "path " code { (one_line(&report.target.path)) } "; touchstone " (one_line(&report.touchstone)) ", "
+                "path " code { (one_line(&report.target.path)) } ", recipients " (report.target.shown_recipients()) "; touchstone " (one_line(&report.touchstone)) ", "
                 (humantime::format_rfc3339_seconds(began)) ", "
                 (seconds(report.duration_ms)) ", seed " (report.seed) ", schedule "
                 code { (report.schedule.digest.get(..12).unwrap_or_default()) }

@@ -45,6 +45,7 @@ impl Cell {
     /// CONNECT was answered.
     pub(in crate::run) fn opened(&self, peer: u32, generation: u32, times: [u64; 3]) {
         let [planned, dialed, at] = times;
+        self.common.changed.notify_one();
         let mut state = self.state();
         let State { ledger, peers, .. } = &mut *state;
         let of_peer = &mut peers[peer as usize];
@@ -120,6 +121,7 @@ impl Cell {
 
     /// A connection is over, or was never opened. Returns whether it is to be tried again.
     pub(in crate::run) fn ended(&self, peer: u32, generation: u32, why: &str, at: u64) -> bool {
+        self.common.changed.notify_one();
         let mut state = self.state();
         if state.peers[peer as usize].generation != generation {
             return false;

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use touchstone_client::Socket;
 
 use super::{provision::Provided, stats::Stats, worker::Common};
@@ -23,7 +24,7 @@ use crate::{
 const WAITING: usize = 64;
 /// Heartbeats name a time a little ago, so that a server whose clock is behind does not take it for
 /// the future and change it.
-const HEARTBEAT_AGE_MS: u64 = 5_000;
+pub(super) const HEARTBEAT_AGE_MS: u64 = 5_000;
 
 /// One account under load.
 pub(super) struct Cell {
@@ -31,6 +32,8 @@ pub(super) struct Cell {
     pub(super) provided: Provided,
     pub(super) common: Arc<Common>,
     state: Mutex<State>,
+    /// Says that connections of it may still be open.
+    _alive: TaskTrackerToken,
 }
 
 /// What changes.
@@ -104,6 +107,7 @@ impl Cell {
             }),
             account,
             provided,
+            _alive: common.cells.token(),
             common,
         }
     }
@@ -154,10 +158,17 @@ impl Cell {
         }
     }
 
-    /// Whether anything that must come has not.
-    pub(super) fn is_waiting(&self) -> bool {
+    /// Whether anything that must come has not. Events before number `seen` have come; it is moved
+    /// on, so that asking after each packet does not look at all events each time.
+    pub(super) fn is_waiting(&self, seen: &mut u32) -> bool {
         let state = self.state();
-        state.ledger.is_waiting() || state.peers.iter().any(PeerState::awaits)
+        match state.ledger.first_awaited(*seen) {
+            Some(number) => {
+                *seen = number;
+                true
+            }
+            None => state.peers.iter().any(PeerState::awaits),
+        }
     }
 
     /// The run is over: what has not arrived is lost, and every connection is let go.

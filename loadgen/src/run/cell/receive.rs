@@ -27,6 +27,7 @@ impl Cell {
         packet: &str,
     ) {
         let now = self.common.since_start(at);
+        self.common.changed.notify_one();
         if self.state().peers[peer as usize].generation != generation {
             // The scenario has dropped this connection, and perhaps opened another.
             return;
