@@ -79,6 +79,11 @@ fn exit_of(ending: Ending, arguments: &WatchArguments) -> Result<Exit, Failure> 
         Ending::Count | Ending::Until | Ending::OutputClosed | Ending::Time { awaited: false } => {
             Ok(Exit::Passed)
         }
+        Ending::Unconnected => {
+            let error = anyhow!("cannot watch: the server did not admit a connection in this time");
+            let failure = Failure::expected(Exit::Unreachable, error);
+            Err(failure.hint("give it longer with --for, or see what touchstone check says of it"))
+        }
         Ending::Time { awaited: true } => Err(never("the time was over")),
         Ending::Source { reason, awaited } if reason.is_empty() => match awaited {
             true => Err(never("the recording ended")),

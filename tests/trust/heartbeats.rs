@@ -9,7 +9,7 @@ use touchstone_reference_server::Config;
 
 use crate::embedded::{Embedded, quick};
 use crate::frames::{TEXT, frame};
-use crate::judge::judge;
+use crate::program::run;
 use crate::rogue::{Do, Rogue};
 
 /// What the proxy announces in the place of the server's own times.
@@ -44,7 +44,7 @@ async fn broken(case: &str, ping_interval: Duration, ping_timeout: Duration) -> 
     });
     let rogue = rogue.start().await;
     let arguments = ["--only", case, "--report", "json=-"];
-    let ran = judge(&rogue.url, &arguments).await.expect("a run");
+    let ran = run("check", &rogue.url, &arguments).await.expect("a run");
     server.stop().await.expect("the server ends");
     let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
     let requirements = report["requirements"].as_array().expect("requirements");

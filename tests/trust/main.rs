@@ -9,6 +9,6 @@ mod embedded;
 mod frames;
 mod heartbeats;
 mod hostile;
-mod judge;
+mod program;
 mod rogue;
 mod slow;

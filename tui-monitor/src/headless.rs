@@ -52,6 +52,8 @@ pub enum Ending {
         /// Whether `until` was asked for.
         awaited: bool,
     },
+    /// The time is over, and no connection had come about.
+    Unconnected,
     /// The awaited entry came.
     Until,
     /// The source ended.
@@ -89,6 +91,8 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
     let mut printed = 0;
     let mut shown = Recent::new(REMEMBERED);
     let mut reason = String::new();
+    // Whether there is something to connect to, and whether that has ever succeeded.
+    let (mut tried, mut connected) = (false, false);
     if plan.count == Some(0) {
         return Ok(Ending::Count);
     }
@@ -101,7 +105,10 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
             biased;
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 out.flush()?;
-                return Ok(Ending::Time { awaited });
+                return Ok(match tried && !connected {
+                    true => Ending::Unconnected,
+                    false => Ending::Time { awaited },
+                });
             }
             input = source.inputs.recv() => input,
         };
@@ -130,6 +137,8 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
                     writeln!(out, "{text}")?;
                 }
             }
+            Some(Input::Source(SourceState::Connecting { .. })) => tried = true,
+            Some(Input::Source(SourceState::Connected { .. })) => connected = true,
             // A player waits for a seek; here nobody will send one.
             Some(Input::Source(SourceState::Ended { reason: why })) => {
                 reason = why;
@@ -491,6 +500,27 @@ mod tests {
         };
         let ending = run(&mut source, &plan, &mut Vec::new()).await.unwrap();
         assert_eq!(ending, Ending::Time { awaited: true });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_without_a_connection_is_no_silence() {
+        let (mut source, feed) = Source::fed(2);
+        let plan = Plan {
+            time: Some(Duration::from_secs(5)),
+            ..plan("")
+        };
+        let (conn, scope): (Arc<str>, _) = ("a1/user".into(), Scope::User);
+        let connecting = SourceState::Connecting {
+            conn: Arc::clone(&conn),
+            scope: scope.clone(),
+        };
+        feed.send(Input::Source(connecting)).await.unwrap();
+        let ending = run(&mut source, &plan, &mut Vec::new()).await.unwrap();
+        assert_eq!(ending, Ending::Unconnected);
+        let connected = SourceState::Connected { conn, scope };
+        feed.send(Input::Source(connected)).await.unwrap();
+        let ending = run(&mut source, &plan, &mut Vec::new()).await.unwrap();
+        assert_eq!(ending, Ending::Time { awaited: false });
     }
 
     #[tokio::test]

@@ -223,8 +223,8 @@ impl Watcher {
                         let text = gap(&self.origin.conn, now - since);
                         self.saw(tell, now, What::Gap(text)).await?;
                     }
-                    backoff.reset();
                     let (end, refusal) = self.read(tell, &mut events).await?;
+                    backoff.ended(now.elapsed());
                     let word = if refusal.is_some() { "refused" } else { "lost" };
                     let text = refusal.clone().unwrap_or_else(|| end.to_string());
                     lost = Some(Instant::now());

@@ -329,9 +329,12 @@ impl Backoff {
         (self.attempt, doubled.min(Self::LONGEST).mul_f64(jitter))
     }
 
-    /// An attempt succeeded.
-    fn reset(&mut self) {
-        self.attempt = 0;
+    /// A connection has ended after this time. One that was soon over counts as a failed attempt, so
+    /// that a server that admits and drops at once is asked more rarely, too.
+    fn ended(&mut self, lasted: Duration) {
+        if lasted > Self::LONGEST {
+            self.attempt = 0;
+        }
     }
 }
 
@@ -360,7 +363,9 @@ mod tests {
                 "{attempt}: {wait:?}"
             );
         }
-        backoff.reset();
+        backoff.ended(Backoff::LONGEST);
+        assert_eq!(backoff.next().0, 21);
+        backoff.ended(Backoff::LONGEST * 2);
         assert_eq!(backoff.next().0, 1);
         assert_ne!(Backoff::new(1).next().1, Backoff::new(2).next().1);
     }

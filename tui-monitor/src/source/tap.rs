@@ -58,8 +58,9 @@ impl Watcher {
             let reason = match self.rest.stream(PATH, None).await {
                 Ok(chunks) => {
                     self.opened(&mut lost).await;
-                    backoff.reset();
+                    let opened = Instant::now();
                     let over = self.read(chunks).await;
+                    backoff.ended(opened.elapsed());
                     lost = Some(Instant::now());
                     match over {
                         Over::Stopped => return String::new(),

@@ -1,4 +1,4 @@
-//! Running `touchstone check` on a server that may do anything, within bounds.
+//! Running the program on a server that may do anything, within bounds.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,25 +21,25 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-/// Judges the server at `url`. A run that takes too long is an error.
-pub(crate) async fn judge(url: &str, arguments: &[&str]) -> Result<Ran, String> {
+/// Runs a command of the program on the server at `url`. A run that takes too long is an error.
+pub(crate) async fn run(command: &str, url: &str, arguments: &[&str]) -> Result<Ran, String> {
     let program = Path::new(env!("CARGO_BIN_EXE_touchstone"));
-    let mut command = Command::new("sh");
-    command
+    let mut shell = Command::new("sh");
+    shell
         .args([
             "-c",
             &format!("ulimit -d {MEMORY_KIB} && exec \"$@\""),
             "sh",
         ])
         .arg(program)
-        .args(["check", url])
+        .args([command, url])
         .args(arguments)
         .env_remove("NO_COLOR")
         .env_remove("CLICOLOR_FORCE")
         .env_remove("TOUCHSTONE_LOG")
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let ended = timeout(LIMIT, command.output()).await;
+    let ended = timeout(LIMIT, shell.output()).await;
     let output = ended
         .map_err(|_| format!("no end within {} s", LIMIT.as_secs()))?
         .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
