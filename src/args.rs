@@ -54,6 +54,10 @@ pub(crate) struct Output {
     )]
     pub(crate) color: Color,
 
+    /// Write no progress to stderr; results, warnings and errors stay
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
     /// Log more to stderr; repeat for even more (TOUCHSTONE_LOG takes a filter)
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

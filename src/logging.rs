@@ -15,11 +15,16 @@ const VARIABLE: &str = "TOUCHSTONE_LOG";
 /// Whether logs are kept away from stderr.
 static HUSHED: AtomicBool = AtomicBool::new(false);
 
-/// Keeps logs away from a terminal that is a screen, or lets them through again. Logs that go to a
-/// file (`2>watch.log`) are not concerned.
+/// Keeps logs and notices away from a terminal that is a screen, or lets them through again. What
+/// goes to a file (`2>watch.log`) is not concerned.
 pub(crate) fn hush(hushed: bool) {
     use std::io::IsTerminal as _;
     HUSHED.store(hushed && std::io::stderr().is_terminal(), Ordering::Relaxed);
+}
+
+/// Whether nothing may be written to stderr now, since it is the screen that is drawn on.
+pub(crate) fn is_hushed() -> bool {
+    HUSHED.load(Ordering::Relaxed)
 }
 
 /// Starts logging. The variable wins over `-v`, since it can say more.
@@ -46,7 +51,7 @@ pub(crate) fn start(output: Output) -> Result<(), Failure> {
     let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| match HUSHED.load(Ordering::Relaxed) {
+        .with_writer(|| match is_hushed() {
             true => OptionalWriter::none(),
             false => OptionalWriter::some(std::io::stderr()),
         })

@@ -3,6 +3,7 @@
 //! A sink that fails (a full disk, a closed pipe) must not take the others with it: the run goes on,
 //! and the failure is told at the end.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -19,16 +20,103 @@ use touchstone_conformance::{Baseline, Reporter, RunEvent};
 
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::logging;
 
 const FORMATS: &str = "formats are json, junit, markdown, html, github and pretty; write json=PATH, or json=- for stdout";
 
 /// How often progress is told where no line can be redrawn.
 const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 
+/// Where a report goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    Stdout,
+    File(&'a str),
+}
+
+/// Takes each `FORMAT=PATH` apart; `FORMAT` alone means stdout. `renderer` knows the formats, and
+/// `formats` tells them to people. `pretty` is what stdout gets anyway.
+///
+/// # Errors
+/// There is no such format, or two reports would be written over each other.
+pub(crate) fn asked_for<'a, R>(
+    asked: &'a [String],
+    formats: &str,
+    renderer: impl Fn(&str) -> Option<R>,
+) -> Result<Vec<(R, Place<'a>)>, Failure> {
+    let mut all = Vec::new();
+    let mut taken = BTreeSet::new();
+    for text in asked {
+        let (format, path) = text.split_once('=').unwrap_or((text, "-"));
+        if (format, path) == ("pretty", "-") {
+            continue;
+        }
+        let Some(renderer) = renderer(format).filter(|_| !path.is_empty()) else {
+            let error = anyhow!("cannot use the report {text:?}");
+            return Err(Failure::usage(error).hint(formats));
+        };
+        let (place, name, file) = match path {
+            "-" => (Place::Stdout, "stdout", Some(PathBuf::from("-"))),
+            path => (Place::File(path), path, same_file(Path::new(path))),
+        };
+        if file.is_some_and(|file| !taken.insert(file)) {
+            return Err(Failure::usage(anyhow!(
+                "two reports cannot both go to {name}"
+            )));
+        }
+        all.push((renderer, place));
+    }
+    Ok(all)
+}
+
+/// A name that two paths of one file have in common. Devices take as many reports as they get.
+fn same_file(path: &Path) -> Option<PathBuf> {
+    if path.exists() && !path.is_file() {
+        return None;
+    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => Some(folder.join(name)),
+        _ => Some(path),
+    }
+}
+
+/// The reports that could not be written, in full or at all.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten(Vec<(String, io::Error)>);
+
+impl Unwritten {
+    /// Remembers what became of a report.
+    pub(crate) fn note(&mut self, name: &str, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.0.push((name.to_owned(), error));
+        }
+    }
+
+    /// All of them in one error.
+    ///
+    /// # Errors
+    /// When there is any.
+    pub(crate) fn told(self) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let each = self
+            .0
+            .iter()
+            .map(|(name, error)| format!("{name}: {error}"));
+        let all = each.collect::<Vec<_>>().join("; ");
+        let error = anyhow!("cannot write the report to {all}");
+        Err(Failure::expected(Exit::Incomplete, error))
+    }
+}
+
 /// Every sink of a run.
 pub(crate) struct Reports {
     sinks: Vec<Sink>,
-    progress: Progress,
+    /// Nothing where nobody wants to see it.
+    progress: Option<Progress>,
 }
 
 /// Where a renderer writes to.
@@ -54,27 +142,16 @@ impl Reports {
     ///
     /// # Errors
     /// An unknown format, or a file that cannot be opened.
-    pub(crate) fn open(asked: &[String]) -> Result<Self, Failure> {
+    pub(crate) fn open(asked: &[String], quiet: bool) -> Result<Self, Failure> {
         let mut sinks = Vec::new();
         let mut stdout_is_taken = false;
-        for text in asked {
-            let (format, path) = text.split_once('=').unwrap_or((text, "-"));
-            if (format, path) == ("pretty", "-") {
-                continue;
-            }
-            let Some(renderer) = renderer(format).filter(|_| !path.is_empty()) else {
-                let error = anyhow!("cannot use the report {text:?}");
-                return Err(Failure::usage(error).hint(FORMATS));
-            };
-            if path != "-" {
-                sinks.push(Sink::file(path, renderer)?);
-            } else if stdout_is_taken {
-                return Err(Failure::usage(anyhow!(
-                    "two reports cannot both go to stdout"
-                )));
-            } else {
-                stdout_is_taken = true;
-                sinks.push(Sink::new("stdout", renderer(Box::new(io::stdout()))));
+        for (renderer, place) in asked_for(asked, FORMATS, renderer)? {
+            match place {
+                Place::File(path) => sinks.push(Sink::file(path, renderer)?),
+                Place::Stdout => {
+                    stdout_is_taken = true;
+                    sinks.push(Sink::new("stdout", renderer(Box::new(io::stdout()))));
+                }
             }
         }
         sinks.push(if stdout_is_taken {
@@ -89,7 +166,7 @@ impl Reports {
         });
         Ok(Self {
             sinks,
-            progress: Progress::new(),
+            progress: (!quiet).then(Progress::new),
         })
     }
 
@@ -127,25 +204,20 @@ impl Reports {
     /// # Errors
     /// When any report is not complete.
     pub(crate) fn close(self) -> Result<(), Failure> {
-        let mut first = None;
+        let mut unwritten = Unwritten::default();
         for sink in self.sinks {
             let name = sink.name.clone();
-            if let Err(error) = sink.close() {
-                first.get_or_insert((name, error));
-            }
+            unwritten.note(&name, sink.close());
         }
-        let Some((name, error)) = first else {
-            return Ok(());
-        };
-        let error =
-            anyhow::Error::from(error).context(format!("cannot write the report to {name}"));
-        Err(Failure::expected(Exit::Incomplete, error))
+        unwritten.told()
     }
 }
 
 impl Reporter for Reports {
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        self.progress.event(event);
+        if let Some(progress) = &mut self.progress {
+            progress.event(event);
+        }
         for sink in &mut self.sinks {
             if sink.failed.is_none() {
                 sink.failed = sink.reporter.event(event).err();
@@ -277,8 +349,12 @@ pub(crate) fn style(stream: &impl anstream::stream::RawStream) -> Style {
     }
 }
 
-/// A line on stderr that is no result.
+/// A line on stderr that is no result. Nothing is written across a screen: whoever draws it shows
+/// what matters while it is there.
 pub(crate) fn notice(text: &str) {
+    if logging::is_hushed() {
+        return;
+    }
     // Nobody is left to be told when stderr is gone.
     writeln!(anstream::stderr(), "{text}").ok();
 }

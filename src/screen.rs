@@ -1,6 +1,7 @@
 //! The terminal as a screen: taken while this is held, and given back however the program ends.
+//! What is drawn on it, and what keys mean, is for whoever holds it.
 
-use std::io::{self, Stdout, Write, stdout};
+use std::io::{self, IsTerminal as _, Stdout, Write, stdin, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +13,7 @@ use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
 };
-use crossterm::{cursor, execute, queue};
+use crossterm::{cursor, execute, queue, style};
 use ratatui::backend::CrosstermBackend;
 use ratatui::{Frame, Terminal};
 
@@ -24,6 +25,15 @@ static HELD: AtomicBool = AtomicBool::new(false);
 /// Whether something panicked since the screen was taken, in whichever thread.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
+/// What a screen is told by its terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inputs {
+    /// Keys alone; the mouse still selects text.
+    Keys,
+    /// Also the mouse, and pasted texts as a whole.
+    All,
+}
+
 /// The terminal in raw mode, on its alternate screen. Gives it back when dropped, and in a panic of
 /// any thread before the message is printed.
 pub(crate) struct Screen {
@@ -31,11 +41,30 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal. Logs fall silent, since they would be written across the screen.
+    /// Why there is no terminal that can be drawn on, if so.
+    pub(crate) fn missing() -> Option<&'static str> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the binary is the place that reads the environment"
+        )]
+        let kind = std::env::var_os("TERM");
+        if !stdout().is_terminal() {
+            Some("stdout is no terminal")
+        } else if !stdin().is_terminal() {
+            Some("stdin is no terminal")
+        } else if kind.is_some_and(|kind| kind == "dumb") {
+            Some("the terminal cannot move its cursor (TERM=dumb)")
+        } else {
+            None
+        }
+    }
+
+    /// Takes the terminal. Logs and notices fall silent, since they would be written across the
+    /// screen.
     ///
     /// # Errors
     /// When there is no terminal, or it does not do what is asked.
-    pub(crate) fn take() -> io::Result<Self> {
+    pub(crate) fn take(inputs: Inputs) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let print = std::panic::take_hook();
@@ -45,6 +74,9 @@ impl Screen {
                 print(panic);
             }));
         });
+        // Whoever draws decides about colours. The library's own way to leave them out would also
+        // undo bold and reverse.
+        style::force_color_output(true);
         enable_raw_mode()?;
         HELD.store(true, Ordering::Relaxed);
         logging::hush(true);
@@ -52,12 +84,10 @@ impl Screen {
         let screen = Self {
             terminal: Terminal::new(CrosstermBackend::new(stdout()))?,
         };
-        execute!(
-            stdout(),
-            EnterAlternateScreen,
-            EnableMouseCapture,
-            EnableBracketedPaste
-        )?;
+        execute!(stdout(), EnterAlternateScreen)?;
+        if inputs == Inputs::All {
+            execute!(stdout(), EnableMouseCapture, EnableBracketedPaste)?;
+        }
         Ok(screen)
     }
 
@@ -120,7 +150,7 @@ mod tests {
     #[test]
     #[ignore = "the other test runs it, in a terminal of its own"]
     fn panics_on_the_screen() {
-        let _screen = Screen::take().expect("a terminal");
+        let _screen = Screen::take(Inputs::All).expect("a terminal");
         panic!("the end");
     }
 

@@ -7,7 +7,7 @@ use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
-use crate::{codec::DecodeError, tls::TlsError};
+use crate::{codec::DecodeError, text::is_order, tls::TlsError};
 
 /// How far a connection had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -254,7 +254,7 @@ pub(crate) fn excerpt(text: &str, characters: usize) -> String {
     let mut shown: String = text
         .chars()
         .take(characters)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_order(c) { ' ' } else { c })
         .collect();
     if text.chars().nth(characters).is_some() {
         shown.push('…');

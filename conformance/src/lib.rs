@@ -38,7 +38,7 @@ pub use baseline::{Baseline, BaselineError, StaleEntry};
 pub use case::{Case, cases};
 pub use catalogue::catalogue;
 pub use clock::Clock;
-pub use compare::{Comparison, Recorded, RecordedError};
+pub use compare::{Comparison, Recorded};
 pub use doctor::{DoctorError, DoctorReport};
 pub use event::{
     CaseReport, Dialect, Direction, Reporter, RequirementReport, RunEvent, RunReport, Summary,
@@ -53,16 +53,4 @@ pub use spawn::{Server, SpawnCommand, SpawnError};
 pub use target::{Capability, Target, Timeouts};
 pub use verdict::{Finding, Mismatch, Verdict};
 
-/// An error with its causes on one line, each once.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
+pub(crate) use touchstone_client::text::told;

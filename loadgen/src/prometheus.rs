@@ -232,6 +232,8 @@ fn seconds(us: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use crate::live::testing::snapshots;
 
@@ -257,5 +259,82 @@ mod tests {
         let text = metrics.text().unwrap();
         let line = format!("touchstone_load_delivery_latency_seconds_count {count}\n");
         assert!(count > 0 && text.contains(&line), "{text}");
+    }
+
+    /// Every name and value of the labels `{a="1",b="2"}`.
+    fn labels(labels: &str) -> Vec<(&str, &str)> {
+        let inner = labels
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        let pairs = inner
+            .unwrap_or_default()
+            .split(',')
+            .filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').expect(pair);
+                let value = value
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'));
+                (name, value.expect(pair))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_text_is_openmetrics_and_names_nobody() {
+        let metrics = Metrics::default();
+        snapshots()
+            .iter()
+            .for_each(|snapshot| metrics.observe(snapshot));
+        let text = metrics.text().unwrap();
+        let body = text.strip_suffix("# EOF\n").expect("an end");
+        let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+        let (mut series_seen, mut family) = (BTreeSet::new(), "");
+        let (mut below, mut count) = (0.0, 0.0);
+        for line in body.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                // The samples of a family are one block behind its description.
+                family = rest.split_once(' ').expect(line).0;
+                assert!(types.insert(family, "").is_none(), "{line}");
+                continue;
+            }
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect(line);
+                assert_eq!(name, family);
+                types.insert(name, kind);
+                continue;
+            }
+            let (series, value) = line.rsplit_once(' ').expect(line);
+            let value: f64 = value.parse().expect(line);
+            assert!(series_seen.insert(series), "{line}");
+            let name = series.split('{').next().expect(line);
+            assert!(
+                name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
+                "{line}"
+            );
+            let labels = labels(&series[name.len()..]);
+            for (label, _) in &labels {
+                // None that could hold a name, an address or a token.
+                assert!(
+                    ["class", "outcome", "kind", "quantile", "le"].contains(label),
+                    "{line}"
+                );
+            }
+            let suffix = name.strip_prefix(family).expect(line);
+            match (types[family], suffix) {
+                ("gauge", "") | ("histogram", "_sum") => {}
+                ("counter", "_total") => assert!(value >= 0.0, "{line}"),
+                ("histogram", "_bucket") => {
+                    assert!(value >= below, "buckets hold all below them: {line}");
+                    below = value;
+                }
+                ("histogram", "_count") => count = value,
+                (kind, _) => panic!("{kind}: {line}"),
+            }
+        }
+        assert!(types.values().all(|kind| !kind.is_empty()), "{types:?}");
+        assert_eq!(count, below, "the last bucket holds all");
+        assert!(count > 0.0 && text.contains(r#"le="+Inf""#), "{text}");
     }
 }

@@ -88,7 +88,7 @@ pub(crate) struct LoadRunArguments {
     pub(crate) trace_accounts: u32,
 
     /// Serve metrics for Prometheus on this address while the run lasts, such as 127.0.0.1:9464
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub(crate) prometheus: Option<SocketAddr>,
 
     /// Write lines of progress instead of drawing on the terminal
@@ -172,6 +172,11 @@ fn parse_scale(text: &str) -> Result<Scale, String> {
 
 fn parse_shard(text: &str) -> Result<Shard, String> {
     text.parse().map_err(|error| format!("{error}"))
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|error| format!("{error}; write it like 127.0.0.1:9464"))
 }
 
 fn parse_span(text: &str) -> Result<Span, String> {

@@ -28,7 +28,7 @@ use crate::spawned;
 use super::serve::parse_faults;
 
 /// Judges the server that the arguments name.
-pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Exit, Failure> {
     profile::apply(&mut arguments)?;
     let selection = selection(&arguments.selection)?;
     if arguments.list {
@@ -43,7 +43,7 @@ pub(crate) async fn run(mut arguments: CheckArguments) -> Result<Exit, Failure> 
         .transpose();
     let spawn = spawn.map_err(Failure::usage)?;
     let baseline = baseline(&arguments.baseline)?;
-    let mut reports = Reports::open(&arguments.report)?;
+    let mut reports = Reports::open(&arguments.report, quiet)?;
     if let Some(path) = &arguments.write_baseline {
         reports.write_baseline(path, baseline.clone())?;
     }

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
         .map(|file| read(file))
         .collect::<Result<Vec<_>, _>>()?;
     if files.iter().any(|(_, text)| is_of_load(text)) {
-        return loads(&files, page.is_some());
+        return loads(&files, page);
     }
     let recorded = files
         .iter()
@@ -34,15 +34,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
         .collect::<Result<_, _>>()?;
     let comparison = Comparison::of(recorded);
     if let Some(path) = page {
-        let write = reports::write_file(path, &comparison.html());
-        write
-            .with_context(|| format!("cannot write the report to {}", path.display()))
-            .map_err(
-                |error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-                    Some(ErrorKind::StorageFull) => Failure::expected(Exit::Incomplete, error),
-                    _ => Failure::usage(error),
-                },
-            )?;
+        write(path, &comparison.html())?;
     }
     let mut text = Vec::new();
     comparison
@@ -60,12 +52,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Exit, Failure> {
 
 /// Compares reports of load. Figures decide nothing here; a run that ended worse than the first one
 /// does.
-fn loads(files: &[(String, String)], wants_page: bool) -> Result<Exit, Failure> {
-    if wants_page {
-        return Err(Failure::usage(anyhow!(
-            "a comparison of load reports is written to stdout alone"
-        )));
-    }
+fn loads(files: &[(String, String)], page: Option<&Path>) -> Result<Exit, Failure> {
     let reports = files
         .iter()
         .map(|(name, text)| {
@@ -74,6 +61,9 @@ fn loads(files: &[(String, String)], wants_page: bool) -> Result<Exit, Failure> 
         })
         .collect::<Result<_, Failure>>()?;
     let comparison = LoadComparison::of(reports).map_err(Failure::usage)?;
+    if let Some(path) = page {
+        write(path, &comparison.html())?;
+    }
     let style = match reports::style(&io::stdout()) {
         touchstone_conformance::report::Style::Plain => Style::Plain,
         touchstone_conformance::report::Style::Coloured => Style::Coloured,
@@ -86,6 +76,18 @@ fn loads(files: &[(String, String)], wants_page: bool) -> Result<Exit, Failure> 
         Some(Verdict::Missed) => Exit::Objective,
         Some(Verdict::Interrupted) => Exit::Interrupted,
     })
+}
+
+/// Writes the page of a comparison.
+fn write(path: &Path, page: &str) -> Result<(), Failure> {
+    reports::write_file(path, page)
+        .with_context(|| format!("cannot write the report to {}", path.display()))
+        .map_err(
+            |error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+                Some(ErrorKind::StorageFull) => Failure::expected(Exit::Incomplete, error),
+                _ => Failure::usage(error),
+            },
+        )
 }
 
 /// Whether a file says that it is a report of load. What is no JSON is told by whoever reads it.

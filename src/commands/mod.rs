@@ -16,14 +16,14 @@ mod watch_source;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 
-use crate::args::{Arguments, Color, Command};
+use crate::args::{Arguments, Color, Command, Output};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::{logging, output};
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let color = arguments.output.color;
+    let Output { color, quiet, .. } = arguments.output;
     match color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
@@ -32,10 +32,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     .write_global();
     logging::start(arguments.output)?;
     match arguments.command {
-        Command::Check(check) => runtime()?.block_on(check::run(*check)),
+        Command::Check(check) => runtime()?.block_on(check::run(*check, quiet)),
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
-        Command::Load(load) => runtime()?.block_on(load::run(*load)),
+        Command::Load(load) => runtime()?.block_on(load::run(*load, quiet)),
         Command::Replay(replay) => runtime()?.block_on(replay::run(*replay)),
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),

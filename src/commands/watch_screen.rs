@@ -1,7 +1,7 @@
 //! `touchstone watch` on a terminal: one loop between the keyboard, the source and the screen.
 
 use std::fs::OpenOptions;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use touchstone_client::Clock;
+use touchstone_client::text::plural;
 use touchstone_tui_monitor::event::{Effect, Entry, Input, Now};
 use touchstone_tui_monitor::keys::Keymap;
 use touchstone_tui_monitor::source::Source;
@@ -21,7 +22,7 @@ use touchstone_tui_monitor::{Bounds, Model, Setup, Theme, draw, headless};
 use crate::args::{Color, ScreenArguments, ThemeName, WatchArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::screen::Screen;
+use crate::screen::{Inputs, Screen};
 
 use super::watch_headless::filter;
 use super::watch_source::Watching;
@@ -47,9 +48,8 @@ pub(crate) struct Plan {
 
 /// Turns the arguments into a plan.
 pub(crate) fn plan(arguments: &WatchArguments, color: Color) -> Result<Plan, Failure> {
-    if !io::stdout().is_terminal() {
-        let error = anyhow!("stdout is no terminal");
-        return Err(Failure::usage(error).hint("use --headless to print lines"));
+    if let Some(why) = Screen::missing() {
+        return Err(Failure::usage(anyhow!(why)).hint("use --headless to print lines"));
     }
     let screen = &arguments.screen;
     let setup = Setup {
@@ -96,7 +96,7 @@ fn keys(path: &Path) -> Result<Keymap, Failure> {
 /// Shows what the source sends until the user leaves or a signal ends it.
 pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Failure> {
     let mut signals = Signals::new().context("cannot catch signals")?;
-    let mut screen = Screen::take().context("cannot use the terminal")?;
+    let mut screen = Screen::take(Inputs::All).context("cannot use the terminal")?;
     let size = crossterm::terminal::size().context("the terminal has no size")?;
     let clock = Watch {
         clock: Clock::System,
@@ -241,12 +241,8 @@ impl Desk {
                 // A full ring is written for a second or more.
                 tokio::task::spawn_blocking(move || {
                     let saved = save(Path::new("."), stem, &entries).map(|path| {
-                        let many = if entries.len() == 1 {
-                            "event"
-                        } else {
-                            "events"
-                        };
-                        format!("saved {} {many} to {}", entries.len(), path.display())
+                        let events = plural(entries.len() as u64, "event");
+                        format!("saved {events} to {}", path.display())
                     });
                     let saved = saved.map_err(|error| format!("cannot save: {error}"));
                     let _ = told.blocking_send(Input::Done(saved));

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::{Ran, Served, check, free_address, run, signal, touchstone};
 
 /// A short run whose generator may be as slow as the machine of the tests is.
-const SMALL: &str = r#"
+pub(crate) const SMALL: &str = r#"
 description = "a few of each, for a second"
 [population]
 accounts = 5
@@ -47,30 +47,30 @@ every = "200ms"
 "#;
 
 /// A folder with scenarios, and places for reports.
-struct Desk(TempDir);
+pub(crate) struct Desk(TempDir);
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Writes a scenario and returns its path.
-    fn scenario(&self, text: &str) -> String {
+    pub(crate) fn scenario(&self, text: &str) -> String {
         let path = self.path("small.toml");
         fs::write(&path, text).expect("a file");
         shown(&path)
     }
 
     /// `json=PATH`.
-    fn json(&self, name: &str) -> String {
+    pub(crate) fn json(&self, name: &str) -> String {
         format!("json={}", shown(&self.path(name)))
     }
 
-    fn read(&self, name: &str) -> Value {
+    pub(crate) fn read(&self, name: &str) -> Value {
         let text = fs::read(self.path(name)).expect("a report");
         serde_json::from_slice(&text).expect("JSON")
     }
@@ -201,6 +201,75 @@ fn every_format_reaches_its_file() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_takes_no_other_with_it() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let load = |reports: &[&str], code, parts: &[&str]| {
+        let mut all = vec!["load", "--scenario", &small];
+        for report in reports {
+            all.extend(["--report", report]);
+        }
+        check(&all, code, parts)
+    };
+    let csv = format!("csv={}", shown(&desk.path("seconds.csv")));
+    let ran = load(
+        &[
+            "json=/dev/full",
+            &csv,
+            "html=/dev/full",
+            &desk.json("report.json"),
+        ],
+        12,
+        &[
+            "cannot write the report to /dev/full: No space left",
+            "; /dev/full: No space left",
+        ],
+    );
+    assert!(ran.stdout.contains("PASSED"), "{}", ran.stdout);
+    assert_eq!(desk.read("report.json")["audit"]["lost"], 0);
+    let seconds = fs::read_to_string(desk.path("seconds.csv")).expect("a report");
+    assert!(seconds.starts_with("second,"), "{seconds}");
+
+    // What cannot be written at all is known before the run.
+    let nowhere = format!("json={}", shown(&desk.path("no/such/folder.json")));
+    let ran = load(
+        &[&nowhere],
+        2,
+        &["cannot write the report to", "no/such/folder.json"],
+    );
+    assert!(!ran.stderr.contains("preparing"), "{}", ran.stderr);
+    let twice = format!("html={}", shown(&desk.path("./seconds.csv")));
+    load(
+        &[&csv, &twice],
+        2,
+        &["two reports cannot both go to", "seconds.csv"],
+    );
+    load(
+        &["json", "csv=-"],
+        2,
+        &["two reports cannot both go to stdout"],
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let arguments = ["load", "--scenario", &small, "--report", "csv=-", "--quiet"];
+    let mut child = touchstone(&arguments).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(0));
+    // Nobody wanted progress; the summary follows what stdout was for.
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !told.contains("preparing") && !told.contains("work:"),
+        "{told}"
+    );
+    assert!(told.contains("PASSED"), "{told}");
+}
+
+#[test]
 fn objectives_decide_the_exit_code() {
     let desk = Desk::new();
     let small = desk.scenario(SMALL);
@@ -219,6 +288,21 @@ fn objectives_decide_the_exit_code() {
     };
     wrong("audit.losst == 0", "did you mean audit.lost?");
     wrong("audit.lost = 0", "cannot read the objective");
+    wrong("audit.lost", "gives a number, not true or false");
+    let slo = "slo = [\"audit.lots == 0\"]\n";
+    let stated = desk.scenario(&format!("{slo}{SMALL}"));
+    check(
+        &["load", "plan", "--scenario", &stated],
+        2,
+        &["small.toml: the objective", "did you mean audit.lost?"],
+    );
+    let met = desk.scenario(&format!("{}{SMALL}", slo.replace("lots", "misrouted")));
+    let ran = check(&["load", "--scenario", &met], 0, &[]);
+    assert!(
+        ran.stdout.contains("slo met     audit.misrouted == 0"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
@@ -275,7 +359,7 @@ fn await_line(stderr: &mut BufReader<ChildStderr>, part: &str) -> String {
 }
 
 /// A run that lasts until somebody ends it.
-fn long(desk: &Desk) -> String {
+pub(crate) fn long(desk: &Desk) -> String {
     let text = SMALL.replace(r#"duration = "1s""#, r#"duration = "10m""#);
     desk.scenario(&text)
 }
@@ -384,6 +468,11 @@ fn metrics_are_served_while_the_run_lasts() {
     ] {
         assert!(page.contains(part), "no {part} in\n{page}");
     }
+    check(
+        &["load", "--prometheus", address],
+        2,
+        &["cannot serve metrics on", address, "in use"],
+    );
     signal(&child, Signal::INT);
     std::io::copy(&mut stderr, &mut std::io::sink()).expect("the rest");
     assert_eq!(child.wait().expect("an end").code(), Some(130));
@@ -413,6 +502,22 @@ fn repetitions_give_noise_bands_to_a_comparison() {
     for part in ["fanout p99 ms", "..", "lost"] {
         assert!(told.contains(part), "no {part} in\n{told}");
     }
+    // Two runs each are few, and the comparison says so.
+    assert!(told.contains("by chance for 33 of 100"), "{told}");
+    let page = shown(&desk.path("page.html"));
+    check(
+        &["compare", &a, &b, "--report", &format!("html={page}")],
+        0,
+        &[],
+    );
+    let page = fs::read_to_string(page).expect("a page");
+    assert!(page.contains("2 reports side by side"), "{page}");
+    check(
+        &["compare", &a, &b, "--report", "html=/dev/full"],
+        12,
+        &["No space left"],
+    );
+
     let other = desk.path("other.json");
     fs::write(&other, r#"{"format": "touchstone-check", "version": 1}"#).expect("a file");
     check(

@@ -2,12 +2,15 @@
 
 mod check;
 mod load;
+mod load_screen;
 mod readme;
+mod recipes;
 mod replay;
 mod reports;
 mod serve;
 mod support;
 mod surface;
 mod targets;
+mod terminal;
 mod watch_headless;
 mod watch_screen;

@@ -206,7 +206,11 @@ fn two_runs_are_compared() {
         2,
         &["/no/such/report"],
     );
-    check(&["compare", &right, &page], 2, &[&page, "no report"]);
+    check(
+        &["compare", &right, &page],
+        2,
+        &[&page, "no touchstone-check report"],
+    );
     check(
         &["compare", &right, &faulty, "--report", "pdf=x"],
         2,

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::text::told;
 use touchstone_conformance::{
     Level, Plan, Reporter, RunError, RunEvent, Selection, StopSignals, Target, Verdict, run,
 };
@@ -113,12 +114,4 @@ impl Reporter for Outcome {
         }
         Ok(())
     }
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

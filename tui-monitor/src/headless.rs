@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, sleep_until};
+use touchstone_client::text::is_order;
 
 use crate::event::{
     Amendment, Direction, Entity, Entry, Input, Recipients, Recording, Scope, SourceState,
@@ -333,7 +334,7 @@ fn clean(text: &str, characters: usize) -> String {
     let mut shown: String = text
         .chars()
         .take(characters)
-        .map(|c| if c.is_control() { '?' } else { c })
+        .map(|c| if is_order(c) { '?' } else { c })
         .collect();
     if text.chars().nth(characters).is_some() {
         shown.pop();

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
+use touchstone_client::text::is_order;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The columns that a text takes.
@@ -13,12 +14,9 @@ pub(crate) fn width(text: &str) -> usize {
 
 /// The text without what could move the cursor, change colours or turn the direction of writing.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    if text.contains(bad) {
-        text.replace(bad, "\u{b7}").into()
+    // An escape would be longer than what it stands for, and columns are dear here.
+    if text.contains(is_order) {
+        text.replace(is_order, "\u{b7}").into()
     } else {
         text.into()
     }
@@ -109,7 +107,7 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// `1 event`, `2 events`.
+/// `1 event`, `2 events`; without groups of digits, as the columns beside it.
 pub(crate) fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
+use touchstone_client::report::ReportError;
 
 use crate::{
     event::{Summary, TargetSummary},
@@ -51,75 +52,13 @@ struct RecordedFinding {
     actual: Option<String>,
 }
 
-/// Why a file cannot be compared.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordedError {
-    /// It is no JSON, or its keys are not those of a report.
-    #[error("{file} is no report of touchstone check")]
-    Unreadable {
-        /// The file.
-        file: String,
-        /// Where and what.
-        source: serde_json::Error,
-    },
-    /// It is something else.
-    #[error("{file} is {}, not a {FORMAT} report", what(format))]
-    Format {
-        /// The file.
-        file: String,
-        /// What it says that it is.
-        format: String,
-    },
-    /// It is newer than this program.
-    #[error("{file} has version {version}; this program reads {FORMAT} up to version {VERSION}")]
-    Newer {
-        /// The file.
-        file: String,
-        /// Its version.
-        version: u64,
-    },
-}
-
-fn what(format: &str) -> String {
-    if format.is_empty() {
-        "something without a format".into()
-    } else {
-        format!("a {format} file")
-    }
-}
-
 impl Recorded {
     /// Reads the text of a JSON report; `file` names it.
     ///
     /// # Errors
     /// It is no such report, or a newer one.
-    pub fn read(file: &str, text: &str) -> Result<Self, RecordedError> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(default)]
-            format: String,
-            #[serde(default)]
-            version: u64,
-        }
-        let unreadable = |source| RecordedError::Unreadable {
-            file: file.into(),
-            source,
-        };
-        let head: Head = serde_json::from_str(text).map_err(unreadable)?;
-        if head.format != FORMAT {
-            return Err(RecordedError::Format {
-                file: file.into(),
-                format: head.format,
-            });
-        }
-        if head.version > u64::from(VERSION) {
-            return Err(RecordedError::Newer {
-                file: file.into(),
-                version: head.version,
-            });
-        }
-        let mut report: Self = serde_json::from_str(text).map_err(unreadable)?;
+    pub fn read(file: &str, text: &str) -> Result<Self, ReportError> {
+        let mut report: Self = touchstone_client::report::read(file, text, FORMAT, VERSION)?;
         file.clone_into(&mut report.file);
         Ok(report)
     }
@@ -414,12 +353,10 @@ pub(crate) mod tests {
             let told = crate::told(&error);
             assert!(told.contains("a.json") && told.contains(part), "{told}");
         }
-        check("", "no report");
-        check("[]", "without a format");
-        check("{}", "without a format");
+        check("", "no touchstone-check report");
         check(
             r#"{"format":"touchstone-load","version":1}"#,
-            "a touchstone-load file",
+            "touchstone-load",
         );
         check(r#"{"format":"touchstone-check","version":2}"#, "version 2");
         check(

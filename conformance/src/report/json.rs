@@ -1,12 +1,10 @@
 //! The JSON report: one document, written when the run is over. Its schema is
 //! `schema/check-report.schema.json`; the format is an interface, so changes are additions.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use serde::Serialize;
+use touchstone_client::text::json_without_orders;
 
 use crate::{
     baseline::StaleEntry,
@@ -45,26 +43,9 @@ impl<W: Write + Send> Reporter for Json<W> {
             return Ok(());
         };
         let text = serde_json::to_string_pretty(&Document::of(run))?;
-        writeln!(self.out, "{}", without_orders(&text))?;
+        writeln!(self.out, "{}", json_without_orders(&text))?;
         self.out.flush()
     }
-}
-
-/// JSON may hold characters that a terminal obeys, and people do print reports. They can only stand in
-/// strings, where their escapes mean the same.
-fn without_orders(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c != '\n' && super::text::is_order(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        } else {
-            text.push(c);
-        }
-    }
-    text
 }
 
 #[derive(Serialize)]

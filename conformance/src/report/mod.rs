@@ -2,7 +2,7 @@
 //! of them knows how cases run, and none opens a file or touches a terminal.
 //!
 //! What comes from the server under test may be hostile. Each renderer passes it through
-//! `text::clean` and through the escaping of its own format.
+//! [`touchstone_client::text::clean`] and through the escaping of its own format.
 
 mod baseline_file;
 mod github;
@@ -13,7 +13,6 @@ mod markdown;
 mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
-mod text;
 
 pub use baseline_file::BaselineFile;
 pub use github::GitHub;
@@ -23,12 +22,17 @@ pub use json::{FORMAT, Json, SCHEMA, VERSION};
 pub use junit::JUnit;
 pub use markdown::Markdown;
 pub use terminal::{Style, Terminal};
-pub(crate) use text::{clean, one_line, plural};
+pub(crate) use touchstone_client::text::{clean, one_line};
 
 use crate::{
     event::{CaseReport, Direction, RunReport, Summary, TraceLine},
     verdict::Verdict,
 };
+
+/// `1 case`, `2 cases`.
+pub(crate) fn plural(count: usize, noun: &str) -> String {
+    touchstone_client::text::plural(count as u64, noun)
+}
 
 /// `3 failed (1 known), 2 warned`: what happened, leaving out what did not.
 pub(crate) fn counts(summary: &Summary) -> String {

@@ -11,6 +11,7 @@ use ratatui::{
 
 use super::View;
 use crate::progress::Stage;
+use crate::report::Style as ReportStyle;
 use crate::report::model::{Counts, Summary};
 use crate::report::text::{cut, grouped, megabytes, ms, percent};
 
@@ -18,14 +19,19 @@ const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
 
+/// Rows from which on there is room for more than the least.
+const TALL: u16 = 36;
+
 /// Draws the view.
 pub fn draw(frame: &mut Frame<'_>, view: &View) {
+    let is_tall = frame.area().height >= TALL;
+    let (table_rows, rate_rows) = if is_tall { (10, 10) } else { (6, 5) };
     let [top, gauge, charts, tables, rates, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
         Constraint::Min(7),
-        Constraint::Length(6),
-        Constraint::Length(5),
+        Constraint::Length(table_rows),
+        Constraint::Length(rate_rows),
         Constraint::Length(1),
     ])
     .areas(frame.area());
@@ -37,12 +43,22 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
     latencies(frame, table, view);
     let [audit, health] =
         Layout::horizontal([Constraint::Min(30), Constraint::Length(41)]).areas(tables);
-    deliveries(frame, audit, view);
+    deliveries(frame, audit, view, is_tall);
     generator(frame, health, view);
     let [sent, delivered] = Layout::horizontal([Constraint::Fill(1); 2]).areas(rates);
     rate(frame, sent, view, Rate::Sent);
     rate(frame, delivered, view, Rate::Delivered);
     foot(frame, bottom, view);
+    if view.style == ReportStyle::Plain {
+        without_colours(frame);
+    }
+}
+
+/// Bold and dim stay, since what matters is told by them, too.
+fn without_colours(frame: &mut Frame<'_>) {
+    for cell in &mut frame.buffer_mut().content {
+        cell.set_fg(Color::Reset).set_bg(Color::Reset);
+    }
 }
 
 fn head(frame: &mut Frame<'_>, area: Rect, view: &View) {
@@ -132,10 +148,16 @@ fn latency_chart(frame: &mut Frame<'_>, area: Rect, view: &View) {
     .y_axis(
         Axis::default()
             .bounds([low, high])
-            .labels([power(low), power(high)])
+            .labels(powers(low, high))
             .style(DIM),
     );
     frame.render_widget(chart, area);
+}
+
+/// A label for each power of ten.
+fn powers(low: f64, high: f64) -> Vec<String> {
+    let steps = std::iter::successors(Some(low), |at| Some(at + 1.0));
+    steps.take_while(|at| *at <= high).map(power).collect()
 }
 
 /// The power of ten that so many microseconds are in milliseconds.
@@ -176,8 +198,8 @@ fn latencies(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Paragraph::new(lines).block(block(title)), area);
 }
 
-fn deliveries(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let columns = |name: &str, of: fn(&Counts) -> u64, volatile_may: bool| {
+fn deliveries(frame: &mut Frame<'_>, area: Rect, view: &View, in_full: bool) {
+    let row = |name: &str, of: fn(&Counts) -> u64, may: bool, volatile_may: bool| {
         let (update, heartbeat) = (of(&view.snapshot.audit), of(&view.snapshot.volatile));
         let cell = |count: u64, may: bool| {
             let text = format!("{:>12}", grouped(count));
@@ -189,19 +211,33 @@ fn deliveries(frame: &mut Frame<'_>, area: Rect, view: &View) {
         };
         Line::from(vec![
             Span::styled(format!("{name:<11}"), DIM),
-            cell(update, name == "delivered"),
+            cell(update, may),
             cell(heartbeat, volatile_may),
         ])
     };
-    let lines = vec![
+    let mut lines = vec![
         Line::styled(
             format!("{:<11}{:>12}{:>12}", "", "updates", "heartbeats"),
             DIM,
         ),
-        columns("delivered", |c| c.delivered, true),
-        columns("lost", |c| c.lost, true),
-        columns("wrong", |c| c.duplicated + c.reordered + c.misrouted, false),
+        row("delivered", |c| c.delivered, true, true),
     ];
+    if in_full {
+        lines.extend([
+            row("late", |c| c.late, true, true),
+            row("lost", |c| c.lost, false, true),
+            row("duplicated", |c| c.duplicated, false, false),
+            row("reordered", |c| c.reordered, false, false),
+            row("misrouted", |c| c.misrouted, false, false),
+            row("uncertain", |c| c.uncertain, true, true),
+        ]);
+    } else {
+        let wrong = |c: &Counts| c.duplicated + c.reordered + c.misrouted;
+        lines.extend([
+            row("lost", |c| c.lost, false, true),
+            row("wrong", wrong, false, false),
+        ]);
+    }
     frame.render_widget(Paragraph::new(lines).block(block("deliveries")), area);
 }
 
@@ -295,7 +331,7 @@ fn foot(frame: &mut Frame<'_>, area: Rect, view: &View) {
 
 #[cfg(test)]
 mod tests {
-    use ratatui::{Terminal, backend::TestBackend};
+    use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
     use super::super::testing::snapshots;
     use super::*;
@@ -307,7 +343,8 @@ mod tests {
     }
 
     fn running() -> View {
-        let mut view = View::new("production at scale 0.01, http://127.0.0.1:3005/");
+        let title = "production at scale 0.01, http://127.0.0.1:3005/";
+        let mut view = View::new(title, ReportStyle::Coloured);
         for snapshot in snapshots() {
             view.update(snapshot);
         }
@@ -345,7 +382,31 @@ mod tests {
 
     #[test]
     fn before_anything_has_arrived() {
-        insta::assert_snapshot!(screen(80, 24, &View::new("idle, nowhere")));
+        let view = View::new("idle, nowhere", ReportStyle::Coloured);
+        insta::assert_snapshot!(screen(80, 24, &view));
+    }
+
+    fn buffer(view: &View) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        terminal.draw(|frame| draw(frame, view)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    #[test]
+    fn without_colours_the_rest_stays() {
+        let coloured = troubled();
+        let plain = View {
+            style: ReportStyle::Plain,
+            ..troubled()
+        };
+        let (coloured, plain) = (buffer(&coloured), buffer(&plain));
+        let pairs = || coloured.content.iter().zip(&plain.content);
+        assert!(pairs().any(|(before, _)| before.fg != Color::Reset));
+        for (before, after) in pairs() {
+            assert_eq!(before.symbol(), after.symbol());
+            assert_eq!(before.modifier, after.modifier);
+            assert_eq!((after.fg, after.bg), (Color::Reset, Color::Reset));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 pub use draw::draw;
 
 use crate::progress::{Snapshot, Stage};
+use crate::report::Style;
 use crate::report::model::{Second, Summary};
 use crate::report::text::{grouped, ms, one_line};
 
@@ -24,6 +25,7 @@ pub struct View {
     snapshot: Snapshot,
     seconds: VecDeque<Tick>,
     stopping: bool,
+    style: Style,
 }
 
 /// What charts need of one second.
@@ -37,14 +39,16 @@ struct Tick {
 }
 
 impl View {
-    /// A view of a run that has not begun. The title says what is loaded with what.
+    /// A view of a run that has not begun. The title says what is loaded with what, the style whether
+    /// there are colours.
     #[must_use]
-    pub fn new(title: impl Into<String>) -> Self {
+    pub fn new(title: impl Into<String>, style: Style) -> Self {
         Self {
             title: title.into(),
             snapshot: Snapshot::default(),
             seconds: VecDeque::with_capacity(HISTORY),
             stopping: false,
+            style,
         }
     }
 
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_view_reaches_back_so_far_and_no_further() {
-        let mut view = View::new("test");
+        let mut view = View::new("test", Style::Coloured);
         let one = testing::snapshots().pop().unwrap();
         for second in 0..1_000 {
             let mut snapshot = one.clone();

@@ -1,75 +1,22 @@
 //! The JSON report, as written and as read back. Its schema is `schema/load-report.schema.json`.
 
-use std::fmt::Write as _;
-
-use serde::Deserialize;
+use touchstone_client::report::ReportError;
+use touchstone_client::text::json_without_orders;
 
 use super::model::{FORMAT, Report, VERSION};
-use super::text::is_order;
 
 /// The JSON Schema (2020-12) of the report.
 pub const SCHEMA: &str = include_str!("../../schema/load-report.schema.json");
 
-/// Why a text is no report of ours.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// It is no JSON, or its keys are not those of a report.
-    #[error("{file} is no report of touchstone load")]
-    Unreadable {
-        /// The file.
-        file: String,
-        /// Where and what.
-        source: serde_json::Error,
-    },
-    /// It is something else.
-    #[error("{file} is {}, not a {FORMAT} report", what(format))]
-    Format {
-        /// The file.
-        file: String,
-        /// What it says that it is.
-        format: String,
-    },
-    /// It is newer than this program.
-    #[error("{file} has version {version}; this program reads {FORMAT} up to version {VERSION}")]
-    Newer {
-        /// The file.
-        file: String,
-        /// Its version.
-        version: u64,
-    },
-}
-
-fn what(format: &str) -> String {
-    if format.is_empty() {
-        "something without a format".to_owned()
-    } else {
-        format!("a {format:?} file")
-    }
-}
-
 impl Report {
     /// The report as JSON, with a line end behind it.
     ///
-    /// JSON may hold characters that a terminal obeys, and people do print reports. They can only
-    /// stand in strings, where their escapes mean the same.
+    /// It holds no character that a terminal obeys, since people do print reports.
     ///
     /// # Errors
     /// None that a report can cause: its keys are texts and its numbers finite.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let json = serde_json::to_string_pretty(self)?;
-        let mut text = String::with_capacity(json.len() + 1);
-        for c in json.chars() {
-            if c != '\n' && is_order(c) {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(text, "\\u{unit:04x}");
-                }
-            } else {
-                text.push(c);
-            }
-        }
+        let mut text = json_without_orders(&serde_json::to_string_pretty(self)?);
         text.push('\n');
         Ok(text)
     }
@@ -78,32 +25,8 @@ impl Report {
     ///
     /// # Errors
     /// It is no such report, or a newer one.
-    pub fn read(file: &str, text: &str) -> Result<Self, ReadError> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(default)]
-            format: String,
-            #[serde(default)]
-            version: u64,
-        }
-        let unreadable = |source| ReadError::Unreadable {
-            file: file.to_owned(),
-            source,
-        };
-        let head: Head = serde_json::from_str(text).map_err(unreadable)?;
-        if head.format != FORMAT {
-            return Err(ReadError::Format {
-                file: file.to_owned(),
-                format: head.format,
-            });
-        }
-        if head.version > u64::from(VERSION) {
-            return Err(ReadError::Newer {
-                file: file.to_owned(),
-                version: head.version,
-            });
-        }
-        serde_json::from_str(text).map_err(unreadable)
+    pub fn read(file: &str, text: &str) -> Result<Self, ReportError> {
+        touchstone_client::report::read(file, text, FORMAT, VERSION)
     }
 }
 
@@ -148,8 +71,7 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        check_refused("hello", "x.json is no report of touchstone load");
-        check_refused("{}", "something without a format");
+        check_refused("hello", "x.json is no touchstone-load report");
         check_refused(
             r#"{"format":"touchstone-check","version":1}"#,
             "touchstone-check",
@@ -160,7 +82,7 @@ mod tests {
         );
         check_refused(
             r#"{"format":"touchstone-load","version":1}"#,
-            "x.json is no report",
+            "x.json is no touchstone-load report",
         );
     }
 

@@ -5,7 +5,7 @@
 
 mod csv;
 mod hdr;
-mod html;
+pub(crate) mod html;
 mod json;
 mod markdown;
 pub mod model;
@@ -22,7 +22,7 @@ pub use self::{
     csv::csv,
     hdr::{hgrm, hlog},
     html::{html, svg},
-    json::{ReadError, SCHEMA},
+    json::SCHEMA,
     markdown::markdown,
     model::Report,
     plan::{plan, plan_json},

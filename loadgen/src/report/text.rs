@@ -3,26 +3,7 @@
 //! Scenario names, URLs and error texts come from outside, and a report ends up on terminals and in
 //! pages: what a terminal would obey is shown as its escape.
 
-use std::borrow::Cow;
-
-/// `1 event`, `2 events`, `12 345 events`.
-pub(crate) fn plural(count: u64, noun: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", grouped(count))
-}
-
-/// `12 345`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use touchstone_client::text::{grouped, one_line, plural};
 
 /// Microseconds as milliseconds with about three digits, and never as 0 what is not: `0.042`, `1.27`,
 /// `84.1`, `1 250`.
@@ -73,28 +54,6 @@ pub(crate) fn factor(factor: f64) -> String {
     format!("{factor}")
 }
 
-/// The text on one line, with every character that a terminal obeys instead of showing, or that
-/// reorders or hides its neighbours, written as its escape.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_order) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_order(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-pub(super) fn is_order(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 /// At most `width` characters on one line.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let text = one_line(text);
@@ -119,12 +78,6 @@ mod tests {
 
     #[test]
     fn numbers() {
-        check(grouped(0), "0");
-        check(grouped(999), "999");
-        check(grouped(1_000), "1 000");
-        check(grouped(12_345_678), "12 345 678");
-        check(plural(1, "event"), "1 event");
-        check(plural(2_000, "event"), "2 000 events");
         check(rate(0.0), "0.0");
         check(rate(99.94), "99.9");
         check(rate(5_550.4), "5 550");
@@ -146,9 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_become_visible_and_long_lines_are_cut() {
-        check(one_line("plain, é, 漢字"), "plain, é, 漢字");
-        check(one_line("\u{1b}[2J\n\u{202e}"), r"\u{1b}[2J\n\u{202e}");
+    fn long_lines_are_cut() {
         check(cut("abcdef", 6), "abcdef");
         check(cut("abcdefg", 6), "abcde…");
         check(cut("\u{7}bcd", 6), r"\u{7}…");

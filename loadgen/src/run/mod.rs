@@ -51,6 +51,7 @@ use crate::{
     report::{
         Report,
         model::{Connections, Recipients},
+        text::plural,
     },
     scenario::Scale,
     schedule::{Account, Schedule, Summary},
@@ -277,11 +278,6 @@ fn failure(connections: &Connections, missing: u64) -> Option<String> {
             plural(missing, "connection")
         )
     })
-}
-
-fn plural(count: u64, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
 }
 
 /// Makes what the schedule needs.

@@ -14,6 +14,7 @@ use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::prometheus::{CONTENT_TYPE, Metrics};
 
 use crate::error::Failure;
+use crate::reports;
 
 /// A server of metrics.
 pub(super) struct Exporter {
@@ -35,7 +36,7 @@ impl Exporter {
         let bound = listener
             .local_addr()
             .context("the listener has no address")?;
-        super::notice(&format!("metrics on http://{bound}/metrics"));
+        reports::notice(&format!("metrics on http://{bound}/metrics"));
         let metrics = Metrics::default();
         let shown = metrics.clone();
         let app = axum::Router::new().route("/metrics", get(async move || page(&shown)));

@@ -33,6 +33,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::{output, reports, spawned};
 
+use self::live::Manner;
 use self::metrics::Exporter;
 use self::scenario::Planned;
 use self::sinks::Sinks;
@@ -43,12 +44,12 @@ use self::trace::TraceFile;
 const LAST_LINES: usize = 3;
 
 /// Loads the server that the arguments name, or does what else they ask for.
-pub(crate) async fn run(arguments: LoadArguments) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: LoadArguments, quiet: bool) -> Result<Exit, Failure> {
     match arguments.command {
         Some(LoadCommand::Plan(plan)) => show_plan(&plan),
         Some(LoadCommand::Merge(merge)) => merge::run(&merge),
         None if arguments.run.list => output::print(&scenario::list()),
-        None => load(&arguments.run).await,
+        None => load(&arguments.run, quiet).await,
     }
 }
 
@@ -65,7 +66,7 @@ fn show_plan(arguments: &LoadPlanArguments) -> Result<Exit, Failure> {
     ))
 }
 
-async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
+async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure> {
     let planned = Planned::of(&arguments.schedule)?;
     let stated = planned.schedule.scenario().slo.iter().chain(&arguments.slo);
     let slos = objectives(stated.map(String::as_str)).map_err(Failure::usage)?;
@@ -74,6 +75,11 @@ async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
     let spawn = spawn.transpose().map_err(Failure::usage)?;
     let sinks = Sinks::open(&arguments.output.report)?;
     let exporter = Exporter::bind(arguments.prometheus).await?;
+    let manner = match (quiet, arguments.plain) {
+        (true, _) => Manner::Quiet,
+        (false, true) => Manner::Plain,
+        (false, false) => Manner::Drawn,
+    };
     let stop = Stop::on_signals().context("cannot catch signals")?;
 
     let embedded = match arguments.urls.as_slice() {
@@ -94,16 +100,7 @@ async fn load(arguments: &LoadRunArguments) -> Result<Exit, Failure> {
         let mut plan = target.plan(&planned, arguments, start_at, progress, &stop);
         plan.trace = trace.as_ref().map(TraceFile::traced);
         let title = format!("{}, {}", planned.title(), target.name);
-        match attend(
-            plan,
-            &title,
-            seen,
-            exporter.as_ref(),
-            &stop,
-            arguments.plain,
-        )
-        .await
-        {
+        match attend(plan, &title, seen, exporter.as_ref(), &stop, manner).await {
             Ok(report) => runs.push(report),
             Err(failure) => outcome = Err(failure),
         }
@@ -150,12 +147,12 @@ async fn attend(
     seen: watch::Receiver<Snapshot>,
     exporter: Option<&Exporter>,
     stop: &Stop,
-    plain: bool,
+    manner: Manner,
 ) -> Result<Report, Failure> {
     if let Some(exporter) = exporter {
         exporter.follow(seen.clone());
     }
-    let showing = live::show(title, seen, stop, plain);
+    let showing = live::show(title, seen, stop, manner);
     let running = async {
         tokio::select! {
             outcome = Box::pin(touchstone_loadgen::run::run(plan)) => outcome.map_err(failure),
@@ -316,9 +313,4 @@ fn failure(error: RunError) -> Failure {
         RunError::Provision(_) => Failure::usage(error),
         other => Failure::from(anyhow::Error::from(other)),
     }
-}
-
-/// A line on stderr that is no result.
-fn notice(text: &str) {
-    reports::notice(text);
 }

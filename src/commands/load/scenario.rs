@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use touchstone_fixtures::{SCENARIOS, ScenarioText, scenario};
 use touchstone_loadgen::scenario::{Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Summary};
+use touchstone_loadgen::slo::Slo;
 
 use crate::args::ScheduleArguments;
 use crate::error::Failure;
@@ -29,6 +30,11 @@ impl Planned {
         let mut scenario = Scenario::parse(&name, &text)
             .and_then(|scenario| scenario.scaled(arguments.scale))
             .map_err(Failure::usage)?;
+        for objective in &scenario.slo {
+            Slo::parse(objective)
+                .with_context(|| format!("scenario {name}"))
+                .map_err(Failure::usage)?;
+        }
         if let Some(duration) = arguments.duration {
             scenario = scenario.lasting(duration).map_err(Failure::usage)?;
         }

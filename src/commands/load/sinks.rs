@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use touchstone_loadgen::report::{self, Report, Style};
 
 use crate::error::Failure;
-use crate::exit::Exit;
-use crate::reports::{self, Publish};
+use crate::reports::{self, Place, Publish, Unwritten};
 
 const FORMATS: &str = "formats are json, html, markdown, csv, svg, hgrm, hlog and pretty; write json=PATH, \
                        or json=- for stdout";
@@ -42,29 +41,20 @@ impl Sinks {
             files: Vec::new(),
             stdout: None,
         };
-        for text in asked {
-            let (format, path) = text.split_once('=').unwrap_or((text, "-"));
-            if (format, path) == ("pretty", "-") {
-                continue;
-            }
-            let Some(render) = render(format).filter(|_| !path.is_empty()) else {
-                let error = anyhow!("cannot use the report {text:?}");
-                return Err(Failure::usage(error).hint(FORMATS));
-            };
-            if path != "-" {
-                let (out, publish) = reports::open(Path::new(path))
-                    .with_context(|| format!("cannot write the report to {path}"))
-                    .map_err(Failure::usage)?;
-                sinks.files.push(FileSink {
-                    path: path.to_owned(),
-                    render,
-                    out,
-                    publish,
-                });
-            } else if sinks.stdout.replace(render).is_some() {
-                return Err(Failure::usage(anyhow!(
-                    "two reports cannot both go to stdout"
-                )));
+        for (render, place) in reports::asked_for(asked, FORMATS, render)? {
+            match place {
+                Place::Stdout => sinks.stdout = Some(render),
+                Place::File(path) => {
+                    let (out, publish) = reports::open(Path::new(path))
+                        .with_context(|| format!("cannot write the report to {path}"))
+                        .map_err(Failure::usage)?;
+                    sinks.files.push(FileSink {
+                        path: path.to_owned(),
+                        render,
+                        out,
+                        publish,
+                    });
+                }
             }
         }
         Ok(sinks)
@@ -75,19 +65,14 @@ impl Sinks {
     /// # Errors
     /// When any report is not complete.
     pub(super) fn write(self, report: &Report) -> Result<(), Failure> {
-        let mut first = None;
-        let mut note = |name: &str, written: io::Result<()>| {
-            if let Err(error) = written {
-                first.get_or_insert_with(|| (name.to_owned(), error));
-            }
-        };
+        let mut unwritten = Unwritten::default();
         for file in self.files {
             let path = file.path.clone();
-            note(&path, file.write(report));
+            unwritten.note(&path, file.write(report));
         }
         match self.stdout {
             Some(render) => {
-                note(
+                unwritten.note(
                     "stdout",
                     render(report).and_then(|text| all(io::stdout(), &text)),
                 );
@@ -97,15 +82,10 @@ impl Sinks {
             }
             None => {
                 let text = report::summary(report, style(&io::stdout()));
-                note("stdout", all(io::stdout(), &text));
+                unwritten.note("stdout", all(io::stdout(), &text));
             }
         }
-        let Some((name, error)) = first else {
-            return Ok(());
-        };
-        let error =
-            anyhow::Error::from(error).context(format!("cannot write the report to {name}"));
-        Err(Failure::expected(Exit::Incomplete, error))
+        unwritten.told()
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use touchstone_conformance::StopSignals;
 
+use crate::reports;
+
 /// Whether somebody wants the end. Clones are of the same run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stop {
@@ -31,7 +33,7 @@ impl Stop {
                     _ = terminate.recv() => {}
                 }
                 if !told.asked() {
-                    super::notice("ending the run, the report follows; again to end without it");
+                    reports::notice("ending the run, the report follows; again to end without it");
                 }
                 told.interrupt();
             }
@@ -56,6 +58,11 @@ impl Stop {
     /// Whether somebody asked for the end.
     pub(super) fn asked(&self) -> bool {
         self.finish.is_cancelled()
+    }
+
+    /// Waits until somebody asks for the end.
+    pub(super) async fn when_asked(&self) {
+        self.finish.cancelled().await;
     }
 
     /// Whether it was Ctrl-C.

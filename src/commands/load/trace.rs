@@ -97,7 +97,7 @@ impl TraceFile {
             0 => String::new(),
             _ => format!("; {left_out} that came later are left out"),
         };
-        super::notice(&format!("trace: {records} records in {}{rest}", self.path));
+        reports::notice(&format!("trace: {records} records in {}{rest}", self.path));
         Ok(())
     }
 }

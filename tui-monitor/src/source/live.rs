@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use touchstone_client::{
     ConnectError, ConnectOptions, End, Secret, connect,
     provision::{ProvisionError, Rest},
+    text::told,
 };
 
 use super::{Backoff, Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, gap};
@@ -321,18 +322,4 @@ struct Gone;
 
 fn shortened(id: &str) -> String {
     id.chars().take(LABEL).collect()
-}
-
-/// An error with its causes on one line, each once.
-pub(super) fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -7,8 +7,8 @@ use eventsource_stream::Eventsource as _;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep};
 use touchstone_client::provision::{Rest, rest::Chunks};
+use touchstone_client::text::told;
 
-use super::live::told;
 use super::record::{DECISION, TAP};
 use super::{Backoff, Options, Origin, Post, Sighting, Source, What, channel, gap};
 use crate::event::{Scope, SourceState};

@@ -32,6 +32,21 @@ fn over_time(report: &Report, value: impl Fn(&Second) -> Option<f64>) -> Vec<(f6
     report.series.iter().filter_map(point).collect()
 }
 
+/// The same for what is counted per second: the last second is rarely a whole one, and would look
+/// like a fall.
+fn per_second(report: &Report, value: impl Fn(&Second) -> u64) -> Vec<(f64, f64)> {
+    let mut points = over_time(report, |second| Some(value(second) as f64));
+    let planned = match report.repeats.as_slice() {
+        [] => report.schedule.duration_ms,
+        _ => u64::MAX,
+    };
+    let whole = (planned.min(report.duration_ms) / 1000) as f64;
+    if points.len() > 1 {
+        points.retain(|(second, _)| *second < whole);
+    }
+    points
+}
+
 /// The phases that do not count.
 fn uncounted(report: &Report) -> Vec<(f64, f64)> {
     let phases = report.phases.iter().filter(|phase| !phase.counted);
@@ -47,8 +62,8 @@ fn uncounted(report: &Report) -> Vec<(f64, f64)> {
 
 /// Median, 99 % and maximum of each second.
 pub(super) fn latency(report: &Report) -> Plot {
-    let line = |name, class, of: fn(&Second) -> u64| Line {
-        name,
+    let line = |name: &str, class, of: fn(&Second) -> u64| Line {
+        name: name.to_owned(),
         class,
         points: over_time(report, |second| {
             (second.latency_us.count > 0).then(|| ms(of(second)))
@@ -59,11 +74,7 @@ pub(super) fn latency(report: &Report) -> Plot {
         line("99 %", "b", |second| second.latency_us.p99),
         line("median", "a", |second| second.latency_us.p50),
     ];
-    let values = || lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
-    let scale = Scale::log(
-        values().min_by(f64::total_cmp).unwrap_or(1.0),
-        values().max_by(f64::total_cmp).unwrap_or(1.0),
-    );
+    let scale = around(&lines);
     Plot {
         about: "latency of deliveries over time",
         x: time(report),
@@ -82,30 +93,130 @@ pub(super) fn percentiles(report: &Report) -> Plot {
     let pair = &report.histograms.kinds.fanout;
     let lines = vec![
         Line {
-            name: "since sent",
+            name: "since sent".to_owned(),
             class: "a dashed",
             points: curve(&pair.naive.unpack()),
         },
         Line {
-            name: "since planned",
+            name: "since planned".to_owned(),
             class: "b",
             points: curve(&pair.latency.unpack()),
         },
     ];
-    let points = || lines.iter().flat_map(|line| &line.points);
-    let (right, top) = points().fold((10.0f64, 0.0f64), |(x, y), point| {
-        (x.max(point.0), y.max(point.1))
+    let top = values(&lines).fold(0.0, f64::max);
+    by_percentile(
+        "percentiles of the latency of deliveries",
+        "part of the deliveries",
+        Scale::linear(top),
+        lines,
+    )
+}
+
+/// The percentile curves of everything but fan-out, from the planned time. They differ by powers of
+/// ten.
+pub(super) fn others(report: &Report) -> Plot {
+    let kinds = &report.histograms.kinds;
+    let all = [
+        ("ack", "a", &kinds.ack),
+        ("rpc", "b", &kinds.rpc),
+        ("connect", "c", &kinds.connect),
+    ];
+    let lines = all.map(|(name, class, pair)| Line {
+        name: name.to_owned(),
+        class,
+        points: curve(&pair.latency.unpack()),
     });
+    let lines: Vec<_> = lines
+        .into_iter()
+        .filter(|line| !line.points.is_empty())
+        .collect();
+    let scale = around(&lines);
+    by_percentile(
+        "percentiles of the latency of acknowledgements, RPC and connections",
+        "part of those measured",
+        scale,
+        lines,
+    )
+}
+
+/// The fan-out of several reports over each other, from the planned time.
+pub(crate) fn percentiles_of(reports: &[(String, &Report)]) -> Plot {
+    let lines = overlaid(reports, |report| {
+        curve(&report.histograms.kinds.fanout.latency.unpack())
+    });
+    by_percentile(
+        "percentiles of the latency of deliveries of each report",
+        "part of the deliveries",
+        around(&lines),
+        lines,
+    )
+}
+
+/// The 99 % of each second of several reports over each other.
+pub(crate) fn latency_of(reports: &[(String, &Report)]) -> Plot {
+    let lines = overlaid(reports, |report| {
+        over_time(report, |second| {
+            (second.latency_us.count > 0).then(|| ms(second.latency_us.p99))
+        })
+    });
+    let ends = reports.iter().map(|(_, report)| end(report));
     Plot {
-        about: "percentiles of the latency of deliveries",
+        about: "latency of deliveries of each report over time",
         x: Axis {
-            title: "part of the deliveries",
+            title: "seconds since the start",
+            scale: Scale::exact(ends.fold(1.0, f64::max)),
+            labels: None,
+        },
+        y: Axis {
+            title: "ms",
+            scale: around(&lines),
+            labels: None,
+        },
+        lines,
+        shaded: Vec::new(),
+    }
+}
+
+fn overlaid(
+    reports: &[(String, &Report)],
+    points: impl Fn(&Report) -> Vec<(f64, f64)>,
+) -> Vec<Line> {
+    let classes = ["a", "b", "c", "a dashed", "b dashed", "c dashed"];
+    let lines = reports.iter().zip(classes.into_iter().cycle());
+    lines
+        .map(|((name, report), class)| Line {
+            name: name.clone(),
+            class,
+            points: points(report),
+        })
+        .collect()
+}
+
+/// A logarithmic scale around all values.
+fn around(lines: &[Line]) -> Scale {
+    Scale::log(
+        values(lines).min_by(f64::total_cmp).unwrap_or(1.0),
+        values(lines).max_by(f64::total_cmp).unwrap_or(1.0),
+    )
+}
+
+fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
+    lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y)
+}
+
+fn by_percentile(about: &'static str, title: &'static str, scale: Scale, lines: Vec<Line>) -> Plot {
+    let points = lines.iter().flat_map(|line| &line.points);
+    let right = points.map(|(x, _)| *x).fold(10.0, f64::max);
+    Plot {
+        about,
+        x: Axis {
+            title,
             scale: Scale::log(1.0, right),
             labels: Some(percentile),
         },
         y: Axis {
             title: "ms",
-            scale: Scale::linear(top),
+            scale,
             labels: None,
         },
         lines,
@@ -138,14 +249,14 @@ fn percentile(rest: f64) -> String {
 pub(super) fn rates(report: &Report) -> Plot {
     let lines = vec![
         Line {
-            name: "sent",
+            name: "sent".to_owned(),
             class: "a",
-            points: over_time(report, |second| Some(second.sent as f64)),
+            points: per_second(report, |second| second.sent),
         },
         Line {
-            name: "planned",
+            name: "planned".to_owned(),
             class: "c dashed",
-            points: over_time(report, |second| Some(second.planned as f64)),
+            points: per_second(report, |second| second.planned),
         },
     ];
     counts(
@@ -159,9 +270,9 @@ pub(super) fn rates(report: &Report) -> Plot {
 /// Deliveries per second.
 pub(super) fn deliveries(report: &Report) -> Plot {
     let lines = vec![Line {
-        name: "delivered",
+        name: "delivered".to_owned(),
         class: "b",
-        points: over_time(report, |second| Some(second.delivered as f64)),
+        points: per_second(report, |second| second.delivered),
     }];
     counts(report, "deliveries per second", "deliveries/s", lines)
 }
@@ -169,7 +280,7 @@ pub(super) fn deliveries(report: &Report) -> Plot {
 /// Open connections.
 pub(super) fn connections(report: &Report) -> Plot {
     let lines = vec![Line {
-        name: "open",
+        name: "open".to_owned(),
         class: "a",
         points: over_time(report, |second| Some(second.connections as f64)),
     }];
@@ -177,8 +288,7 @@ pub(super) fn connections(report: &Report) -> Plot {
 }
 
 fn counts(report: &Report, about: &'static str, title: &'static str, lines: Vec<Line>) -> Plot {
-    let values = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
-    let largest = values.max_by(f64::total_cmp).unwrap_or(1.0);
+    let largest = values(&lines).max_by(f64::total_cmp).unwrap_or(1.0);
     Plot {
         about,
         x: time(report),

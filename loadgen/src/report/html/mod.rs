@@ -4,7 +4,7 @@
 //! Foreign texts get into the page through templates that escape, and nothing is fetched from
 //! anywhere. There is no script: what the page shows, it shows when it is printed, too.
 
-mod charts;
+pub(crate) mod charts;
 mod plot;
 mod scale;
 
@@ -28,6 +28,11 @@ const POLICY: &str =
 #[must_use]
 pub fn html(report: &Report) -> String {
     let title = format!("touchstone load: {}", one_line(&report.scenario.name));
+    page(&title, &body(report))
+}
+
+/// A whole page around `body`.
+pub(crate) fn page(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -39,7 +44,7 @@ pub fn html(report: &Report) -> String {
                 title { (title) }
                 style { (PreEscaped(COLOURS)) (PreEscaped(CHART)) (PreEscaped(PAGE)) }
             }
-            body { main { (body(report)) } }
+            body { main { (body) } }
         }
     };
     let mut text = page.into_string();
@@ -71,14 +76,18 @@ fn body(report: &Report) -> Markup {
     }
 }
 
-fn head(report: &Report) -> Markup {
-    let began = UNIX_EPOCH + Duration::from_millis(report.started_at);
-    let (word, why) = report.conclusion();
-    let tone = match report.verdict() {
+/// The class of a report's verdict.
+pub(crate) fn tone(report: &Report) -> &'static str {
+    match report.verdict() {
         Verdict::Passed => "good",
         Verdict::Interrupted => "warn",
         Verdict::Failed | Verdict::Invalid | Verdict::Missed => "bad",
-    };
+    }
+}
+
+fn head(report: &Report) -> Markup {
+    let began = UNIX_EPOCH + Duration::from_millis(report.started_at);
+    let (word, why) = report.conclusion();
     html! {
         header {
             h1 { (one_line(&report.scenario.name)) " at scale " (factor(report.scenario.scale)) }
@@ -93,7 +102,7 @@ fn head(report: &Report) -> Markup {
                     ", " (report.shard.parts.len()) " of " (plural(report.shard.of.into(), "shard"))
                 }
             }
-            div class={ "card verdict " (tone) } { strong { (word) } ": " (why) }
+            div class={ "card verdict " (tone(report)) } { strong { (word) } ": " (why) }
         }
     }
 }
@@ -117,7 +126,7 @@ fn tiles(report: &Report) -> Markup {
             (tile("lost", grouped(audit.lost), audit.lost > 0))
             (tile("fan-out p50", format!("{} ms", ms(report.latency_us.fanout.p50)), false))
             (tile("fan-out p99", format!("{} ms", ms(report.latency_us.fanout.p99)), false))
-            (tile("sending lag p99", format!("{} ms", ms(report.generator.lag_p99_us)), !report.generator.valid))
+            (tile("lag p99", format!("{} ms", ms(report.generator.lag_p99_us)), !report.generator.valid))
         }
     }
 }
@@ -133,12 +142,13 @@ fn plots(report: &Report) -> Markup {
         } @else {
             div.charts {
                 (chart("Latency of deliveries", &charts::latency(report)))
-                (chart("Latency by percentile, of the counted phases", &charts::percentiles(report)))
+                (chart("Latency of deliveries by percentile", &charts::percentiles(report)))
+                (chart("Latency of all else by percentile", &charts::others(report)))
                 (chart("Events per second", &charts::rates(report)))
                 (chart("Deliveries per second", &charts::deliveries(report)))
                 (chart("Connections", &charts::connections(report)))
             }
-            p.dim { "Shaded: phases that do not count." }
+            p.dim { "Shaded are phases that do not count; percentiles are of the others." }
         }
     }
 }
@@ -173,7 +183,7 @@ fn deliveries(report: &Report) -> Markup {
         div.card {
             table {
                 tr {
-                    th {} th {}
+                    th {} th.share {}
                     th.n { "expected" } th.n { "delivered" } th.n { "late" } th.n { "lost" }
                     th.n { "twice" } th.n { "reordered" } th.n { "misrouted" } th.n { "uncertain" }
                 }
@@ -210,7 +220,7 @@ fn counts(name: &str, counts: &Counts, volatile: bool) -> Markup {
     html! {
         tr {
             td.first { (one_line(name)) @if volatile { " " span.dim { "volatile" } } }
-            td {
+            td.share {
                 @if counts.expected > 0 {
                     div.bar role="img" aria-label="in time, late, lost" {
                         @for (class, count) in [("good", in_time), ("warn", counts.late), ("bad", counts.lost)] {

@@ -3,11 +3,13 @@
 use maud::{Markup, html};
 
 use super::scale::{Scale, label};
+use crate::report::text::one_line;
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 28.0;
+/// Half of the last label stands beyond the axis: `99.9999 %`, in fonts wider than most.
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
 
@@ -15,7 +17,7 @@ const BOTTOM: f64 = 40.0;
 const POINTS: usize = 480;
 
 /// A chart.
-pub(super) struct Plot {
+pub(crate) struct Plot {
     /// What it shows, for people who cannot see it.
     pub(super) about: &'static str,
     pub(super) x: Axis,
@@ -35,7 +37,7 @@ pub(super) struct Axis {
 
 /// One line of a chart.
 pub(super) struct Line {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Its class, which decides about colour and dashes.
     pub(super) class: &'static str,
     pub(super) points: Vec<(f64, f64)>,
@@ -52,7 +54,7 @@ impl Plot {
 
     /// The chart as an SVG element that is as wide as there is room. `style` stands within, for charts
     /// that are files of their own.
-    pub(super) fn svg(&self, style: Option<&str>) -> Markup {
+    pub(crate) fn svg(&self, style: Option<&str>) -> Markup {
         html! {
             svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) }
                 role="img" aria-label=(self.about) class="plot" {
@@ -106,14 +108,14 @@ impl Plot {
         let mut places = Vec::new();
         for line in self.lines.iter().rev() {
             #[expect(clippy::cast_precision_loss, reason = "names are short")]
-            let width = line.name.chars().count() as f64 * 6.6 + 28.0;
+            let width = line.name.chars().count() as f64 * 6.6 + 34.0;
             right -= width;
             places.push((right, line));
         }
         html! {
             @for (left, line) in places {
                 line class={ "line " (line.class) } x1=(short(left)) x2=(short(left + 16.0)) y1="10" y2="10" {}
-                text.tick x=(short(left + 20.0)) y="10" dy="0.32em" { (line.name) }
+                text.tick x=(short(left + 20.0)) y="10" dy="0.32em" { (one_line(&line.name)) }
             }
         }
     }

@@ -1,5 +1,9 @@
 //! Axes: where a value stands, and which values get a label.
 
+/// The least value that a logarithmic axis begins at, in milliseconds: nothing that crosses a socket
+/// is faster, and an axis down to a lone zero would squeeze everything else.
+const LEAST: f64 = 0.01;
+
 /// How values become places between 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
@@ -33,10 +37,10 @@ impl Scale {
         }
     }
 
-    /// A logarithmic scale around positive values.
+    /// A logarithmic scale around positive values; those below [`LEAST`] stand at the edge.
     pub(super) fn log(smallest: f64, largest: f64) -> Self {
-        let from = smallest.max(1e-9).log10().floor();
-        let to = largest.max(1e-9).log10().ceil();
+        let from = smallest.max(LEAST).log10().floor();
+        let to = largest.max(LEAST).log10().ceil();
         #[expect(
             clippy::cast_possible_truncation,
             reason = "exponents of numbers are small"
@@ -128,6 +132,7 @@ mod tests {
         check(Scale::exact(61.0), &["0", "20", "40", "60"]);
         check(Scale::log(0.3, 84.0), &["0.1", "1", "10", "100"]);
         check(Scale::log(1.0, 1.0), &["1", "10"]);
+        check(Scale::log(0.0, 9.0), &["0.01", "0.1", "1", "10"]);
     }
 
     #[test]

@@ -1,15 +1,9 @@
-//! Adding reports: the shards of one schedule to the whole, and repetitions of a run to one report
-//! with noise bands.
-//!
-//! Counts and histograms add exactly, so the percentiles of a merged report are those that one
-//! generator would have measured. Nothing is estimated.
+//! The shards of one schedule, added to the whole of it.
 
 use std::collections::BTreeMap;
 
-use crate::report::model::{
-    Audit, EXAMPLES, EventReport, Generator, Histograms, Pair, Phase, Repeat, Report, Second, Shard,
-};
-use crate::slo::Slo;
+use super::{absorb, finish};
+use crate::report::model::{Phase, Report, Second, Shard};
 
 /// Why reports cannot be added.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -99,56 +93,6 @@ pub fn merge(mut reports: Vec<(String, Report)>) -> Result<Report, MergeError> {
     Ok(sum)
 }
 
-/// Adds repetitions of one run, in their order, and keeps the key figures of each.
-///
-/// Returns nothing for no reports; a single one is not a repetition and stays as it is.
-#[must_use]
-pub fn join(reports: Vec<Report>) -> Option<Report> {
-    let repeats: Vec<Repeat> = reports.iter().map(repeat).collect();
-    let mut reports = reports.into_iter();
-    let mut sum = reports.next()?;
-    if repeats.len() == 1 {
-        return Some(sum);
-    }
-    for (at, mut report) in reports.enumerate() {
-        let offset = (report.started_at - sum.started_at.min(report.started_at)) / 1000;
-        let seconds = u32::try_from(offset).unwrap_or(u32::MAX);
-        for mut phase in std::mem::take(&mut report.phases) {
-            phase.name = format!("{} #{}", phase.name, at + 2);
-            phase.start_ms += offset * 1000;
-            sum.phases.push(phase);
-        }
-        for mut second in std::mem::take(&mut report.series) {
-            second.second = second.second.saturating_add(seconds);
-            sum.series.push(second);
-        }
-        sum.duration_ms =
-            report.started_at + report.duration_ms - sum.started_at.min(report.started_at);
-        sum.connections.peak = sum.connections.peak.max(report.connections.peak);
-        absorb(&mut sum, report);
-    }
-    sum.repeats = repeats;
-    finish(&mut sum);
-    Some(sum)
-}
-
-fn repeat(report: &Report) -> Repeat {
-    let counted = report.phases.iter().filter(|phase| phase.counted);
-    let (delivered, ms) = counted.fold((0, 0), |(delivered, ms), phase| {
-        (delivered + phase.delivered, ms + phase.duration_ms)
-    });
-    Repeat {
-        started_at: report.started_at,
-        audit: report.audit.counts,
-        latency_us: report.latency_us.clone(),
-        delivered_per_second: crate::report::model::rate(delivered, ms),
-        lag_p99_us: report.generator.lag_p99_us,
-        cpu_seconds: report.generator.cpu_seconds,
-        max_rss_bytes: report.generator.max_rss_bytes,
-        valid: report.generator.valid,
-    }
-}
-
 /// Everything must be of one schedule, and every part of it there once.
 fn check(reports: &[(String, Report)]) -> Result<(), MergeError> {
     let Some((first, head)) = reports.first() else {
@@ -234,90 +178,6 @@ fn name_reason(report: &mut Report) {
     report.generator.reason.iter_mut().for_each(name);
 }
 
-/// Adds what adds in the same way for shards and for repetitions.
-fn absorb(sum: &mut Report, report: Report) {
-    sum.interrupted |= report.interrupted;
-    sum.failure = both(sum.failure.take(), report.failure);
-    add_audit(&mut sum.audit, report.audit);
-    for (name, event) in report.events {
-        let into = sum.events.entry(name).or_insert_with(|| EventReport {
-            volatile: event.volatile,
-            ..EventReport::default()
-        });
-        into.audit.add(&event.audit);
-    }
-    for (event, answers) in report.answers {
-        add_named(sum.answers.entry(event).or_default(), answers);
-    }
-    add_named(&mut sum.errors, report.errors);
-    sum.connections.add(&report.connections);
-    add_generator(&mut sum.generator, report.generator);
-    add_histograms(&mut sum.histograms, &report.histograms);
-}
-
-fn both(one: Option<String>, other: Option<String>) -> Option<String> {
-    match (one, other) {
-        (Some(one), Some(other)) if one != other => Some(format!("{one}; {other}")),
-        (one, other) => one.or(other),
-    }
-}
-
-fn add_named(into: &mut BTreeMap<String, u64>, from: BTreeMap<String, u64>) {
-    for (name, count) in from {
-        *into.entry(name).or_default() += count;
-    }
-}
-
-fn add_audit(into: &mut Audit, from: Audit) {
-    into.counts.add(&from.counts);
-    into.volatile.add(&from.volatile);
-    into.late_bound_us = into.late_bound_us.max(from.late_bound_us);
-    for example in from.examples {
-        let same = into
-            .examples
-            .iter()
-            .filter(|one| one.outcome == example.outcome);
-        if same.count() < EXAMPLES {
-            into.examples.push(example);
-        }
-    }
-}
-
-fn add_generator(into: &mut Generator, from: Generator) {
-    into.planned += from.planned;
-    into.sent += from.sent;
-    into.unsent += from.unsent;
-    into.cpu_seconds += from.cpu_seconds;
-    // These are of one process each: the sum is that of the one which needed most.
-    into.cpu_share = into.cpu_share.max(from.cpu_share);
-    into.max_rss_bytes = into.max_rss_bytes.max(from.max_rss_bytes);
-    into.open_files = into.open_files.max(from.open_files);
-    into.open_files_limit = into.open_files_limit.min(from.open_files_limit);
-    for host in from.hosts {
-        if !into.hosts.contains(&host) {
-            into.hosts.push(host);
-        }
-    }
-    into.valid &= from.valid;
-    into.reason = both(into.reason.take(), from.reason);
-}
-
-fn add_pair(into: &mut Pair, from: &Pair) {
-    into.latency = into.latency.plus(&from.latency);
-    into.naive = into.naive.plus(&from.naive);
-}
-
-fn add_histograms(into: &mut Histograms, from: &Histograms) {
-    add_pair(&mut into.kinds.fanout, &from.kinds.fanout);
-    add_pair(&mut into.kinds.ack, &from.kinds.ack);
-    add_pair(&mut into.kinds.rpc, &from.kinds.rpc);
-    add_pair(&mut into.kinds.connect, &from.kinds.connect);
-    for (name, pair) in &from.events {
-        add_pair(into.events.entry(name.clone()).or_default(), pair);
-    }
-    into.lag = into.lag.plus(&from.lag);
-}
-
 /// Phases of one scenario are the same in every shard.
 fn add_phases(into: &mut Vec<Phase>, from: &[Phase]) {
     for phase in from {
@@ -359,20 +219,11 @@ fn add_urls(sum: &mut Report, report: &Report) {
     }
 }
 
-/// Brings what is made from the rest up to date.
-fn finish(report: &mut Report) {
-    report.summarize();
-    let results = report.slo.iter().map(|slo| {
-        // A report from elsewhere may hold an expression that this program cannot evaluate; what it
-        // said about its part is kept.
-        Slo::parse(&slo.expression).map_or_else(|_| slo.clone(), |slo| slo.evaluate(report))
-    });
-    report.slo = results.collect();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::join;
+    use crate::report::model::EXAMPLES;
     use crate::report::testing::{broken, packed, sample};
 
     /// A part of a run whose figures differ from those of the others.
@@ -486,28 +337,8 @@ mod tests {
             "no file has shard 2, 4 of 4; the sum would not be the whole schedule",
         );
         check_refused(
-            changed(|report| report.repeats = vec![repeat(report)]),
+            changed(|report| *report = join(vec![report.clone(), report.clone()]).unwrap()),
             "2.json is a report of repetitions, which cannot be merged; run the shards without --repeat",
         );
-    }
-
-    #[test]
-    fn repetitions_follow_each_other() {
-        let mut second = sample();
-        second.started_at += 20_000;
-        second.histograms.kinds.fanout.latency = packed(9_000, 1, 10);
-        second.summarize();
-        let both = join(vec![sample(), second]).unwrap();
-        assert_eq!(both.repeats.len(), 2);
-        assert_eq!(both.repeats[1].latency_us.fanout.min, 9_000);
-        assert_eq!(both.latency_us.fanout.count, 3_010);
-        assert_eq!(both.connections.peak, sample().connections.peak);
-        assert_eq!(both.schedule, sample().schedule);
-        assert_eq!(both.duration_ms, 26_120);
-        assert_eq!(both.phases[3].name, "steady #2");
-        assert_eq!(both.phases[3].start_ms, 21_000);
-        assert_eq!(both.series[6].second, 20);
-        assert_eq!(join(vec![sample()]), Some(sample()));
-        assert_eq!(join(Vec::new()), None);
     }
 }

@@ -4,38 +4,24 @@
 //! An objective is checked before the run against an empty report, so that a misspelt field is known
 //! before anybody waits for it. Nothing here decides what a missed objective means.
 
+mod document;
+mod fields;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cel::{
-    Context, Env, Program, Value,
-    common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators},
+    Program, Value,
+    common::ast::{Expr, IdedExpr, operators},
 };
 use serde_json::Value as Json;
-use touchstone_fixtures::{EPHEMERAL_TYPES, UPDATE_TYPES};
 
+use self::document::{FIELDS, context, document, type_name, with_ones};
+use self::fields::{at, collect, shown};
 use crate::report::model::{Report, SloResult};
 
 /// Objectives that hold for a run which states none about its deliveries.
 pub const DEFAULT: &str = "audit.lost == 0 && audit.duplicated == 0 && audit.reordered == 0 \
                            && audit.misrouted == 0";
-
-/// The fields that an expression can name. The others are bulk, or made from objectives.
-const FIELDS: [&str; 14] = [
-    "durationMs",
-    "seed",
-    "scenario",
-    "schedule",
-    "interrupted",
-    "audit",
-    "latencyUs",
-    "naiveUs",
-    "events",
-    "answers",
-    "connections",
-    "errors",
-    "generator",
-    "phases",
-];
 
 /// Operators whose operands are conditions of their own.
 const LOGICAL: [&str; 3] = [
@@ -69,7 +55,7 @@ pub enum SloError {
         problem: String,
     },
     /// The report has no such field.
-    #[error("the objective {expression:?} names {field}, which a report does not have{}", meant(suggestion.as_deref()))]
+    #[error("the objective {expression:?} names {field}, which a report does not have; {}", meant(field, suggestion.as_deref()))]
     Field {
         /// The text.
         expression: String,
@@ -96,8 +82,24 @@ pub enum SloError {
     },
 }
 
-fn meant(suggestion: Option<&str>) -> String {
-    suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"))
+fn meant(field: &str, suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(name) => format!("did you mean {name}?"),
+        None if field.contains(['.', '[']) => "load --report json=- shows what there is".to_owned(),
+        None => format!("it has {}", FIELDS.join(", ")),
+    }
+}
+
+/// Whether a text assigns where it should compare.
+fn assigns(expression: &str) -> bool {
+    let before_and_after = |at: usize| {
+        let before = expression[..at].chars().next_back();
+        let after = expression[at + 1..].chars().next();
+        !before.is_some_and(|c| "=!<>".contains(c)) && after != Some('=')
+    };
+    expression
+        .match_indices('=')
+        .any(|(at, _)| before_and_after(at))
 }
 
 /// The objectives of a run: those given, and [`DEFAULT`] where none of them says anything about the
@@ -135,7 +137,12 @@ impl Slo {
             syntax(first.map_or_else(String::new, |error| {
                 let (line, column) = error.pos;
                 let said = error.msg.lines().next().unwrap_or_default();
-                format!("line {line}, column {column}: {said}")
+                let hint = if assigns(expression) {
+                    "; two values are compared with =="
+                } else {
+                    ""
+                };
+                format!("line {line}, column {column}: {said}{hint}")
             }))
         })?;
         let mut fields = BTreeSet::new();
@@ -158,7 +165,7 @@ impl Slo {
     fn says_true_or_false(
         &self,
         part: &IdedExpr,
-        context: &Context<'_, '_>,
+        context: &cel::Context<'_, '_>,
     ) -> Result<(), SloError> {
         if let Expr::Call(call) = &part.expr
             && LOGICAL.contains(&call.func_name.as_str())
@@ -247,178 +254,8 @@ impl Slo {
     }
 }
 
-/// Where expressions find the fields of a report.
-fn context(document: &Json) -> Context<'static, 'static> {
-    let mut context = Context::with_env(std::sync::Arc::new(Env::stdlib()));
-    for (name, value) in document.as_object().into_iter().flatten() {
-        context.add_variable_from_value(name.clone(), cel_value(value));
-    }
-    context
-}
-
 fn is_open(field: &[String]) -> bool {
     OPEN.contains(&field[0].as_str())
-}
-
-/// The report as expressions see it: every type of event is there, so that one which did not occur
-/// counts as 0 deliveries.
-fn document(report: &Report) -> Json {
-    let mut report = report.clone();
-    for name in UPDATE_TYPES.iter().chain(&EPHEMERAL_TYPES) {
-        report.events.entry((*name).to_owned()).or_default();
-    }
-    // A report is made of maps with text keys, numbers and texts, which JSON can always hold.
-    let mut all = serde_json::to_value(&report).unwrap_or_default();
-    if let Some(fields) = all.as_object_mut() {
-        fields.retain(|name, _| FIELDS.contains(&name.as_str()));
-    }
-    all
-}
-
-/// An empty report whose figures can be divided by.
-fn with_ones(json: Json) -> Json {
-    match json {
-        Json::Number(_) => 1.into(),
-        Json::Array(all) => all.into_iter().map(with_ones).collect(),
-        Json::Object(all) => all
-            .into_iter()
-            .map(|(name, value)| (name, with_ones(value)))
-            .collect(),
-        other => other,
-    }
-}
-
-/// All whole numbers become `int`, so that people need not write `0u`.
-fn cel_value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => number.as_i64().map_or_else(
-            || Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-            Value::Int,
-        ),
-        Json::String(text) => text.as_str().into(),
-        Json::Array(all) => all.iter().map(cel_value).collect::<Vec<_>>().into(),
-        Json::Object(all) => all
-            .iter()
-            .map(|(name, value)| (name.clone(), cel_value(value)))
-            .collect::<std::collections::HashMap<_, _>>()
-            .into(),
-    }
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::List(_) => "a list",
-        Value::Map(_) => "a part of the report",
-        Value::Int(_) | Value::UInt(_) | Value::Float(_) => "a number",
-        Value::String(_) | Value::Bytes(_) => "a text",
-        Value::Null => "nothing",
-        _ => "something else",
-    }
-}
-
-/// `latencyUs.fanout.p99`, `events["new-message"].audit.lost`.
-fn shown(field: &[String]) -> String {
-    let mut text = String::new();
-    for name in field {
-        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !plain {
-            text.push_str(&format!("[{name:?}]"));
-        } else if text.is_empty() {
-            text.push_str(name);
-        } else {
-            text.push('.');
-            text.push_str(name);
-        }
-    }
-    text
-}
-
-fn at<'a>(document: &'a Json, field: &[String]) -> Option<&'a Json> {
-    field.iter().try_fold(document, |here, name| here.get(name))
-}
-
-/// The field that an expression spells, unless it is something else or a name that a macro bound.
-fn field(expression: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
-    match &expression.expr {
-        Expr::Ident(name) => {
-            (!name.starts_with('@') && !bound.contains(name)).then(|| vec![name.clone()])
-        }
-        Expr::Select(select) => {
-            let mut path = field(&select.operand, bound)?;
-            path.push(select.field.clone());
-            Some(path)
-        }
-        Expr::Call(call) if call.func_name == operators::INDEX => {
-            let [of, Some(name)] = [call.args.first(), call.args.get(1)] else {
-                return None;
-            };
-            let (Expr::Literal(LiteralValue::String(name)), Some(of)) = (&name.expr, of) else {
-                return None;
-            };
-            let mut path = field(of, bound)?;
-            path.push(name.inner().to_owned());
-            Some(path)
-        }
-        _ => None,
-    }
-}
-
-/// All fields that an expression names.
-fn collect(expression: &IdedExpr, bound: &mut Vec<String>, fields: &mut BTreeSet<Vec<String>>) {
-    if let Some(path) = field(expression, bound) {
-        fields.insert(path);
-        return;
-    }
-    match &expression.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
-        Expr::Call(call) => {
-            for part in call.target.as_deref().into_iter().chain(&call.args) {
-                collect(part, bound, fields);
-            }
-        }
-        Expr::Comprehension(over) => {
-            collect(&over.iter_range, bound, fields);
-            let depth = bound.len();
-            bound.push(over.iter_var.clone());
-            bound.extend(over.iter_var2.clone());
-            bound.push(over.accu_var.clone());
-            for part in [
-                &over.accu_init,
-                &over.loop_cond,
-                &over.loop_step,
-                &over.result,
-            ] {
-                collect(part, bound, fields);
-            }
-            bound.truncate(depth);
-        }
-        Expr::List(list) => {
-            for part in &list.elements {
-                collect(part, bound, fields);
-            }
-        }
-        Expr::Map(map) => entries(&map.entries, bound, fields),
-        Expr::Struct(made) => entries(&made.entries, bound, fields),
-        Expr::Select(select) => collect(&select.operand, bound, fields),
-    }
-}
-
-fn entries(
-    all: &[cel::common::ast::IdedEntryExpr],
-    bound: &mut Vec<String>,
-    fields: &mut BTreeSet<Vec<String>>,
-) {
-    for entry in all {
-        match &entry.expr {
-            EntryExpr::StructField(part) => collect(&part.value, bound, fields),
-            EntryExpr::MapEntry(part) => {
-                collect(&part.key, bound, fields);
-                collect(&part.value, bound, fields);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -505,14 +342,16 @@ mod tests {
     fn what_is_no_objective_is_known_before_the_run() {
         check_refused("", "it is empty");
         check_refused("audit.lost ==", "line 1, column");
+        check_refused("audit.lost = 0", "compared with ==");
         check_refused("audit.lots == 0", "did you mean audit.lost?");
         check_refused(
             "audit.lost == 0 || latencyUs.fanout.p98 < 1",
             "latencyUs.fanout.p9",
         );
+        check_refused("latency.fanout.p99 < 1", "did you mean latencyUs?");
         check_refused(
-            "latency.fanout.p99 < 1",
-            "latency, which a report does not have",
+            "velocity < 1",
+            "velocity, which a report does not have; it has durationMs, seed",
         );
         check_refused(
             r#"events["new-mesage"].audit.lost == 0"#,

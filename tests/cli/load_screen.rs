@@ -1,0 +1,115 @@
+//! The live view of `touchstone load`, driven as a person drives it: in a pseudo-terminal.
+
+use rustix::process::Signal;
+
+use crate::load::{Desk, long};
+use crate::support::signal;
+use crate::terminal::Terminal;
+
+/// What the live view leaves when it gives the terminal back.
+const LEFT: &str = "\x1b[?1049l";
+
+/// A run that lasts, with its report in `report.json`, and all of its connections open.
+fn running(desk: &Desk, variables: &[(&str, &str)]) -> Terminal {
+    let (long, to) = (long(desk), desk.json("report.json"));
+    let arguments = ["load", "--scenario", &long, "--report", &to];
+    let terminal = Terminal::start_with(&arguments, variables);
+    terminal.wait_for("20 of 20 open");
+    terminal
+}
+
+/// What stood on the screen, and what was written behind it.
+fn parts(sent: &str) -> (&str, &str) {
+    sent.rsplit_once(LEFT).expect("the view was left")
+}
+
+#[test]
+fn a_run_is_drawn_and_q_ends_it_with_its_report() {
+    let desk = Desk::new();
+    let terminal = running(&desk, &[]);
+    let screen = terminal.wait("first deliveries", |_, screen| {
+        let text = screen.contents();
+        text.contains("work") && text.contains("planned") && !text.contains("nothing has arrived")
+    });
+    for part in [
+        "small.toml at scale 1, the embedded reference server",
+        "fan-out, ms: median",
+        "latency so far, ms",
+        "updates  heartbeats",
+        "events sent, 0 unsent",
+        "deliveries/s:",
+    ] {
+        assert!(screen.contains(part), "no {part:?} on\n{screen}");
+    }
+
+    terminal.resize((200, 60));
+    terminal.wait("use of the larger terminal", |_, screen| {
+        let mut rows = screen.rows(0, 200);
+        rows.next()
+            .is_some_and(|row| row.ends_with(" s") && row.len() > 190)
+            && rows
+                .last()
+                .is_some_and(|row| row.contains("q ends the run"))
+    });
+
+    terminal.send("q");
+    let sent = terminal.ends(0);
+    let (drawn, summary) = parts(&sent);
+    // Colours, without which the test of NO_COLOR would prove nothing.
+    assert!(drawn.contains("\x1b[38;5;"), "{drawn:?}");
+    assert!(summary.contains("INTERRUPTED"), "{summary}");
+    assert_eq!(desk.read("report.json")["interrupted"], true);
+}
+
+#[test]
+fn ctrl_c_ends_with_a_report_and_twice_without() {
+    let desk = Desk::new();
+    let terminal = running(&desk, &[]);
+    terminal.send("\x03");
+    let sent = terminal.ends(130);
+    assert!(parts(&sent).1.contains("INTERRUPTED"), "{sent}");
+    assert_eq!(desk.read("report.json")["interrupted"], true);
+
+    let desk = Desk::new();
+    let terminal = running(&desk, &[]);
+    terminal.send("\x03\x03");
+    let sent = terminal.ends(130);
+    assert!(parts(&sent).1.contains("ended without a report"), "{sent}");
+    assert!(!desk.path("report.json").exists());
+}
+
+#[test]
+fn sigterm_gives_the_terminal_back_and_is_not_written_across_the_view() {
+    let desk = Desk::new();
+    let terminal = running(&desk, &[]);
+    signal(&terminal.child, Signal::TERM);
+    let sent = terminal.ends(130);
+    let (drawn, summary) = parts(&sent);
+    assert!(!drawn.contains("ending the run"), "{drawn:?}");
+    assert!(summary.contains("INTERRUPTED"), "{summary}");
+    assert_eq!(desk.read("report.json")["interrupted"], true);
+}
+
+#[test]
+fn no_color_is_respected() {
+    let desk = Desk::new();
+    let terminal = running(&desk, &[("NO_COLOR", "1")]);
+    terminal.send("q");
+    let sent = terminal.ends(0);
+    for colour in ["\x1b[38;", "\x1b[48;", "\x1b[31m", "\x1b[32m"] {
+        assert!(!sent.contains(colour), "{colour:?} in {sent:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_drawn_on_takes_lines() {
+    let desk = Desk::new();
+    let (long, to) = (long(&desk), desk.json("report.json"));
+    let arguments = ["load", "--scenario", &long, "--report", &to];
+    let terminal = Terminal::start_with(&arguments, &[("TERM", "dumb")]);
+    terminal.wait_for("20 of 20 connections");
+    terminal.send("\x03");
+    let sent = terminal.ends(130);
+    assert!(sent.contains("INTERRUPTED"), "{sent}");
+    assert!(!sent.contains('\x1b'), "{sent:?}");
+}

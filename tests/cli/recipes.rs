@@ -1,0 +1,173 @@
+//! The recipes of `docs/load-at-scale.md` and `deploy/load-job.yaml` are run as they stand, with
+//! programs of our own in the place of `ssh` and of a cluster.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::load::{Desk, SMALL};
+use crate::support::{Ran, Served, check, free_address};
+
+/// Until then all shards have made their accounts, also on a machine that is busy with other things.
+const LEAD: &str = "+12 seconds";
+
+/// A folder with `touchstone` and what else stands in for real programs, as the beginning of a script
+/// that finds them.
+fn programs(desk: &Desk, others: &[(&str, &str)]) -> String {
+    let folder = desk.path("bin");
+    fs::create_dir(&folder).expect("a folder");
+    let program = env!("CARGO_BIN_EXE_touchstone");
+    std::os::unix::fs::symlink(program, folder.join("touchstone")).expect("a link");
+    for (name, text) in others {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("a file");
+        executable(&path);
+    }
+    format!("PATH={}:$PATH\n", folder.display())
+}
+
+fn executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
+}
+
+/// Replaces what stands for the reader's own things, all of which must be there.
+#[track_caller]
+fn with(mut text: String, own: &[(&str, &str)]) -> String {
+    for (theirs, ours) in own {
+        assert!(text.contains(theirs), "no {theirs:?} in\n{text}");
+        text = text.replace(theirs, ours);
+    }
+    text
+}
+
+fn start(shell: &str, script: &str, folder: &Path, variables: &[(&str, &str)]) -> Child {
+    Command::new(shell)
+        .args(["-c", script])
+        .current_dir(folder)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell")
+}
+
+fn end(child: Child) -> Ran {
+    child.wait_with_output().expect("an end").into()
+}
+
+/// The shell block under a heading of the page.
+fn block(heading: &str) -> String {
+    let page = include_str!("../../docs/load-at-scale.md");
+    let (_, rest) = page.split_once(heading).expect(heading);
+    let (_, rest) = rest.split_once("```sh\n").expect("a block");
+    let (block, _) = rest.split_once("```").expect("its end");
+    block.to_owned()
+}
+
+#[test]
+fn ssh_brings_the_shards_home() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let server = Served::start(&[]);
+    // As ssh does: what follows the host becomes one line, which a shell at the other end reads.
+    let head = programs(&desk, &[("ssh", "#!/bin/sh\nshift\nexec sh -c \"$*\"\n")]);
+    let script = head
+        + &with(
+            block("## ssh"),
+            &[
+                ("http://server.example:3005", &server.url),
+                (
+                    "--scenario production --scale 4",
+                    &format!("--scenario {small}"),
+                ),
+                ("+2 minutes", LEAD),
+            ],
+        );
+    let ran = end(start("bash", &script, &desk.path(""), &[]));
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    for part in ["4 of 4 shards", "20 connections", "PASSED"] {
+        assert!(ran.stdout.contains(part), "no {part:?} in\n{}", ran.stdout);
+    }
+}
+
+/// The script of the job's generator.
+fn job() -> String {
+    let file = include_str!("../../deploy/load-job.yaml");
+    let (_, rest) = file.split_once("- |\n").expect("a script");
+    let indented = |line: &&str| line.starts_with("              ");
+    let lines: Vec<_> = rest.lines().take_while(indented).map(str::trim).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn the_pods_of_the_job_make_one_run() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let server = Served::start(&[]);
+    let head = programs(&desk, &[]);
+    let at = Command::new("date")
+        .args(["-u", "-d", LEAD, "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .expect("the time")
+        .stdout;
+    let at = String::from_utf8(at).expect("text");
+    let pods: Vec<_> = (0..4)
+        .map(|index| {
+            let out = desk.path(&format!("pod-{index}"));
+            fs::create_dir(&out).expect("a folder");
+            let script = head.clone()
+                + &with(
+                    job(),
+                    &[
+                        ("TARGET_URL", &server.url),
+                        ("START_AT", at.trim()),
+                        (
+                            "--scenario production --scale 4",
+                            &format!("--scenario {small}"),
+                        ),
+                        ("/out/", &format!("{}/", out.display())),
+                    ],
+                );
+            let index = index.to_string();
+            let pod = start("sh", &script, &out, &[("JOB_COMPLETION_INDEX", &index)]);
+            (out, pod)
+        })
+        .collect();
+    let mut merge = vec!["load".to_owned(), "merge".to_owned()];
+    for (out, pod) in pods {
+        let ran = end(pod);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        merge.push(out.join("report.json").display().to_string());
+    }
+    merge.extend(["--report".to_owned(), desk.json("sum.json")]);
+    let merge: Vec<_> = merge.iter().map(String::as_str).collect();
+    let ran = check(&merge, 0, &[]);
+    assert!(ran.stdout.contains("4 of 4 shards"), "{}", ran.stdout);
+    assert_eq!(desk.read("sum.json")["connections"]["opened"], 20);
+}
+
+#[test]
+fn a_pod_without_a_report_fails() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let head = programs(&desk, &[]);
+    let out = desk.path("");
+    let script = head
+        + &with(
+            job(),
+            &[
+                ("TARGET_URL", &free_address()),
+                ("--start-at START_AT", ""),
+                (
+                    "--scenario production --scale 4",
+                    &format!("--scenario {small}"),
+                ),
+                ("/out/", &format!("{}/", out.display())),
+            ],
+        );
+    let pod = start("sh", &script, &out, &[("JOB_COMPLETION_INDEX", "2")]);
+    let ran = end(pod);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+}
