@@ -286,7 +286,10 @@ pub(crate) fn open(target: &Path) -> io::Result<(File, Option<Publish>)> {
     let folder = target
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let temporary = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let folder = folder.unwrap_or(Path::new("."));
+    // Otherwise the error would tell of a temporary file that nobody has asked for.
+    folder.metadata()?;
+    let temporary = NamedTempFile::new_in(folder)?;
     let out = temporary.reopen()?;
     Ok((
         out,

@@ -54,7 +54,7 @@ pub(crate) struct LoadRunArguments {
     pub(crate) schedule: ScheduleArguments,
 
     /// Begin at this moment, such as 2026-01-31T12:00:00Z, with all other shards
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) start_at: Option<SystemTime>,
 
     /// Who may receive events beyond those who need them: nobody, or all of the account; `auto` measures
@@ -164,6 +164,11 @@ pub(crate) enum Recipients {
     Narrow,
     /// All connections of the account, as older servers do.
     Wide,
+}
+
+fn parse_time(text: &str) -> Result<SystemTime, String> {
+    humantime::parse_rfc3339_weak(text)
+        .map_err(|error| format!("{error}; write it like 2026-01-31T12:00:00Z"))
 }
 
 fn parse_scale(text: &str) -> Result<Scale, String> {

@@ -103,13 +103,17 @@ pub fn line(snapshot: &Snapshot) -> String {
         _ => snapshot.stage.as_str().into(),
     };
     let mut line = format!(
-        "{} of {} s, {phase}: {open} of {wanted} connections, {} sent, {} delivered, fan-out p99 {} ms",
+        "{} of {} s, {phase}: {open} of {wanted} connections, {} sent, {} delivered",
         snapshot.elapsed.as_secs(),
         snapshot.total.as_secs(),
         grouped(snapshot.sent),
         grouped(audit.delivered + volatile.delivered),
-        ms(snapshot.latency_us.fanout.p99),
     );
+    let fanout = &snapshot.latency_us.fanout;
+    // Nothing counts while the run warms up.
+    if fanout.count > 0 {
+        line.push_str(&format!(", fan-out p99 {} ms", ms(fanout.p99)));
+    }
     for (count, what) in [
         (audit.lost, "lost"),
         (wrong, "wrong"),
@@ -149,6 +153,10 @@ mod tests {
             },
             "6 of 10 s, steady: 240 of 240 connections, 1 677 sent, 4 200 delivered, fan-out p99 6.34 ms, \
              3 lost, 1 wrong, 2 dropped",
+        );
+        check(
+            |s| s.latency_us.fanout.count = 0,
+            "6 of 10 s, steady: 240 of 240 connections, 1 677 sent, 4 200 delivered",
         );
         check(
             |s| s.stage = Stage::Preparing,

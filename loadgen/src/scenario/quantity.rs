@@ -233,7 +233,7 @@ impl Default for Scale {
 
 /// The text is no scale.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no scale; write a number above 0, such as 4 or 0.25")]
+#[error("{0:?} is no scale; write a number above 0 and up to 1000000, such as 4 or 0.25")]
 pub struct ScaleError(String);
 
 impl FromStr for Scale {
