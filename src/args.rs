@@ -17,7 +17,9 @@ pub(crate) use load::{
     Recipients, ScheduleArguments,
 };
 pub(crate) use replay::ReplayArguments;
-pub(crate) use watch::{Format, ScreenArguments, SourceArguments, ThemeName, WatchArguments};
+pub(crate) use watch::{
+    Format, ScreenArguments, SourceArguments, ThemeName, TimesName, WatchArguments,
+};
 
 /// The Socket.IO path of servers of this family.
 pub(crate) const DEFAULT_PATH: &str = "/v1/updates";

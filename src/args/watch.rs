@@ -129,6 +129,10 @@ pub(crate) struct ScreenArguments {
     #[arg(long, value_name = "NAME", default_value = "dark")]
     pub(crate) theme: ThemeName,
 
+    /// How times are told: as UTC, as local time, since the start, or since the row before
+    #[arg(long, value_name = "HOW", default_value = "utc")]
+    pub(crate) times: TimesName,
+
     /// Draw with ASCII characters alone
     #[arg(long)]
     pub(crate) ascii: bool,
@@ -159,6 +163,19 @@ pub(crate) enum ThemeName {
     Light,
     /// Without colours: bold, dim and reversed text alone.
     Mono,
+}
+
+/// How the screen tells times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimesName {
+    /// The time of day, UTC.
+    Utc,
+    /// The time of day of the zone that TZ or the system names.
+    Local,
+    /// Since the monitor or the recording began.
+    Start,
+    /// Since the listed event before.
+    Before,
 }
 
 pub(super) fn parse_speed(text: &str) -> Result<f64, String> {

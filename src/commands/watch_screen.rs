@@ -1,41 +1,30 @@
-//! `touchstone watch` on a terminal: one loop between the keyboard, the source and the screen.
+//! `touchstone watch` on a terminal: the terminal, signals and files for the monitor's loop.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use crossterm::event::{Event, EventStream};
-use futures_util::StreamExt as _;
+use chrono::{DateTime, Local};
+use crossterm::event::EventStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::Instant;
 use touchstone_client::Clock;
 use touchstone_client::text::plural;
-use touchstone_tui_monitor::event::{Effect, Entry, Input, Now};
+use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now};
 use touchstone_tui_monitor::keys::Keymap;
-use touchstone_tui_monitor::source::Source;
-use touchstone_tui_monitor::{Bounds, Model, Setup, Theme, draw, headless};
+use touchstone_tui_monitor::run::{self, Left, World};
+use touchstone_tui_monitor::{Bounds, Model, Setup, Theme, Times, draw, headless};
 
-use crate::args::{Color, ScreenArguments, ThemeName, WatchArguments};
+use crate::args::{Color, ScreenArguments, ThemeName, TimesName, WatchArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::screen::{Inputs, Screen};
 
 use super::watch_headless::filter;
 use super::watch_source::Watching;
-
-/// Time between two frames while something happens.
-const FRAME: Duration = Duration::from_millis(33);
-
-/// Inputs that are taken in between two frames. More wait in their bounded queue, so that a key is
-/// answered soon even when the source is faster than the screen.
-const ROUND: usize = 4_000;
-
-/// Frames without news after which one is drawn all the same, since rates and ages change.
-const IDLE_FRAMES: u32 = 8;
 
 /// Larger texts are refused by the clipboards of many terminals.
 const LARGE_COPY: usize = 74_000;
@@ -56,6 +45,13 @@ pub(crate) fn plan(arguments: &WatchArguments, color: Color) -> Result<Plan, Fai
         target: String::new(),
         theme: theme(screen, color),
         ascii: screen.ascii,
+        times: match screen.times {
+            TimesName::Utc => Times::Utc,
+            TimesName::Local => Times::Local,
+            TimesName::Start => Times::Start,
+            TimesName::Before => Times::Before,
+        },
+        offset: local_offset,
         keys: screen
             .keys
             .as_deref()
@@ -84,6 +80,14 @@ fn theme(screen: &ScreenArguments, color: Color) -> Theme {
     }
 }
 
+/// By the zone of TZ or of the system, summer time at that time included.
+fn local_offset(unix_ms: u64) -> i32 {
+    let seconds = i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX);
+    // What a recording claims may lie beyond the calendar.
+    DateTime::from_timestamp(seconds, 0)
+        .map_or(0, |at| at.with_timezone(&Local).offset().local_minus_utc())
+}
+
 fn keys(path: &Path) -> Result<Keymap, Failure> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read {}", path.display()))
@@ -100,7 +104,7 @@ pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Fail
     let size = crossterm::terminal::size().context("the terminal has no size")?;
     let clock = Watch {
         clock: Clock::System,
-        start: Instant::now(),
+        start: watching.source.start,
     };
     let mut model = Model::new(Setup {
         target: std::mem::take(&mut watching.target),
@@ -108,74 +112,33 @@ pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Fail
         now: clock.now(),
         ..plan.setup
     });
-    let (told, mut done) = mpsc::channel(16);
-    let mut desk = Desk { told };
-    let mut keys = EventStream::new();
-    let mut frames = interval(FRAME);
-    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut idle = 0;
-    let exit = loop {
-        if Screen::is_lost() {
-            return Err(anyhow!("a part of the program panicked").into());
-        }
-        // Keys come first, and are answered by a frame at once.
-        let (effects, draw_now) = tokio::select! {
-            biased;
-            () = signals.recv() => break Exit::Interrupted,
-            event = keys.next() => match event {
-                Some(Ok(event)) => (input_of(event).map(|input| model.update(input)), true),
-                // A terminal that is gone cannot be shown anything.
-                Some(Err(_)) | None => break Exit::Interrupted,
-            },
-            Some(input) = done.recv() => (Some(model.update(input)), true),
-            _ = frames.tick() => {
-                let news = take_in(&mut model, &mut watching.source);
-                let effects = model.update(Input::Tick(clock.now()));
-                idle = if news { 0 } else { idle + 1 };
-                (Some(effects), idle % IDLE_FRAMES == 0)
-            }
-        };
-        let effects = effects.unwrap_or_default();
-        if effects.contains(&Effect::Quit) {
-            break Exit::Passed;
-        }
-        for effect in effects {
-            desk.carry_out(effect, &mut screen, &watching.source);
-        }
-        if draw_now {
-            let drawn = screen.draw(|frame| draw(&model, frame));
-            if drawn.is_err() {
-                break Exit::Interrupted;
-            }
-        }
+    let (told, done) = mpsc::channel(16);
+    let mut desk = Desk {
+        screen: &mut screen,
+        clock,
+        told,
     };
+    let keys = EventStream::new();
+    let stop = signals.recv();
+    let left = run::run(
+        &mut model,
+        &mut watching.source,
+        keys,
+        done,
+        stop,
+        &mut desk,
+    )
+    .await;
     drop(screen);
     watching.close().await?;
-    Ok(exit)
-}
-
-/// Hands the model what the source has sent since the last round.
-fn take_in(model: &mut Model, source: &mut Source) -> bool {
-    let mut news = false;
-    for _ in 0..ROUND {
-        let Ok(input) = source.inputs.try_recv() else {
-            break;
-        };
-        news = true;
-        // Entries and states ask for nothing.
-        model.update(input);
+    if Screen::is_lost() {
+        return Err(anyhow!("a part of the program panicked").into());
     }
-    news
-}
-
-fn input_of(event: Event) -> Option<Input> {
-    match event {
-        Event::Key(key) => Some(Input::Key(key)),
-        Event::Mouse(mouse) => Some(Input::Mouse(mouse)),
-        Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(columns, rows) => Some(Input::Resize(columns, rows)),
-        Event::FocusGained | Event::FocusLost => None,
-    }
+    Ok(match left {
+        Left::Quit => Exit::Passed,
+        // A terminal that is gone cannot be shown anything.
+        Left::Stopped | Left::TerminalGone => Exit::Interrupted,
+    })
 }
 
 /// The time on both clocks.
@@ -217,18 +180,32 @@ impl Signals {
     }
 }
 
-/// Carries out what the model asks for.
-struct Desk {
+/// What the loop has of the outside: the terminal, files and the time.
+struct Desk<'a> {
+    screen: &'a mut Screen,
+    clock: Watch,
     told: mpsc::Sender<Input>,
 }
 
-impl Desk {
-    fn carry_out(&mut self, effect: Effect, screen: &mut Screen, source: &Source) {
+impl World for Desk<'_> {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn draw(&mut self, model: &Model) -> io::Result<()> {
+        if Screen::is_lost() {
+            return Err(io::Error::other("the screen was given back in a panic"));
+        }
+        self.screen.draw(|frame| draw(model, frame))
+    }
+
+    fn carry_out(&mut self, effect: Effect, source: &mpsc::Sender<Control>) {
         match effect {
             Effect::Quit => {}
             Effect::Copy(entry) => {
                 let text = headless::object(&entry);
-                let copied = screen
+                let copied = self
+                    .screen
                     .copy(&text)
                     .map_err(|error| format!("cannot copy: {error}"));
                 self.tell(copied.map(|()| match text.len() {
@@ -249,13 +226,18 @@ impl Desk {
                 });
             }
             Effect::Control(control) => {
-                if source.controls.try_send(control).is_err() {
-                    self.tell(Err("the source has ended".to_owned()));
-                }
+                let why = match source.try_send(control) {
+                    Ok(()) => return,
+                    Err(TrySendError::Closed(_)) => "the source has ended",
+                    Err(TrySendError::Full(_)) => "the source is busy",
+                };
+                self.tell(Err(why.to_owned()));
             }
         }
     }
+}
 
+impl Desk<'_> {
     fn tell(&self, told: Result<String, String>) {
         // When so many messages wait that none fits, one more would not be read.
         let _ = self.told.try_send(Input::Done(told));

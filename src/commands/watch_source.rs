@@ -40,7 +40,8 @@ impl Watching {
     async fn demo(options: &Options) -> Result<Self, Failure> {
         let demo = Demo::start().await?;
         let url = shown(demo.url());
-        let (source, recorder) = wire::start(&url, options);
+        let rest = Rest::new(&ConnectOptions::new(demo.url().clone())).map_err(unusable)?;
+        let (source, recorder) = wire::start(&url, Some(rest), options);
         demo.load(recorder)?;
         Ok(Self {
             source,

@@ -12,5 +12,4 @@ mod support;
 mod surface;
 mod targets;
 mod terminal;
-mod watch_headless;
-mod watch_screen;
+mod watch;

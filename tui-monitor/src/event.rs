@@ -65,7 +65,9 @@ impl Entry {
             Recipients::Unknown => 0,
             Recipients::Ours(receipts) => receipts.capacity() * size_of::<Receipt>(),
             Recipients::Routed(routed) => {
-                size_of::<Routed>() + routed.recipients.capacity() * size_of::<Arc<str>>() * 2
+                size_of::<Routed>()
+                    + routed.recipients.capacity() * size_of::<Arc<str>>() * 2
+                    + routed.receipts.capacity() * size_of::<Receipt>()
             }
         };
         let lints: usize = self.lints.iter().map(|lint| lint.text.len()).sum();
@@ -217,6 +219,15 @@ impl Recipients {
             Self::Routed(routed) => Some(routed.recipients.len()),
         }
     }
+
+    /// Those of the monitor's own connections that got it.
+    pub fn receipts(&self) -> &[Receipt] {
+        match self {
+            Self::Unknown => &[],
+            Self::Ours(receipts) => receipts,
+            Self::Routed(routed) => &routed.receipts,
+        }
+    }
 }
 
 /// One of our connections got a copy.
@@ -239,6 +250,9 @@ pub struct Routed {
     pub recipients: Vec<Arc<str>>,
     /// The connection that was left out, if any.
     pub skipped: Option<Arc<str>>,
+    /// Those of the monitor's own connections that got it, in the order of arrival, where a source
+    /// sees both.
+    pub receipts: Vec<Receipt>,
 }
 
 /// Something that looks wrong about an entry.
@@ -328,6 +342,8 @@ pub struct Amendment {
     pub number: u64,
     /// One more of our connections got it.
     pub receipt: Option<Receipt>,
+    /// What the server's router decided about it.
+    pub routed: Option<Box<Routed>>,
     /// More lints: a duplicate, an RPC without an answer.
     pub lints: Vec<Lint>,
 }
@@ -335,12 +351,15 @@ pub struct Amendment {
 impl Amendment {
     /// Adds what was found out to the entry.
     pub fn apply(self, entry: &mut Entry) {
+        if let Some(mut routed) = self.routed {
+            routed.receipts = entry.recipients.receipts().to_vec();
+            entry.recipients = Recipients::Routed(routed);
+        }
         if let Some(receipt) = self.receipt {
             match &mut entry.recipients {
-                Recipients::Ours(receipts) => receipts.push(receipt),
                 Recipients::Unknown => entry.recipients = Recipients::Ours(vec![receipt]),
-                // The router's own word is more than what one connection saw.
-                Recipients::Routed(_) => {}
+                Recipients::Ours(receipts) => receipts.push(receipt),
+                Recipients::Routed(routed) => routed.receipts.push(receipt),
             }
         }
         entry.lints.extend(self.lints);
@@ -464,7 +483,7 @@ pub enum Control {
     Play(bool),
     /// Play it so many times as fast as it was recorded.
     Speed(f64),
-    /// Go to this place, in microseconds since its beginning. The source sends
-    /// [`SourceState::Rewound`], then the entries up to the place at once.
+    /// Go to this place, in microseconds since its beginning. The source sends the entries up to there
+    /// at once; to go back, it first sends [`SourceState::Rewound`] and begins anew.
     Seek(u64),
 }

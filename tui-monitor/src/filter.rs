@@ -441,6 +441,7 @@ fn sample() -> &'static Entry {
             filter: r#"{"type":"user-scoped-only"}"#.into(),
             recipients: vec!["a1/user".into()],
             skipped: Some("a1/user".into()),
+            receipts: Vec::new(),
         })),
         latency_us: Some(1),
         link: Some(1),

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::text::is_order;
 
 use crate::event::{
     Amendment, Direction, Entity, Entry, Input, Recipients, Recording, Scope, SourceState,
 };
 use crate::filter::Filter;
 use crate::source::{Source, recent::Recent};
+use crate::text;
 
 /// Of how many printed entries later copies are told.
 const REMEMBERED: usize = 16_384;
@@ -134,7 +134,7 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
                 }
             }
             Some(Input::Amend(amendment)) if shown.get_mut(&amendment.number).is_some() => {
-                if let Some(text) = copy_line(&amendment, plan.format) {
+                if let Some(text) = later_line(&amendment, plan.format) {
                     writeln!(out, "{text}")?;
                 }
             }
@@ -160,7 +160,7 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
 /// An entry as a line without its end.
 pub fn line(entry: &Entry, format: Format) -> String {
     match format {
-        Format::Text => text(entry),
+        Format::Text => columns(entry),
         Format::Json => object(entry),
     }
 }
@@ -255,7 +255,7 @@ fn on_one_line(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }
 
-fn text(entry: &Entry) -> String {
+fn columns(entry: &Entry) -> String {
     use std::fmt::Write as _;
     // The tap is one for all accounts.
     let whose = match entry.scope {
@@ -264,11 +264,11 @@ fn text(entry: &Entry) -> String {
     };
     let mut line = format!(
         "{}  {:12} {:10} {:22} {:14}",
-        clock(entry.at_ms),
-        clean(whose, 12),
+        text::time(entry.at_ms),
+        text::shown(whose, 12),
         entry.kind,
-        clean(&entry.event, 22),
-        clean(entry.entity.as_ref().map_or("", Entity::id), 14),
+        text::shown(&entry.event, 22),
+        text::shown(entry.entity.as_ref().map_or("", Entity::id), 14),
     );
     let mut add = |part: String| {
         // Writing to a string does not fail.
@@ -286,61 +286,58 @@ fn text(entry: &Entry) -> String {
         add(format!("{:.1} ms", us as f64 / 1e3));
     }
     if serde_json::from_str::<&RawValue>(&entry.raw).is_err() {
-        add(clean(&entry.raw, 120));
+        add(text::shown(&entry.raw, 120));
     }
     for lint in &entry.lints {
         add(format!(
             "!{}: {}",
             lint.kind.as_str(),
-            clean(&lint.text, 120)
+            text::shown(&lint.text, 120)
         ));
     }
     line.truncate(line.trim_end().len());
     line
 }
 
-fn copy_line(amendment: &Amendment, format: Format) -> Option<String> {
+/// What was found out later about a printed entry: one more connection got it, or whom the router
+/// meant.
+fn later_line(amendment: &Amendment, format: Format) -> Option<String> {
+    let number = amendment.number;
+    if let Some(routed) = &amendment.routed {
+        let filter: Value = serde_json::from_str(&routed.filter).unwrap_or_default();
+        let filter = filter["type"].as_str();
+        let meant: Vec<&str> = routed.recipients.iter().map(|id| &**id).collect();
+        return Some(match format {
+            Format::Text => format!(
+                "{:12}  {:12} decision on #{number}: {} -> {}",
+                "",
+                "",
+                text::shown(filter.unwrap_or("no filter"), 40),
+                meant.len()
+            ),
+            Format::Json => json!({
+                "decisionOn": number,
+                "filter": filter,
+                "receivers": meant,
+                "skipped": routed.skipped.as_deref(),
+            })
+            .to_string(),
+        });
+    }
     let receipt = amendment.receipt.as_ref()?;
     Some(match format {
         Format::Text => format!(
-            "{:12}  {:12} copy of #{}",
+            "{:12}  {:12} copy of #{number}",
             "",
-            clean(&receipt.conn, 12),
-            amendment.number
+            text::shown(&receipt.conn, 12),
         ),
         Format::Json => json!({
-            "copyOf": amendment.number,
+            "copyOf": number,
             "conn": &*receipt.conn,
             "scope": receipt.scope.as_str(),
         })
         .to_string(),
     })
-}
-
-/// The time of day, UTC.
-fn clock(unix_ms: u64) -> String {
-    let seconds = unix_ms / 1_000 % 86_400;
-    format!(
-        "{:02}:{:02}:{:02}.{:03}",
-        seconds / 3_600,
-        seconds / 60 % 60,
-        seconds % 60,
-        unix_ms % 1_000
-    )
-}
-
-/// At most so many characters, none of which could change the terminal.
-fn clean(text: &str, characters: usize) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(characters)
-        .map(|c| if is_order(c) { '?' } else { c })
-        .collect();
-    if text.chars().nth(characters).is_some() {
-        shown.pop();
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -403,6 +400,7 @@ mod tests {
                 filter: r#"{"type":"user-scoped-only"}"#.into(),
                 recipients: vec!["AAE".into(), "AAI".into()],
                 skipped: Some("AAM".into()),
+                receipts: Vec::new(),
             })),
             ..update.clone()
         };
@@ -451,6 +449,7 @@ mod tests {
             feed.send(Input::Entry(Box::new(entry))).await.unwrap();
         }
         let copy = Amendment {
+            routed: None,
             number: 1,
             receipt: Some(Receipt {
                 conn: Arc::from("a1/s:x"),

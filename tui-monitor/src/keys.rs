@@ -46,6 +46,8 @@ pub enum Action {
     Side,
     /// Give the whole screen to the detail.
     Zoom,
+    /// Tell times in another way.
+    Times,
     /// Stop or go on showing what arrives.
     Pause,
     /// Edit the filter.
@@ -167,6 +169,7 @@ bindings! {
     Zoom "zoom" ["z"] Show "zoom" "give the whole screen to the detail, and back";
     Side "side" ["v"] Show "side" "show or hide rates, connections and RPCs";
     Pause "pause" ["space"] Show "pause" "hold the list; what arrives is kept and recorded";
+    Times "times" ["t"] Show "times" "times as UTC, local time, since the beginning, or since the row before";
     Theme "theme" ["T"] Show "theme" "the next theme";
     Help "help" ["?", "f1"] Show "help" "show or close this help";
     Quit "quit" ["q", "ctrl-c"] Show "quit" "leave";

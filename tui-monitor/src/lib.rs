@@ -4,6 +4,7 @@
 //!   [`Input`](event::Input), everything that can happen to the screen.
 //! - [`Model`] is what the screen shows: [`Model::update`] changes it, [`draw`] draws it.
 //! - [`keys`] says which key does what.
+//! - [`run`] is the loop between all of them and a terminal.
 //!
 //! Sources produce entries, the model keeps them, a filter selects them, views draw them. The model
 //! and the views do no IO, so that a test can show every screen. This crate must not know any
@@ -18,12 +19,15 @@ pub mod keys;
 mod layout;
 mod lint;
 mod model;
+pub mod run;
 pub mod source;
 mod text;
 mod theme;
+mod times;
 mod update;
 mod view;
 
-pub use model::{Bounds, Model, Setup};
+pub use model::{Bounds, Counts, Model, Setup};
 pub use theme::Theme;
+pub use times::{Offset, Times};
 pub use view::draw;

@@ -42,6 +42,13 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
+/// At most `columns` of a text that may hold megabytes, safe to write on a line.
+pub(crate) fn shown(text: &str, columns: usize) -> String {
+    // No character has more bytes, and one more than fits shows that something was cut.
+    let end = text.floor_char_boundary((columns + 1) * 4);
+    cut(&clean(&text[..end]), columns)
+}
+
 /// `14:03:59.250`, UTC.
 pub(crate) fn time(unix_ms: u64) -> String {
     let text = date_time(unix_ms);
@@ -150,6 +157,13 @@ mod tests {
     fn what_a_payload_holds_cannot_reach_the_terminal_as_a_command() {
         check(clean("plain"), "plain");
         check(clean("\u{1b}[2Jx\u{9b}1m\u{202e}y\r\n"), "·[2Jx·1m·y··");
+    }
+
+    #[test]
+    fn what_is_shown_is_cut_before_it_is_cleaned() {
+        check(shown(&"\u{1b}x".repeat(1 << 20), 3), "·x…");
+        check(shown(&"日".repeat(1 << 20), 5), "日日…");
+        check(shown("a\nb", 3), "a·b");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Tone {
     Title,
     /// The selected row.
     Selected,
+    /// Where a search hit.
+    Hit,
     /// All is well.
     Good,
     /// Something to look at.
@@ -98,7 +100,7 @@ fn mono(tone: Tone) -> Style {
             style.add_modifier(Modifier::BOLD)
         }
         Tone::Selected => style.add_modifier(Modifier::REVERSED),
-        Tone::Bad => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+        Tone::Bad | Tone::Hit => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
     }
 }
 
@@ -111,6 +113,11 @@ fn colours(tone: Tone, dark: bool) -> Style {
         Tone::Faint => pick(Color::DarkGray, Color::Gray),
         Tone::Title => pick(Color::White, Color::Black).add_modifier(Modifier::BOLD),
         Tone::Selected => style.add_modifier(Modifier::REVERSED),
+        // Not reversed on the selected row, so that the colours stay those of a hit.
+        Tone::Hit => style
+            .fg(Color::Black)
+            .bg(Color::Yellow)
+            .remove_modifier(Modifier::REVERSED),
         Tone::Good => pick(Color::Green, Color::Green),
         Tone::Warning => pick(Color::Yellow, Color::Magenta),
         Tone::Bad => pick(Color::LightRed, Color::Red).add_modifier(Modifier::BOLD),

@@ -11,6 +11,7 @@ use crate::event::{Amendment, Control, Effect, Entry, Input, Kind, Now, Recordin
 use crate::filter::Filter;
 use crate::keys::{Action, Key};
 use crate::layout::{self, Areas};
+use crate::model::connections::Connections;
 use crate::model::detail::Detail;
 use crate::model::prompt::{Prompt, Purpose, Typed};
 use crate::model::search::{Progress, Search, Wanted};
@@ -107,6 +108,8 @@ impl Model {
                 self.ring.clear();
                 self.list.clear();
                 self.calls.clear();
+                self.connections = Connections::default();
+                self.rates.clear();
                 self.lints.clear();
                 self.forgotten = 0;
                 self.detail = None;
@@ -195,13 +198,17 @@ impl Model {
             }
             return;
         }
-        let scroll = if old.number() == entry.number {
-            old.scroll()
-        } else {
-            0
-        };
+        let same = old.number() == entry.number && !old.is_new();
+        let scroll = old.scroll();
         let mut detail = Detail::new(entry, related, width);
-        detail.scroll_to(scroll, height);
+        if same {
+            detail.scroll_to(scroll, height);
+        } else if let Some(line) = self.wanted().and_then(|text| detail.line_with(text))
+            && line >= height
+        {
+            // What was searched for is what one wants to see, with some lines before it.
+            detail.scroll_to(line - height / 3, height);
+        }
         self.detail = Some(detail);
     }
 
@@ -436,6 +443,10 @@ impl Model {
                 let begin = !matches!(self.recording, Recording::On { .. });
                 effects.push(Effect::Control(Control::Record(begin)));
             }
+            Action::Times => {
+                self.times = self.times.next();
+                self.say(format!("times: {}", self.times.about()));
+            }
             Action::Theme => {
                 self.theme = self.theme.next();
                 self.say(format!("theme: {}", self.theme.name()));
@@ -457,8 +468,10 @@ impl Model {
             self.detail = None;
         } else if self.areas().list.is_none() {
             self.side = Some(false);
-        } else {
+        } else if self.focus != Focus::List {
             self.focus = Focus::List;
+        } else {
+            self.search = None;
         }
     }
 
@@ -613,7 +626,7 @@ impl Model {
     }
 
     fn play(&mut self, action: Action, effects: &mut Vec<Effect>) {
-        let Some(playback) = self.playback else {
+        let Some(playback) = &mut self.playback else {
             self.say("only an opened recording can be played");
             return;
         };
@@ -625,6 +638,13 @@ impl Model {
             Action::Backward => Control::Seek(playback.position_us.saturating_sub(part)),
             _ => Control::Play(!playback.playing),
         };
+        // The source will tell the same. Until then the next key counts from here.
+        match control {
+            Control::Speed(speed) => playback.speed = speed,
+            Control::Seek(position_us) => playback.position_us = position_us,
+            Control::Play(playing) => playback.playing = playing,
+            Control::Record(_) => {}
+        }
         effects.push(Effect::Control(control));
     }
 

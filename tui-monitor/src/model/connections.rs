@@ -242,6 +242,7 @@ mod tests {
                 filter: "{}".into(),
                 recipients: vec![format!("sid-{number}").into()],
                 skipped: None,
+                receipts: Vec::new(),
             }));
             connections.entry(&entry);
         }

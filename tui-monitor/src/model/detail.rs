@@ -14,6 +14,7 @@ use touchstone_fixtures::{
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::event::{Direction, Entity, Entry, Kind, LintKind, Recipients};
+use crate::model::search::contains;
 use crate::text;
 use crate::theme::Tone;
 
@@ -68,6 +69,11 @@ impl Detail {
                 .all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
+    /// Whether it was just opened, before the layout gave it a width.
+    pub(crate) fn is_new(&self) -> bool {
+        self.width == 0
+    }
+
     pub(crate) fn number(&self) -> u64 {
         self.entry.number
     }
@@ -86,6 +92,14 @@ impl Detail {
         let first = self.scroll.min(self.lines.len());
         let last = (first + height).min(self.lines.len());
         &self.lines[first..last]
+    }
+
+    /// The first line that holds a text, which is in lower case.
+    pub(crate) fn line_with(&self, wanted: &str) -> Option<usize> {
+        self.lines.iter().position(|line| {
+            let text: String = line.iter().map(|(_, piece)| piece.as_str()).collect();
+            contains(&text, wanted)
+        })
     }
 
     /// Scrolls by lines; the last page stays full.
@@ -226,39 +240,39 @@ impl Page {
     }
 
     fn recipients(&mut self, entry: &Entry) {
-        match &entry.recipients {
-            Recipients::Unknown => {}
-            Recipients::Ours(receipts) => {
-                self.row(
-                    "got by",
-                    Tone::Plain,
-                    &text::count(receipts.len(), "connection"),
-                );
-                let first = receipts.iter().map(|receipt| receipt.t_us).min();
-                for receipt in receipts.iter().take(LISTED) {
-                    let after = receipt.t_us - first.unwrap_or(receipt.t_us);
-                    let told = format!("{} +{}", text::clean(&receipt.conn), text::latency(after));
-                    self.row("", Tone::Plain, &told);
-                }
-            }
-            Recipients::Routed(routed) => {
-                self.row("filter", Tone::Plain, &text::clean(&routed.filter));
-                let count = text::count(routed.recipients.len(), "connection");
-                self.row("routed to", Tone::Plain, &count);
-                for conn in routed.recipients.iter().take(LISTED) {
+        if let Recipients::Routed(routed) = &entry.recipients {
+            self.row("filter", Tone::Plain, &text::clean(&routed.filter));
+            let count = text::count(routed.recipients.len(), "connection");
+            self.row("routed to", Tone::Plain, &count);
+            // Where our own connections are known to have got it, they are listed with the times.
+            for conn in routed.recipients.iter().take(LISTED) {
+                if !routed.receipts.iter().any(|receipt| receipt.conn == *conn) {
                     self.row("", Tone::Plain, &text::clean(conn));
                 }
-                if let Some(skipped) = &routed.skipped {
-                    self.row("skipped", Tone::Warning, &text::clean(skipped));
-                }
+            }
+            self.more(routed.recipients.len());
+            if let Some(skipped) = &routed.skipped {
+                self.row("skipped", Tone::Warning, &text::clean(skipped));
             }
         }
-        if let Some(more) = entry
-            .recipients
-            .count()
-            .and_then(|n| n.checked_sub(LISTED + 1))
-        {
-            self.row("", Tone::Faint, &format!("and {} more", more + 1));
+        let receipts = entry.recipients.receipts();
+        let Some(first) = receipts.iter().map(|receipt| receipt.t_us).min() else {
+            return;
+        };
+        let count = text::count(receipts.len(), "connection");
+        self.row("got by", Tone::Plain, &count);
+        for receipt in receipts.iter().take(LISTED) {
+            let after = text::latency(receipt.t_us - first);
+            let told = format!("{} +{after}", text::clean(&receipt.conn));
+            self.row("", Tone::Plain, &told);
+        }
+        self.more(receipts.len());
+    }
+
+    /// Says how many of a list were left out.
+    fn more(&mut self, count: usize) {
+        if count > LISTED {
+            self.row("", Tone::Faint, &format!("and {} more", count - LISTED));
         }
     }
 

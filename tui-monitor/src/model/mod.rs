@@ -27,6 +27,7 @@ use crate::event::{Entry, LintKind, Now, Playback, Recording};
 use crate::filter::Filter;
 use crate::keys::Keymap;
 use crate::theme::Theme;
+use crate::times::{Offset, Times};
 
 /// Bookmarks that are kept. Their entries stay when the ring lets them go.
 pub(crate) const MOST_BOOKMARKS: usize = 1_000;
@@ -40,6 +41,10 @@ pub struct Setup {
     pub theme: Theme,
     /// Whether only ASCII is drawn.
     pub ascii: bool,
+    /// How times are told.
+    pub times: Times,
+    /// How far the local time is from UTC.
+    pub offset: Offset,
     /// Keys.
     pub keys: Keymap,
     /// How much is kept.
@@ -58,6 +63,8 @@ pub struct Model {
     pub(crate) target: String,
     pub(crate) theme: Theme,
     pub(crate) ascii: bool,
+    pub(crate) times: Times,
+    pub(crate) offset: Offset,
     pub(crate) keys: Keymap,
     pub(crate) size: (u16, u16),
     pub(crate) now: Now,
@@ -93,6 +100,17 @@ pub struct Model {
     pub(crate) search: Option<Search>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) message: Option<Message>,
+}
+
+/// What became of the events of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that were counted, without their copies and without the monitor's own entries.
+    pub seen: u64,
+    /// Entries and copies that were lost between the source and the screen.
+    pub dropped: u64,
+    /// Entries that have left the ring.
+    pub forgotten: u64,
 }
 
 /// Which pane the keys go to.
@@ -142,6 +160,8 @@ impl Model {
             target: setup.target,
             theme: setup.theme,
             ascii: setup.ascii,
+            times: setup.times,
+            offset: setup.offset,
             keys: setup.keys,
             size: setup.size,
             now: setup.now,
@@ -180,6 +200,11 @@ impl Model {
         self.ring.get(self.list.selected()?)
     }
 
+    /// The text whose hits are marked, in lower case.
+    pub(crate) fn wanted(&self) -> Option<&str> {
+        self.search.as_ref()?.text()
+    }
+
     /// Whether the side pane is shown: as asked for, else where there is room.
     pub(crate) fn side_shown(&self) -> bool {
         self.side.unwrap_or(self.size.0 >= 110)
@@ -193,6 +218,15 @@ impl Model {
     /// How many events the model holds, and their bytes: what a bench measures against the bounds.
     pub fn kept(&self) -> (usize, usize) {
         (self.ring.len(), self.ring.weight())
+    }
+
+    /// What the header counts, for whoever checks it.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            seen: self.rates.total(),
+            dropped: self.dropped,
+            forgotten: self.forgotten,
+        }
     }
 
     pub(crate) fn say(&mut self, text: impl Into<String>) {

@@ -59,6 +59,15 @@ impl Rates {
         self.second = self.second.max(second);
     }
 
+    /// Begins anew, at the time that it is.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            second: self.second,
+            began: Some(self.second),
+            ..Self::default()
+        };
+    }
+
     pub(crate) fn count(&mut self, entry: &Entry) {
         let slot = slot(self.second);
         // What the monitor says itself is nothing that a server sent.

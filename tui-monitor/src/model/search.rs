@@ -47,6 +47,14 @@ impl Search {
         self.at.is_some()
     }
 
+    /// The text that is looked for, in lower case.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.wanted {
+            Wanted::Text(text) if !text.is_empty() => Some(text),
+            Wanted::Text(_) | Wanted::Lint => None,
+        }
+    }
+
     pub(crate) fn stop(&mut self) {
         self.at = None;
     }
@@ -97,18 +105,23 @@ impl Wanted {
 }
 
 /// Whether `text` holds `wanted`, which is in lower case, without regard to the case of ASCII.
-fn contains(text: &str, wanted: &str) -> bool {
+pub(crate) fn contains(text: &str, wanted: &str) -> bool {
+    find(text, wanted).is_some()
+}
+
+/// Where in `text` the first of `wanted` begins, which is in lower case, in bytes.
+pub(crate) fn find(text: &str, wanted: &str) -> Option<usize> {
     let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
     let Some(first) = wanted.first() else {
-        return true;
+        return Some(0);
     };
-    if text.len() < wanted.len() {
-        return false;
-    }
-    let starts = &text[..=text.len() - wanted.len()];
-    starts.iter().enumerate().any(|(at, byte)| {
-        byte.eq_ignore_ascii_case(first) && text[at..at + wanted.len()].eq_ignore_ascii_case(wanted)
-    })
+    let starts = text.get(..=text.len().checked_sub(wanted.len())?)?;
+    let mut starts = starts.iter().enumerate();
+    let hit = starts.find(|(at, byte)| {
+        byte.eq_ignore_ascii_case(first)
+            && text[*at..at + wanted.len()].eq_ignore_ascii_case(wanted)
+    });
+    Some(hit?.0)
 }
 
 #[cfg(test)]

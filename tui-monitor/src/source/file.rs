@@ -13,7 +13,7 @@ use touchstone_client::trace::{Reader, Record, TraceError};
 
 use super::desk::Desk;
 use super::sighted::{Origins, what_of};
-use super::{Options, Origin, Outlet, RPC_PATIENCE, Source, What, channel};
+use super::{Options, Origin, Outlet, Overflow, RPC_PATIENCE, Source, What, channel};
 use crate::event::{Control, Playback, SourceState};
 
 /// How often the screen is told where the recording stands.
@@ -67,7 +67,9 @@ impl Recorded {
 
     /// Plays it `speed` times as fast as it was recorded; as fast as the reader takes it where none.
     pub fn start(self, speed: Option<f64>, options: &Options) -> Source {
-        let (outlet, source) = channel(options);
+        let (mut outlet, source) = channel(options);
+        // Nobody is kept waiting but the file.
+        outlet.overflow = Overflow::Wait;
         let player = Player {
             started_at: self.reader.header().started_at,
             outlet,
@@ -168,10 +170,20 @@ impl Player {
                 biased;
                 () = self.outlet.stop.cancelled() => return,
                 control = self.outlet.controls.recv() => match control {
-                    Some(control) => {
-                        if self.control(control).await {
-                            over = false;
+                    Some(mut control) => {
+                        let mut moved = false;
+                        // Of several places in a row only the last is wanted: going to one may take
+                        // a while.
+                        while matches!(control, Control::Seek(_))
+                            && let Ok(next) = self.outlet.controls.try_recv()
+                        {
+                            if !matches!(next, Control::Seek(_)) {
+                                moved |= self.control(control).await;
+                            }
+                            control = next;
                         }
+                        moved |= self.control(control).await;
+                        over &= !moved;
                         self.tell().await;
                     }
                     // The reader may still want what is left.
@@ -229,17 +241,11 @@ impl Player {
                 false
             }
             Control::Seek(t_us) => {
-                let Ok(reader) = reader(&self.path) else {
-                    let note = What::Note("the recording is gone, and cannot be read again".into());
-                    self.see(place, &Origin::none(), &note).await;
-                    return false;
-                };
-                self.reader = reader;
-                self.desk = Desk::new(RPC_PATIENCE);
-                self.origins = Origins::default();
-                self.next = None;
                 let target = t_us.min(self.length_us);
-                while self.read().await {
+                if target < place && !self.rewind(place).await {
+                    return false;
+                }
+                while self.next.is_some() || self.read().await {
                     match self.next.take() {
                         Some(record) if record.t_us <= target => self.play(record).await,
                         later => {
@@ -254,6 +260,21 @@ impl Player {
             // What is recorded need not be recorded again.
             Control::Record(_) => false,
         }
+    }
+
+    /// Goes back to the beginning. False where the file cannot be read again.
+    async fn rewind(&mut self, place: u64) -> bool {
+        let Ok(reader) = reader(&self.path) else {
+            let note = What::Note("the recording is gone, and cannot be read again".into());
+            self.see(place, &Origin::none(), &note).await;
+            return false;
+        };
+        self.reader = reader;
+        self.desk = Desk::new(RPC_PATIENCE);
+        self.origins = Origins::default();
+        self.next = None;
+        self.outlet.state(SourceState::Rewound).await;
+        true
     }
 
     async fn tell(&mut self) {

@@ -35,6 +35,8 @@ use crate::event::{Control, Direction, Input, Scope, SourceState};
 const RPC_PATIENCE: Duration = Duration::from_secs(35);
 /// How often a source looks for RPCs without answer, flushes its recording and tells how far it is.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How many controls may wait: more than the keys that one frame answers.
+const CONTROLS: usize = 512;
 /// How many sightings wait between the connections and the desk, before connections stop reading.
 const SIGHTINGS: usize = 1_024;
 
@@ -72,6 +74,8 @@ pub struct Source {
     pub inputs: mpsc::Receiver<Input>,
     /// What it can be told.
     pub controls: mpsc::Sender<Control>,
+    /// When the clock of its entries began, unless it plays a recording.
+    pub start: Instant,
     stop: DropGuard,
 }
 
@@ -92,6 +96,7 @@ impl Source {
         let source = Self {
             inputs,
             controls,
+            start: Instant::now(),
             stop: CancellationToken::new().drop_guard(),
         };
         (source, feed)
@@ -104,23 +109,27 @@ struct Outlet {
     controls: mpsc::Receiver<Control>,
     overflow: Overflow,
     dropped: u64,
+    start: Instant,
     stop: CancellationToken,
 }
 
 fn channel(options: &Options) -> (Outlet, Source) {
     let (inputs, received) = mpsc::channel(options.queue.max(1));
-    let (told, controls) = mpsc::channel(16);
+    let (told, controls) = mpsc::channel(CONTROLS);
     let stop = CancellationToken::new();
+    let start = Instant::now();
     let outlet = Outlet {
         inputs,
         controls,
         overflow: options.overflow,
         dropped: 0,
+        start,
         stop: stop.clone(),
     };
     let source = Source {
         inputs: received,
         controls: told,
+        start,
         stop: stop.drop_guard(),
     };
     (outlet, source)
@@ -200,6 +209,8 @@ enum What {
     /// A connection asks to be let in: the auth, with a name in place of the token. For the recording.
     Connect(Value),
     Http(Exchange),
+    /// The server let a connection in, and calls it so.
+    Accepted(Option<Arc<str>>),
     /// A word, and a sentence.
     Connection(&'static str, String),
     Gap(String),
@@ -220,7 +231,7 @@ struct Post {
 
 impl Post {
     fn new(options: &Options, outlet: Outlet, target: &str) -> Self {
-        let (start, start_ms) = (Instant::now(), options.clock.unix_ms());
+        let (start, start_ms) = (outlet.start, options.clock.unix_ms());
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {

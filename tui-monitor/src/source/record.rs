@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use serde_json::json;
 use touchstone_client::{
     Direction as Way,
     trace::{Header, Kind, Record, Traced, Writer},
@@ -166,6 +167,10 @@ pub(super) fn record_of(t_us: u64, origin: &Origin, what: &What) -> Option<Recor
             )
         }
         What::Connect(auth) => Kind::Packet(Way::Sent, Traced::Connect(auth.clone())),
+        What::Accepted(sid) => {
+            let answer = json!({"sid": sid.as_deref()});
+            Kind::Packet(Way::Received, Traced::Connect(answer))
+        }
         What::Http(exchange) => Kind::Http(exchange.clone()),
         What::Connection(word, text) => Kind::Mark(format!("{word}: {text}")),
         What::Gap(text) => Kind::Mark(format!("gap: {text}")),

@@ -61,6 +61,9 @@ pub(super) fn what_of(record: Record) -> Option<What> {
             Some(("failed", why)) => What::Connection("failed", why.to_owned()),
             Some(("connected", what)) => What::Connection("connected", what.to_owned()),
             Some(("gap", what)) => What::Gap(what.to_owned()),
+            Some(("earlier records dropped", count)) => What::Gap(format!(
+                "{count} earlier records were dropped by whoever recorded"
+            )),
             _ => What::Note(mark),
         },
         Kind::Http(exchange) => What::Http(exchange),
@@ -88,8 +91,8 @@ pub(super) fn what_of(record: Record) -> Option<What> {
                     id,
                     args,
                 },
-                Traced::Connect(_) if direction == Direction::Received => {
-                    What::Connection("connected", "CONNECT was answered".to_owned())
+                Traced::Connect(answer) if direction == Direction::Received => {
+                    What::Accepted(answer["sid"].as_str().map(Arc::from))
                 }
                 Traced::Connect(auth) => What::Connect(auth),
                 Traced::ConnectError(data) => What::Connection("refused", text(&data)),

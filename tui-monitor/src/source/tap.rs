@@ -13,7 +13,8 @@ use super::record::{DECISION, TAP};
 use super::{Backoff, Options, Origin, Post, Sighting, Source, What, channel, gap};
 use crate::event::{Scope, SourceState};
 
-const PATH: &str = "/control/tap";
+/// Where a server offers it.
+pub(super) const PATH: &str = "/control/tap";
 /// The longest line that is read. Decisions hold one payload each.
 const MAX_LINE: usize = 64 << 20;
 
@@ -118,11 +119,11 @@ impl Watcher {
     }
 
     async fn read(&mut self, chunks: Chunks) -> Over {
-        let events = bounded(chunks).eventsource();
-        tokio::pin!(events);
+        let told = told_by(chunks);
+        tokio::pin!(told);
         loop {
-            let event = tokio::select! {
-                event = events.next() => event,
+            let what = tokio::select! {
+                what = told.next() => what,
                 goes_on = self.post.idle() => {
                     if goes_on {
                         continue;
@@ -130,30 +131,44 @@ impl Watcher {
                     return Over::Stopped;
                 }
             };
-            match event {
-                Some(Ok(event)) => match event.event.as_str() {
-                    DECISION => self.saw(What::Decision(event.data)).await,
-                    "lost" => self.saw(What::Gap(lost(&event.data))).await,
-                    // The standard asks to ignore what one does not know.
-                    _ => {}
-                },
-                Some(Err(error)) => return Over::Lost(error.to_string()),
+            match what {
+                Some(Ok(what)) => self.saw(what).await,
+                Some(Err(reason)) => return Over::Lost(reason),
                 None => return Over::Lost("the server closed the tap".to_owned()),
             }
         }
     }
 
     async fn saw(&mut self, what: What) {
-        let sighting = Sighting {
-            at: Instant::now(),
-            origin: Origin {
-                conn: TAP.into(),
-                ..Origin::none()
-            },
-            what,
-        };
-        self.post.see(sighting).await;
+        self.post.see(sighting(what)).await;
     }
+}
+
+/// Something that a tap tells, now.
+pub(super) fn sighting(what: What) -> Sighting {
+    Sighting {
+        at: Instant::now(),
+        origin: Origin {
+            conn: TAP.into(),
+            ..Origin::none()
+        },
+        what,
+    }
+}
+
+/// What an open tap tells: decisions, and gaps where the server dropped some. An error is why it ended.
+pub(super) fn told_by(chunks: Chunks) -> impl Stream<Item = Result<What, String>> {
+    bounded(chunks)
+        .eventsource()
+        .filter_map(async |event| match event {
+            Ok(event) => match event.event.as_str() {
+                DECISION => Some(Ok(What::Decision(event.data))),
+                "lost" => Some(Ok(What::Gap(lost(&event.data)))),
+                // The standard asks to ignore what one does not know.
+                _ => None,
+            },
+            Err(error) => Some(Err(error.to_string())),
+        })
 }
 
 /// The body piece by piece; an error instead of a line that has no end.

@@ -2,26 +2,31 @@
 //! and receive, so that both sides of a remote call and every copy of an update are seen.
 //!
 //! A [`Recorder`] stands between the two. It never makes a connection wait; what it had no room for is
-//! told by a note.
+//! told as a gap.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_client::{
     Direction as Way,
+    provision::Rest,
+    text,
     trace::{Bounds, Kind, Record, Recorder, Traced},
 };
 
 use super::sighted::{Origins, what_of};
-use super::{Options, Origin, Post, Sighting, Source, channel};
+use super::{Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, tap};
 use crate::event::SourceState;
 
 /// How often the recorder is emptied. A screen shows some 30 frames a second.
 const EVERY: Duration = Duration::from_millis(30);
 
 /// Begins to watch whatever is connected with the taps of the recorder that this returns; `target`
-/// names it in a recording. The source ends when it is closed.
-pub fn start(target: &str, options: &Options) -> (Source, Recorder) {
+/// names it in a recording. With `rest`, the control tap of the server is read as well, so that an
+/// event shows both whom the router meant and who got it. The source ends when it is closed.
+pub fn start(target: &str, rest: Option<Rest>, options: &Options) -> (Source, Recorder) {
     let (outlet, source) = channel(options);
     let post = Post::new(options, outlet, target);
     let recorder = Recorder::new(post.start, Bounds::default());
@@ -33,10 +38,23 @@ pub fn start(target: &str, options: &Options) -> (Source, Recorder) {
     let options = options.clone();
     tokio::spawn(async move {
         watcher.post.begin(&options).await;
-        watcher.watch().await;
+        match rest {
+            None => watcher.watch(stream::pending()).await,
+            Some(rest) => watcher.watch(decisions(&rest).await).await,
+        }
         watcher.post.end(String::new()).await;
     });
     (source, recorder)
+}
+
+/// What the server's tap tells; at its end a gap that says why.
+async fn decisions(rest: &Rest) -> impl Stream<Item = What> + use<> {
+    let ended = |reason: String| What::Gap(format!("the router's decisions are missing: {reason}"));
+    let told = match rest.stream(tap::PATH, None).await {
+        Ok(chunks) => tap::told_by(chunks).left_stream(),
+        Err(error) => stream::iter([Err(text::told(&error))]).right_stream(),
+    };
+    told.map(move |told| told.unwrap_or_else(ended))
 }
 
 struct Watcher {
@@ -46,12 +64,20 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn watch(&mut self) {
+    async fn watch(&mut self, decisions: impl Stream<Item = What>) {
+        let mut decisions = pin!(decisions.fuse());
         let mut looks = interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Decisions wait for a whole round, so that the copies of what they are about, which carry
+        // more, are seen first.
+        let (mut waiting, mut ripe) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
+                Some(what) = decisions.next(), if waiting.len() < SIGHTINGS => {
+                    waiting.push(tap::sighting(what));
+                    continue;
+                }
                 goes_on = self.post.idle() => {
                     if goes_on {
                         continue;
@@ -62,6 +88,10 @@ impl Watcher {
             for record in self.recorder.drain() {
                 self.see(record).await;
             }
+            for sighting in ripe.drain(..) {
+                self.post.see(sighting).await;
+            }
+            std::mem::swap(&mut waiting, &mut ripe);
         }
     }
 
@@ -125,7 +155,7 @@ mod tests {
             recording: false,
             seed: 0,
         };
-        let (mut source, recorder) = start("test", &options);
+        let (mut source, recorder) = start("test", None, &options);
         let tap = recorder.tap("1/user-1");
         for (direction, text) in [
             (Received, r#"0{"sid":"e"}"#),

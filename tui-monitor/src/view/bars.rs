@@ -37,7 +37,15 @@ pub(super) fn header(pen: &mut Pen<'_>, area: Rect) {
     ];
     let lints = model.lint_count();
     let tone = if lints == 0 { Tone::Plain } else { Tone::Bad };
-    second.push((tone, text::count(number(lints), "lint")));
+    let mut told = text::count(number(lints), "lint");
+    if lints > 0 && area.width >= 100 {
+        let kinds = model.lints.iter();
+        let kinds: Vec<String> = kinds
+            .map(|(kind, count)| format!("{} {}", kind.as_str(), text::short(number(*count))))
+            .collect();
+        told = format!("{told}: {}", kinds.join(", "));
+    }
+    let lints = (tone, told);
     if model.playback.is_none() {
         let tone = if model.lag_us > 500_000 {
             Tone::Warning
@@ -46,6 +54,8 @@ pub(super) fn header(pen: &mut Pen<'_>, area: Rect) {
         };
         second.push((tone, format!("lag {}", text::latency(model.lag_us))));
     }
+    // The longest is the last, so that nothing else gives way to it.
+    second.push(lints);
     segments(pen, area.y, right.saturating_sub(used), &first);
     segments(pen, area.y + 1, right, &second);
 }

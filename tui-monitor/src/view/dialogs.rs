@@ -48,8 +48,8 @@ pub(super) fn draw(pen: &mut Pen<'_>) {
                     entry.number,
                     text::time(entry.at_ms),
                     entry.kind,
-                    text::clean(&entry.event),
-                    text::clean(entity),
+                    text::shown(&entry.event, 24),
+                    text::shown(entity, 40),
                 );
                 let tone = if at == cursor {
                     Tone::Selected

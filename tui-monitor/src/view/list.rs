@@ -53,7 +53,7 @@ const fn column(
 }
 
 const COLUMNS: [Column; 11] = [
-    column(What::Time, "time UTC", 12, 12, 1, false),
+    column(What::Time, "time", 12, 12, 1, false),
     column(What::Account, "account", 7, 12, 6, false),
     column(What::Conn, "connection", 12, 24, 9, false),
     column(What::Kind, "kind", 4, 10, 2, false),
@@ -99,10 +99,14 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, rows: Rect) {
     let columns = columns(area.width);
     let mut x = area.x + GUTTER;
     for (column, width) in &columns {
+        let title = match column.what {
+            What::Time => model.times.title(),
+            _ => column.title,
+        };
         if column.right {
-            pen.put_right(x + width, area.y, column.title, Tone::Faint);
+            pen.put_right(x + width, area.y, title, Tone::Faint);
         } else {
-            pen.put(x, area.y, *width, column.title, Tone::Faint);
+            pen.put(x, area.y, *width, title, Tone::Faint);
         }
         x += width + 1;
     }
@@ -120,23 +124,30 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, rows: Rect) {
             Tone::Faint,
         );
     }
+    let t_us = |number: u64| Some(model.ring.get(number)?.t_us);
+    let above = model.list.at_row(0);
+    let above = above.and_then(|first| model.list.from(first, false).next());
+    let mut before = above.and_then(t_us);
     for (y, number) in (rows.y..rows.bottom()).zip(model.list.window()) {
         if let Some(entry) = model.ring.get(number) {
-            row(
-                pen,
-                Rect {
-                    y,
-                    height: 1,
-                    ..rows
-                },
-                entry,
-                &columns,
-            );
+            let area = Rect {
+                y,
+                height: 1,
+                ..rows
+            };
+            row(pen, area, entry, before, &columns);
+            before = Some(entry.t_us);
         }
     }
 }
 
-fn row(pen: &mut Pen<'_>, area: Rect, entry: &Entry, columns: &[(Column, u16)]) {
+fn row(
+    pen: &mut Pen<'_>,
+    area: Rect,
+    entry: &Entry,
+    before: Option<u64>,
+    columns: &[(Column, u16)],
+) {
     let model = pen.model;
     let y = area.y;
     let selected = model.list.selected() == Some(entry.number);
@@ -157,12 +168,18 @@ fn row(pen: &mut Pen<'_>, area: Rect, entry: &Entry, columns: &[(Column, u16)]) 
                 x,
                 y,
                 area.right().saturating_sub(x),
-                &text::clean(&entry.raw),
+                &text::shown(&entry.raw, usize::from(area.width)),
                 tone,
             );
             break;
         }
-        let (cell, tone) = cell(pen, entry, column.what, *width);
+        let (cell, tone) = match column.what {
+            What::Time => {
+                let told = model.times.show(entry, before, model.offset);
+                (format!("{told:>12}"), Tone::Faint)
+            }
+            what => cell(pen, entry, what, *width),
+        };
         if column.right {
             let cell = text::cut(&cell, usize::from(*width));
             pen.put_right(x + width, y, &cell, tone);
@@ -184,9 +201,10 @@ fn cell(pen: &Pen<'_>, entry: &Entry, what: What, width: u16) -> (String, Tone) 
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let entity = || entry.entity.as_ref().map_or("", |entity| entity.id());
     match what {
-        What::Time => (text::time(entry.at_ms), Tone::Faint),
-        What::Account => (text::clean(&entry.account).into_owned(), Tone::Plain),
-        What::Conn => (text::clean(&entry.conn).into_owned(), Tone::Plain),
+        // It depends on the row before, too.
+        What::Time => (String::new(), Tone::Faint),
+        What::Account => (text::shown(&entry.account, width.into()), Tone::Plain),
+        What::Conn => (text::shown(&entry.conn, width.into()), Tone::Plain),
         What::Kind if width < 10 => (short(entry.kind).to_owned(), tone),
         What::Kind => (entry.kind.as_str().to_owned(), tone),
         What::Type => {
@@ -195,9 +213,12 @@ fn cell(pen: &Pen<'_>, entry: &Entry, what: What, width: u16) -> (String, Tone) 
                 (Kind::Rpc | Kind::Call | Kind::Ack, Direction::Received) => pen.glyphs.received,
                 _ => "",
             };
-            (format!("{sign}{}", text::clean(&entry.event)), tone)
+            (
+                format!("{sign}{}", text::shown(&entry.event, width.into())),
+                tone,
+            )
         }
-        What::Entity => (text::clean(entity()).into_owned(), Tone::Plain),
+        What::Entity => (text::shown(entity(), width.into()), Tone::Plain),
         What::Seq => (number(entry.seq), Tone::Plain),
         What::Recipients => {
             let count = entry.recipients.count();
@@ -216,11 +237,16 @@ fn cell(pen: &Pen<'_>, entry: &Entry, what: What, width: u16) -> (String, Tone) 
             entry.latency_us.map(text::latency).unwrap_or_default(),
             Tone::Plain,
         ),
-        What::Payload => {
-            // A payload may hold megabytes, of which a row shows its beginning.
-            let end = entry.raw.floor_char_boundary(usize::from(width) * 4);
-            (text::clean(&entry.raw[..end]).into_owned(), Tone::Faint)
+        What::Payload if !entry.lints.is_empty() => {
+            let first = &entry.lints[0];
+            let more = match entry.lints.len() {
+                1 => String::new(),
+                count => format!(" (and {} more)", count - 1),
+            };
+            let told = format!("{}{more}: {}", first.kind.as_str(), first.text);
+            (text::shown(&told, width.into()), Tone::Bad)
         }
+        What::Payload => (text::shown(&entry.raw, width.into()), Tone::Faint),
     }
 }
 
@@ -264,10 +290,10 @@ mod tests {
 
     #[test]
     fn columns_leave_and_grow_by_their_rank() {
-        insta::assert_snapshot!(fitted(40), @"time UTC:12 kind:4 type:20");
-        insta::assert_snapshot!(fitted(60), @"time UTC:12 kind:4 type:20 entity:9 seq:5 to:3");
-        insta::assert_snapshot!(fitted(80), @"time UTC:12 account:7 kind:4 type:17 entity:9 seq:5 to:3 size:6 latency:7");
-        insta::assert_snapshot!(fitted(120), @"time UTC:12 account:7 connection:12 kind:4 type:23 entity:9 seq:5 to:3 size:6 latency:7 payload:20");
-        insta::assert_snapshot!(fitted(200), @"time UTC:12 account:12 connection:24 kind:10 type:24 entity:36 seq:8 to:4 size:7 latency:7 payload:44");
+        insta::assert_snapshot!(fitted(40), @"time:12 kind:4 type:20");
+        insta::assert_snapshot!(fitted(60), @"time:12 kind:4 type:20 entity:9 seq:5 to:3");
+        insta::assert_snapshot!(fitted(80), @"time:12 account:7 kind:4 type:17 entity:9 seq:5 to:3 size:6 latency:7");
+        insta::assert_snapshot!(fitted(120), @"time:12 account:7 connection:12 kind:4 type:23 entity:9 seq:5 to:3 size:6 latency:7 payload:20");
+        insta::assert_snapshot!(fitted(200), @"time:12 account:12 connection:24 kind:10 type:24 entity:36 seq:8 to:4 size:7 latency:7 payload:44");
     }
 }

@@ -20,6 +20,7 @@ use ratatui::widgets::{Block, Widget as _};
 use crate::layout::{self, SMALLEST};
 use crate::model::Model;
 use crate::model::detail::Line;
+use crate::model::search::find;
 use crate::text;
 use crate::theme::{ASCII, Glyphs, Tone, UNICODE};
 
@@ -57,6 +58,9 @@ fn draw_on(model: &Model, buffer: &mut Buffer) -> Option<(u16, u16)> {
     }
     if let Some(area) = areas.detail {
         detail::draw(&mut pen, area);
+    }
+    for area in [areas.list, areas.detail].into_iter().flatten() {
+        pen.mark_hits(area);
     }
     if let Some(area) = areas.side {
         side::draw(&mut pen, area);
@@ -111,6 +115,33 @@ impl Pen<'_> {
         let mut x = area.x;
         for (tone, piece) in line {
             x = self.put(x, y, area.right().saturating_sub(x), piece, *tone);
+        }
+    }
+
+    /// Marks what was searched for, wherever it is to be seen in an area.
+    fn mark_hits(&mut self, area: Rect) {
+        let Some(wanted) = self.model.wanted() else {
+            return;
+        };
+        let style = self.style(Tone::Hit);
+        for y in area.y..area.bottom() {
+            let (mut text, mut columns) = (String::new(), Vec::new());
+            let mut x = area.x;
+            while x < area.right() {
+                let symbol = self.buffer[(x, y)].symbol();
+                text.push_str(symbol);
+                columns.resize(text.len(), x);
+                // What is behind a wide character belongs to it.
+                x += u16::try_from(text::width(symbol)).unwrap_or(1).max(1);
+            }
+            let mut from = 0;
+            while let Some(at) = text.get(from..).and_then(|rest| find(rest, wanted)) {
+                let hit = from + at..from + at + wanted.len();
+                for x in &columns[hit.clone()] {
+                    self.buffer[(*x, y)].set_style(style);
+                }
+                from = hit.end;
+            }
         }
     }
 

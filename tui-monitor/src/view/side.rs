@@ -38,7 +38,8 @@ fn rates(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         .min(SECONDS as u16 - 1);
     for (y, (kind, event, series)) in (inside.y..inside.bottom()).zip(rows.into_iter().skip(scroll))
     {
-        pen.put(inside.x, y, name, &text::clean(event), kind_tone(kind));
+        let event = text::shown(event, name.into());
+        pen.put(inside.x, y, name, &event, kind_tone(kind));
         let rate = text::rate(model.rates.mean(series));
         pen.put_right(inside.x + name + 8, y, &rate, Tone::Plain);
         let history = model.rates.history(series, usize::from(spark));
@@ -79,7 +80,7 @@ fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
             "event",
         );
         lines.push(vec![
-            (Tone::Title, text::clean(name).into_owned()),
+            (Tone::Title, text::shown(name, inside.width.into())),
             (Tone::Faint, format!("  {events}")),
         ]);
         let last = account.connections.len().saturating_sub(1);
@@ -106,7 +107,7 @@ fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
             lines.push(vec![
                 (Tone::Faint, branch.to_owned()),
                 (tone, format!("{sign} ")),
-                (Tone::Plain, text::clean(short).into_owned()),
+                (Tone::Plain, text::shown(short, inside.width.into())),
                 (Tone::Faint, scope),
                 (Tone::Plain, format!("  {}", connection.events)),
             ]);
@@ -136,7 +137,7 @@ fn calls(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         };
         let x = pen.put(inside.x, y, 2, sign, tone) + 1;
         let told = match (&call.outcome, call.latency_us) {
-            (Outcome::Failed(reason), _) => text::clean(reason).into_owned(),
+            (Outcome::Failed(reason), _) => text::shown(reason, inside.width.into()),
             (Outcome::Pending, _) => "pending".to_owned(),
             (Outcome::Answered, Some(latency)) => text::latency(latency),
             (Outcome::Answered, None) => "answered".to_owned(),
@@ -149,7 +150,7 @@ fn calls(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         } else {
             Tone::Plain
         };
-        pen.put(x, y, room, &text::clean(&call.method), name);
+        pen.put(x, y, room, &text::shown(&call.method, room.into()), name);
         pen.put_right(inside.right(), y, &told, tone);
     }
 }

@@ -16,8 +16,10 @@ use crate::event::{
 use crate::filter::Filter;
 use crate::keys::Keymap;
 use crate::model::testing::{START_MS, entry, rpc};
-use crate::{Bounds, Model, Setup, Theme, draw};
+use crate::{Bounds, Model, Setup, Theme, Times, draw};
 
+mod find;
+mod hostile;
 mod svg;
 
 /// A screen that things happen to.
@@ -32,6 +34,8 @@ impl Stage {
             target: "http://127.0.0.1:3005".to_owned(),
             theme: Theme::Dark,
             ascii: false,
+            times: Times::Utc,
+            offset: |_| 2 * 3_600,
             keys: Keymap::default(),
             bounds: Bounds {
                 events: 1_000,
@@ -180,6 +184,7 @@ fn story() -> Vec<Input> {
         inputs.push(input(entry));
         if number % 3 == 0 {
             inputs.push(Input::Amend(Amendment {
+                routed: None,
                 number,
                 receipt: Some(receipt(&session, scope.clone(), number * 250_000 + 1_250)),
                 lints: Vec::new(),
@@ -252,6 +257,7 @@ fn story() -> Vec<Input> {
         filter: r#"{"type":"machine-scoped-only","machineId":"m-42"}"#.into(),
         recipients: vec!["AAAAAAAAAAE".into(), "AAAAAAAAAAI".into()],
         skipped: Some("AAAAAAAAAAM".into()),
+        receipts: Vec::new(),
     }));
     inputs.push(tick(3_500_900));
     inputs.push(input(routed));

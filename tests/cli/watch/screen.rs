@@ -1,31 +1,16 @@
 //! The screen of `touchstone watch`, driven as a person drives it: in a pseudo-terminal.
 
 use rustix::process::Signal;
-use touchstone_client::ConnectOptions;
-use touchstone_client::provision::{NewSession, Rest};
 
+use super::people::People;
 use crate::support::{Served, check, signal};
 use crate::terminal::Terminal;
 
-/// Makes sessions, each of which is an event, of one account.
-fn make_sessions(server: &Served, tags: std::ops::Range<u32>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let rest =
-            Rest::new(&ConnectOptions::new(server.url.parse().expect("a URL"))).expect("a client");
-        let account = rest.account([7; 32]).await.expect("an account");
-        for tag in tags {
-            let session = NewSession {
-                tag: format!("tag-{tag}"),
-                metadata: "bWV0YWRhdGE=".to_owned(),
-                agent_state: None,
-                data_encryption_key: None,
-            };
-            rest.session(&account, &session).await.expect("a session");
-        }
-    });
+/// Makes sessions, each of which is an event.
+fn make_sessions(people: &People, tags: std::ops::Range<u32>) {
+    for tag in tags {
+        people.session(&format!("tag-{tag}"));
+    }
 }
 
 /// The program on the tap of a server, connected.
@@ -39,7 +24,8 @@ fn watch(server: &Served) -> Terminal {
 fn start_filter_pause_detail_quit() {
     let server = Served::start(&["--control"]);
     let terminal = watch(&server);
-    make_sessions(&server, 0..3);
+    let people = People::of(&server, 7);
+    make_sessions(&people, 0..3);
     terminal.wait_for("following  4/4");
 
     terminal.send("f");
@@ -51,7 +37,7 @@ fn start_filter_pause_detail_quit() {
 
     terminal.send(" ");
     terminal.wait_for("paused, 0 held");
-    make_sessions(&server, 3..5);
+    make_sessions(&people, 3..5);
     terminal.wait_for("paused, 2 held  2/2");
     terminal.send(" ");
     terminal.wait_for("2 events came meanwhile");

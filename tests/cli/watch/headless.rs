@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::support::{check, signal, touchstone};
+use crate::support::{check, signal, touchstone};
 
 #[test]
 fn as_many_events_as_were_asked_for() {

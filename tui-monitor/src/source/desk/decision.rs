@@ -1,0 +1,105 @@
+//! Decisions of the server's router: entries of their own, or what was meant to become of an event
+//! that our own connections got.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{COPIES_WITHIN_US, Desk, Draft, Seen, copy_key};
+use crate::event::{Amendment, Direction, Input, Kind, Recipients, Routed, Scope};
+use crate::lint::{self, Arrived};
+use crate::source::{Origin, facts};
+
+/// The payload as it was sent, to the last space: by its text a presence event is known again.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+impl Desk {
+    pub(super) fn decision(&mut self, draft: &Draft<'_>, raw: &str) -> Input {
+        let decision: Value = serde_json::from_str(raw).unwrap_or(Value::Null);
+        let name = decision["event"].as_str().unwrap_or("update");
+        let payload = &decision["payload"];
+        let text = serde_json::from_str::<Sent<'_>>(raw).map_or("null", |sent| sent.payload.get());
+        let facts = facts::of_event(name, payload);
+        let (routed, ours) = self.routed(&decision);
+        let filter = decision["filter"]["type"].as_str().unwrap_or_default();
+        let mut lints: Vec<_> = lint::of_decision(&facts.event, filter)
+            .into_iter()
+            .collect();
+        let account = match ours {
+            Some(origin) => origin.account,
+            None => decision["account"].as_str().unwrap_or_default().into(),
+        };
+
+        let key = copy_key(&account, &facts, text);
+        let seen = key.as_ref().and_then(|key| self.seen.get_mut(key));
+        let is_copy = |seen: &&mut Seen| {
+            facts.kind == Kind::Update
+                || draft.t_us.saturating_sub(seen.first_us) < COPIES_WITHIN_US
+        };
+        if let Some(seen) = seen.filter(is_copy) {
+            return Input::Amend(Amendment {
+                number: seen.number,
+                receipt: None,
+                routed: Some(Box::new(routed)),
+                lints,
+            });
+        }
+
+        lints.extend(lint::of_payload(name, payload));
+        // The decisions of an account are in order, as on a connection that gets everything.
+        lints.extend(self.lints.of_arrival(Arrived {
+            conn: &account,
+            scope: &Scope::None,
+            event: &facts.event,
+            entity: facts.entity.as_ref(),
+            payload,
+        }));
+        let mut entry = self.entry(draft, facts.kind, &facts.event, text);
+        if let Some(key) = key {
+            let seen = Seen {
+                number: entry.number,
+                account: Arc::clone(&account),
+                first_us: draft.t_us,
+                by: Vec::new(),
+            };
+            self.seen.put(key, seen);
+        }
+        entry.account = account;
+        entry.direction = Direction::Inside;
+        entry.seq = facts.seq;
+        entry.id = facts.id;
+        entry.entity = facts.entity;
+        entry.lints = lints;
+        entry.recipients = Recipients::Routed(Box::new(routed));
+        entry.into()
+    }
+
+    /// Who is meant, by the labels of our own connections where they are among them; and one of those.
+    fn routed(&mut self, decision: &Value) -> (Routed, Option<Origin>) {
+        let mut ours = None;
+        let mut label = |id: &Value| {
+            let id: Arc<str> = id.as_str()?.into();
+            Some(match self.sids.get_mut(&id) {
+                Some(origin) => {
+                    ours.get_or_insert_with(|| origin.clone());
+                    Arc::clone(&origin.conn)
+                }
+                None => id,
+            })
+        };
+        let recipients = decision["recipients"].as_array();
+        let routed = Routed {
+            filter: decision["filter"].to_string().into(),
+            recipients: recipients
+                .map_or_else(Vec::new, |ids| ids.iter().filter_map(&mut label).collect()),
+            skipped: label(&decision["skipped"]),
+            receipts: Vec::new(),
+        };
+        (routed, ours)
+    }
+}

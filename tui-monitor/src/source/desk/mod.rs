@@ -1,0 +1,424 @@
+//! Makes entries of what is seen: numbers it, puts copies of one event together, finds out what
+//! belongs together and how long it took, and asks the lints.
+//!
+//! All memory here is bounded, and time comes with what is seen. This module must not do any IO.
+
+mod cause;
+mod decision;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use self::cause::{cause_of, effects_of, rpc_key};
+use super::recent::Recent;
+use super::{Origin, What, facts};
+use crate::event::{
+    Amendment, Direction, Entity, Entry, Input, Kind, Lint, LintKind, Receipt, Recipients,
+};
+use crate::lint::{self, Arrived, Lints};
+
+/// How many events, calls and causes are remembered.
+const REMEMBERED: usize = 16_384;
+/// How long two equal ephemerals on two connections are copies of one.
+const COPIES_WITHIN_US: u64 = 1_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Desk {
+    next: u64,
+    patience_us: u64,
+    lints: Lints,
+    /// What was seen before, and by whom: updates by id, ephemerals by account and text.
+    seen: Recent<Arc<str>, Seen>,
+    /// Calls that wait for their answer, by connection, asking side and ack id.
+    calls: Recent<CallKey, Call>,
+    /// RPC calls that nobody was asked yet, by account, method and parameters.
+    asked: Recent<String, u64>,
+    /// RPC calls in the order in which their time runs out.
+    due: VecDeque<(u64, CallKey)>,
+    /// What clients did that causes an update, by account and what the update will hold.
+    causes: Recent<String, (u64, u64)>,
+    /// Whose connection a socket id is, as far as CONNECT told: decisions of a router speak of ids.
+    sids: Recent<Arc<str>, Origin>,
+}
+
+type CallKey = (Arc<str>, Direction, u64);
+
+#[derive(Debug)]
+struct Seen {
+    number: u64,
+    account: Arc<str>,
+    first_us: u64,
+    by: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Clone)]
+struct Call {
+    link: u64,
+    event: Arc<str>,
+    entity: Option<Entity>,
+    at_us: u64,
+}
+
+/// An entry that knows only where and when; the rest is filled in by what it is.
+struct Draft<'a> {
+    at_ms: u64,
+    t_us: u64,
+    origin: &'a Origin,
+}
+
+impl Desk {
+    pub(super) fn new(rpc_patience: Duration) -> Self {
+        Self {
+            next: 0,
+            patience_us: u64::try_from(rpc_patience.as_micros()).unwrap_or(u64::MAX),
+            lints: Lints::default(),
+            seen: Recent::new(REMEMBERED),
+            calls: Recent::new(REMEMBERED),
+            asked: Recent::new(REMEMBERED),
+            due: VecDeque::new(),
+            causes: Recent::new(REMEMBERED),
+            sids: Recent::new(REMEMBERED),
+        }
+    }
+
+    /// Looks at one thing and adds what is to be told of it to `out`.
+    pub(super) fn see(
+        &mut self,
+        at_ms: u64,
+        t_us: u64,
+        origin: &Origin,
+        what: &What,
+        out: &mut Vec<Input>,
+    ) {
+        let draft = Draft {
+            at_ms,
+            t_us,
+            origin,
+        };
+        let input = match what {
+            What::Event {
+                direction,
+                name,
+                args,
+                ack,
+            } => {
+                let payload = args.data().unwrap_or(Value::Null);
+                let raw = args.first_raw().unwrap_or(args.as_str());
+                self.event(&draft, *direction, name, &payload, raw, *ack)
+            }
+            What::Ack {
+                direction,
+                id,
+                args,
+            } => {
+                let answer = args.data().unwrap_or(Value::Null);
+                let raw = args.first_raw().unwrap_or(args.as_str());
+                Input::from(self.answer(&draft, *direction, *id, &answer, raw))
+            }
+            What::Decision(raw) => self.decision(&draft, raw),
+            // Whether it was let in is what people want to see.
+            What::Connect(_) => return,
+            What::Http(exchange) => {
+                let event = format!("{} {}", exchange.method, exchange.url);
+                let body = |body: &Option<Value>| body.clone().unwrap_or(Value::Null);
+                let raw = serde_json::json!({
+                    "status": exchange.status,
+                    "request": body(&exchange.request),
+                    "response": body(&exchange.response),
+                });
+                let mut entry = self.entry(&draft, Kind::Http, &event, &raw.to_string());
+                entry.direction = Direction::Sent;
+                entry.latency_us = Some(exchange.ms.saturating_mul(1_000));
+                entry.into()
+            }
+            What::Accepted(sid) => {
+                self.lints.forget(&origin.conn);
+                if let Some(sid) = sid {
+                    self.sids.put(Arc::clone(sid), origin.clone());
+                }
+                let text = "CONNECT was answered";
+                self.entry(&draft, Kind::Connection, "connected", text)
+                    .into()
+            }
+            What::Connection(word, text) => {
+                self.lints.forget(&origin.conn);
+                self.entry(&draft, Kind::Connection, word, text).into()
+            }
+            What::Gap(text) => self.entry(&draft, Kind::Gap, "gap", text).into(),
+            What::Note(text) => self.entry(&draft, Kind::Note, "note", text).into(),
+        };
+        out.push(input);
+    }
+
+    /// Adds an entry for each RPC whose time has run out.
+    pub(super) fn look_for_unanswered(&mut self, at_ms: u64, t_us: u64, out: &mut Vec<Input>) {
+        while let Some((at, _)) = self.due.front()
+            && t_us.saturating_sub(*at) >= self.patience_us
+        {
+            let Some((_, key)) = self.due.pop_front() else {
+                return;
+            };
+            let Some(call) = self.calls.take(&key) else {
+                continue;
+            };
+            let origin = Origin {
+                conn: Arc::clone(&key.0),
+                ..Origin::none()
+            };
+            let draft = Draft {
+                at_ms,
+                t_us,
+                origin: &origin,
+            };
+            let waited = self.patience_us / 1_000_000;
+            let method = call.entity.as_ref().map_or("?", Entity::id);
+            let text = format!("{} to {method} has no answer after {waited} s", call.event);
+            let mut entry = self.entry(&draft, Kind::Rpc, "unanswered", &text);
+            entry.link = Some(call.link);
+            entry.entity = call.entity;
+            entry.lints.push(Lint {
+                kind: LintKind::Unanswered,
+                text,
+            });
+            out.push(entry.into());
+        }
+    }
+
+    fn event(
+        &mut self,
+        draft: &Draft<'_>,
+        direction: Direction,
+        name: &str,
+        payload: &Value,
+        raw: &str,
+        ack: Option<u64>,
+    ) -> Input {
+        let facts = facts::of_event(name, payload);
+        let received = direction == Direction::Received;
+        let copy = received
+            .then(|| copy_key(&draft.origin.account, &facts, raw))
+            .flatten();
+        let mut lints = Vec::new();
+        let mut first = None;
+        let origin = draft.origin;
+        if let Some(key) = &copy {
+            match self.seen.get_mut(key) {
+                Some(seen) if facts.kind == Kind::Update => {
+                    first = Some(seen.number);
+                    if seen.by.contains(&origin.conn) {
+                        lints.push(Lint {
+                            kind: LintKind::Duplicate,
+                            text: format!("{} got update {key} twice", origin.conn),
+                        });
+                    }
+                    if seen.account != origin.account {
+                        lints.push(Lint {
+                            kind: LintKind::Misrouted,
+                            text: format!(
+                                "update {key} reached account {} and account {}",
+                                seen.account, origin.account
+                            ),
+                        });
+                    }
+                    seen.by.push(Arc::clone(&origin.conn));
+                }
+                Some(seen)
+                    if !seen.by.contains(&origin.conn)
+                        && draft.t_us.saturating_sub(seen.first_us) < COPIES_WITHIN_US =>
+                {
+                    first = Some(seen.number);
+                    seen.by.push(Arc::clone(&origin.conn));
+                }
+                _ => {}
+            }
+        }
+        if received && lints.is_empty() {
+            lints = self.lints.of_arrival(Arrived {
+                conn: &origin.conn,
+                scope: &origin.scope,
+                event: &facts.event,
+                entity: facts.entity.as_ref(),
+                payload,
+            });
+        }
+        let receipt = Receipt {
+            conn: Arc::clone(&origin.conn),
+            scope: origin.scope.clone(),
+            t_us: draft.t_us,
+        };
+        // A right copy belongs to what was shown before; a wrong one has to be seen.
+        if let Some(number) = first
+            && lints.is_empty()
+        {
+            return Input::Amend(Amendment {
+                number,
+                receipt: Some(receipt),
+                routed: None,
+                lints,
+            });
+        }
+        if received && first.is_none() {
+            lints.extend(lint::of_payload(name, payload));
+            if !facts::is_known(name) {
+                lints.push(lint::unknown(name));
+            }
+        }
+        let mut entry = self.entry(draft, facts.kind, &facts.event, raw);
+        entry.direction = direction;
+        entry.seq = facts.seq;
+        entry.id = facts.id;
+        entry.ack = ack;
+        entry.lints = lints;
+        entry.link = first;
+        if matches!(facts.kind, Kind::Update | Kind::Ephemeral) {
+            entry.recipients = Recipients::Ours(vec![receipt]);
+        }
+        entry.entity = facts.entity;
+        if let Some(key) = copy
+            && first.is_none()
+        {
+            let seen = Seen {
+                number: entry.number,
+                account: Arc::clone(&origin.account),
+                first_us: draft.t_us,
+                by: vec![Arc::clone(&origin.conn)],
+            };
+            self.seen.put(key, seen);
+        }
+        self.connect(draft, direction, name, payload, &mut entry);
+        entry.into()
+    }
+
+    /// Finds out what the event belongs to, and remembers what may belong to it.
+    fn connect(
+        &mut self,
+        draft: &Draft<'_>,
+        direction: Direction,
+        name: &str,
+        payload: &Value,
+        entry: &mut Entry,
+    ) {
+        match (name, direction) {
+            ("rpc-call", Direction::Sent) => {
+                entry.link = Some(entry.number);
+                self.asked.put(rpc_key(draft.origin, payload), entry.number);
+            }
+            ("rpc-request", Direction::Received) => {
+                entry.link = self.asked.take(&rpc_key(draft.origin, payload));
+            }
+            ("update", Direction::Received) => {
+                let cause = cause_of(draft.origin, &payload["body"]);
+                if let Some((number, at)) = cause.and_then(|key| self.causes.take(&key)) {
+                    entry.link = entry.link.or(Some(number));
+                    entry.latency_us = Some(draft.t_us.saturating_sub(at));
+                }
+            }
+            (_, Direction::Sent) => {
+                for key in effects_of(draft.origin, name, payload) {
+                    entry.link = Some(entry.number);
+                    self.causes.put(key, (entry.number, draft.t_us));
+                }
+            }
+            _ => {}
+        }
+        if let Some(id) = entry.ack {
+            let key = (Arc::clone(&draft.origin.conn), direction, id);
+            let call = Call {
+                link: entry.link.unwrap_or(entry.number),
+                event: Arc::clone(&entry.event),
+                entity: entry.entity.clone(),
+                at_us: draft.t_us,
+            };
+            entry.link = Some(call.link);
+            self.calls.put(key.clone(), call);
+            if entry.kind == Kind::Rpc {
+                if self.due.len() >= REMEMBERED {
+                    self.due.pop_front();
+                }
+                self.due.push_back((draft.t_us, key));
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        draft: &Draft<'_>,
+        direction: Direction,
+        id: u64,
+        answer: &Value,
+        raw: &str,
+    ) -> Entry {
+        // The answer to what one side sent comes from the other.
+        let asked = match direction {
+            Direction::Sent => Direction::Received,
+            Direction::Received => Direction::Sent,
+            Direction::Inside => Direction::Inside,
+        };
+        let call = self
+            .calls
+            .take(&(Arc::clone(&draft.origin.conn), asked, id));
+        let event = call.as_ref().map_or("ack", |call| &call.event);
+        let kind = match &call {
+            Some(call) if call.event.starts_with("rpc-") => Kind::Rpc,
+            _ => Kind::Ack,
+        };
+        let mut entry = self.entry(draft, kind, event, raw);
+        entry.direction = direction;
+        entry.ack = Some(id);
+        if let Some(call) = call {
+            if direction == Direction::Received {
+                entry.lints = lint::of_answer(&call.event, answer);
+            }
+            entry.link = Some(call.link);
+            entry.latency_us = Some(draft.t_us.saturating_sub(call.at_us));
+            entry.entity = call.entity;
+        }
+        entry
+    }
+
+    fn entry(&mut self, draft: &Draft<'_>, kind: Kind, event: &str, raw: &str) -> Entry {
+        self.next += 1;
+        Entry {
+            number: self.next,
+            at_ms: draft.at_ms,
+            t_us: draft.t_us,
+            account: Arc::clone(&draft.origin.account),
+            conn: Arc::clone(&draft.origin.conn),
+            scope: draft.origin.scope.clone(),
+            kind,
+            direction: Direction::Inside,
+            event: event.into(),
+            entity: None,
+            seq: None,
+            id: None,
+            ack: None,
+            size: u32::try_from(raw.len()).unwrap_or(u32::MAX),
+            raw: raw.into(),
+            recipients: Recipients::Unknown,
+            latency_us: None,
+            link: None,
+            lints: Vec::new(),
+        }
+    }
+}
+
+impl From<Entry> for Input {
+    fn from(entry: Entry) -> Self {
+        Self::Entry(Box::new(entry))
+    }
+}
+
+/// What makes two arrivals the same event: the id of an update; the text of an ephemeral.
+fn copy_key(account: &str, facts: &facts::Facts, raw: &str) -> Option<Arc<str>> {
+    match facts.kind {
+        Kind::Update => facts.id.clone(),
+        Kind::Ephemeral => Some(format!("{account} {raw}").into()),
+        _ => None,
+    }
+}
