@@ -4,6 +4,7 @@
 mod dialect;
 #[path = "../../src/embedded.rs"]
 mod embedded;
+mod every_fault;
 mod faults;
 mod network;
 mod runs;

@@ -119,6 +119,11 @@ pub(super) fn registration(method: &str) -> String {
     format!("42[\"rpc-register\",{{\"method\":{method}}}]")
 }
 
+/// The frame that asks for an answer and changes nothing.
+pub(super) fn proof(ack: u64) -> String {
+    format!("42{ack}[\"ping\"]")
+}
+
 /// The frame that answers a call.
 pub(super) fn answer(id: &str) -> String {
     format!("43{id}[{{\"done\":true}}]")

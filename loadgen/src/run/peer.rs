@@ -3,15 +3,16 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use touchstone_client::{ConnectError, ConnectOptions, End, Engine, Listener};
 
 use super::cell::Cell;
 use crate::{
-    scenario::Role,
+    scenario::{Role, RoleRules},
     schedule::{Peer, scatter},
 };
 
@@ -42,7 +43,7 @@ impl Listener for Ear {
 
 /// Lets a connection be open from now on, until the scenario drops it.
 pub(super) fn want(cell: &Arc<Cell>, peer: u32, planned: u64) {
-    if let Some(generation) = cell.want(peer) {
+    if let Some(generation) = cell.want(peer, planned) {
         tokio::spawn(dial(Arc::clone(cell), peer, generation, planned));
     }
 }
@@ -50,23 +51,34 @@ pub(super) fn want(cell: &Arc<Cell>, peer: u32, planned: u64) {
 /// A connection or an attempt is over. Where it is still wanted, it is tried again.
 fn over(cell: &Arc<Cell>, peer: u32, generation: u32, why: &(dyn std::error::Error + 'static)) {
     let now = cell.common.now();
-    if cell.ended(peer, generation, &described(why), now) {
-        tokio::spawn(retry(Arc::clone(cell), peer, generation, now));
+    if let Some(since) = cell.ended(peer, generation, &described(why), now) {
+        tokio::spawn(retry(Arc::clone(cell), peer, generation, [since, now]));
     }
 }
 
-async fn retry(cell: Arc<Cell>, peer: u32, generation: u32, since: u64) {
-    let rules = cell
-        .common
-        .schedule
-        .scenario()
-        .rules(cell.account.peer(peer).role);
+/// Tries again, after a failure at `now`, a connection that has been missing `since` then.
+async fn retry(cell: Arc<Cell>, peer: u32, generation: u32, [since, now]: [u64; 2]) {
+    let common = &cell.common;
+    let rules = common.schedule.scenario();
+    let rules = rules.rules(cell.account.peer(peer).role);
     let jitter = scatter(
-        [u64::from(cell.account.index), u64::from(peer), since],
+        [u64::from(cell.account.index), u64::from(peer), now],
         rules.retry_jitter,
     );
-    sleep(rules.retry.std() + jitter.std()).await;
+    let at = next_attempt(rules, since, now) + jitter.us();
+    sleep_until(common.start + Duration::from_micros(at)).await;
     dial(cell, peer, generation, since).await;
+}
+
+/// When it is tried again.
+fn next_attempt(rules: &RoleRules, since: u64, now: u64) -> u64 {
+    match rules.retry_grid.us() {
+        0 => now + rules.retry.us(),
+        grid => {
+            let first = since + rules.retry.us();
+            first + (now + 1).saturating_sub(first).div_ceil(grid) * grid
+        }
+    }
 }
 
 /// One attempt. `planned` is when the connection was first wanted, from which its latency counts.
@@ -162,4 +174,32 @@ pub(super) fn described(error: &(dyn std::error::Error + 'static)) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Span;
+
+    #[test]
+    fn attempts_come_at_their_time() {
+        #[track_caller]
+        fn check(grid: u64, since: u64, failed: u64, expected: u64) {
+            let rules = RoleRules {
+                retry: Span::from_us(10),
+                retry_grid: Span::from_us(grid),
+                ..RoleRules::default()
+            };
+            assert_eq!(next_attempt(&rules, since, failed), expected);
+        }
+        check(0, 100, 100, 110);
+        check(0, 100, 130, 140);
+        // 110, 140, 170 and so on, however long an attempt takes.
+        check(30, 100, 100, 110);
+        check(30, 100, 110, 140);
+        check(30, 100, 111, 140);
+        check(30, 100, 139, 140);
+        check(30, 100, 140, 170);
+        check(30, 100, 200, 230);
+    }
 }

@@ -76,6 +76,8 @@ impl Common {
 const BATCH: usize = 256;
 /// How often what has waited too long is given up.
 const SWEEP: u64 = 1_000_000;
+/// How long the server may take to answer every connection once, at the end.
+const PROOF: Duration = Duration::from_secs(5);
 /// How long connections may take to close, at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -187,8 +189,21 @@ async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken
             }
         }
     };
+    // Nothing is awaited where nothing must arrive, so that this has to be proved.
+    let nothing_more_comes = async {
+        cells.iter().for_each(|cell| cell.ask_for_proof());
+        for cell in cells {
+            while cell.awaits_proof() {
+                common.changed.notified().await;
+            }
+        }
+    };
+    let drained = async {
+        let _ = timeout(patience, all_has_come).await;
+        let _ = timeout(PROOF, nothing_more_comes).await;
+    };
     tokio::select! {
-        _ = timeout(patience, all_has_come) => {}
+        () = drained => {}
         () = abandon.cancelled() => {}
     }
 }

@@ -1,6 +1,8 @@
 //! What a scenario must satisfy beyond its grammar, so that a plan made from it cannot fail.
 
-use super::{Churn, EventKind, HalfOpen, Herd, Phase, Role, Scenario, Size, Slow, Span, Traffic};
+use super::{
+    Churn, EventKind, HalfOpen, Herd, Phase, Role, RoleRules, Scenario, Size, Slow, Span, Traffic,
+};
 
 /// More of anything than this is taken for a mistake.
 const MOST: u32 = 1_000_000;
@@ -15,6 +17,18 @@ const LARGEST: u32 = 900_000;
 pub(super) fn consistent(scenario: &Scenario) -> Result<(), String> {
     population(scenario)?;
     phases(&scenario.phases)?;
+    let RoleRules {
+        write_state,
+        alive_on_connect,
+        stale_heartbeat,
+        ..
+    } = scenario.user;
+    if write_state || alive_on_connect || stale_heartbeat {
+        return Err(
+            "user: write-state, alive-on-connect and stale-heartbeat are for sessions and machines"
+                .to_owned(),
+        );
+    }
     for (at, traffic) in scenario.traffic.iter().enumerate() {
         emits(scenario, traffic).map_err(|problem| {
             format!("traffic {} ({}): {problem}", at + 1, traffic.event.name())

@@ -146,9 +146,16 @@ pub struct RoleRules {
     pub registrations: u32,
     /// Whether the state is written right behind CONNECT, as daemons and agents do.
     pub write_state: bool,
+    /// Whether a heartbeat is sent right behind CONNECT, as daemons do.
+    pub alive_on_connect: bool,
+    /// Whether the first heartbeat after an outage is as old as that, as those of agents are.
+    pub stale_heartbeat: bool,
     /// The time after which a connection that the server ended, or that failed, is tried again.
     pub retry: Span,
-    /// How much longer that may be, at random.
+    /// The distance of further attempts from the first one, however long each takes. Without it, each
+    /// comes `retry` after the failure of the one before.
+    pub retry_grid: Span,
+    /// How much longer all this may be, at random.
     pub retry_jitter: Span,
 }
 
@@ -157,7 +164,10 @@ impl Default for RoleRules {
         Self {
             registrations: 0,
             write_state: false,
+            alive_on_connect: false,
+            stale_heartbeat: false,
             retry: Span::from_secs(1),
+            retry_grid: Span::ZERO,
             retry_jitter: Span::ZERO,
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 
 impl Cell {
     /// The scenario wants a connection. Returns its generation, where none is there yet.
-    pub(in crate::run) fn want(&self, peer: u32) -> Option<u32> {
+    pub(in crate::run) fn want(&self, peer: u32, planned: u64) -> Option<u32> {
         let mut state = self.state();
         let state = &mut state.peers[peer as usize];
         if state.wanted {
@@ -20,6 +20,9 @@ impl Cell {
         }
         state.wanted = true;
         state.generation += 1;
+        if !state.torn {
+            state.missing_since = planned;
+        }
         let mut stats = self.stats();
         stats.wanted += 1;
         stats.connections.planned += 1;
@@ -68,15 +71,16 @@ impl Cell {
         }
     }
 
-    /// What clients do right behind CONNECT: write their state, register their methods.
+    /// What clients do right behind CONNECT: a heartbeat that they could not send before, their state,
+    /// their methods, a heartbeat.
     pub(super) fn introduce(&self, state: &mut State, peer: u32, at: u64) {
         let bound = self.account.peer(peer);
         let rules = self.common.schedule.scenario().rules(bound.role);
-        if rules.write_state && bound.role != Role::User {
-            let kind = match bound.role {
-                Role::Machine => EventKind::MachineUpdateState,
-                _ => EventKind::UpdateState,
-            };
+        let (alive, write) = match bound.role {
+            Role::Machine => (EventKind::MachineAlive, EventKind::MachineUpdateState),
+            Role::Session | Role::User => (EventKind::SessionAlive, EventKind::UpdateState),
+        };
+        let emit = |state: &mut State, kind, told| {
             let emit = Emit {
                 kind,
                 target: bound.subject,
@@ -85,7 +89,15 @@ impl Cell {
                 recipients: 0,
             };
             self.stats().due(at, at);
-            self.emit_now(state, peer, emit, at, at);
+            self.emit_now(state, peer, emit, told, [at, at]);
+        };
+        let of_peer = &mut state.peers[peer as usize];
+        let missed = std::mem::take(&mut of_peer.torn).then_some(of_peer.missing_since);
+        if let Some(since) = missed.filter(|_| rules.stale_heartbeat) {
+            emit(state, alive, since);
+        }
+        if rules.write_state {
+            emit(state, write, at);
         }
         for method in 0..rules.registrations {
             let frame = payload::registration(&self.method(peer, method));
@@ -93,6 +105,9 @@ impl Cell {
             if socket.is_none_or(|socket| socket.try_send_raw(Frame::text(frame)).is_err()) {
                 self.stats().error("registration not sent");
             }
+        }
+        if rules.alive_on_connect {
+            emit(state, alive, at);
         }
         if rules.registrations == 0 {
             self.ready(&mut state.peers[peer as usize], at);
@@ -119,15 +134,26 @@ impl Cell {
         format!("\"{id}:{peer}:method-{method}\"")
     }
 
-    /// A connection is over, or was never opened. Returns whether it is to be tried again.
-    pub(in crate::run) fn ended(&self, peer: u32, generation: u32, why: &str, at: u64) -> bool {
+    /// A connection is over, or was never opened. Where it is to be tried again, returns since when it
+    /// has been missing.
+    pub(in crate::run) fn ended(
+        &self,
+        peer: u32,
+        generation: u32,
+        why: &str,
+        at: u64,
+    ) -> Option<u64> {
         self.common.changed.notify_one();
         let mut state = self.state();
         if state.peers[peer as usize].generation != generation {
-            return false;
+            return None;
         }
         let of_peer = &mut state.peers[peer as usize];
         let was_open = of_peer.open;
+        if was_open {
+            of_peer.missing_since = at;
+            of_peer.torn = true;
+        }
         let (wanted, excused) = (of_peer.wanted, of_peer.excused);
         let mut stats = self.stats();
         if !was_open {
@@ -141,7 +167,7 @@ impl Cell {
         }
         drop(stats);
         self.forget(&mut state, peer, false, at);
-        wanted
+        wanted.then_some(state.peers[peer as usize].missing_since)
     }
 
     /// Clears what belongs to a connection that is no more.
@@ -185,6 +211,10 @@ impl Cell {
         }
         of_peer.generation += 1;
         let was_open = of_peer.open;
+        if was_open {
+            of_peer.missing_since = at;
+            of_peer.torn = how == How::Abort;
+        }
         {
             let mut stats = self.stats();
             stats.wanted -= 1;

@@ -48,16 +48,17 @@ impl Cell {
             }
             return;
         }
-        self.emit_now(state, peer, emit, planned, now);
+        self.emit_now(state, peer, emit, planned, [planned, now]);
     }
 
+    /// Emits at once. `told` is the moment that a heartbeat is of.
     pub(super) fn emit_now(
         &self,
         state: &mut State,
         peer: u32,
         emit: Emit,
-        planned: u64,
-        now: u64,
+        told: u64,
+        [planned, now]: [u64; 2],
     ) {
         let State {
             ledger,
@@ -78,10 +79,7 @@ impl Cell {
             account: self.account.index,
             number,
         };
-        let mut time = self
-            .common
-            .unix_ms(planned)
-            .saturating_sub(HEARTBEAT_AGE_MS);
+        let mut time = self.common.unix_ms(told).saturating_sub(HEARTBEAT_AGE_MS);
         let heartbeat = |time| (kind == EventKind::MachineAlive, emit.target, time);
         if kind.is_volatile() {
             while heartbeats.contains_key(&heartbeat(time)) {

@@ -11,9 +11,9 @@ use std::{
 };
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use touchstone_client::Socket;
+use touchstone_client::{Frame, Socket};
 
-use super::{provision::Provided, stats::Stats, worker::Common};
+use super::{payload, provision::Provided, stats::Stats, worker::Common};
 use crate::{
     audit::Ledger,
     scenario::EventKind,
@@ -55,11 +55,17 @@ struct PeerState {
     generation: u32,
     /// Whether the scenario wants it to be open.
     wanted: bool,
+    /// Since when it is wanted and not there; while it is there, since when it was missing before.
+    missing_since: u64,
     /// Whether CONNECT was answered.
     open: bool,
+    /// Whether it was torn away, so that its client will tell how old its news are.
+    torn: bool,
     /// Whether it stalls on purpose, so that a server may end it.
     excused: bool,
     next_ack: u64,
+    /// The ack that proves, at the end, that all that was sent here before has arrived.
+    proof: Option<u64>,
     pending: Vec<Pending>,
     /// Compare-and-sets that wait for the one before them.
     waiting: VecDeque<(Emit, u64)>,
@@ -169,6 +175,28 @@ impl Cell {
             }
             None => state.peers.iter().any(PeerState::awaits),
         }
+    }
+
+    /// Asks every open connection for a sign behind which nothing can come that the server sent
+    /// before: what must not have arrived has no delivery to wait for.
+    pub(super) fn ask_for_proof(&self) {
+        for of_peer in &mut self.state().peers {
+            let Some(socket) = of_peer.socket.as_ref().filter(|_| of_peer.open) else {
+                continue;
+            };
+            let frame = payload::proof(of_peer.next_ack);
+            if !of_peer.excused && socket.try_send_raw(Frame::text(frame)).is_ok() {
+                of_peer.proof = Some(of_peer.next_ack);
+                of_peer.next_ack += 1;
+            }
+        }
+    }
+
+    /// Whether any of these signs has not come.
+    pub(super) fn awaits_proof(&self) -> bool {
+        let state = self.state();
+        let mut peers = state.peers.iter();
+        peers.any(|of_peer| of_peer.open && of_peer.proof.is_some())
     }
 
     /// The run is over: what has not arrived is lost, and every connection is let go.

@@ -146,6 +146,10 @@ impl Cell {
             ..
         } = &mut *state;
         let of_peer = &mut peers[peer as usize];
+        if of_peer.proof == Some(id) {
+            of_peer.proof = None;
+            return;
+        }
         let Some(index) = of_peer.pending.iter().position(|pending| pending.id == id) else {
             return self.stats().error("an ack that nobody waits for");
         };
@@ -186,7 +190,7 @@ impl Cell {
             return;
         }
         if let Some((emit, planned)) = of_peer.waiting.pop_front() {
-            self.emit_now(state, peer, emit, planned, now);
+            self.emit_now(state, peer, emit, planned, [planned, now]);
         }
     }
 }
