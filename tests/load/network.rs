@@ -8,9 +8,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use touchstone_loadgen::report::Verdict;
 use touchstone_loadgen::run::{RunPlan, run};
+use touchstone_reference_server::Config;
 use url::Url;
 
+use crate::embedded::Embedded;
 use crate::support::{plan, server};
 
 /// One app that pings 100 times per second, for three seconds.
@@ -45,6 +48,14 @@ async fn way_to(
     server: &Url,
     delay: Duration,
 ) -> (Url, watch::Sender<bool>, mpsc::Receiver<SocketAddr>) {
+    ways_to(server, move |_| delay).await
+}
+
+/// The same, with a delay for each connection, by its number in the order in which they come.
+async fn ways_to(
+    server: &Url,
+    delay: impl Fn(usize) -> Duration + Send + 'static,
+) -> (Url, watch::Sender<bool>, mpsc::Receiver<SocketAddr>) {
     let port = server.port().expect("a port");
     let server = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
@@ -52,7 +63,11 @@ async fn way_to(
     let (freeze, frozen) = watch::channel(false);
     let (caller, callers) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
-        while let Ok((client, address)) = listener.accept().await {
+        for nth in 0.. {
+            let Ok((client, address)) = listener.accept().await else {
+                return;
+            };
+            let delay = delay(nth);
             // Not every test wants to know.
             caller.send(address).await.ok();
             let server = TcpStream::connect(server).await.expect("the server");
@@ -110,6 +125,71 @@ async fn a_known_delay_is_measured() {
     );
     // Calls do not wait for each other: all of them were under way for the same time.
     assert_eq!(report.answers["ping"]["success"], 300);
+}
+
+/// Each percentile is that of the connections that it falls to: of twenty, two are slower and one is
+/// slower still, so far apart that a busy machine mistakes none for another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn percentiles_tell_slow_connections_from_others() {
+    let server = server(&[]).await;
+    let delay = |nth: usize| match nth % 20 {
+        0 => Duration::from_millis(1_600),
+        1 | 2 => Duration::from_millis(400),
+        _ => Duration::from_millis(50),
+    };
+    let (url, _freeze, _callers) = ways_to(server.url(), delay).await;
+    let scenario = PINGS
+        .replace("users = 1", "users = 20")
+        .replace("ramp = '1ms'", "ramp = '200ms'")
+        .replace("duration = '1s'", "duration = '8s'")
+        .replace("every = '10ms'", "every = '100ms'");
+    let report = run(plan(&url, server.url(), &scenario, "1/1"))
+        .await
+        .expect("a report");
+    server.stop().await.expect("an end");
+    let ack = report.latency_us.ack;
+    assert_eq!(ack.count, 600, "{:?}", report.errors);
+    // There and back again; histograms keep three digits.
+    let within = |found: u64, from: u64, to: u64| {
+        assert!((from - from / 1000..to).contains(&found), "{ack:?}");
+    };
+    within(ack.p50, 100_000, 800_000);
+    within(ack.p90, 800_000, 3_200_000);
+    within(ack.p99, 3_200_000, u64::MAX);
+    within(ack.min, 100_000, 800_000);
+    within(ack.max, 3_200_000, u64::MAX);
+}
+
+/// A server that is there and says nothing any more is no success, even where nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_is_a_failure() {
+    // One whose pings are so rare that the connections live on.
+    let server = Embedded::start(Config::default()).await.expect("a server");
+    let (url, freeze, _callers) = way_to(server.url(), Duration::ZERO).await;
+    let scenario = format!("{PINGS}[audit]\nlate-after = '1s'\nlost-after = '1s'\n");
+    let plan = plan(&url, server.url(), &scenario, "1/1");
+    let mut progress = plan.progress.subscribe();
+    let hang = async {
+        progress
+            .wait_for(|snapshot| snapshot.elapsed >= Duration::from_secs(2))
+            .await
+            .expect("a run");
+        freeze.send_replace(true);
+    };
+    let (report, ()) = tokio::join!(run(plan), hang);
+    server.stop().await.expect("an end");
+    let report = report.expect("a report");
+    assert!(
+        report.answers["ping"]["no answer"] > 50,
+        "{:?}",
+        report.answers
+    );
+    let failure = report.failure.as_deref().expect("a failure");
+    assert_eq!(
+        failure,
+        "the server answered nothing any more at 1 connection"
+    );
+    assert_eq!(report.verdict(), Verdict::Failed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

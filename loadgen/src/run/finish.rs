@@ -17,7 +17,7 @@ use crate::{
         },
         packed::{Packed, histogram},
     },
-    scenario::EventKind,
+    scenario::{Bounds, EventKind},
     schedule::Schedule,
 };
 
@@ -119,8 +119,7 @@ pub(super) fn cpu_share(all: &[Option<[(u64, u64); 2]>]) -> f64 {
 }
 
 /// Why the figures say more about the generator than about the server, if so.
-fn invalid(plan: &RunPlan, generator: &Generator, skipped: u64) -> Option<String> {
-    let bounds = plan.schedule.scenario().bounds;
+fn invalid(bounds: &Bounds, generator: &Generator, skipped: u64) -> Option<String> {
     let mut reasons = Vec::new();
     if generator.lag_p99_us > bounds.lag_p99.us() {
         reasons.push(format!(
@@ -263,7 +262,8 @@ fn generator(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: &Seen) -> Gene
         valid: true,
         reason: None,
     };
-    generator.reason = invalid(plan, &generator, stats.skipped);
+    let bounds = plan.schedule.scenario().bounds;
+    generator.reason = invalid(&bounds, &generator, stats.skipped);
     generator.valid = generator.reason.is_none();
     generator
 }
@@ -318,4 +318,51 @@ pub(super) fn is_servers(error: &ProvisionError) -> bool {
             | ProvisionError::Unexpected { .. }
             | ProvisionError::Unsupported { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Permille, Span};
+
+    const BOUNDS: Bounds = Bounds {
+        lag_p99: Span::from_millis(20),
+        cpu: Permille::new(900),
+        unsent: Permille::new(1),
+    };
+
+    /// A run that is just within its bounds, changed by `change`, is invalid for these reasons.
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Generator), reasons: &[&str]) {
+        let mut generator = Report::blank().generator;
+        generator.planned = 10_000;
+        generator.unsent = 13;
+        generator.lag_p99_us = 20_000;
+        generator.cpu_share = 0.9;
+        change(&mut generator);
+        let found = invalid(&BOUNDS, &generator, 3).unwrap_or_default();
+        let found: Vec<_> = found
+            .split("; ")
+            .filter(|found| !found.is_empty())
+            .collect();
+        assert_eq!(found, reasons);
+    }
+
+    #[test]
+    fn a_run_is_invalid_beyond_each_bound() {
+        let late = "1 % of the events were sent more than 20 ms late, and the bound is 20ms";
+        let busy = "the generator used 91 % of its cores, and the bound is 90.0 %";
+        // Three of these are heartbeats, which clients leave out as well.
+        let unsent = "11 of 10000 events were not sent, and the bound is 0.1 %";
+        check(|_| {}, &[]);
+        check(|generator| generator.lag_p99_us = 20_001, &[late]);
+        check(|generator| generator.cpu_share = 0.91, &[busy]);
+        check(|generator| generator.unsent = 14, &[unsent]);
+        let all = |generator: &mut Generator| {
+            generator.lag_p99_us = 20_001;
+            generator.cpu_share = 0.91;
+            generator.unsent = 14;
+        };
+        check(all, &[late, busy, unsent]);
+    }
 }

@@ -48,11 +48,7 @@ use self::{
 use crate::{
     audit::{Rules, Wide},
     progress::{Snapshot, Stage},
-    report::{
-        Report,
-        model::{Connections, Recipients},
-        text::plural,
-    },
+    report::{Report, model::Recipients, text::plural},
     scenario::Scale,
     schedule::{Account, Schedule, Summary},
 };
@@ -256,7 +252,7 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
         });
     }
     if seen.failure.is_none() {
-        seen.failure = failure(&stats.connections, stats.wanted.saturating_sub(stats.open));
+        seen.failure = failure(&stats);
     }
     let report = finish::report(&plan, &stats, finish::cpu_share(&shares), seen);
     plan.progress
@@ -265,13 +261,21 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
 }
 
 /// Why a run that came to its end has failed all the same, if so.
-fn failure(connections: &Connections, missing: u64) -> Option<String> {
-    if connections.dropped > 0 {
+fn failure(stats: &Stats) -> Option<String> {
+    let dropped = stats.connections.dropped;
+    if dropped > 0 {
         return Some(format!(
             "the server ended {} that the scenario keeps",
-            plural(connections.dropped, "connection")
+            plural(dropped, "connection")
         ));
     }
+    if stats.mute > 0 {
+        return Some(format!(
+            "the server answered nothing any more at {}",
+            plural(stats.mute, "connection")
+        ));
+    }
+    let missing = stats.wanted.saturating_sub(stats.open);
     (missing > 0).then(|| {
         format!(
             "{} that the scenario wants never came about",

@@ -129,6 +129,8 @@ pub(super) struct Stats {
     pub(super) unsent: u64,
     /// Heartbeats among the unsent, which clients do not send without a connection either.
     pub(super) skipped: u64,
+    /// Connections at which the server answered nothing any more, at the end.
+    pub(super) mute: u64,
     /// Processor time of the worker's thread, in microseconds.
     pub(super) cpu: u64,
     /// When and at which processor time counted phases were first and last seen.
@@ -176,6 +178,7 @@ impl Stats {
             sent: 0,
             unsent: 0,
             skipped: 0,
+            mute: 0,
             cpu: 0,
             cpu_counted: None,
         }
@@ -413,6 +416,7 @@ impl Stats {
         self.sent += other.sent;
         self.unsent += other.unsent;
         self.skipped += other.skipped;
+        self.mute += other.mute;
         self.cpu += other.cpu;
     }
 
@@ -433,5 +437,57 @@ fn count(counts: &mut BTreeMap<String, u64>, what: &str) {
             "others"
         };
         *counts.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        report::model::Summary,
+        scenario::Scenario,
+        schedule::{Schedule, Shard},
+    };
+
+    /// What is measured from known times has the percentiles that sorting all of them gives, to three
+    /// digits, from the planned time and from that of sending.
+    #[test]
+    fn percentiles_are_right_within_the_precision() {
+        let text = "description = ''\n[population]\naccounts = 1\nusers = 1\n\
+                    [[phases]]\nname = 'a'\nduration = '100s'";
+        let scenario = Scenario::parse("test", text).unwrap();
+        let mut stats = Stats::new(&Schedule::new(scenario, 1, Shard::default()));
+        // From 100 us to some seconds, as far apart as real latencies are; sent late by up to 7 ms.
+        let times: Vec<[u64; 2]> = (0..20_000_u64)
+            .map(|nth| {
+                let spread = nth * 7_919 % 20_000;
+                [100 + spread * spread / 100, nth % 7_000]
+            })
+            .collect();
+        for (nth, [latency, lag]) in (0..).zip(&times) {
+            let planned = nth * 4_000;
+            let at = planned + latency + lag;
+            stats.acked(EventKind::Ping, planned, planned + lag, at);
+        }
+        let check = |found: Summary, of: fn(&[u64; 2]) -> u64| {
+            let mut all: Vec<_> = times.iter().map(of).collect();
+            all.sort_unstable();
+            let exact = |parts: usize| all[all.len() * parts / 1000 - 1] as f64;
+            let pairs = [
+                (found.p50, exact(500)),
+                (found.p90, exact(900)),
+                (found.p99, exact(990)),
+                (found.p999, exact(999)),
+                (found.max, exact(1000)),
+            ];
+            for (found, exact) in pairs {
+                let error = (found as f64 - exact).abs() / exact;
+                assert!(error <= 0.001, "{found} for {exact}");
+            }
+        };
+        check(Summary::of(&stats.ack.latency), |[latency, lag]| {
+            latency + lag
+        });
+        check(Summary::of(&stats.ack.naive), |[latency, _]| *latency);
     }
 }

@@ -77,7 +77,7 @@ const BATCH: usize = 256;
 /// How often what has waited too long is given up.
 const SWEEP: u64 = 1_000_000;
 /// How long the server may take to answer every connection once, at the end.
-const PROOF: Duration = Duration::from_secs(5);
+const PROOF: Duration = Duration::from_secs(10);
 /// How long connections may take to close, at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -193,14 +193,17 @@ async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken
     let nothing_more_comes = async {
         cells.iter().for_each(|cell| cell.ask_for_proof());
         for cell in cells {
-            while cell.awaits_proof() {
+            while cell.unproved() > 0 {
                 common.changed.notified().await;
             }
         }
     };
     let drained = async {
         let _ = timeout(patience, all_has_come).await;
-        let _ = timeout(PROOF, nothing_more_comes).await;
+        if timeout(PROOF, nothing_more_comes).await.is_err() {
+            let mute = cells.iter().map(|cell| cell.unproved() as u64).sum();
+            common.stats().mute = mute;
+        }
     };
     tokio::select! {
         () = drained => {}

@@ -192,11 +192,13 @@ impl Cell {
         }
     }
 
-    /// Whether any of these signs has not come.
-    pub(super) fn awaits_proof(&self) -> bool {
+    /// At how many connections these signs have not come.
+    pub(super) fn unproved(&self) -> usize {
         let state = self.state();
-        let mut peers = state.peers.iter();
-        peers.any(|of_peer| of_peer.open && of_peer.proof.is_some())
+        let peers = state.peers.iter();
+        peers
+            .filter(|of_peer| of_peer.open && of_peer.proof.is_some())
+            .count()
     }
 
     /// The run is over: what has not arrived is lost, and every connection is let go.
