@@ -154,6 +154,8 @@ pub(crate) struct Ledger {
     presence: Vec<Presence>,
     /// Until when each connection was slow on purpose; what was planned before does not count.
     slow_until: Vec<u64>,
+    /// The latest event that has arrived at each connection, by its number.
+    latest: Vec<u32>,
     /// The last event of each stream that has a record.
     last: HashMap<(u32, EventKind, u32), u32>,
 }
@@ -169,6 +171,7 @@ impl Ledger {
             given_up: VecDeque::new(),
             presence: vec![Presence::Away; connections],
             slow_until: vec![0; connections],
+            latest: vec![0; connections],
             last: HashMap::new(),
         }
     }
@@ -297,6 +300,8 @@ impl Ledger {
             found(Found::Wrong(Outcome::Duplicated));
             return None;
         }
+        let latest = &mut self.latest[peer as usize];
+        *latest = number.max(*latest);
         if record.state == State::Refused {
             found(Found::Wrong(Outcome::Misrouted));
             return None;
@@ -322,10 +327,12 @@ impl Ledger {
         })
     }
 
-    /// Whether a later event of the same stream has arrived at the connection already.
+    /// Whether a later event of the same stream has arrived at the connection already. Many may be
+    /// under way, so only those are looked at that are not later than all that has arrived there.
     fn overtaken(&self, index: usize, peer: u32) -> bool {
+        let latest = self.latest[peer as usize];
         let mut next = self.records[index].next;
-        while let Some(number) = next {
+        while let Some(number) = next.filter(|number| *number <= latest) {
             let Some(record) = self.records.get((number - self.base) as usize) else {
                 return false;
             };

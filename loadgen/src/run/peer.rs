@@ -143,7 +143,7 @@ fn options(cell: &Cell, peer: u32) -> ConnectOptions {
     options.timeout = common.schedule.scenario().connect.timeout.std();
     // What arrives goes to the listener at once, and what is sent is little.
     options.event_queue = 1;
-    let block = number / urls.len() as u64 / common.ports.max(1);
+    let block = number / common.ports.max(1);
     if block > 0 && is_loopback(&options) {
         options.local_address = loopback(block);
     }
