@@ -186,6 +186,8 @@ impl Comparison {
                 core: self.core,
                 // One account per run, so room for all runs of a measurement.
                 seed: u64::from(self.accounts) << 8,
+                burst: 1,
+                accounts: None,
             };
             return own.measure(self.trials).await;
         }

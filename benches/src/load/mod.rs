@@ -1,8 +1,11 @@
-//! Load generators side by side: what `load_peers` is made of.
+//! Load generators side by side: what `load_peers`, `audited_rate` and `production`
+//! are made of.
 //!
 //! - [`tools`]: the four generators and how each is started;
 //! - [`listener`]: a foreign one, which opens connections and listens while we speak;
 //! - [`own`]: `touchstone load`, which does all by itself and reports;
+//! - [`bare`]: a server that only fans out, for finding the generator's own limit;
+//! - [`shards`]: `touchstone load` in several processes at once;
 //! - [`speaker`]: a session that sends messages at a rate;
 //! - [`search`]: the highest rate that holds; pure;
 //! - [`table`]: figures, ratios and their text; pure.
@@ -10,9 +13,11 @@
 //! Nothing here prints or asserts a figure. What a tool received is checked against what was sent,
 //! because a tool that misses events would look cheap.
 
+pub mod bare;
 pub mod listener;
 pub mod own;
 pub mod search;
+pub mod shards;
 pub mod speaker;
 pub mod table;
 pub mod tools;

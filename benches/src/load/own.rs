@@ -17,13 +17,15 @@ use touchstone_client::Clock;
 use url::Url;
 
 use super::listener::{FULL, per};
-use super::search::{Outcome, Search};
+use super::search::{Highest, Outcome, Search};
 use super::table::Figures;
 use super::{KEPT_UP, Trials, Work};
 use crate::host::{Usage, on_core};
 
-/// The time in which all connections are opened, and that after it in which nothing is sent.
+/// How many connections are opened per second, at most, and the least time for all.
+const DIALS: u32 = 4_000;
 const CONNECT: Duration = Duration::from_secs(1);
+/// The time after that in which nothing is sent.
 const QUIET: Duration = Duration::from_secs(2);
 /// The time after the last message. Its first half is for the last events; in the second, the process
 /// is still there to be asked.
@@ -46,6 +48,28 @@ pub struct Own<'a> {
     pub core: usize,
     /// Distinguishes the accounts of runs on one server.
     pub seed: u64,
+    /// How many messages are sent at once.
+    pub burst: u32,
+    /// A file of accounts, for a server that cannot make them.
+    pub accounts: Option<&'a Path>,
+}
+
+/// What connections cost that receive next to nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Idle {
+    /// Resident bytes of each.
+    pub connection_bytes: f64,
+    /// CPU nanoseconds of opening each.
+    pub connect_nanos: f64,
+}
+
+/// How far one core goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peak {
+    /// The highest rate, and whether the generator was what ended the search.
+    pub highest: Highest,
+    /// CPU nanoseconds per delivery at that rate.
+    pub event_nanos: f64,
 }
 
 /// The parts of the report that are used.
@@ -107,17 +131,50 @@ impl Own<'_> {
     /// The program has no `load`, ended without a report, or found the server at fault.
     pub async fn measure(&mut self, trials: Trials) -> anyhow::Result<Figures> {
         let steady = self.run(trials.rate, trials.steady).await?;
-        let mut search = Search::from(0.5e9 / steady.event_nanos);
-        while let Some(rate) = search.next() {
-            let run = self.run(rate, trials.step).await?;
-            search.tried(rate, run.outcome);
-        }
+        let peak = self.search(0.5e9 / steady.event_nanos, trials.step).await?;
         Ok(Figures {
             event_nanos: steady.event_nanos,
             kept_up: steady.outcome == Outcome::Held,
-            highest: search.highest(),
+            highest: peak.map(|peak| peak.highest),
             connection_bytes: steady.connection_bytes,
             connect_nanos: steady.connect_nanos,
+        })
+    }
+
+    /// Searches for the highest rate, each tried for as long as `step`; nothing if none holds.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure).
+    pub async fn search(&mut self, from: f64, step: Duration) -> anyhow::Result<Option<Peak>> {
+        let mut search = Search::from(from);
+        let mut event_nanos = 0.0;
+        while let Some(rate) = search.next() {
+            let run = self.run(rate, step).await?;
+            if run.outcome == Outcome::Held {
+                event_nanos = run.event_nanos;
+            }
+            search.tried(rate, run.outcome);
+        }
+        Ok(search.highest().map(|highest| Peak {
+            highest,
+            event_nanos,
+        }))
+    }
+
+    /// Opens all connections and sends them one message, which proves that they live.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure), or one of them did not receive it.
+    pub async fn idle(&mut self) -> anyhow::Result<Idle> {
+        let second = Duration::from_secs(1);
+        let run = self.run(f64::from(self.work.connections), second).await?;
+        ensure!(
+            run.outcome == Outcome::Held,
+            "not all connections were alive, or other programs keep this machine busy"
+        );
+        Ok(Idle {
+            connection_bytes: run.connection_bytes,
+            connect_nanos: run.connect_nanos,
         })
     }
 
@@ -126,15 +183,22 @@ impl Own<'_> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let scenario = folder.path().join("scenario.toml");
         let report = folder.path().join("report.json");
-        fs::write(&scenario, scenario_text(self.work, rate, duration))
-            .with_context(|| format!("cannot write {}", scenario.display()))?;
+        fs::write(
+            &scenario,
+            scenario_text(self.work, self.burst, rate, duration),
+        )
+        .with_context(|| format!("cannot write {}", scenario.display()))?;
         let mut command = Command::new(self.program);
         command
-            .args(["load", self.url.as_str(), "--scenario"])
+            .args(["load", self.url.as_str(), "--recipients", "narrow"])
+            .arg("--scenario")
             .arg(&scenario)
             .args(["--seed", &self.seed.to_string(), "--report"])
             .arg(format!("json={}", report.display()));
-        let planned = CONNECT + QUIET + duration + AFTER;
+        if let Some(accounts) = self.accounts {
+            command.arg(format!("--provision=file:{}", accounts.display()));
+        }
+        let planned = ramp(self.work) + QUIET + duration + AFTER;
         let (output, samples) = watch(command, self.core, planned + PATIENCE).await?;
         let Ok(text) = fs::read(&report) else {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -146,17 +210,22 @@ impl Own<'_> {
     }
 }
 
+/// The time in which all connections are opened.
+fn ramp(work: Work) -> Duration {
+    CONNECT.max(Duration::from_secs(1) * work.connections / DIALS)
+}
+
 /// One account, its connections, and a session that sends.
-fn scenario_text(work: Work, rate: f64, duration: Duration) -> String {
+fn scenario_text(work: Work, burst: u32, rate: f64, duration: Duration) -> String {
     let Work {
         connections,
         message_bytes,
     } = work;
-    let ramp = CONNECT.as_millis();
-    let quiet = (CONNECT + QUIET).as_millis();
+    let quiet = (ramp(work) + QUIET).as_millis();
+    let ramp = ramp(work).as_millis();
     let steady = duration.as_millis();
     let after = AFTER.as_millis();
-    let every = work.every(rate).as_micros();
+    let every = (work.every(rate) * burst).as_micros();
     format!(
         r#"description = "the fan-out that benches/peers/load compares tools by"
 
@@ -188,6 +257,7 @@ counted = false
 from = "session"
 event = "message"
 every = "{every}us"
+burst = {burst}
 timing = "periodic"
 size = {message_bytes}
 "#
@@ -374,7 +444,7 @@ mod tests {
 
     #[test]
     fn the_scenario_says_what_is_asked_for() {
-        insta::assert_snapshot!(scenario_text(WORK, 9_000.0, Duration::from_secs(2)));
+        insta::assert_snapshot!(scenario_text(WORK, 5, 9_000.0, Duration::from_secs(2)));
     }
 
     #[tokio::test]
@@ -385,6 +455,8 @@ mod tests {
             work: WORK,
             core: cores().unwrap()[0],
             seed: 0,
+            burst: 1,
+            accounts: None,
         };
         let error = own.run(1.0, Duration::from_secs(1)).await;
         let error = error.err().map(|error| error.to_string());
