@@ -176,7 +176,7 @@ const FAULTS: &[(&str, &[(&str, Effect)])] = &[
 ];
 
 /// Runs at the same time: each waits most of the time.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 12;
 
 fn scenario() -> String {
     let traffic = TRAFFIC.iter().map(|(from, event)| {
