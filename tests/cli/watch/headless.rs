@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::lines::Lines;
 use crate::support::{check, signal, touchstone};
 
 #[test]
@@ -21,6 +22,61 @@ fn as_many_events_as_were_asked_for() {
     // Copies have lines of their own and are no events.
     let events = lines.iter().filter(|line| line["copyOf"].is_null());
     assert_eq!(events.count(), 20, "{}", ran.stdout);
+}
+
+#[test]
+fn the_router_s_decisions_are_told_of_what_the_connections_got() {
+    let mut lines = Lines::start(&[]);
+    let message = lines.wait_for(&[("type", "new-message"), ("kind", "update")]);
+    let decision = lines.wait("its decision", |line| {
+        line["decisionOn"] == message["number"]
+    });
+    assert_eq!(decision["filter"], "all-interested-in-session");
+    // Who is meant has the label that it has in the list; the sender was left out.
+    let meant = decision["receivers"].as_array().expect("receivers");
+    assert!(meant.contains(&message["conn"]), "{decision}");
+    assert!(decision["skipped"].is_string(), "{decision}");
+}
+
+#[test]
+fn what_was_awaited_and_did_not_come_is_incomplete() {
+    check(
+        &[
+            "watch",
+            "--headless",
+            "--for",
+            "100ms",
+            "--until",
+            "type == \"never\"",
+        ],
+        12,
+        &["the time was over before", "never"],
+    );
+    check(&["watch", "--headless", "--for", "100ms"], 0, &[]);
+    check(&["watch", "--headless", "--count", "0"], 0, &[]);
+    check(
+        &["watch", "--headless", "--until", "size >"],
+        2,
+        &["--until", "size >"],
+    );
+    check(
+        &["watch", "--headless", "--filter", "sise > 3"],
+        2,
+        &["--filter", "did you mean size?"],
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_in_peace() {
+    let mut child = touchstone(&["watch", "--headless"])
+        .spawn()
+        .expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut String::new()).expect("a line");
+    drop(stdout);
+    let ended = child.wait_with_output().expect("its end");
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
 /// Waits for an event of which this is true.

@@ -13,6 +13,9 @@ use super::record::DECISION;
 use super::{Origin, What};
 use crate::event::{Direction, Scope};
 
+/// How the mark of a recorder begins that had to let records go; their number follows.
+pub(super) const DROPPED: &str = "earlier records dropped";
+
 /// Whose the connections of a trace are, as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
@@ -61,7 +64,7 @@ pub(super) fn what_of(record: Record) -> Option<What> {
             Some(("failed", why)) => What::Connection("failed", why.to_owned()),
             Some(("connected", what)) => What::Connection("connected", what.to_owned()),
             Some(("gap", what)) => What::Gap(what.to_owned()),
-            Some(("earlier records dropped", count)) => What::Gap(format!(
+            Some((DROPPED, count)) => What::Gap(format!(
                 "{count} earlier records were dropped by whoever recorded"
             )),
             _ => What::Note(mark),

@@ -16,7 +16,7 @@ use touchstone_client::{
     trace::{Bounds, Kind, Record, Recorder, Traced},
 };
 
-use super::sighted::{Origins, what_of};
+use super::sighted::{self, Origins, what_of};
 use super::{Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, tap};
 use crate::event::SourceState;
 
@@ -96,6 +96,8 @@ impl Watcher {
     }
 
     async fn see(&mut self, record: Record) {
+        // What the recorder had no room for is as lost to the screen as what the queue had none for.
+        self.post.outlet.dropped += lost(&record);
         let origin = self.origins.of(&record);
         if let Some(state) = state_of(&origin, &record) {
             self.post.outlet.state(state).await;
@@ -104,6 +106,17 @@ impl Watcher {
         if let Some(what) = what_of(record) {
             self.post.see(Sighting { at, origin, what }).await;
         }
+    }
+}
+
+/// How many records a mark says that the recorder let go.
+fn lost(record: &Record) -> u64 {
+    match &record.kind {
+        Kind::Mark(mark) => mark
+            .strip_prefix(sighted::DROPPED)
+            .and_then(|count| count.strip_prefix(": ")?.parse().ok())
+            .unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -143,6 +156,41 @@ mod tests {
             Input::Source(state) => format!("{state:?}"),
             other => format!("{other:?}"),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_recorder_had_no_room_for_is_counted_as_dropped() {
+        let options = Options {
+            clock: Clock::Fixed(0),
+            queue: 32_768,
+            overflow: Overflow::Drop,
+            record: None,
+            recording: false,
+            seed: 0,
+        };
+        let (mut source, recorder) = start("test", None, &options);
+        let tap = recorder.tap("1/user-1");
+        let kept = Bounds::default().entries;
+        for number in 0..kept + 7 {
+            let text = format!(r#"42["rpc-registered",{{"method":"m{number}"}}]"#);
+            tap.frame(Instant::now(), Received, &Frame::text(text));
+        }
+        let (mut seen, mut dropped) = (0, 0);
+        while seen < kept || dropped == 0 {
+            match source.inputs.recv().await.unwrap() {
+                Input::Entry(entry) if &*entry.event == "gap" => {
+                    assert_eq!(
+                        &*entry.raw,
+                        "7 earlier records were dropped by whoever recorded"
+                    );
+                }
+                Input::Entry(_) => seen += 1,
+                Input::Dropped(count) => dropped += count,
+                _ => {}
+            }
+        }
+        assert_eq!((seen, dropped), (kept, 7));
+        source.close().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,18 +3,18 @@
 //! Whoever calls this owns the output and the signals. Nothing is dropped here: a slow reader makes
 //! the source wait.
 
+mod line;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::{Instant, sleep_until};
 
-use crate::event::{
-    Amendment, Direction, Entity, Entry, Input, Recipients, Recording, Scope, SourceState,
-};
+use self::line::later_line;
+pub use self::line::{line, object};
+use crate::event::{Input, Recording, SourceState};
 use crate::filter::Filter;
 use crate::source::{Source, recent::Recent};
-use crate::text;
 
 /// Of how many printed entries later copies are told.
 const REMEMBERED: usize = 16_384;
@@ -157,195 +157,17 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
     Ok(Ending::Source { reason, awaited })
 }
 
-/// An entry as a line without its end.
-pub fn line(entry: &Entry, format: Format) -> String {
-    match format {
-        Format::Text => columns(entry),
-        Format::Json => object(entry),
-    }
-}
-
-/// An entry as JSON, with the fields of filters as keys; what an entry does not have is left out.
-/// `findings` says what is wrong in words.
-pub fn object(entry: &Entry) -> String {
-    let mut keys = Map::new();
-    let mut put = |key: &str, value: Value| {
-        if !value.is_null() {
-            keys.insert(key.to_owned(), value);
-        }
-    };
-    let word = |text: &str| match text {
-        "" => Value::Null,
-        text => json!(text),
-    };
-    put("number", json!(entry.number));
-    put("at", json!(entry.at_ms));
-    put("account", word(&entry.account));
-    put("conn", word(&entry.conn));
-    put("scope", word(entry.scope.as_str()));
-    put("kind", json!(entry.kind.as_str()));
-    put(
-        "direction",
-        json!(match entry.direction {
-            Direction::Sent => "sent",
-            Direction::Received => "received",
-            Direction::Inside => "inside",
-        }),
-    );
-    put("type", json!(&*entry.event));
-    if let Some(entity) = &entry.entity {
-        put("entity", json!(entity.id()));
-        let kind = match entity {
-            Entity::Session(_) => "session",
-            Entity::Machine(_) => "machine",
-            Entity::Artifact(_) => "artifact",
-            Entity::Method(_) => "method",
-            Entity::Other(_) => "",
-        };
-        if !kind.is_empty() {
-            put(kind, json!(entity.id()));
-        }
-    } else if let Scope::Session(id) = &entry.scope {
-        put("session", json!(&**id));
-    } else if let Scope::Machine(id) = &entry.scope {
-        put("machine", json!(&**id));
-    }
-    put("seq", json!(entry.seq));
-    put("id", json!(entry.id.as_deref()));
-    put("ack", json!(entry.ack));
-    put("size", json!(entry.size));
-    put("recipients", json!(entry.recipients.count()));
-    match &entry.recipients {
-        Recipients::Unknown => {}
-        Recipients::Ours(receipts) => {
-            let labels: Vec<&str> = receipts.iter().map(|receipt| &*receipt.conn).collect();
-            put("receivers", json!(labels));
-        }
-        Recipients::Routed(routed) => {
-            let ids: Vec<&str> = routed.recipients.iter().map(|id| &**id).collect();
-            put("receivers", json!(ids));
-            put("skipped", json!(routed.skipped.as_deref()));
-            let filter: Value = serde_json::from_str(&routed.filter).unwrap_or_default();
-            put("filter", filter["type"].clone());
-        }
-    }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "microseconds of a latency fit a double for centuries"
-    )]
-    put("latency", json!(entry.latency_us.map(|us| us as f64 / 1e3)));
-    put("link", json!(entry.link));
-    let kinds: Vec<&str> = entry.lints.iter().map(|lint| lint.kind.as_str()).collect();
-    put("lints", json!(kinds));
-    if !entry.lints.is_empty() {
-        let texts: Vec<&str> = entry.lints.iter().map(|lint| &*lint.text).collect();
-        put("findings", json!(texts));
-    }
-    // The payload stays as it came, to the last digit of its numbers; it ends the line.
-    let rest = Value::Object(keys).to_string();
-    let head = rest.strip_suffix('}').unwrap_or(&rest);
-    match serde_json::from_str::<&RawValue>(&entry.raw) {
-        Ok(body) => format!("{head},\"body\":{}}}", on_one_line(body.get())),
-        Err(_) => format!("{head},\"text\":{}}}", json!(&*entry.raw)),
-    }
-}
-
-/// JSON may hold line breaks between its parts; inside of strings it cannot.
-fn on_one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
-}
-
-fn columns(entry: &Entry) -> String {
-    use std::fmt::Write as _;
-    // The tap is one for all accounts.
-    let whose = match entry.scope {
-        Scope::None if !entry.account.is_empty() => &entry.account,
-        _ => &entry.conn,
-    };
-    let mut line = format!(
-        "{}  {:12} {:10} {:22} {:14}",
-        text::time(entry.at_ms),
-        text::shown(whose, 12),
-        entry.kind,
-        text::shown(&entry.event, 22),
-        text::shown(entry.entity.as_ref().map_or("", Entity::id), 14),
-    );
-    let mut add = |part: String| {
-        // Writing to a string does not fail.
-        let _ = write!(line, " {part}");
-    };
-    if let Some(seq) = entry.seq {
-        add(format!("seq {seq}"));
-    }
-    add(format!("{} B", entry.size));
-    if let Some(count) = entry.recipients.count() {
-        add(format!("-> {count}"));
-    }
-    if let Some(us) = entry.latency_us {
-        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-        add(format!("{:.1} ms", us as f64 / 1e3));
-    }
-    if serde_json::from_str::<&RawValue>(&entry.raw).is_err() {
-        add(text::shown(&entry.raw, 120));
-    }
-    for lint in &entry.lints {
-        add(format!(
-            "!{}: {}",
-            lint.kind.as_str(),
-            text::shown(&lint.text, 120)
-        ));
-    }
-    line.truncate(line.trim_end().len());
-    line
-}
-
-/// What was found out later about a printed entry: one more connection got it, or whom the router
-/// meant.
-fn later_line(amendment: &Amendment, format: Format) -> Option<String> {
-    let number = amendment.number;
-    if let Some(routed) = &amendment.routed {
-        let filter: Value = serde_json::from_str(&routed.filter).unwrap_or_default();
-        let filter = filter["type"].as_str();
-        let meant: Vec<&str> = routed.recipients.iter().map(|id| &**id).collect();
-        return Some(match format {
-            Format::Text => format!(
-                "{:12}  {:12} decision on #{number}: {} -> {}",
-                "",
-                "",
-                text::shown(filter.unwrap_or("no filter"), 40),
-                meant.len()
-            ),
-            Format::Json => json!({
-                "decisionOn": number,
-                "filter": filter,
-                "receivers": meant,
-                "skipped": routed.skipped.as_deref(),
-            })
-            .to_string(),
-        });
-    }
-    let receipt = amendment.receipt.as_ref()?;
-    Some(match format {
-        Format::Text => format!(
-            "{:12}  {:12} copy of #{number}",
-            "",
-            text::shown(&receipt.conn, 12),
-        ),
-        Format::Json => json!({
-            "copyOf": number,
-            "conn": &*receipt.conn,
-            "scope": receipt.scope.as_str(),
-        })
-        .to_string(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use serde_json::{Map, Value};
+
     use super::*;
-    use crate::event::{Kind, Lint, LintKind, Receipt, Routed};
+    use crate::event::{
+        Amendment, Direction, Entity, Entry, Kind, Lint, LintKind, Receipt, Recipients, Routed,
+        Scope,
+    };
 
     fn entries() -> Vec<Entry> {
         let update = Entry {

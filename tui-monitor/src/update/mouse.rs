@@ -1,0 +1,51 @@
+//! What the mouse does.
+
+use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+
+use crate::event::Effect;
+use crate::keys::Action;
+use crate::model::{Focus, Model};
+
+/// Rows that a turn of the wheel moves.
+const WHEEL: isize = 3;
+
+impl Model {
+    pub(super) fn mouse(&mut self, mouse: MouseEvent, effects: &mut Vec<Effect>) {
+        let areas = self.areas();
+        let at = (mouse.column, mouse.row);
+        let within =
+            |area: Option<ratatui::layout::Rect>| area.is_some_and(|a| a.contains(at.into()));
+        let wheel = match mouse.kind {
+            MouseEventKind::ScrollUp => -WHEEL,
+            MouseEventKind::ScrollDown => WHEEL,
+            MouseEventKind::Down(MouseButton::Left) => 0,
+            _ => return,
+        };
+        if let Some(dialog) = self.dialog {
+            match wheel {
+                0 => self.dialog = None,
+                up if up < 0 => self.in_dialog(dialog, Action::Up, effects),
+                _ => self.in_dialog(dialog, Action::Down, effects),
+            }
+        } else if within(areas.detail) {
+            self.focus = Focus::Detail;
+            self.scroll_detail(wheel);
+        } else if within(areas.side) {
+            self.focus = Focus::Side;
+            self.scroll_side(wheel);
+        } else if within(areas.list) {
+            self.focus = Focus::List;
+            if wheel == 0 {
+                let row = mouse.row.checked_sub(areas.rows().y);
+                let number = row.and_then(|row| self.list.at_row(usize::from(row)));
+                if let Some(number) = number {
+                    self.list.select(number);
+                }
+            } else {
+                self.list.step(wheel);
+            }
+        } else if within(Some(areas.filter)) && wheel == 0 && self.prompt.is_none() {
+            self.act(Action::Filter, effects);
+        }
+    }
+}
