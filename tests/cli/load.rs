@@ -157,6 +157,10 @@ fn shards_of_a_run_merge_to_the_whole() {
     assert_eq!(sum["audit"]["lost"], 0);
 
     merge(&files[..3], 2, &["no file has shard 4 of 4"]);
+    // A shard that could not begin leaves an empty file where its output was sent to one.
+    fs::write(desk.path("empty.json"), "").expect("a file");
+    let with_empty = [&files[..3], &[shown(&desk.path("empty.json"))]].concat();
+    merge(&with_empty, 2, &["empty.json is no touchstone-load report"]);
     let twice = [files[0].clone(), files[0].clone()];
     merge(&twice, 2, &["shard 1 of 4", "would count twice"]);
     let other = [files[0].clone(), shown(&desk.path("whole.json"))];

@@ -6,6 +6,9 @@ use crate::load::{Desk, long};
 use crate::support::signal;
 use crate::terminal::Terminal;
 
+/// What takes the screen, and what is behind it.
+const TAKEN: &str = "\x1b[?1049h";
+
 /// What the live view leaves when it gives the terminal back.
 const LEFT: &str = "\x1b[?1049l";
 
@@ -79,13 +82,18 @@ fn ctrl_c_ends_with_a_report_and_twice_without() {
 }
 
 #[test]
-fn sigterm_gives_the_terminal_back_and_is_not_written_across_the_view() {
+fn neither_logs_nor_a_signal_are_written_across_the_view() {
     let desk = Desk::new();
-    let terminal = running(&desk, &[]);
+    let terminal = running(&desk, &[("TOUCHSTONE_LOG", "debug")]);
     signal(&terminal.child, Signal::TERM);
     let sent = terminal.ends(130);
     let (drawn, summary) = parts(&sent);
-    assert!(!drawn.contains("ending the run"), "{drawn:?}");
+    // What is logged before the view is there shows that there are logs.
+    let (before, drawn) = drawn.split_once(TAKEN).expect("the view");
+    assert!(before.contains("INFO"), "{before:?}");
+    for part in ["DEBUG", "INFO", "ending the run"] {
+        assert!(!drawn.contains(part), "{part} in {drawn:?}");
+    }
     assert!(summary.contains("INTERRUPTED"), "{summary}");
     assert_eq!(desk.read("report.json")["interrupted"], true);
 }

@@ -106,6 +106,8 @@ async fn everything_at_once_is_delivered() {
     let connections = report.connections;
     assert_eq!((connections.dropped, connections.failed), (0, 0));
     assert!(connections.closed > 0 && connections.registered > 0);
+    // Nobody connects before the start, from which all times count.
+    assert!(report.latency_us.connect.min > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -249,7 +249,7 @@ fn same(first: &str, head: &Report, second: &str, report: &Report) -> Result<(),
     // What a scenario says is what counts; a file may have been renamed.
     let (subject, of): (_, fn(&Report) -> String) =
         if head.scenario.digest != report.scenario.digest {
-            ("the scenario", described)
+            ("the scenario", |report| report.scenario.described())
         } else if head.scenario.scale != report.scenario.scale {
             ("the scale", |report| factor(report.scenario.scale))
         } else {
@@ -262,12 +262,6 @@ fn same(first: &str, head: &Report, second: &str, report: &Report) -> Result<(),
         before: of(head),
         after: of(report),
     })
-}
-
-/// A scenario of the same name may say something else.
-fn described(report: &Report) -> String {
-    let digest = report.scenario.digest.get(..8).unwrap_or_default();
-    format!("{} ({digest})", report.scenario.name)
 }
 
 fn letter(at: usize) -> String {

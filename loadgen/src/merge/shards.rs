@@ -103,17 +103,14 @@ fn check(reports: &[(String, Report)]) -> Result<(), MergeError> {
         if !report.repeats.is_empty() {
             return Err(MergeError::Repeated(file.clone()));
         }
-        for (subject, of) in IDENTITY {
-            let (before, after) = (of(head), of(report));
-            if before != after {
-                return Err(MergeError::Differ {
-                    first: first.clone(),
-                    second: file.clone(),
-                    subject,
-                    before,
-                    after,
-                });
-            }
+        if let Some((subject, before, after)) = difference(head, report) {
+            return Err(MergeError::Differ {
+                first: first.clone(),
+                second: file.clone(),
+                subject,
+                before,
+                after,
+            });
         }
         for part in &report.shard.parts {
             if let Some(earlier) = found.insert(*part, file) {
@@ -139,15 +136,24 @@ fn check(reports: &[(String, Report)]) -> Result<(), MergeError> {
     })
 }
 
-/// What the shards of one run have in common.
+/// What two reports do not have in common, though shards of one run do, with what it is in each.
+fn difference(head: &Report, report: &Report) -> Option<(&'static str, String, String)> {
+    // A scenario is what it says; its file may have another name on each machine.
+    let (one, other) = (&head.scenario, &report.scenario);
+    if one.digest != other.digest {
+        return Some(("the scenario", one.described(), other.described()));
+    }
+    IDENTITY
+        .iter()
+        .map(|(subject, of)| (*subject, of(head), of(report)))
+        .find(|(_, before, after)| before != after)
+}
+
+/// What else the shards of one run have in common.
 type Identity = (&'static str, fn(&Report) -> String);
-const IDENTITY: [Identity; 7] = [
+const IDENTITY: [Identity; 5] = [
     ("the version of touchstone", |report| {
         report.touchstone.clone()
-    }),
-    ("the scenario", |report| report.scenario.name.clone()),
-    ("the digest of the scenario", |report| {
-        report.scenario.digest.clone()
     }),
     ("the scale", |report| report.scenario.scale.to_string()),
     ("the seed", |report| report.seed.to_string()),
@@ -223,6 +229,7 @@ fn add_urls(sum: &mut Report, report: &Report) {
 mod tests {
     use super::*;
     use crate::merge::join;
+    use crate::report::Verdict;
     use crate::report::model::EXAMPLES;
     use crate::report::testing::{broken, packed, sample};
 
@@ -290,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_that_failed_fails_the_whole() {
+        let (first, (name, mut second)) = (part(1, 2), part(2, 2));
+        second.failure = Some("the server is gone".to_owned());
+        let sum = merge(vec![first, (name, second)]).unwrap();
+        assert_eq!(sum.verdict(), Verdict::Failed);
+        let expected = ("FAILED", "shard 2 of 2: the server is gone".to_owned());
+        assert_eq!(sum.conclusion(), expected);
+    }
+
+    #[test]
     fn examples_stay_few() {
         let shards = (1..=3).map(|at| {
             let (name, shard) = part(at, 3);
@@ -320,6 +337,13 @@ mod tests {
             changed(|report| report.seed = 43),
             "1.json and 2.json are not shards of one run: the seed is 42 in the one and 43 in the other",
         );
+        check_refused(
+            changed(|report| report.scenario.digest = "0123456789".to_owned()),
+            "1.json and 2.json are not shards of one run: the scenario is production (c0ffeec0) in the one and production (01234567) in the other",
+        );
+        let mut renamed = vec![part(1, 2), part(2, 2)];
+        renamed[1].1.scenario.name = "copy.toml".to_owned();
+        assert!(merge(renamed).is_ok());
         check_refused(
             changed(|report| report.scenario.scale = 2.0),
             "1.json and 2.json are not shards of one run: the scale is 0.01 in the one and 2 in the other",

@@ -173,12 +173,12 @@ fn details(report: &Report, style: Style) -> Vec<String> {
     }
     for example in &report.audit.examples {
         let line = format!(
-            "{} {}: {} -> {}, planned at {}",
+            "at {}: {} {}, {} -> {}",
+            seconds(example.planned_us / 1000),
             example.event,
             example.sequence,
             example.sender,
             example.recipient,
-            seconds(example.planned_us / 1000),
         );
         let word = format!("{:<10}", example.outcome.as_str());
         lines.push(format!("{}  {}", style.bad(word), cut(&line, WIDTH - 12)));

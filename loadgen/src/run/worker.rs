@@ -114,6 +114,11 @@ pub(super) async fn drive(
     }
     let mut swept = 0;
     let mut performed = 0;
+    // Before the start the clock stands at 0, at which the first actions are due.
+    tokio::select! {
+        () = signals.stop.cancelled() => {}
+        () = sleep_until(common.start) => {}
+    }
     loop {
         let now = common.now();
         if now >= swept + SWEEP {

@@ -95,11 +95,14 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
     };
     let mut runs = Vec::new();
     let mut outcome = Ok(());
-    for _ in 0..arguments.repeat {
+    for run in 1..=arguments.repeat {
         let (progress, seen) = watch::channel(Snapshot::default());
         let mut plan = target.plan(&planned, arguments, start_at, progress, &stop);
         plan.trace = trace.as_ref().map(TraceFile::traced);
-        let title = format!("{}, {}", planned.title(), target.name);
+        let title = match arguments.repeat {
+            1 => format!("{}, {}", planned.title(), target.name),
+            runs => format!("run {run} of {runs}: {}, {}", planned.title(), target.name),
+        };
         match attend(plan, &title, seen, exporter.as_ref(), &stop, manner).await {
             Ok(report) => runs.push(report),
             Err(failure) => outcome = Err(failure),
@@ -152,10 +155,13 @@ async fn attend(
     if let Some(exporter) = exporter {
         exporter.follow(seen.clone());
     }
+    let url = plan.urls[0].clone();
     let showing = live::show(title, seen, stop, manner);
     let running = async {
         tokio::select! {
-            outcome = Box::pin(touchstone_loadgen::run::run(plan)) => outcome.map_err(failure),
+            outcome = Box::pin(touchstone_loadgen::run::run(plan)) => {
+                outcome.map_err(|error| failure(error, &url))
+            }
             () = stop.given_up() => Err(Failure::expected(
                 Exit::Interrupted,
                 anyhow!("ended without a report"),
@@ -293,16 +299,16 @@ fn exit_of(report: &Report, stop: &Stop) -> Exit {
     }
 }
 
-fn failure(error: RunError) -> Failure {
+fn failure(error: RunError, url: &Url) -> Failure {
     match error {
         RunError::Stopped => Failure::expected(
             Exit::Interrupted,
             anyhow!("ended before the schedule began"),
         ),
         RunError::Server { .. } | RunError::Unreachable { .. } => {
-            Failure::expected(Exit::Unreachable, error).hint(
-                "touchstone check --only 'handshake.*' says in detail what the server answers",
-            )
+            Failure::expected(Exit::Unreachable, error).hint(format!(
+                "touchstone check {url} --only 'handshake.*' says in detail what the server answers"
+            ))
         }
         RunError::Files(_) => {
             Failure::usage(error).hint("raise it with ulimit -n, or load with a smaller --scale")

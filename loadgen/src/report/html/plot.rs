@@ -95,7 +95,7 @@ impl Plot {
             @for value in self.x.scale.ticks() {
                 @let x = short(self.across(value));
                 line.grid x1=(x) x2=(x) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
-                text.tick x=(x) y=(HEIGHT - BOTTOM + 15.0) text-anchor="middle" { (text(&self.x, value)) }
+                text.tick x=(x) y=(HEIGHT - BOTTOM + 17.0) text-anchor="middle" { (text(&self.x, value)) }
             }
             text.tick x=(WIDTH - RIGHT) y=(HEIGHT - 6.0) text-anchor="end" { (self.x.title) }
             text.tick x="4" y="14" { (self.y.title) }
