@@ -120,7 +120,11 @@ impl Connections {
             }
             SourceState::Playback(_) | SourceState::Rewound | SourceState::Ended { .. } => return,
         };
-        if let Some(connection) = self.connection(&account_of(conn), conn) {
+        let home = self.accounts.iter();
+        let home = home.filter(|(_, account)| account.connections.contains_key(conn));
+        let home = home.map(|(name, _)| Arc::clone(name)).next();
+        let home = home.unwrap_or_else(|| account_of(conn));
+        if let Some(connection) = self.connection(&home, conn) {
             connection.state = state;
             if let Some(scope) = scope {
                 connection.scope = scope.clone();
@@ -178,6 +182,15 @@ impl Connections {
             .get(account)
             .is_some_and(|account| account.connections.contains_key(conn));
         if !known {
+            if let Some(connection) = self.leave(&account_of(conn), account, conn) {
+                let account = self.accounts.entry(Arc::clone(account)).or_default();
+                return Some(
+                    account
+                        .connections
+                        .entry(Arc::clone(conn))
+                        .or_insert(connection),
+                );
+            }
             if self.known >= MOST {
                 self.unnamed += 1;
                 return None;
@@ -191,6 +204,27 @@ impl Connections {
             state: State::Mentioned,
             events: 0,
         }))
+    }
+}
+
+impl Connections {
+    /// Takes a connection from the account that its label made likely, now that it is known to be
+    /// another's.
+    fn leave(
+        &mut self,
+        guess: &Arc<str>,
+        account: &Arc<str>,
+        conn: &Arc<str>,
+    ) -> Option<Connection> {
+        if guess == account {
+            return None;
+        }
+        let guessed = self.accounts.get_mut(guess)?;
+        let connection = guessed.connections.remove(conn)?;
+        if guessed.connections.is_empty() && guessed.events == 0 {
+            self.accounts.remove(guess);
+        }
+        Some(connection)
     }
 }
 
@@ -231,6 +265,24 @@ mod tests {
         assert_eq!(connection.scope, Scope::User);
         assert_eq!(connections.tally().lost, 1);
         assert_eq!(connections.trouble().unwrap().0, "a1/user");
+    }
+
+    #[test]
+    fn a_connection_moves_to_the_account_that_entries_name() {
+        let mut connections = Connections::default();
+        let conn: Arc<str> = "1/user-1".into();
+        let scope = Scope::User;
+        let connected = SourceState::Connected {
+            conn: Arc::clone(&conn),
+            scope: scope.clone(),
+        };
+        connections.source(&connected);
+        connections.mention(&"a1".into(), &conn, &scope);
+        let reason = "over".to_owned();
+        connections.source(&SourceState::Closed { conn, reason });
+        let names: Vec<&str> = connections.accounts().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a1"]);
+        assert_eq!((connections.tally().closed, connections.known), (1, 1));
     }
 
     #[test]
