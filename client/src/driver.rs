@@ -30,6 +30,7 @@ use crate::{
     link::{Link, Switch},
     listener::Listener,
     socket::{Outgoing, Reply},
+    tap::Conduct,
     wire::Wire,
 };
 
@@ -45,6 +46,10 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Outgoing>,
     /// Takes events and acks in place of the queue.
     listener: Option<Box<dyn Listener>>,
+    /// Nothing that comes is looked at, except for pings.
+    raw: bool,
+    /// The switches that the tap knows of.
+    switches: u8,
     /// Frames that come before the next command: CONNECT, answers to pings, attachments.
     urgent: Vec<Frame>,
     /// Something was given to the wire since it was last flushed.
@@ -111,6 +116,8 @@ impl Driver {
             wire,
             commands,
             listener,
+            raw: false,
+            switches: 0,
             urgent: first.into_iter().collect(),
             dirty: false,
             half_close: HalfClose::No,
@@ -128,6 +135,12 @@ impl Driver {
         }
     }
 
+    /// Looks at nothing that comes, except for pings: whatever the server sends, the connection goes
+    /// on until its transport ends.
+    pub(crate) fn raw(self) -> Self {
+        Self { raw: true, ..self }
+    }
+
     pub(crate) async fn run(mut self) {
         let _settled = Settled(Arc::clone(&self.link));
         let finish = poll_fn(|cx| self.poll(cx)).await;
@@ -136,6 +149,7 @@ impl Driver {
         }
         match finish {
             Finish::Abort => {
+                self.wire.tell_conduct(Conduct::Drop);
                 self.wire.tell_end(&End::ClientClosed);
                 let (mut listener, link) = (self.listener.take(), Arc::clone(&self.link));
                 self.wire.abort();
@@ -179,6 +193,7 @@ impl Driver {
         if self.link.is_set(Switch::Abort) {
             return Poll::Ready(Finish::Abort);
         }
+        self.tell_switches();
         let read = self.poll_read(cx);
         if let Some(outcome) = self.wire.take_upgrade() {
             self.link.set_upgrade(outcome);
@@ -190,6 +205,27 @@ impl Driver {
             return Poll::Ready(finish);
         }
         self.poll_alarm(cx).map(Finish::Ended)
+    }
+
+    /// Shows the tap which switches were turned.
+    fn tell_switches(&mut self) {
+        let now = self.link.switches();
+        let turned = now ^ std::mem::replace(&mut self.switches, now);
+        if turned == 0 {
+            return;
+        }
+        let stop = Switch::StopReading as u8;
+        let ignore = Switch::IgnorePings as u8;
+        let told = [
+            (stop, Conduct::StopReading, Conduct::ResumeReading),
+            (ignore, Conduct::IgnorePings, Conduct::AnswerPings),
+        ];
+        for (switch, on, off) in told {
+            if turned & switch != 0 {
+                let is_on = now & switch != 0;
+                self.wire.tell_conduct(if is_on { on } else { off });
+            }
+        }
     }
 
     // Reading
@@ -242,6 +278,14 @@ impl Driver {
     }
 
     fn handle(&mut self, at: Instant, frame: Frame) -> Result<(), End> {
+        if self.raw {
+            if let Frame::Text(text) = &frame
+                && let Ok(engine::Packet::Ping(data)) = engine::decode(text)
+            {
+                self.answer_ping(data);
+            }
+            return Ok(());
+        }
         let text = match frame {
             Frame::Binary(bytes) => return self.attach(bytes),
             Frame::Text(text) => text,
@@ -249,11 +293,7 @@ impl Driver {
         let broken = |source| parse_error(&text, source);
         match engine::decode(&text).map_err(broken)? {
             engine::Packet::Ping(data) => {
-                // One answer is enough for pings that came while none could be written.
-                if !self.link.is_set(Switch::IgnorePings) && self.urgent.len() < BUDGET {
-                    let pong = engine::encode(engine::Packet::Pong(data));
-                    self.urgent.push(Frame::text(pong));
-                }
+                self.answer_ping(data);
                 Ok(())
             }
             engine::Packet::Message(message) => {
@@ -280,6 +320,14 @@ impl Driver {
                 Err(broken(DecodeError::new(0, problem)))
             }
             engine::Packet::Pong(_) | engine::Packet::Upgrade | engine::Packet::Noop => Ok(()),
+        }
+    }
+
+    fn answer_ping(&mut self, data: &str) {
+        // One answer is enough for pings that came while none could be written.
+        if !self.link.is_set(Switch::IgnorePings) && self.urgent.len() < BUDGET {
+            let pong = engine::encode(engine::Packet::Pong(data));
+            self.urgent.push(Frame::text(pong));
         }
     }
 

@@ -173,20 +173,27 @@ impl Engine {
     /// the answer: events may be sent right behind CONNECT. See [`Socket::connected`].
     pub fn begin(self) -> (Socket, Events) {
         let connect = self.connect_packet();
-        self.run(Some(connect), None)
+        self.run(Some(connect), None, false)
     }
 
     /// As [`begin`](Self::begin), with a listener that takes what the connection brings. Its
     /// replies are packets too: requests have to be made of raw frames.
     pub fn begin_with(self, listener: Box<dyn Listener>) -> Socket {
         let connect = self.connect_packet();
-        let (socket, _) = self.run(Some(connect), Some(listener));
+        let (socket, _) = self.run(Some(connect), Some(listener), false);
         socket
     }
 
     /// Goes on as a connection that never sends CONNECT by itself.
     pub fn attach(self) -> (Socket, Events) {
-        self.run(None, None)
+        self.run(None, None, false)
+    }
+
+    /// Goes on as a connection of which only the tap knows what comes: pings are answered, and
+    /// nothing else that the server sends has any effect, neither a refusal nor a frame that is no
+    /// packet. It lasts as long as its transport does.
+    pub fn attach_raw(self) -> Socket {
+        self.run(None, None, true).0
     }
 
     fn connect_packet(&self) -> Frame {
@@ -195,7 +202,12 @@ impl Engine {
     }
 
     /// Spawns the connection's task.
-    fn run(self, first: Option<Frame>, listener: Option<Box<dyn Listener>>) -> (Socket, Events) {
+    fn run(
+        self,
+        first: Option<Frame>,
+        listener: Option<Box<dyn Listener>>,
+        raw: bool,
+    ) -> (Socket, Events) {
         let (outgoing, commands) = mpsc::channel(self.send_queue);
         let link = Arc::new(Link::new(self.handshake, self.bounds));
         let driver = Driver::new(
@@ -206,6 +218,7 @@ impl Engine {
             listener,
             self.max_message,
         );
+        let driver = if raw { driver.raw() } else { driver };
         tokio::spawn(driver.run());
         (Socket::new(outgoing, Arc::clone(&link)), Events::new(link))
     }

@@ -57,5 +57,5 @@ pub use listener::Listener;
 pub use options::{ConnectOptions, Transport};
 pub use secret::Secret;
 pub use socket::{PendingReply, Reply, Socket};
-pub use tap::{Direction, Tap};
+pub use tap::{Conduct, Direction, Tap};
 pub use tls::{TlsError, TlsOptions};

@@ -157,8 +157,12 @@ impl Link {
         self.wake_driver();
     }
 
+    pub(crate) fn switches(&self) -> u8 {
+        self.switches.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_set(&self, switch: Switch) -> bool {
-        self.switches.load(Ordering::Acquire) & switch as u8 != 0
+        self.switches() & switch as u8 != 0
     }
 
     pub(crate) fn wake_driver(&self) {

@@ -16,10 +16,11 @@ use touchstone_client::{
 use crate::event::{Direction, TraceLine};
 use crate::verdict::Verdict;
 
-/// How much of a case is kept, the last of it.
+/// How much of a case is kept, the last of it. No case of the catalogue comes near, so that every
+/// trace can be replayed; the bound is for servers that flood.
 const BOUNDS: Bounds = Bounds {
-    entries: 4_000,
-    bytes: 4 << 20,
+    entries: 100_000,
+    bytes: 64 << 20,
 };
 
 /// How many lines a report holds, the last ones.
@@ -133,7 +134,7 @@ fn shown(packet: &Traced) -> Option<String> {
             format!("{name}{} {}", numbered(ack), Args::as_str(args))
         }
         Traced::Ack { id, args, .. } => format!("ack #{id} {}", args.as_str()),
-        Traced::Binary(size) => format!("binary attachment, {size} bytes"),
+        Traced::Binary { size, .. } => format!("binary attachment, {size} bytes"),
         Traced::Raw(text) => text.clone(),
     })
 }

@@ -1,5 +1,6 @@
 //! A record's form in the file: one flat object, whose keys are in the module's table.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
@@ -28,6 +29,8 @@ pub(super) struct Line {
     text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,9 +180,10 @@ impl Line {
                 attachments: Some(*attachments).filter(|n| *n > 0),
                 ..self
             },
-            Traced::Binary(bytes) => Self {
+            Traced::Binary { size, bytes } => Self {
                 packet: kind(Packet::Binary),
-                bytes: Some(*bytes),
+                bytes: Some(*size),
+                base64: bytes.as_ref().map(|bytes| STANDARD.encode(bytes)),
                 ..self
             },
             Traced::Raw(text) => Self {
@@ -239,7 +243,13 @@ impl Line {
                 args: elements(self.args.as_deref())?,
                 attachments,
             },
-            Packet::Binary => Traced::Binary(self.bytes.ok_or("bytes")?),
+            Packet::Binary => {
+                let bytes = self.base64.map(|text| STANDARD.decode(text)).transpose();
+                Traced::Binary {
+                    size: self.bytes.ok_or("bytes")?,
+                    bytes: bytes.map_err(|_| "base64, in its standard form")?.map(Into::into),
+                }
+            }
             Packet::Raw => Traced::Raw(self.text.ok_or("text")?),
         })
     }
@@ -279,11 +289,63 @@ fn without_tokens(value: &Value) -> Value {
     }
 }
 
-/// A text that is no packet may still be a broken CONNECT; from the first mention of a token on,
-/// nothing of it is kept.
+/// A text that is no packet may still be a broken CONNECT. What stands under `"token"` is redacted;
+/// where it cannot be told what that is, nothing behind it is kept.
 fn redact_raw(text: &str) -> String {
-    match text.find("token") {
-        Some(at) => format!("{}token…", &text[..at]),
-        None => text.to_owned(),
+    const KEY: &str = "token";
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(KEY) {
+        let (head, tail) = rest.split_at(at + KEY.len());
+        kept.push_str(head);
+        rest = tail;
+        if rest.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            continue;
+        }
+        let Some((before, value)) = quoted_value(rest) else {
+            kept.push('…');
+            return kept;
+        };
+        kept.push_str(before);
+        kept.push_str(&redact(value));
+        rest = &rest[before.len() + value.len()..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// What stands behind a key up to the beginning of its value, and the value, where that is a string
+/// without escapes.
+fn quoted_value(behind: &str) -> Option<(&str, &str)> {
+    let value = behind.strip_prefix('"')?.trim_start();
+    let value = value.strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    let end = value.find(['"', '\\']).filter(|end| value[*end..].starts_with('"'))?;
+    Some((&behind[..behind.len() - value.len()], &value[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact_raw;
+
+    #[test]
+    fn broken_packets_show_no_token() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(redact_raw(text), expected);
+        }
+        check("42[nonsense", "42[nonsense");
+        check(
+            r#"40/admin,{"token":"abcdefghijklmnop","x":1}"#,
+            r#"40/admin,{"token":"abcdef…","x":1}"#,
+        );
+        check(
+            r#"40[{"token" : "a1…"},{"token":"a2…"}]"#,
+            r#"40[{"token" : "a1…"},{"token":"a2…"}]"#,
+        );
+        check(r#"40{"tokens":{"total":1}"#, r#"40{"tokens":{"total":1}"#);
+        check(r#"40{"token":["secret"]"#, r#"40{"token…"#);
+        check(r#"40{"token":"secr\"et"#, r#"40{"token…"#);
+        check(r#"40{"token":"secret"#, r#"40{"token…"#);
+        check("token secret", "token…");
     }
 }

@@ -14,14 +14,16 @@
 //! | `attachments` | event, ack | how many binary packets follow, where there are any |
 //! | `data` | open, connect, connect-error | the packet's JSON object |
 //! | `text` | ping, pong, raw, mark | the text |
-//! | `bytes` | binary | the size |
+//! | `bytes`, `base64` | binary | the size, and the bytes where they were kept |
 //! | `method`, `url`, `status`, `request`, `response`, `ms`, `us` | `http` | an HTTP exchange that ended at `tUs`; no `status` means that there was no answer; `us` is `ms` in microseconds, where it was measured |
 //! | `recipients` | where known | the connections that an emission was routed to |
 //!
 //! Readers ignore keys that they do not know and reject a newer version. Tokens are redacted
 //! when written: strings under `token` or `authorization` in `data`, `request` and `response`. A
 //! [`Recorder`] has put `a1…`, `a2…` in their place before, so that accounts can be told apart.
-//! Where a connection ended, its recorder leaves the mark `ended: …`.
+//! Where a connection ended, its recorder leaves the mark `ended: …`, and where a client did something
+//! to it that no packet shows the mark `client half-closes`, `client stops reading`, `client reads
+//! again`, `client ignores pings`, `client answers pings again` or `client drops the connection`.
 //! This module must not decide what a trace means.
 
 mod line;

@@ -1,5 +1,6 @@
 //! The things that a trace holds.
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
         Args, Frame, engine,
         packet::{self, Body},
     },
-    tap::Direction,
+    tap::{Conduct, Direction},
 };
 
 /// One thing that happened.
@@ -32,6 +33,24 @@ pub enum Kind {
     Http(Exchange),
     /// Somebody left a note: a phase began, a connection ended, records were dropped.
     Mark(String),
+}
+
+/// What stands before the words of a [`Conduct`] in a mark.
+const CONDUCT: &str = "client ";
+
+impl Kind {
+    /// The mark that a client's conduct leaves.
+    pub fn conduct(conduct: Conduct) -> Self {
+        Self::Mark(format!("{CONDUCT}{conduct}"))
+    }
+
+    /// The conduct that this is the mark of.
+    pub fn as_conduct(&self) -> Option<Conduct> {
+        match self {
+            Self::Mark(text) => Conduct::of(text.strip_prefix(CONDUCT)?),
+            _ => None,
+        }
+    }
 }
 
 /// An HTTP exchange.
@@ -95,8 +114,13 @@ pub enum Traced {
         /// How many binary packets follow.
         attachments: usize,
     },
-    /// A binary attachment of so many bytes. The bytes are not kept.
-    Binary(usize),
+    /// A binary attachment.
+    Binary {
+        /// How many bytes it has.
+        size: usize,
+        /// The bytes, where they were kept.
+        bytes: Option<Bytes>,
+    },
     /// A text that is no packet.
     Raw(String),
 }
@@ -105,7 +129,12 @@ impl Traced {
     /// What a frame is. Other namespaces than `/` are kept raw, since nothing here uses them.
     pub fn of(frame: &Frame) -> Self {
         let text = match frame {
-            Frame::Binary(bytes) => return Self::Binary(bytes.len()),
+            Frame::Binary(bytes) => {
+                return Self::Binary {
+                    size: bytes.len(),
+                    bytes: Some(bytes.clone()),
+                };
+            }
             Frame::Text(text) => text,
         };
         let raw = || Self::Raw(text.to_string());

@@ -13,7 +13,7 @@ use crate::{
     codec::Frame,
     error::End,
     secret::Secret,
-    tap::{Direction, Tap},
+    tap::{Conduct, Direction, Tap},
 };
 
 /// How much a [`Recorder`] keeps. When it is full the oldest entries go, and are counted.
@@ -77,6 +77,7 @@ enum What {
     Frame(Direction, Frame),
     Http(Option<Secret>, Box<Exchange>),
     Mark(String),
+    Conduct(Conduct),
 }
 
 impl Recorder {
@@ -140,6 +141,7 @@ impl Recorder {
     }
 
     fn read(&self, kept: &Kept) -> Vec<Record> {
+        self.learn_tokens(kept);
         let first = kept
             .entries
             .front()
@@ -157,14 +159,41 @@ impl Recorder {
             .collect()
     }
 
+    /// Every token gets its name where it is first seen in its own place, before texts are looked
+    /// through for tokens.
+    fn learn_tokens(&self, kept: &Kept) {
+        for entry in &kept.entries {
+            if let What::Frame(Direction::Sent, frame) = &entry.what
+                && let Frame::Text(text) = frame
+                && text.starts_with("40{")
+                && let Traced::Connect(mut data) = Traced::of(frame)
+            {
+                self.rename(&mut data);
+            } else if let What::Http(token, exchange) = &entry.what {
+                if let Some(token) = token {
+                    self.name(token);
+                }
+                let bodies = [&exchange.request, &exchange.response];
+                for mut body in bodies.into_iter().flatten().cloned() {
+                    self.rename(&mut body);
+                }
+            }
+        }
+    }
+
     fn record(&self, entry: &Entry) -> Record {
         let elapsed = entry.at.saturating_duration_since(self.shared.start);
         let mut conn = entry.conn.to_string();
         let kind = match &entry.what {
             What::Frame(direction, frame) => {
                 let mut packet = Traced::of(frame);
-                if let Traced::Connect(data) = &mut packet {
-                    self.rename(data);
+                match &mut packet {
+                    Traced::Connect(data) => self.rename(data),
+                    Traced::Raw(text) => self.rename_within(text),
+                    Traced::Binary { bytes, .. } => {
+                        bytes.take_if(|bytes| self.knows_any_in(bytes));
+                    }
+                    _ => {}
                 }
                 Kind::Packet(*direction, packet)
             }
@@ -180,6 +209,7 @@ impl Recorder {
                 Kind::Http(exchange)
             }
             What::Mark(text) => Kind::Mark(text.clone()),
+            What::Conduct(conduct) => Kind::conduct(*conduct),
         };
         Record {
             t_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
@@ -198,9 +228,34 @@ impl Recorder {
         }
     }
 
-    fn name(&self, token: &Secret) -> String {
+    /// Notes a token before it is seen, so that it is not shown in a text that is no CONNECT either.
+    pub fn know(&self, token: &Secret) {
+        self.name(token);
+    }
+
+    /// Puts the names of all known tokens in their places.
+    fn rename_within(&self, text: &mut String) {
+        for (token, number) in &*self.tokens() {
+            if text.contains(token.expose()) {
+                *text = text.replace(token.expose(), &format!("a{number}…"));
+            }
+        }
+    }
+
+    fn knows_any_in(&self, bytes: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(bytes);
+        self.tokens()
+            .keys()
+            .any(|token| text.contains(token.expose()))
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, HashMap<Secret, usize>> {
         let tokens = self.shared.tokens.lock();
-        let mut tokens = tokens.unwrap_or_else(PoisonError::into_inner);
+        tokens.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, token: &Secret) -> String {
+        let mut tokens = self.tokens();
         let next = tokens.len() + 1;
         format!("a{}", tokens.entry(token.clone()).or_insert(next))
     }
@@ -247,6 +302,7 @@ impl Entry {
                 What::Frame(_, frame) => frame.len(),
                 What::Http(_, exchange) => json(&exchange.request) + json(&exchange.response),
                 What::Mark(text) => text.len(),
+                What::Conduct(_) => 0,
             }
     }
 }
@@ -263,6 +319,14 @@ impl Tap for ConnectionTap {
             at,
             conn: Arc::clone(&self.conn),
             what,
+        });
+    }
+
+    fn conduct(&self, at: Instant, conduct: Conduct) {
+        self.shared.keep(Entry {
+            at,
+            conn: Arc::clone(&self.conn),
+            what: What::Conduct(conduct),
         });
     }
 

@@ -51,8 +51,16 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
+    /// Arguments are kept as they were sent, and may hold line breaks between their tokens, where a
+    /// space means the same.
     fn line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, line)?;
-        self.out.write_all(b"\n")
+        let mut text = serde_json::to_vec(line)?;
+        for byte in &mut text {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        text.push(b'\n');
+        self.out.write_all(&text)
     }
 }

@@ -28,13 +28,15 @@ use crate::{
     engine::Handshake,
     error::{ConnectError, End},
     options::{ConnectOptions, Transport},
-    tap::{Direction, Tap},
+    tap::{Conduct, Direction, Tap},
 };
 
 /// One open transport, and who watches it.
 pub(crate) struct Wire {
     kind: Kind,
     tap: Option<Arc<dyn Tap>>,
+    /// The tap knows that the connection is over.
+    over: bool,
     upgrade: Option<Result<(), String>>,
 }
 
@@ -74,6 +76,7 @@ impl Wire {
         Ok(Self {
             kind,
             tap: options.tap.clone(),
+            over: false,
             upgrade,
         })
     }
@@ -105,10 +108,21 @@ impl Wire {
         Poll::Ready(Ok((at, frame)))
     }
 
-    /// Tells the tap that the connection is over.
-    pub(crate) fn tell_end(&self, end: &End) {
-        if let Some(tap) = &self.tap {
+    /// Tells the tap that the connection is over, unless it knows.
+    pub(crate) fn tell_end(&mut self, end: &End) {
+        if let Some(tap) = &self.tap
+            && !std::mem::replace(&mut self.over, true)
+        {
             tap.ended(Instant::now(), end);
+        }
+    }
+
+    /// Tells the tap what this client does, as long as there is a connection to do it to.
+    pub(crate) fn tell_conduct(&self, conduct: Conduct) {
+        if let Some(tap) = &self.tap
+            && !self.over
+        {
+            tap.conduct(Instant::now(), conduct);
         }
     }
 
@@ -197,15 +211,24 @@ impl Wire {
 
     /// Ends the stream in this direction, where there is one.
     pub(crate) fn half_close(&self) {
+        self.tell_conduct(Conduct::HalfClose);
         if let Kind::WebSocket(ws) = &self.kind {
             ws.half_close();
         }
     }
 
     /// Drops the transport without a goodbye, with a TCP reset where it can.
-    pub(crate) fn abort(self) {
-        if let Kind::WebSocket(ws) = self.kind {
+    pub(crate) fn abort(mut self) {
+        if let Kind::WebSocket(ws) = std::mem::replace(&mut self.kind, Kind::Moving) {
             ws.abort();
         }
+    }
+}
+
+/// A connection that is simply let go of, as raw ones are, ends here.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.tell_conduct(Conduct::Drop);
+        self.tell_end(&End::ClientClosed);
     }
 }

@@ -104,7 +104,14 @@ fn records() -> Vec<Record> {
         ),
         routed,
         packet(19, Received, file),
-        packet(20, Received, Traced::Binary(3)),
+        packet(
+            20,
+            Received,
+            Traced::Binary {
+                size: 3,
+                bytes: None,
+            },
+        ),
         packet(21, Sent, Traced::Raw("42[nonsense".to_owned())),
         packet(22, Sent, Traced::Connect(Value::Null)),
         packet(23, Sent, Traced::Upgrade),
