@@ -37,6 +37,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, on one line.
+    pub(crate) fn told(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
     /// Writes the error to stderr and returns the code to end with.
     pub(crate) fn report(&self) -> Exit {
         let mut stderr = anstream::stderr().lock();
@@ -44,7 +49,7 @@ impl Failure {
             .bold()
             .fg_color(Some(anstyle::AnsiColor::Red.into()));
         // Nothing is left to tell anyone if stderr is gone.
-        writeln!(stderr, "{style}error{style:#}: {:#}", self.error).ok();
+        writeln!(stderr, "{style}error{style:#}: {}", self.told()).ok();
         if let Some(hint) = &self.hint {
             writeln!(stderr, "hint: {hint}").ok();
         }

@@ -9,9 +9,9 @@ use super::{DEFAULT_PATH, DEFAULT_PROVISION, parse_base_url, watch::parse_speed}
 
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArguments {
-    /// A trace, as `check --trace` and `watch --record` write it
-    #[arg(value_name = "TRACE")]
-    pub(crate) trace: PathBuf,
+    /// Traces, as `check --trace` and `watch --record` write them, or folders of traces
+    #[arg(value_name = "TRACE", required = true)]
+    pub(crate) traces: Vec<PathBuf>,
 
     /// Base URL of the server to send it to; without it, the embedded reference server; several are
     /// nodes of one cluster
@@ -33,6 +33,11 @@ pub(crate) struct ReplayArguments {
     /// As fast as the server allows: a step waits only for what preceded it in the recording
     #[arg(long, conflicts_with = "speed")]
     pub(crate) as_fast: bool,
+
+    /// Traces that are replayed at the same time
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: u16,
 
     /// Seed of the names and accounts that are made (default: a new one)
     #[arg(long, value_name = "N")]

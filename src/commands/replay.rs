@@ -1,15 +1,19 @@
-//! `touchstone replay`: the client side of a recording, sent to a server again.
+//! `touchstone replay`: the client side of recordings, sent to a server again.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_conformance::replay::{
-    Recording, Repair, ReplayError, ReplayPlan, ReplayReport, replay,
+    Recording, Repair, ReplayError, ReplayPlan, ReplayReport, ReplayRun, Replayed, replay,
 };
 use touchstone_conformance::{
     Clock, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict,
@@ -25,11 +29,17 @@ use crate::{output, reports};
 
 use super::serve::parse_faults;
 
-/// Replays the recording that the arguments name.
+/// Replays the recordings that the arguments name.
 pub(crate) async fn run(arguments: ReplayArguments) -> Result<Exit, Failure> {
     let report_to = arguments.report.as_deref().map(report_path).transpose()?;
-    let recording = Recording::read(&arguments.trace).map_err(failure)?;
+    let paths = traces(&arguments.traces)?;
+    // One trace that cannot be used is a mistake; of many, it is one that is told.
+    if let [path] = paths.as_slice() {
+        Recording::read(path).map_err(failure)?;
+    }
+    let provision: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
     let faults = parse_faults(&arguments.fault)?;
+    let stop = stop_signal().context("cannot catch signals")?;
     let embedded = if arguments.against.is_empty() {
         let config = Config {
             faults,
@@ -39,82 +49,194 @@ pub(crate) async fn run(arguments: ReplayArguments) -> Result<Exit, Failure> {
     } else {
         None
     };
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch signals")?;
-    let outcome = tokio::select! {
-        outcome = played(&arguments, &recording, embedded.as_ref()) => Some(outcome),
-        _ = interrupt.recv() => None,
+    let player = Player {
+        seed: arguments
+            .seed
+            .unwrap_or_else(|| rand::rng().random::<u32>().into()),
+        provision,
+        embedded: embedded.as_ref().map(|embedded| embedded.url().clone()),
+        arguments: &arguments,
+        stop,
     };
+    let ran = player.all(paths).await;
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
-    let Some(outcome) = outcome else {
+    let (run, trouble) = ran?;
+    tell(&run, report_to)?;
+    if let Some(failure) = trouble {
+        return Err(failure);
+    }
+    if player.stop.finish.is_cancelled() {
         return Ok(Exit::Interrupted);
-    };
-    let report = match outcome {
-        Err(ReplayFailure::Failure(failure)) => return Err(failure),
-        // A failure that cannot be judged is one of the three answers.
-        Err(ReplayFailure::Replay(error)) => {
-            if let Some(case) = recording.failed_case() {
-                output::print(&format!(
-                    "{}: {case} could not be judged\n",
-                    Repair::Error.as_str()
-                ))?;
+    }
+    Ok(exit_of(&run))
+}
+
+/// The traces that are named, those of folders in the order of their names.
+fn traces(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut paths = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        let inside =
+            folder(path).with_context(|| format!("cannot read the folder {}", path.display()));
+        let inside = inside.map_err(Failure::usage)?;
+        if inside.is_empty() {
+            let empty = anyhow!("no trace in {}", path.display());
+            return Err(Failure::usage(empty).hint("traces end in .jsonl"));
+        }
+        paths.extend(inside);
+    }
+    Ok(paths)
+}
+
+fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut inside = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            inside.push(path);
+        }
+    }
+    inside.sort();
+    Ok(inside)
+}
+
+struct Player<'a> {
+    arguments: &'a ReplayArguments,
+    provision: ProvisionSpec,
+    embedded: Option<Url>,
+    seed: u64,
+    stop: Stop,
+}
+
+/// A trace with what came of it, and what ends the whole run.
+type Outcome = (Replayed, Option<Failure>);
+
+impl Player<'_> {
+    async fn all(&self, paths: Vec<PathBuf>) -> Result<(ReplayRun, Option<Failure>), Failure> {
+        let started = Instant::now();
+        let started_at = Clock::System.unix_ms();
+        let target = self.target()?;
+        // The accounts of a file are few, and each replay begins with the first of them.
+        let jobs = match self.provision {
+            ProvisionSpec::File(_) => 1,
+            _ => usize::from(self.arguments.jobs),
+        };
+        let several = paths.len() > 1;
+        let replays = paths
+            .into_iter()
+            .zip(0_u64..)
+            .map(|(path, index)| async move {
+                self.one(path, self.seed.wrapping_add(index), several).await
+            });
+        let mut outcomes = stream::iter(replays).buffered(jobs);
+        let mut traces = Vec::new();
+        let mut trouble = None;
+        while let Some(outcome) = outcomes.next().await {
+            let Some((replayed, failure)) = outcome else {
+                continue;
+            };
+            traces.push(replayed);
+            if failure.is_some() {
+                trouble = failure;
+                break;
             }
-            return Err(failure(error));
         }
-        Ok(report) => report,
-    };
-    match report_to {
-        Some("-") => {
-            reports::notice(report.text().trim_end());
-            output::print(&format!("{:#}\n", report.json()))?;
+        let run = ReplayRun {
+            started_at,
+            duration: started.elapsed(),
+            target: target.name,
+            seed: self.seed,
+            speed: self.speed(),
+            traces,
+        };
+        Ok((run, trouble))
+    }
+
+    fn speed(&self) -> Option<f64> {
+        (!self.arguments.as_fast).then_some(self.arguments.speed)
+    }
+
+    /// Nothing where the user has ended the run before.
+    async fn one(&self, path: PathBuf, seed: u64, several: bool) -> Option<Outcome> {
+        if self.stop.finish.is_cancelled() {
+            return None;
         }
-        Some(path) => {
-            fs::write(path, format!("{:#}\n", report.json()))
-                .with_context(|| format!("cannot write the report {path}"))
-                .map_err(|error| Failure::expected(Exit::Incomplete, error))?;
-            output::print(&report.text())?;
-        }
-        None => {
-            output::print(&report.text())?;
+        let recording = match Recording::read(&path) {
+            Ok(recording) => recording,
+            Err(error) => {
+                let outcome = Err(failure(error).told());
+                return Some((Replayed { path, outcome }, None));
+            }
+        };
+        let case = recording.failed_case().map(str::to_owned);
+        match self.played(&recording, seed).await {
+            Ok(report) => {
+                let outcome = Ok(report);
+                Some((Replayed { path, outcome }, None))
+            }
+            Err(error) => {
+                if several {
+                    reports::notice(&format!("stopped at {}", path.display()));
+                }
+                let mut outcome = error.told();
+                // A failure that cannot be judged is one of the three answers.
+                if let Some(case) = case {
+                    outcome = format!("{}: {case} could not be judged", Repair::Error.as_str());
+                }
+                let outcome = Err(outcome);
+                Some((Replayed { path, outcome }, Some(error)))
+            }
         }
     }
-    Ok(exit_of(&report))
-}
 
-enum ReplayFailure {
-    Failure(Failure),
-    Replay(ReplayError),
-}
-
-impl From<Failure> for ReplayFailure {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+    async fn played(&self, recording: &Recording, seed: u64) -> Result<ReplayReport, Failure> {
+        let target = self.target()?;
+        let plan = ReplayPlan {
+            target: &target,
+            speed: self.speed(),
+            seed,
+            clock: Clock::System,
+            stop: self.stop.finish.clone(),
+        };
+        let mut report = tokio::select! {
+            report = replay(recording, &plan) => report.map_err(failure)?,
+            () = self.stop.abort.cancelled() => {
+                let ended = anyhow!("ended while {} was replayed", report_name(recording));
+                return Err(Failure::expected(Exit::Interrupted, ended));
+            }
+        };
+        if let Some(case) = recording.failed_case()
+            && !report.interrupted
+        {
+            report.repair = Some(judged_again(case, target, seed).await?);
+        }
+        Ok(report)
     }
-}
 
-async fn played(
-    arguments: &ReplayArguments,
-    recording: &Recording,
-    embedded: Option<&Embedded>,
-) -> Result<ReplayReport, ReplayFailure> {
-    let seed = arguments
-        .seed
-        .unwrap_or_else(|| rand::rng().random::<u32>().into());
-    let target = target(arguments, embedded)?;
-    let plan = ReplayPlan {
-        target: &target,
-        speed: (!arguments.as_fast).then_some(arguments.speed),
-        seed,
-        clock: Clock::System,
-    };
-    let mut report = replay(recording, &plan)
-        .await
-        .map_err(ReplayFailure::Replay)?;
-    if let Some(case) = recording.failed_case() {
-        report.repair = Some(judged_again(case, target, seed).await?);
+    fn target(&self) -> Result<Target, Failure> {
+        let urls = match &self.embedded {
+            Some(url) => vec![url.clone()],
+            None => self.arguments.against.clone(),
+        };
+        let options = ConnectOptions::new(urls[0].clone());
+        let provisioner = Provisioner::open(&self.provision, &options).map_err(Failure::usage)?;
+        let mut target = Target::new(urls, provisioner);
+        target.path.clone_from(&self.arguments.path);
+        target.settle = self.arguments.settle.map(Duration::from_millis);
+        if self.embedded.is_some() {
+            "the embedded reference server".clone_into(&mut target.name);
+            target.timeouts = embedded::stated();
+        }
+        Ok(target)
     }
-    Ok(report)
 }
 
 /// Whether the case passes now. Only the case itself knows what it asks for.
@@ -141,24 +263,6 @@ async fn judged_again(case: &str, target: Target, seed: u64) -> Result<Repair, F
     })
 }
 
-fn target(arguments: &ReplayArguments, embedded: Option<&Embedded>) -> Result<Target, Failure> {
-    let urls: Vec<Url> = match embedded {
-        Some(embedded) => vec![embedded.url().clone()],
-        None => arguments.against.clone(),
-    };
-    let spec: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
-    let options = ConnectOptions::new(urls[0].clone());
-    let provisioner = Provisioner::open(&spec, &options).map_err(Failure::usage)?;
-    let mut target = Target::new(urls, provisioner);
-    target.path.clone_from(&arguments.path);
-    target.settle = arguments.settle.map(Duration::from_millis);
-    if embedded.is_some() {
-        "the embedded reference server".clone_into(&mut target.name);
-        target.timeouts = embedded::stated();
-    }
-    Ok(target)
-}
-
 /// The path of `json=PATH`.
 fn report_path(text: &str) -> Result<&str, Failure> {
     match text.split_once('=').unwrap_or((text, "-")) {
@@ -166,6 +270,30 @@ fn report_path(text: &str) -> Result<&str, Failure> {
         _ => Err(Failure::usage(anyhow!("cannot use the report {text:?}"))
             .hint("write json=PATH, or json=- for stdout")),
     }
+}
+
+/// Writes the reports. What people read goes to stderr where a program reads stdout.
+fn tell(run: &ReplayRun, report_to: Option<&str>) -> Result<(), Failure> {
+    match report_to {
+        Some("-") => {
+            reports::notice(run.text().trim_end());
+            output::print(&run.json())?;
+        }
+        Some(path) => {
+            fs::write(path, run.json())
+                .with_context(|| format!("cannot write the report {path}"))
+                .map_err(|error| Failure::expected(Exit::Incomplete, error))?;
+            output::print(&run.text())?;
+        }
+        None => {
+            output::print(&run.text())?;
+        }
+    }
+    Ok(())
+}
+
+fn report_name(recording: &Recording) -> String {
+    recording.path().display().to_string()
 }
 
 fn failure(error: ReplayError) -> Failure {
@@ -176,13 +304,53 @@ fn failure(error: ReplayError) -> Failure {
     }
 }
 
-fn exit_of(report: &ReplayReport) -> Exit {
+/// The first Ctrl-C ends the replay with a report of what was sent, the second one at once.
+#[derive(Clone, Default)]
+struct Stop {
+    finish: CancellationToken,
+    abort: CancellationToken,
+}
+
+fn stop_signal() -> std::io::Result<Stop> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = Stop::default();
+    let Stop { finish, abort } = stop.clone();
+    tokio::spawn(async move {
+        for token in [finish, abort] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// What is worst of the traces decides: one that cannot be read, one that differs, one that could not be
+/// replayed as a whole.
+fn exit_of(run: &ReplayRun) -> Exit {
+    if run.traces.iter().any(|trace| trace.outcome.is_err()) {
+        return Exit::Usage;
+    }
+    let exits: Vec<Exit> = run.reports().map(exit_of_one).collect();
+    for exit in [Exit::Failures, Exit::Incomplete] {
+        if exits.contains(&exit) {
+            return exit;
+        }
+    }
+    Exit::Passed
+}
+
+fn exit_of_one(report: &ReplayReport) -> Exit {
+    let counts = report.counts();
     match report.repair {
         Some(Repair::Fixed) => Exit::Passed,
         Some(Repair::Failed) => Exit::Failures,
         Some(Repair::Error) => Exit::Incomplete,
-        None if !report.unsent.is_empty() => Exit::Incomplete,
-        None if report.is_identical() => Exit::Passed,
-        None => Exit::Failures,
+        None if !counts.is_same() => Exit::Failures,
+        None if counts.not_replayable > 0 => Exit::Incomplete,
+        None => Exit::Passed,
     }
 }

@@ -247,7 +247,9 @@ impl Line {
                 let bytes = self.base64.map(|text| STANDARD.decode(text)).transpose();
                 Traced::Binary {
                     size: self.bytes.ok_or("bytes")?,
-                    bytes: bytes.map_err(|_| "base64, in its standard form")?.map(Into::into),
+                    bytes: bytes
+                        .map_err(|_| "base64, in its standard form")?
+                        .map(Into::into),
                 }
             }
             Packet::Raw => Traced::Raw(self.text.ok_or("text")?),
@@ -319,7 +321,9 @@ fn redact_raw(text: &str) -> String {
 fn quoted_value(behind: &str) -> Option<(&str, &str)> {
     let value = behind.strip_prefix('"')?.trim_start();
     let value = value.strip_prefix(':')?.trim_start().strip_prefix('"')?;
-    let end = value.find(['"', '\\']).filter(|end| value[*end..].starts_with('"'))?;
+    let end = value
+        .find(['"', '\\'])
+        .filter(|end| value[*end..].starts_with('"'))?;
     Some((&behind[..behind.len() - value.len()], &value[..end]))
 }
 

@@ -1,33 +1,34 @@
 //! What the server did then and now, side by side. A pure function.
 //!
-//! Answers are told by what they answer. Deliveries are told by connection, type and content, in the
-//! order in which they came; two that differ only in their times are the same. What has no
-//! counterpart is missing or extra.
+//! Answers are told by what they answer. Deliveries are told by connection, type and content, in
+//! whatever order they came, since only the order of one sender's messages and that of `seq` are
+//! promised; both are looked at behind. What has no counterpart is missing or extra, unless the
+//! recording leaves it to chance, the contract leaves it to the server, or it rests on a step that could
+//! not be replayed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use touchstone_client::trace::Traced;
 
+use super::chance::{self, Chance};
 use super::drive::Played;
-use super::names::{Names, is_id};
+use super::liberty::Liberties;
+use super::names::Names;
+use super::payload::{Alike, Difference, compared, message_seq, shown};
+use super::race::Races;
+use super::report::Unsent;
 use super::script::{Act, Heard, Recording, What, type_of};
-use crate::ctx::same_json;
 
 /// How many deliveries of one kind ahead are looked through for the counterpart of one.
 const AHEAD: usize = 256;
-/// How many differences of one payload are told.
-const TOLD: usize = 20;
-/// How long a recording has to go on after its last step, in microseconds, for silence to mean that
-/// nothing came.
-const SILENCE_US: u64 = 500_000;
 
 /// One thing that the server did then, now, or both times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     /// The connection, as the recording calls it.
     pub conn: String,
-    /// What it is, for people: `ack update-metadata #3`, `update new-message`.
+    /// What it is, for people: `answer to update-metadata #3`, `update new-message`.
     pub what: String,
     /// When it came in the recording or, where it is extra, in the replay, in microseconds.
     pub t_us: u64,
@@ -46,114 +47,619 @@ pub enum Outcome {
     Missing(Value),
     /// It did what it had not done. Holds what came.
     Extra(Value),
-    /// Whether it came was a matter of chance, or came after the recording had ended. Holds what was
-    /// recorded, or what came.
-    Unsettled(Value),
+    /// It is otherwise, and may be.
+    Excused {
+        /// Whose choice it was.
+        by: Excuse,
+        /// Why it may be.
+        why: String,
+        /// Where it differs, if it came both times.
+        differences: Vec<Difference>,
+        /// What was recorded, or what came where nothing was.
+        seen: Value,
+    },
 }
 
-/// One place where two payloads differ.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// JSON Pointer, empty for the whole.
-    pub path: String,
-    /// The recorded value; `None` where there was none.
-    pub recorded: Option<Value>,
-    /// The value now.
-    pub replayed: Option<Value>,
+/// Why something may be otherwise than it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excuse {
+    /// The recording does not settle it: things happened at the same time.
+    Chance,
+    /// The contract leaves it to the server.
+    Contract,
+    /// It rests on a step that could not be replayed.
+    Blocked,
+}
+
+/// What a comparison brought.
+pub(super) struct Verdicts {
+    pub(super) items: Vec<Item>,
+    /// Steps that turned out to mean nothing to this server.
+    pub(super) unsent: Vec<Unsent>,
 }
 
 /// Holds what was heard in a replay against the recording.
-pub(super) fn compare(recording: &Recording, played: &Played) -> Vec<Item> {
-    let mut names = played.names.clone();
-    let calls = call_names(recording);
-    let chance = Chance::new(recording);
-    let mut now = Heap::new(&played.heard);
-    let mut items = Vec::new();
-    let mut waiting = Vec::new();
-    // When the last thing with a counterpart came, by connection.
-    let mut last_known: HashMap<&str, u64> = HashMap::new();
-    let mut seqs: HashMap<&str, (u64, u64)> = HashMap::new();
-    // What has only one possible counterpart comes first, since ids are learned from it.
-    let (sure, unsure): (Vec<_>, Vec<_>) = recording
-        .heard
+pub(super) fn compare(recording: &Recording, played: &Played, chance: &Chance) -> Verdicts {
+    let then = told_once(recording, &recording.heard);
+    let now = told_once(recording, &played.heard);
+    let mut judge = Judge::new(recording, played, chance, &now);
+    judge.settle(&then);
+    judge.verdicts(&then)
+}
+
+/// What was heard, with the two forms of a refusal made one, and without ends that the client asked for.
+fn told_once(recording: &Recording, heard: &[Heard]) -> Vec<Heard> {
+    let farewells: HashSet<&str> = recording
+        .steps
         .iter()
-        .partition(|heard| !matches!(heard.what, What::Event { .. }));
-    for heard in sure {
-        let outcome = match now.take_first(heard) {
-            None => Outcome::Missing(shown(&heard.what)),
-            Some(counterpart) => {
-                came(&mut last_known, counterpart);
-                verdict(&mut names, &heard.what, &counterpart.what)
-            }
-        };
-        items.push(item(heard, &calls, outcome));
+        .filter(|step| matches!(step.act, Act::Send(Traced::Disconnect | Traced::Close)))
+        .map(|step| step.conn.as_str())
+        .collect();
+    let mut of_conn: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, one) in heard.iter().enumerate() {
+        of_conn.entry(&one.conn).or_default().push(at);
     }
-    for heard in unsure {
-        match now.take_equal(heard, &names) {
-            Some(counterpart) => {
-                came(&mut last_known, counterpart);
-                let mut outcome = verdict(&mut names, &heard.what, &counterpart.what);
-                if let Some(back) = seq_back(&mut seqs, heard, &counterpart.what) {
-                    outcome = Outcome::Different(vec![back]);
-                }
-                items.push(item(heard, &calls, outcome));
+    let mut dropped: HashSet<usize> = HashSet::new();
+    let mut refusals: HashMap<usize, Value> = HashMap::new();
+    for (conn, places) in of_conn {
+        let is_end = |at: &usize| matches!(heard[*at].what, What::Ended(_));
+        if farewells.contains(conn) {
+            dropped.extend(places.iter().copied().filter(is_end));
+        }
+        for three in places.windows(3) {
+            if let (What::Admitted(_), What::Event { name, args, .. }, What::Ended(_)) = (
+                &heard[three[0]].what,
+                &heard[three[1]].what,
+                &heard[three[2]].what,
+            ) && name == "error"
+            {
+                refusals.insert(three[0], args[0].clone());
+                dropped.extend(&three[1..]);
             }
-            None => waiting.push(heard),
         }
     }
-    // What has no equal may still be told by what it is about.
-    for heard in waiting {
-        let outcome = match now.take_about(heard, &names) {
-            Some(counterpart) => {
-                came(&mut last_known, counterpart);
-                verdict(&mut names, &heard.what, &counterpart.what)
-            }
-            None if chance.of(heard, None) => Outcome::Unsettled(shown(&heard.what)),
-            None => Outcome::Missing(shown(&heard.what)),
-        };
-        items.push(item(heard, &calls, outcome));
+    let kept = heard
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !dropped.contains(at));
+    kept.map(|(at, one)| match refusals.remove(&at) {
+        Some(reason) => Heard {
+            what: What::Refused(reason),
+            ..one.clone()
+        },
+        None => one.clone(),
+    })
+    .collect()
+}
+
+/// The comparison while it goes on.
+struct Judge<'a> {
+    recording: &'a Recording,
+    played: &'a Played,
+    chance: &'a Chance,
+    liberties: Liberties,
+    races: Races,
+    names: Names,
+    now: Heap<'a>,
+    /// The counterpart of each recorded thing.
+    pairs: HashMap<usize, Came<'a>>,
+    outcomes: HashMap<usize, Outcome>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(
+        recording: &'a Recording,
+        played: &'a Played,
+        chance: &'a Chance,
+        now: &'a [Heard],
+    ) -> Self {
+        Self {
+            recording,
+            played,
+            chance,
+            liberties: Liberties::new(recording),
+            races: Races::default(),
+            names: played.names.clone(),
+            now: Heap::new(now),
+            pairs: HashMap::new(),
+            outcomes: HashMap::new(),
+        }
     }
-    items.extend(now.rest().map(|heard| {
-        let outcome =
-            if chance.of(heard, Some(&names)) || chance.is_later(heard, played, &last_known) {
-                Outcome::Unsettled(shown(&heard.what))
-            } else {
-                Outcome::Extra(shown(&heard.what))
+
+    /// Finds the counterpart of everything that was recorded, as far as it has one.
+    fn settle(&mut self, then: &[Heard]) {
+        self.races = Races::new(self.recording, then);
+        let mut raced = HashSet::new();
+        for group in self.races.groups() {
+            raced.extend(group.answers.iter().copied());
+        }
+        // What has only one possible counterpart comes first, since ids are learned from it.
+        let is_event = |at: usize| matches!(then[at].what, What::Event { .. });
+        let mut deferred = HashSet::new();
+        for at in (0..then.len()).filter(|at| !is_event(*at)) {
+            let Some(now) = self.now.take_first(&then[at]) else {
+                continue;
             };
-        item(heard, &calls, outcome)
-    }));
-    items.sort_by_key(|item| item.t_us);
-    items
+            self.pairs.insert(at, now);
+            if !self.pair(then, at, now.heard, true) && raced.contains(&at) {
+                deferred.insert(at);
+            }
+        }
+        self.hand_out(then, &deferred);
+        let mut waiting: Vec<usize> = Vec::new();
+        for at in (0..then.len()).filter(|at| is_event(*at)) {
+            let found = self.take_equal(&then[at], &then[at].conn, false);
+            let found = found.or_else(|| self.take_equal(&then[at], &then[at].conn, true));
+            match found {
+                Some(now) => {
+                    self.pair(then, at, now.heard, true);
+                    self.pairs.insert(at, now);
+                }
+                None => waiting.push(at),
+            }
+        }
+        waiting.retain(|at| !self.elsewhere(then, *at));
+        // What has no equal may still be told by what it is about.
+        for at in waiting {
+            if let Some(now) = self.now.take_about(&then[at], &self.names) {
+                self.pair(then, at, now.heard, true);
+                self.pairs.insert(at, now);
+            }
+        }
+    }
+
+    /// Compares two counterparts, and tells whether they are the same.
+    fn pair(&mut self, then: &[Heard], at: usize, now: &Heard, raced: bool) -> bool {
+        let alike = self.alike(raced);
+        let compared = compared(alike, &then[at].what, &now.what);
+        if !compared.differences.is_empty() {
+            self.outcomes
+                .insert(at, Outcome::Different(compared.differences));
+            return false;
+        }
+        let (then, now) = (shown(&then[at].what), shown(&now.what));
+        self.names.learn_all(&then, &now);
+        for (old, new) in compared.learned {
+            self.names.learn(&old, &new);
+        }
+        if let (Some(then), Some(now)) = (message_seq(&then), message_seq(&now)) {
+            self.names.learn(&then, &now);
+        }
+        self.outcomes.insert(at, Outcome::Same);
+        true
+    }
+
+    fn alike(&self, raced: bool) -> Alike<'_> {
+        Alike {
+            names: &self.names,
+            races: raced.then_some(&self.races),
+        }
+    }
+
+    fn take_equal(&mut self, then: &Heard, conn: &str, raced: bool) -> Option<Came<'a>> {
+        let Self {
+            now, names, races, ..
+        } = self;
+        let alike = Alike {
+            names,
+            races: raced.then_some(&*races),
+        };
+        now.take_where(conn, &then.what, |one| {
+            compared(alike, &then.what, &one.what)
+                .differences
+                .is_empty()
+        })
+    }
+
+    /// Of answers to calls that raced, finds those that another caller got.
+    fn hand_out(&mut self, then: &[Heard], deferred: &HashSet<usize>) {
+        let groups: Vec<Vec<usize>> = self
+            .races
+            .groups()
+            .map(|group| {
+                group
+                    .answers
+                    .iter()
+                    .copied()
+                    .filter(|at| deferred.contains(at))
+                    .collect()
+            })
+            .collect();
+        for group in groups {
+            let pairs = group.iter().filter_map(|at| self.pairs.get(at).copied());
+            let mut free: Vec<Came<'_>> = pairs.collect();
+            for at in group {
+                let same = free.iter().position(|now| {
+                    compared(self.alike(true), &then[at].what, &now.heard.what)
+                        .differences
+                        .is_empty()
+                });
+                let Some(found) = same else {
+                    continue;
+                };
+                let now = free.remove(found);
+                self.pair(then, at, now.heard, true);
+                self.excuse(
+                    at,
+                    Excuse::Chance,
+                    chance::RACE,
+                    Vec::new(),
+                    shown(&then[at].what),
+                );
+            }
+        }
+    }
+
+    /// A message that raced with its like is delivered to all but its sender, whoever that is.
+    fn elsewhere(&mut self, then: &[Heard], at: usize) -> bool {
+        let heard = &then[at];
+        let others: Vec<String> = self
+            .races
+            .groups()
+            .filter(|group| group.is_message && group.conns.contains(&heard.conn))
+            .flat_map(|group| group.conns.iter().cloned())
+            .filter(|conn| *conn != heard.conn)
+            .collect();
+        for conn in others {
+            if let Some(now) = self.take_equal(heard, &conn, true) {
+                self.pair(then, at, now.heard, true);
+                self.excuse(
+                    at,
+                    Excuse::Chance,
+                    chance::RACE,
+                    Vec::new(),
+                    shown(&heard.what),
+                );
+                return true;
+            }
+        }
+        false
+    }
+
+    fn excuse(
+        &mut self,
+        at: usize,
+        by: Excuse,
+        why: &str,
+        differences: Vec<Difference>,
+        seen: Value,
+    ) {
+        let excused = Outcome::Excused {
+            by,
+            why: why.to_owned(),
+            differences,
+            seen,
+        };
+        self.outcomes.insert(at, excused);
+    }
+
+    /// Names what has no counterpart, and excuses what may be otherwise.
+    fn verdicts(mut self, then: &[Heard]) -> Verdicts {
+        self.look_at_order(then);
+        let (barriers, unsent) = self.barriers(then);
+        let calls = call_names(self.recording);
+        // When the last thing with a counterpart came, by connection.
+        let mut last_known: HashMap<&str, u64> = HashMap::new();
+        for now in self.pairs.values() {
+            let last = last_known.entry(now.heard.conn.as_str()).or_default();
+            *last = now.heard.t_us.max(*last);
+        }
+        let cut_us = self.played.is_cut(self.recording).then(|| {
+            self.recording
+                .steps
+                .get(self.played.sent_us.len())
+                .map_or(0, |step| step.t_us)
+        });
+        let mut items = Vec::with_capacity(then.len());
+        for (at, heard) in then.iter().enumerate() {
+            let outcome = self.outcomes.remove(&at);
+            if outcome.is_none() && cut_us.is_some_and(|cut| heard.t_us >= cut) {
+                continue;
+            }
+            let outcome = match outcome {
+                None => self.missing(heard),
+                Some(Outcome::Different(differences)) => {
+                    let now = self.pairs.get(&at).map(|now| &now.heard.what);
+                    let may =
+                        now.and_then(|now| self.liberties.may_differ(heard, now, &differences));
+                    match may {
+                        Some(why) => excused(Excuse::Contract, why, differences, &heard.what),
+                        None => Outcome::Different(differences),
+                    }
+                }
+                Some(outcome) => outcome,
+            };
+            let outcome = barriers.over(self.recording, heard, false, outcome);
+            items.push(item(heard, &calls, outcome));
+        }
+        let mut extras: Vec<&Heard> = self.now.take_rest();
+        extras.sort_by_key(|heard| heard.t_us);
+        for heard in extras {
+            let is_last = last_known
+                .get(heard.conn.as_str())
+                .is_none_or(|known| heard.t_us > *known);
+            let outcome = self.extra(then, heard, is_last);
+            let outcome = barriers.over(self.recording, heard, true, outcome);
+            items.push(item(heard, &calls, outcome));
+        }
+        items.sort_by_key(|item| item.t_us);
+        Verdicts { items, unsent }
+    }
+
+    fn missing(&self, heard: &Heard) -> Outcome {
+        let ended_now = self.now.ended.contains(heard.conn.as_str());
+        let refusal = matches!(heard.what, What::Refused(_));
+        if self.chance.is_presence(heard, None) {
+            excused(Excuse::Chance, chance::PRESENCE, Vec::new(), &heard.what)
+        } else if !refusal && self.chance.met_its_end(heard, ended_now) {
+            excused(Excuse::Chance, chance::END, Vec::new(), &heard.what)
+        } else if let Some(why) = self.liberties.may_miss(heard) {
+            excused(Excuse::Contract, why, Vec::new(), &heard.what)
+        } else {
+            Outcome::Missing(shown(&heard.what))
+        }
+    }
+
+    fn extra(&self, then: &[Heard], heard: &Heard, is_last: bool) -> Outcome {
+        let admitted = then
+            .iter()
+            .any(|one| one.conn == heard.conn && matches!(one.what, What::Admitted(_)));
+        let reason = if self.chance.is_presence(heard, Some(&self.names)) {
+            Some((Excuse::Chance, chance::PRESENCE))
+        } else if self.chance.meets_its_end(heard, self.played) {
+            Some((Excuse::Chance, chance::END))
+        } else if self.chance.is_later(heard, self.played, is_last) {
+            Some((Excuse::Chance, chance::LATER))
+        } else {
+            self.liberties
+                .may_come(heard, admitted)
+                .map(|why| (Excuse::Contract, why))
+        };
+        match reason {
+            Some((by, why)) => excused(by, why, Vec::new(), &heard.what),
+            None => Outcome::Extra(shown(&heard.what)),
+        }
+    }
+
+    /// On each connection the `seq` of updates rises, and the messages of one sender come in the order
+    /// in which they were sent, unless the recorded server kept to neither.
+    fn look_at_order(&mut self, then: &[Heard]) {
+        let senders = senders(self.recording);
+        let place = |heard: &Heard| {
+            let data = shown(&heard.what);
+            let text = data.pointer("/body/message/content/c")?.as_str()?;
+            let session = data.pointer("/body/sid")?.as_str()?;
+            senders
+                .get(&(session.to_owned(), text.to_owned()))
+                .copied()
+                .flatten()
+        };
+        let mut of_conn: HashMap<(&str, &str), Vec<(usize, u64, u64, u64)>> = HashMap::new();
+        for (at, now) in &self.pairs {
+            let heard = &then[*at];
+            let order = now.place;
+            if let (Some(recorded), Some(replayed)) =
+                (update_seq(&heard.what), update_seq(&now.heard.what))
+            {
+                let list = of_conn.entry((&heard.conn, "")).or_default();
+                list.push((*at, order, recorded, replayed));
+            }
+            if let Some((sender, sent)) = place(heard) {
+                let list = of_conn.entry((&heard.conn, sender)).or_default();
+                list.push((*at, order, sent, sent));
+            }
+        }
+        let mut found = Vec::new();
+        for ((_, sender), mut list) in of_conn {
+            list.sort_by_key(|(at, ..)| *at);
+            if list.windows(2).any(|two| two[1].2 <= two[0].2) {
+                continue;
+            }
+            list.sort_by_key(|(_, order, ..)| *order);
+            for two in list.windows(2) {
+                let (before, this) = (&two[0], &two[1]);
+                if this.3 <= before.3 {
+                    found.push((this.0, order_difference(sender, this, before.3)));
+                }
+            }
+        }
+        for (at, difference) in found {
+            if let Some(Outcome::Same) = self.outcomes.get(&at) {
+                self.outcomes
+                    .insert(at, Outcome::Different(vec![difference]));
+            }
+        }
+    }
+
+    /// The steps that could not be replayed, those among them that the server has no route for.
+    fn barriers(&self, then: &[Heard]) -> (Barriers, Vec<Unsent>) {
+        let requests = self.recording.requests();
+        let mut lacking = Vec::new();
+        for (at, now) in &self.pairs {
+            let (What::Answered(index, answer), What::Answered(_, Some((status, body)))) =
+                (&then[*at].what, &now.heard.what)
+            else {
+                continue;
+            };
+            let had = |status: u16, body: &Value| {
+                !(matches!(status, 404 | 501) && body.get("path").is_some())
+            };
+            let had_it = answer
+                .as_ref()
+                .is_none_or(|(status, body)| had(*status, body));
+            let refused = answer
+                .as_ref()
+                .is_some_and(|(recorded, _)| recorded == status);
+            if had_it
+                && !refused
+                && !had(*status, body)
+                && let Some(request) = requests.get(index)
+            {
+                lacking.push(Unsent {
+                    conn: then[*at].conn.clone(),
+                    what: format!("{} {}", request.method, request.url),
+                    why: format!("the server has no such route ({status})"),
+                    step: Some(request.step),
+                });
+            }
+        }
+        lacking.sort_by_key(|one| one.step);
+        let all = self.played.unsent.iter().chain(&lacking);
+        let barriers = all
+            .map(|one| Barrier::new(one, self.recording, self.played))
+            .collect();
+        (Barriers(barriers), lacking)
+    }
 }
 
-fn came<'a>(last: &mut HashMap<&'a str, u64>, heard: &'a Heard) {
-    let at = last.entry(heard.conn.as_str()).or_default();
-    *at = heard.t_us.max(*at);
+fn excused(by: Excuse, why: &str, differences: Vec<Difference>, what: &What) -> Outcome {
+    Outcome::Excused {
+        by,
+        why: why.to_owned(),
+        differences,
+        seen: shown(what),
+    }
 }
 
-/// The events that ack ids were asked with, by connection.
-fn call_names(recording: &Recording) -> HashMap<(&str, u64), &str> {
-    let calls = recording.steps.iter().filter_map(|step| match &step.act {
-        Act::Send(Traced::Event {
-            name,
-            ack: Some(id),
-            ..
-        }) => Some(((step.conn.as_str(), *id), name.as_str())),
+/// From when on an account's things rest on a step that could not be replayed.
+struct Barrier {
+    account: Option<String>,
+    then_us: u64,
+    now_us: u64,
+    why: String,
+}
+
+impl Barrier {
+    fn new(unsent: &Unsent, recording: &Recording, played: &Played) -> Self {
+        let at = |times: Option<u64>| times.unwrap_or_default();
+        Self {
+            account: recording.account_of(&unsent.conn),
+            then_us: at(unsent
+                .step
+                .and_then(|step| Some(recording.steps.get(step)?.t_us))),
+            now_us: at(unsent
+                .step
+                .and_then(|step| played.sent_us.get(step).copied())),
+            why: format!("it comes after {}: {}", unsent.what, unsent.why),
+        }
+    }
+}
+
+struct Barriers(Vec<Barrier>);
+
+impl Barriers {
+    /// An outcome that counts for nothing where it rests on a step that could not be replayed.
+    fn over(
+        &self,
+        recording: &Recording,
+        heard: &Heard,
+        is_now: bool,
+        outcome: Outcome,
+    ) -> Outcome {
+        let (differences, seen) = match outcome {
+            Outcome::Different(differences) => (differences, shown(&heard.what)),
+            Outcome::Missing(seen) | Outcome::Extra(seen) => (Vec::new(), seen),
+            outcome => return outcome,
+        };
+        let account = recording.account_of(&heard.conn);
+        let barrier = self.0.iter().find(|barrier| {
+            let since = if is_now {
+                barrier.now_us
+            } else {
+                barrier.then_us
+            };
+            heard.t_us >= since && (barrier.account.is_none() || barrier.account == account)
+        });
+        match barrier {
+            Some(barrier) => Outcome::Excused {
+                by: Excuse::Blocked,
+                why: barrier.why.clone(),
+                differences,
+                seen,
+            },
+            None if !differences.is_empty() => Outcome::Different(differences),
+            None if is_now => Outcome::Extra(seen),
+            None => Outcome::Missing(seen),
+        }
+    }
+}
+
+fn order_difference(sender: &str, this: &(usize, u64, u64, u64), before: u64) -> Difference {
+    if sender.is_empty() {
+        return Difference {
+            path: "/seq".into(),
+            recorded: Some(this.2.into()),
+            replayed: Some(this.3.into()),
+        };
+    }
+    Difference {
+        path: "order".into(),
+        recorded: Some(json!(format!("message {} of {sender}", this.2))),
+        replayed: Some(json!(format!("behind message {before} of {sender}"))),
+    }
+}
+
+fn update_seq(what: &What) -> Option<u64> {
+    match what {
+        What::Event { name, args, .. } if name == "update" => args.pointer("/0/seq")?.as_u64(),
         _ => None,
-    });
-    calls.collect()
+    }
 }
 
-fn item(heard: &Heard, calls: &HashMap<(&str, u64), &str>, outcome: Outcome) -> Item {
+/// Who sent which message as the how-manieth, by session and text, where only one did.
+fn senders(recording: &Recording) -> HashMap<(String, String), Option<(&str, u64)>> {
+    let mut senders = HashMap::new();
+    for (place, step) in (0_u64..).zip(&recording.steps) {
+        let Act::Send(Traced::Event { name, args, .. }) = &step.act else {
+            continue;
+        };
+        if name != "message" {
+            continue;
+        }
+        let data = args.data().unwrap_or_default();
+        if let (Some(session), Some(text)) = (data["sid"].as_str(), data["message"].as_str()) {
+            senders
+                .entry((session.to_owned(), text.to_owned()))
+                .and_modify(|sender| *sender = None)
+                .or_insert(Some((step.conn.as_str(), place)));
+        }
+    }
+    senders
+}
+
+/// The events that ack ids were asked with, and the requests, by connection.
+fn call_names(recording: &Recording) -> HashMap<(String, u64), String> {
+    let mut calls = HashMap::new();
+    for step in &recording.steps {
+        match &step.act {
+            Act::Send(Traced::Event {
+                name,
+                ack: Some(id),
+                ..
+            }) => {
+                calls.insert((step.conn.clone(), *id), name.clone());
+            }
+            Act::Http(index, exchange) => {
+                let name = format!("{} {}", exchange.method, exchange.url);
+                calls.insert((step.conn.clone(), *index as u64), name);
+            }
+            _ => {}
+        }
+    }
+    calls
+}
+
+fn item(heard: &Heard, calls: &HashMap<(String, u64), String>, outcome: Outcome) -> Item {
+    let call = |id: u64| {
+        let call = calls.get(&(heard.conn.clone(), id));
+        call.map_or("nothing", String::as_str)
+    };
     let what = match &heard.what {
         What::Admitted(_) | What::Refused(_) => "answer to CONNECT".to_owned(),
         What::Event { name, args, .. } => format!("{name} {}", type_of(name, args)),
-        What::Ack { id, .. } => {
-            let call = calls.get(&(heard.conn.as_str(), *id));
-            format!("answer to {} #{id}", call.copied().unwrap_or("nothing"))
-        }
+        What::Ack { id, .. } => format!("answer to {} #{id}", call(*id)),
         What::Ended(_) => "end of the connection".to_owned(),
-        What::Answered(index, _) => format!("answer to HTTP request {}", index + 1),
+        What::Answered(index, _) => format!("answer to {}", call(*index as u64)),
     };
     Item {
         conn: heard.conn.clone(),
@@ -163,196 +669,66 @@ fn item(heard: &Heard, calls: &HashMap<(&str, u64), &str>, outcome: Outcome) -> 
     }
 }
 
-/// A payload for a report.
-fn shown(what: &What) -> Value {
-    match what {
-        What::Admitted(_) => Value::String("admitted".into()),
-        What::Refused(data) => data.clone(),
-        What::Event { args, .. } | What::Ack { args, .. } => match args {
-            Value::Array(items) if items.len() == 1 => items[0].clone(),
-            other => other.clone(),
-        },
-        What::Ended(why) => Value::String(why.clone()),
-        What::Answered(_, None) => Value::Null,
-        What::Answered(_, Some((status, body))) => {
-            serde_json::json!({"status": status, "body": body})
-        }
-    }
-}
-
-fn verdict(names: &mut Names, then: &What, now: &What) -> Outcome {
-    let differences = differences(names, then, now);
-    if differences.is_empty() {
-        names.learn_all(&shown(then), &shown(now));
-        if let (Some(then), Some(now)) = (message_seq(&shown(then)), message_seq(&shown(now))) {
-            names.learn(&then, &now);
-        }
-        Outcome::Same
-    } else {
-        Outcome::Different(differences)
-    }
-}
-
-/// The number of a message within its session, as a name: of senders at the same time, either may come
-/// first, and then the number is another, but no two messages share one.
-fn message_seq(payload: &Value) -> Option<String> {
-    let session = payload.pointer("/body/sid")?.as_str()?;
-    let seq = payload.pointer("/body/message/seq")?.as_u64()?;
-    Some(format!("message {session} {seq}"))
-}
-
-fn differences(names: &Names, then: &What, now: &What) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let mut context = Context {
-        names,
-        learned: HashMap::new(),
-        found: &mut found,
-        is_update: matches!(then, What::Event { name, .. } if name == "update"),
-        same_message: match (message_seq(&shown(then)), message_seq(&shown(now))) {
-            (Some(then), Some(now)) => names.may_be(&then, &now),
-            _ => false,
-        },
-    };
-    match (then, now) {
-        // Servers tell ends in different words, which no client reads.
-        (What::Ended(_), What::Ended(_)) => {}
-        _ => context.walk("", "", Some(&shown(then)), Some(&shown(now))),
-    }
-    found
-}
-
-/// The comparison of two payloads.
-struct Context<'a> {
-    names: &'a Names,
-    /// Names that this payload has shown: a name must be the same thing throughout.
-    learned: HashMap<String, String>,
-    found: &'a mut Vec<Difference>,
-    is_update: bool,
-    same_message: bool,
-}
-
-impl Context<'_> {
-    fn walk(&mut self, path: &str, key: &str, then: Option<&Value>, now: Option<&Value>) {
-        match (then, now) {
-            (Some(Value::Object(a)), Some(Value::Object(b))) => {
-                let new = b.keys().filter(|key| !a.contains_key(*key));
-                for key in a.keys().chain(new) {
-                    let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
-                    self.walk(&path, key, a.get(key), b.get(key));
-                }
-            }
-            (Some(Value::Array(a)), Some(Value::Array(b))) => {
-                for index in 0..a.len().max(b.len()) {
-                    let path = format!("{path}/{index}");
-                    self.walk(&path, key, a.get(index), b.get(index));
-                }
-            }
-            (Some(a), Some(b)) if self.equal(path, key, a, b) => {}
-            (then, now) if self.found.len() < TOLD => self.found.push(Difference {
-                path: path.to_owned(),
-                recorded: then.cloned(),
-                replayed: now.cloned(),
-            }),
-            _ => {}
-        }
-    }
-
-    fn equal(&mut self, path: &str, key: &str, then: &Value, now: &Value) -> bool {
-        if same_json(then, now) || self.names.are_times(then, now) {
-            return true;
-        }
-        // Accounts count on their own; that the numbers rise is looked at elsewhere.
-        if self.is_update && path == "/seq" && then.is_u64() && now.is_u64() {
-            return true;
-        }
-        if self.same_message && path == "/body/message/seq" {
-            return true;
-        }
-        let (Some(then), Some(now)) = (then.as_str(), now.as_str()) else {
-            return false;
-        };
-        if self.names.renamed(then) == now {
-            return true;
-        }
-        if key == "token" {
-            // Both are shown by their names alone.
-            return true;
-        }
-        if !is_id(key) || !self.names.may_be(then, now) {
-            return false;
-        }
-        let known = self
-            .learned
-            .entry(then.to_owned())
-            .or_insert_with(|| now.to_owned());
-        known == now
-    }
-}
-
-/// The `seq` of an update that does not rise above that of the update before it on its connection,
-/// although it did in the recording.
-fn seq_back<'a>(
-    seqs: &mut HashMap<&'a str, (u64, u64)>,
-    then: &'a Heard,
-    now: &What,
-) -> Option<Difference> {
-    let seq = |what: &What| match what {
-        What::Event { name, args, .. } if name == "update" => args.pointer("/0/seq")?.as_u64(),
-        _ => None,
-    };
-    let (recorded, replayed) = (seq(&then.what)?, seq(now)?);
-    let before = seqs.insert(then.conn.as_str(), (recorded, replayed))?;
-    (recorded > before.0 && replayed <= before.1).then(|| Difference {
-        path: "/seq".into(),
-        recorded: Some(recorded.into()),
-        replayed: Some(replayed.into()),
-    })
-}
-
 /// What was heard now, by connection and class, until it has found its counterpart.
 struct Heap<'a> {
-    waiting: HashMap<(&'a str, String), VecDeque<&'a Heard>>,
+    waiting: HashMap<(String, String), VecDeque<Came<'a>>>,
+    ended: HashSet<&'a str>,
+}
+
+/// Something that came now, and the how-manieth of all it was.
+#[derive(Clone, Copy)]
+struct Came<'a> {
+    place: u64,
+    heard: &'a Heard,
 }
 
 impl<'a> Heap<'a> {
     fn new(heard: &'a [Heard]) -> Self {
-        let mut waiting: HashMap<_, VecDeque<_>> = HashMap::new();
-        for one in heard {
-            let key = (one.conn.as_str(), one.what.class());
-            waiting.entry(key).or_default().push_back(one);
+        let mut heap = Self {
+            waiting: HashMap::new(),
+            ended: HashSet::new(),
+        };
+        for (place, heard) in (0..).zip(heard) {
+            let key = (heard.conn.clone(), heard.what.class());
+            let queue = heap.waiting.entry(key).or_default();
+            queue.push_back(Came { place, heard });
+            if matches!(heard.what, What::Ended(_)) {
+                heap.ended.insert(&heard.conn);
+            }
         }
-        Self { waiting }
+        heap
     }
 
-    fn queue(&mut self, like: &'a Heard) -> Option<&mut VecDeque<&'a Heard>> {
-        self.waiting
-            .get_mut(&(like.conn.as_str(), like.what.class()))
+    fn queue(&mut self, conn: &str, what: &What) -> Option<&mut VecDeque<Came<'a>>> {
+        self.waiting.get_mut(&(conn.to_owned(), what.class()))
     }
 
-    fn take_first(&mut self, like: &'a Heard) -> Option<&'a Heard> {
-        self.queue(like)?.pop_front()
-    }
-
-    fn take_equal(&mut self, like: &'a Heard, names: &Names) -> Option<&'a Heard> {
-        self.take_where(like, |one| {
-            differences(names, &like.what, &one.what).is_empty()
-        })
+    fn take_first(&mut self, like: &Heard) -> Option<Came<'a>> {
+        self.queue(&like.conn, &like.what)?.pop_front()
     }
 
     /// One of the same kind about the same session, machine or artifact, or about none.
-    fn take_about(&mut self, like: &'a Heard, names: &Names) -> Option<&'a Heard> {
+    fn take_about(&mut self, like: &Heard, names: &Names) -> Option<Came<'a>> {
         let about = entity(&like.what).map(|id| names.renamed(id));
-        self.take_where(like, |one| entity(&one.what) == about.as_deref())
+        self.take_where(&like.conn, &like.what, |one| {
+            entity(&one.what) == about.as_deref()
+        })
     }
 
-    fn take_where(&mut self, like: &'a Heard, fits: impl Fn(&Heard) -> bool) -> Option<&'a Heard> {
-        let queue = self.queue(like)?;
-        let found = queue.iter().take(AHEAD).position(|one| fits(one))?;
+    fn take_where(
+        &mut self,
+        conn: &str,
+        what: &What,
+        fits: impl Fn(&Heard) -> bool,
+    ) -> Option<Came<'a>> {
+        let queue = self.queue(conn, what)?;
+        let found = queue.iter().take(AHEAD).position(|one| fits(one.heard))?;
         queue.remove(found)
     }
 
-    fn rest(self) -> impl Iterator<Item = &'a Heard> {
-        self.waiting.into_values().flatten()
+    fn take_rest(&mut self) -> Vec<&'a Heard> {
+        let rest = self.waiting.drain().flat_map(|(_, queue)| queue);
+        rest.map(|one| one.heard).collect()
     }
 }
 
@@ -369,82 +745,4 @@ fn entity(what: &What) -> Option<&str> {
     ["sid", "machineId", "artifactId", "uid", "method", "id"]
         .into_iter()
         .find_map(|key| body.get(key)?.as_str())
-}
-
-/// What the recording does not settle.
-///
-/// A machine's coming is announced to those who are there. Whether a connection that was opened at the
-/// same time was there already is nobody's fault. And what came later than the recording lasted may have
-/// come then as well.
-struct Chance {
-    /// From CONNECT to its answer, by connection.
-    opening: HashMap<String, (u64, u64)>,
-    /// The connections of machines, by machine.
-    machines: HashMap<String, Vec<String>>,
-    /// How long the recording went on after its last step.
-    tail_us: u64,
-}
-
-impl Chance {
-    fn new(recording: &Recording) -> Self {
-        let mut opening = HashMap::new();
-        let mut machines: HashMap<String, Vec<String>> = HashMap::new();
-        for step in &recording.steps {
-            if let Act::Send(Traced::Connect(auth)) = &step.act {
-                opening.insert(step.conn.clone(), (step.t_us, u64::MAX));
-                if let Some(machine) = auth["machineId"].as_str() {
-                    let conns = machines.entry(machine.to_owned()).or_default();
-                    conns.push(step.conn.clone());
-                }
-            }
-        }
-        for heard in &recording.heard {
-            if matches!(heard.what, What::Admitted(_))
-                && let Some((_, answered)) = opening.get_mut(&heard.conn)
-            {
-                *answered = heard.t_us;
-            }
-        }
-        let last_step = recording.steps.last().map_or(0, |step| step.t_us);
-        let last_heard = recording.heard.iter().map(|heard| heard.t_us).max();
-        Self {
-            opening,
-            machines,
-            tail_us: last_heard.unwrap_or(0).saturating_sub(last_step),
-        }
-    }
-
-    /// Whether this presence of a machine met its connection while both were opened. `names` where it
-    /// is of the replay.
-    fn of(&self, heard: &Heard, names: Option<&Names>) -> bool {
-        let What::Event { name, args, .. } = &heard.what else {
-            return false;
-        };
-        if type_of(name, args) != "machine-activity" {
-            return false;
-        }
-        let Some(id) = args.pointer("/0/id").and_then(Value::as_str) else {
-            return false;
-        };
-        let is_it = |old: &str| names.map_or(old == id, |names| names.renamed(old) == id);
-        let Some(own) = self.opening.get(&heard.conn) else {
-            return false;
-        };
-        self.machines
-            .iter()
-            .filter(|(machine, _)| is_it(machine))
-            .flat_map(|(_, conns)| conns)
-            .filter_map(|conn| self.opening.get(conn))
-            .any(|other| own.0 <= other.1 && other.0 <= own.1)
-    }
-
-    /// Whether what came in the replay may have come in the recording after that had ended: nothing of
-    /// the recording came behind it on its connection, and the recording ended soon.
-    fn is_later(&self, heard: &Heard, played: &Played, last_known: &HashMap<&str, u64>) -> bool {
-        let is_last = last_known
-            .get(heard.conn.as_str())
-            .is_none_or(|known| heard.t_us > *known);
-        let since_end = heard.t_us.saturating_sub(played.last_sent_us);
-        is_last && (self.tail_us < SILENCE_US || since_end > self.tail_us)
-    }
 }

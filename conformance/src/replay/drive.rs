@@ -17,15 +17,19 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use touchstone_client::{
-    Args, ConnectOptions, Engine, Frame, Secret, Socket,
-    codec::packet::{Body, Packet, encode_message},
+    Args, Conduct, ConnectOptions, Engine, Frame, Secret, Socket,
+    codec::{
+        engine,
+        packet::{Body, Packet, encode_message},
+    },
     provision::{Account, NewMachine, NewSession, ProvisionError, Provisioner},
     trace::{Exchange, Traced},
 };
 
 use super::{
     ReplayError, ReplayPlan,
-    listen::{Awaited, Ear, Log},
+    chance::Chance,
+    listen::{Asked, Awaited, Ear, Log},
     names::Names,
     report::Unsent,
     request::Request,
@@ -40,14 +44,28 @@ pub(super) struct Played {
     pub(super) heard: Vec<Heard>,
     pub(super) names: Names,
     pub(super) unsent: Vec<Unsent>,
-    /// When the last step was sent, in microseconds of the replay.
-    pub(super) last_sent_us: u64,
+    /// When each step was sent, in microseconds of the replay; those that an end came before are
+    /// missing.
+    pub(super) sent_us: Vec<u64>,
+}
+
+impl Played {
+    /// When the last step was sent.
+    pub(super) fn last_sent_us(&self) -> u64 {
+        self.sent_us.last().copied().unwrap_or_default()
+    }
+
+    /// Whether it was ended before all was sent.
+    pub(super) fn is_cut(&self, recording: &Recording) -> bool {
+        self.sent_us.len() < recording.steps.len()
+    }
 }
 
 /// Plays the recording.
 pub(super) async fn play(
     recording: &Recording,
     plan: &ReplayPlan<'_>,
+    chance: &Chance,
 ) -> Result<Played, ReplayError> {
     let now = plan.clock.unix_ms();
     let log = Arc::new(Log::new(recording, now));
@@ -60,7 +78,7 @@ pub(super) async fn play(
         sockets: HashMap::new(),
         tokens: Arc::default(),
         requests: JoinSet::new(),
-        awaited: Awaited::new(recording),
+        awaited: Awaited::new(recording, |heard| !chance.is_presence(heard, None)),
         unsent: Vec::new(),
         nodes: 0,
     };
@@ -69,12 +87,21 @@ pub(super) async fn play(
     player.provision().await;
     player.start = Instant::now();
     player.log.restart(player.start);
+    let mut sent_us = Vec::with_capacity(recording.steps.len());
     for step in &recording.steps {
-        player.wait_for_causes(step).await;
-        player.carry_out(step).await;
+        tokio::select! {
+            biased;
+            () = plan.stop.cancelled() => break,
+            () = player.wait_for_causes(step) => {}
+        }
+        sent_us.push(player.log.t_us());
+        player.carry_out(sent_us.len() - 1, step).await;
     }
-    let last_sent_us = player.log.t_us();
-    player.finish().await;
+    tokio::select! {
+        biased;
+        () = plan.stop.cancelled() => player.log.close(),
+        () = player.finish() => {}
+    }
     let Player { log, unsent, .. } = player;
     let mut kept = log.kept();
     let mut unsent = unsent;
@@ -83,13 +110,14 @@ pub(super) async fn play(
             conn: "-".into(),
             what: "the rest of the answers".into(),
             why: "the server sends more than is kept".into(),
+            step: None,
         });
     }
     Ok(Played {
         heard: std::mem::take(&mut kept.heard),
         names: kept.names.clone(),
         unsent,
-        last_sent_us,
+        sent_us,
     })
 }
 
@@ -216,16 +244,21 @@ impl Player<'_> {
         self.awaited.sent(step.t_us);
     }
 
-    async fn carry_out(&mut self, step: &Step) {
+    async fn carry_out(&mut self, at: usize, step: &Step) {
         let done = match &step.act {
             Act::Open => self.open(&step.conn).await,
             Act::Send(packet) => self.send(step, packet).await,
+            Act::Lost(_, why) => Err((*why).to_owned()),
+            Act::Do(conduct) => {
+                self.behave(&step.conn, *conduct).await;
+                Ok(())
+            }
             Act::Close => {
-                self.leave(&step.conn, false);
+                self.leave(&step.conn);
                 Ok(())
             }
             Act::Http(index, exchange) => {
-                self.request(step, *index, exchange);
+                self.request(at, step, *index, exchange);
                 Ok(())
             }
         };
@@ -234,6 +267,7 @@ impl Player<'_> {
                 conn: step.conn.clone(),
                 what: described(&step.act),
                 why,
+                step: Some(at),
             });
         }
         while let Some(Ok(done)) = self.requests.try_join_next() {
@@ -242,49 +276,58 @@ impl Player<'_> {
     }
 
     async fn open(&mut self, conn: &str) -> Result<(), String> {
-        let ear = Arc::new(Ear {
-            conn: conn.to_owned(),
-            log: Arc::clone(&self.log),
-        });
-        let options = self.options().tap(ear);
+        let ear = Ear::new(conn, &self.log);
+        let options = self.options().tap(Arc::new(ear));
         let engine = Engine::open(&options)
             .await
             .map_err(|error| crate::told(&error))?;
-        // The ear hears everything; nobody reads the events.
-        let (socket, _) = engine.attach();
+        // The ear hears everything. What a good client would make of it was decided then.
+        let socket = engine.attach_raw();
+        if self.recording.mute.contains(conn) {
+            socket.ignore_pings(true);
+        }
         self.sockets.insert(conn.to_owned(), socket);
         Ok(())
     }
 
     async fn send(&mut self, step: &Step, packet: &Traced) -> Result<(), String> {
         let conn = step.conn.as_str();
-        if matches!(packet, Traced::Disconnect | Traced::Close) {
-            self.leave(conn, matches!(packet, Traced::Disconnect));
+        let Some(frame) = self.frame(step, packet)? else {
             return Ok(());
-        }
-        let frame = self.frame(step, packet)?;
+        };
         let socket = self.sockets.get(conn).ok_or("its connection is not open")?;
         // How a connection ended is heard by its ear.
         let _ = socket.send_raw(frame).await;
         Ok(())
     }
 
-    fn leave(&mut self, conn: &str, goodbye: bool) {
+    fn leave(&mut self, conn: &str) {
         if let Some(socket) = self.sockets.remove(conn) {
-            tokio::spawn(async move {
-                if goodbye {
-                    socket.disconnect().await;
-                } else {
-                    socket.close().await;
-                }
-            });
+            tokio::spawn(async move { socket.close().await });
         }
     }
 
-    /// The frame to send now for a packet of the recording.
-    fn frame(&self, step: &Step, packet: &Traced) -> Result<Frame, String> {
+    async fn behave(&mut self, conn: &str, conduct: Conduct) {
+        let Some(socket) = self.sockets.get(conn) else {
+            return;
+        };
+        match conduct {
+            // How a connection ended is heard by its ear.
+            Conduct::HalfClose => drop(socket.half_close().await),
+            Conduct::StopReading => socket.stop_reading(true),
+            Conduct::ResumeReading => socket.stop_reading(false),
+            Conduct::IgnorePings => socket.ignore_pings(true),
+            Conduct::AnswerPings => socket.ignore_pings(false),
+            Conduct::Drop => socket.abort(),
+        }
+    }
+
+    /// The frame to send now for a packet of the recording. There is none for an answer to what the
+    /// server did not ask, which is missing in the comparison already.
+    fn frame(&self, step: &Step, packet: &Traced) -> Result<Option<Frame>, String> {
         let encoded = |body| Frame::text(encode_message(&Packet::new(body)));
-        Ok(match packet {
+        let plain = |packet| Frame::text(engine::encode(packet));
+        Ok(Some(match packet {
             Traced::Connect(Value::Null) => encoded(Body::Connect("")),
             Traced::Connect(auth) => {
                 let mut auth = self.translated(auth, step.t_us);
@@ -293,54 +336,75 @@ impl Player<'_> {
                 }
                 encoded(Body::Connect(&auth.to_string()))
             }
-            Traced::Event {
-                attachments: 1.., ..
-            }
-            | Traced::Binary(_) => {
-                return Err("a trace does not keep the bytes of attachments".into());
+            Traced::Binary { bytes, .. } => {
+                Frame::Binary(bytes.clone().ok_or("the trace does not hold its bytes")?)
             }
             Traced::Event {
-                name, args, ack, ..
+                name,
+                args,
+                ack,
+                attachments,
             } => encoded(Body::Event {
                 name: name.as_str().into(),
                 args: self.arguments(args, step.t_us).as_str(),
                 ack: *ack,
-                attachments: 0,
+                attachments: *attachments,
             }),
-            Traced::Ack { id, args, .. } => {
-                let asked = self.log.asked_as(&step.conn, *id);
+            Traced::Ack {
+                id,
+                args,
+                attachments,
+            } => {
+                let id = match self.log.asked_as(&step.conn, *id) {
+                    Asked::Now(now) => now,
+                    // Clients that answer what nobody asked do it to see what happens.
+                    Asked::Never => *id,
+                    Asked::Then => return Ok(None),
+                };
                 encoded(Body::Ack {
-                    id: asked.ok_or("the server did not ask for it")?,
+                    id,
                     args: self.arguments(args, step.t_us).as_str(),
-                    attachments: 0,
+                    attachments: *attachments,
                 })
             }
-            Traced::Raw(text) if text.ends_with("token…") => {
-                return Err("a trace does not keep tokens".into());
-            }
-            Traced::Raw(text) => Frame::text(text.as_str()),
+            Traced::Raw(text) => Frame::text(self.raw(text)?),
             Traced::ConnectError(data) => encoded(Body::ConnectError(&data.to_string())),
-            Traced::Open(_)
-            | Traced::Close
-            | Traced::Ping(_)
-            | Traced::Pong(_)
-            | Traced::Upgrade
-            | Traced::Noop
-            | Traced::Disconnect => return Err("clients send it by themselves".into()),
-        })
+            Traced::Disconnect => encoded(Body::Disconnect),
+            Traced::Open(data) => plain(engine::Packet::Open(&data.to_string())),
+            Traced::Close => plain(engine::Packet::Close),
+            Traced::Ping(data) => plain(engine::Packet::Ping(data)),
+            Traced::Pong(data) => plain(engine::Packet::Pong(data)),
+            Traced::Upgrade => plain(engine::Packet::Upgrade),
+            Traced::Noop => plain(engine::Packet::Noop),
+        }))
     }
 
-    /// Arguments with the names and times of now; as they were where they cannot be read.
+    /// A text that is no packet, with the tokens of now.
+    fn raw(&self, text: &str) -> Result<String, String> {
+        let mut text = self.log.kept().names.renamed(text);
+        for (name, account) in &*lock(&self.tokens) {
+            text = text.replace(&format!("{name}…"), account.token.expose());
+        }
+        if text.contains("token") && text.contains('…') {
+            return Err("the trace does not hold the token in it".into());
+        }
+        Ok(text)
+    }
+
+    /// Arguments with the names and times of now, letter by letter as they were where they hold
+    /// neither. In what cannot be read, such as numbers beyond all bounds, names are found as text.
     fn arguments(&self, args: &Args, t_us: u64) -> Args {
-        match args.values() {
-            Ok(values) => {
-                let values: Vec<Value> = values
-                    .iter()
-                    .map(|value| self.translated(value, t_us))
-                    .collect();
-                Args::from(values)
-            }
-            Err(_) => args.clone(),
+        let Ok(then) = args.values() else {
+            return Args::raw(self.log.kept().names.renamed(args.as_str()));
+        };
+        let now: Vec<Value> = then
+            .iter()
+            .map(|value| self.translated(value, t_us))
+            .collect();
+        if now == then {
+            args.clone()
+        } else {
+            Args::from(now)
         }
     }
 
@@ -359,7 +423,7 @@ impl Player<'_> {
     }
 
     /// Sends an HTTP request beside everything else; its answer is heard like any other.
-    fn request(&mut self, step: &Step, index: usize, exchange: &Exchange) {
+    fn request(&mut self, at: usize, step: &Step, index: usize, exchange: &Exchange) {
         let seed: [u8; 32] = self.random.random();
         let whose = step.conn.strip_prefix("http/");
         let account = whose.map(|name| Account {
@@ -377,6 +441,7 @@ impl Player<'_> {
         });
         let request = Request {
             conn: step.conn.clone(),
+            step: at,
             index,
             recorded: exchange.clone(),
             path,
@@ -462,6 +527,7 @@ fn lack(name: &str, what: &str, error: &ProvisionError) -> Unsent {
         conn: name.to_owned(),
         what: format!("a new {what}"),
         why: crate::told(error),
+        step: None,
     }
 }
 
@@ -469,11 +535,15 @@ fn described(act: &Act) -> String {
     match act {
         Act::Open => "opening the connection".into(),
         Act::Close => "closing the connection".into(),
+        Act::Do(conduct) => format!("the client {conduct}"),
         Act::Http(_, exchange) => format!("{} {}", exchange.method, exchange.url),
-        Act::Send(Traced::Event { name, .. }) => name.clone(),
-        Act::Send(Traced::Ack { id, .. }) => format!("answer to #{id}"),
-        Act::Send(Traced::Connect(_)) => "CONNECT".into(),
-        Act::Send(_) => "a packet".into(),
+        Act::Send(packet) | Act::Lost(packet, _) => match packet {
+            Traced::Event { name, .. } => name.clone(),
+            Traced::Ack { id, .. } => format!("answer to #{id}"),
+            Traced::Connect(_) => "CONNECT".into(),
+            Traced::Binary { .. } => "an attachment".into(),
+            _ => "a packet".into(),
+        },
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use touchstone_client::{Args, Direction, End, Frame, Tap, trace::Traced};
+use touchstone_client::{Direction, End, Frame, Tap, trace::Traced};
 
 use super::{
     PATIENCE,
@@ -49,11 +52,13 @@ struct Expected {
 }
 
 impl Awaited {
-    pub(super) fn new(recording: &Recording) -> Self {
+    /// `certain` tells of everything that was heard whether it has to come again.
+    pub(super) fn new(recording: &Recording, certain: impl Fn(&Heard) -> bool) -> Self {
         let mut counts: HashMap<Class, usize> = HashMap::new();
         let queue: Vec<_> = recording
             .heard
             .iter()
+            .filter(|heard| certain(heard))
             .map(|heard| {
                 let class = (heard.conn.clone(), heard.what.class());
                 let count = counts.entry(class.clone()).or_default();
@@ -133,6 +138,16 @@ impl Awaited {
     pub(super) fn sent(&mut self, t_us: u64) {
         self.last_sent_us = t_us;
     }
+}
+
+/// Whether the server asked for an answer.
+pub(super) enum Asked {
+    /// It asks now, under this id.
+    Now(u64),
+    /// It asked then, and does not now.
+    Then,
+    /// It did not even then.
+    Never,
 }
 
 /// What the server does, from all connections, in order.
@@ -249,13 +264,14 @@ impl Log {
     }
 
     /// The ack id that the server asks for now where it asked for `id` then.
-    pub(super) fn asked_as(&self, conn: &str, id: u64) -> Option<u64> {
-        let place = self
-            .asked
-            .get(conn)?
-            .iter()
-            .position(|asked| *asked == id)?;
-        self.kept().asked.get(conn)?.get(place).copied()
+    pub(super) fn asked_as(&self, conn: &str, id: u64) -> Asked {
+        let then = self.asked.get(conn);
+        let Some(place) = then.and_then(|ids| ids.iter().position(|asked| *asked == id)) else {
+            return Asked::Never;
+        };
+        let kept = self.kept();
+        let now = kept.asked.get(conn).and_then(|ids| ids.get(place));
+        now.map_or(Asked::Then, |now| Asked::Now(*now))
     }
 }
 
@@ -271,41 +287,41 @@ fn size(what: &What) -> usize {
 
 /// Hears one connection.
 pub(super) struct Ear {
-    pub(super) conn: String,
-    pub(super) log: Arc<Log>,
+    conn: String,
+    log: Arc<Log>,
+    over: AtomicBool,
+}
+
+impl Ear {
+    pub(super) fn new(conn: &str, log: &Arc<Log>) -> Self {
+        Self {
+            conn: conn.to_owned(),
+            log: Arc::clone(log),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// A connection ends once, however often that is said.
+    fn hear(&self, what: What) {
+        let ended = matches!(what, What::Ended(_));
+        if !(ended && self.over.swap(true, Ordering::Relaxed)) {
+            self.log.hear(&self.conn, what);
+        }
+    }
 }
 
 impl Tap for Ear {
     fn frame(&self, _: Instant, direction: Direction, frame: &Frame) {
-        if direction == Direction::Sent {
-            return;
+        if direction == Direction::Received
+            && let Some(what) = What::of(Traced::of(frame))
+        {
+            self.hear(what);
         }
-        let values = |args: &Args| {
-            args.values()
-                .map_or_else(|_| Value::String(args.as_str().to_owned()), Value::Array)
-        };
-        let what = match Traced::of(frame) {
-            Traced::Connect(data) => What::Admitted(data),
-            Traced::ConnectError(data) => What::Refused(data),
-            Traced::Event {
-                name, args, ack, ..
-            } => What::Event {
-                args: values(&args),
-                name,
-                ack,
-            },
-            Traced::Ack { id, args, .. } => What::Ack {
-                id,
-                args: values(&args),
-            },
-            _ => return,
-        };
-        self.log.hear(&self.conn, what);
     }
 
     fn ended(&self, _: Instant, end: &End) {
-        if !matches!(end, End::ClientClosed | End::Refused { .. }) {
-            self.log.hear(&self.conn, What::Ended(end.to_string()));
+        if !matches!(end, End::ClientClosed) {
+            self.hear(What::Ended(end.to_string()));
         }
     }
 }

@@ -3,24 +3,33 @@
 //!
 //! `script` reads a trace into steps and expectations, `drive` carries the steps out while
 //! `listen` records the server's side anew, `compare` holds one against the other as a pure function, with the ids
-//! that `names` has learned. Nothing here knows the requirements: a difference is a difference,
-//! whoever is right. Whether the failure of a case is mended is decided by the case itself, which the
-//! caller runs again.
+//! that `names` has learned. A difference is a difference, whoever is right, except for what the
+//! recording leaves to `chance` or to a `race`, and for what the contract leaves to the server
+//! (`liberty`): these are told apart. Whether the failure of a case is mended is decided by the case
+//! itself, which the caller runs again.
 
+mod chance;
 mod compare;
 mod drive;
+mod liberty;
 mod listen;
 mod names;
+mod payload;
+mod race;
+mod render;
 mod report;
 mod request;
 mod script;
 
 use std::{path::PathBuf, time::Duration};
 
+use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::TraceError;
 
-pub use self::compare::{Difference, Item, Outcome};
-pub use self::report::{Counts, Repair, ReplayReport, Unsent};
+pub use self::compare::{Excuse, Item, Outcome};
+pub use self::payload::Difference;
+pub use self::render::SCHEMA;
+pub use self::report::{Counts, Repair, ReplayReport, ReplayRun, Replayed, Unsent};
 pub use self::script::{RecordedCase, Recording};
 use crate::{clock::Clock, target::Target};
 
@@ -67,6 +76,8 @@ pub struct ReplayPlan<'a> {
     pub seed: u64,
     /// Where the wall clock is read.
     pub clock: Clock,
+    /// Ends the replay; what was replayed by then is compared.
+    pub stop: CancellationToken,
 }
 
 /// How long something that was recorded is waited for beyond the time that it took then. The least of
@@ -83,8 +94,12 @@ pub async fn replay(
 ) -> Result<ReplayReport, ReplayError> {
     let started = tokio::time::Instant::now();
     let started_at = plan.clock.unix_ms();
-    let played = drive::play(recording, plan).await?;
-    let items = compare::compare(recording, &played);
+    let chance = chance::Chance::new(recording);
+    let played = drive::play(recording, plan, &chance).await?;
+    let verdicts = compare::compare(recording, &played, &chance);
+    let interrupted = played.is_cut(recording);
+    let mut unsent = played.unsent;
+    unsent.extend(verdicts.unsent);
     Ok(ReplayReport {
         started_at,
         duration: started.elapsed(),
@@ -92,10 +107,9 @@ pub async fn replay(
         recorded_by: recording.header.tool.clone(),
         recorded_from: recording.header.target.clone(),
         case: recording.case.clone(),
-        target: plan.target.name.clone(),
-        speed: plan.speed,
-        items,
-        unsent: played.unsent,
+        items: verdicts.items,
+        unsent,
+        interrupted,
         repair: None,
     })
 }

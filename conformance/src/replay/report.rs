@@ -1,19 +1,39 @@
-//! What came of a replay, as text and as JSON.
+//! What came of replays, counted.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
-
-use serde_json::{Value, json};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
-    compare::{Difference, Item, Outcome},
+    compare::{Excuse, Item, Outcome},
     script::RecordedCase,
 };
-use crate::evidence::shorten;
 
-/// How many characters of a value are shown in the text.
-const SHOWN: usize = 160;
+/// What came of replaying one trace or several.
+#[derive(Debug)]
+pub struct ReplayRun {
+    /// When it began, in Unix milliseconds.
+    pub started_at: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// The server that the traces were sent to.
+    pub target: String,
+    /// Where new names came from.
+    pub seed: u64,
+    /// The pace; as fast as possible where none.
+    pub speed: Option<f64>,
+    /// Each trace, in the order in which they were named.
+    pub traces: Vec<Replayed>,
+}
 
-/// What came of a replay.
+/// A trace, and what came of it.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The file.
+    pub path: PathBuf,
+    /// The report, or why there is none.
+    pub outcome: Result<ReplayReport, String>,
+}
+
+/// What came of the replay of one trace.
 #[derive(Debug)]
 pub struct ReplayReport {
     /// When it began, in Unix milliseconds.
@@ -28,27 +48,27 @@ pub struct ReplayReport {
     pub recorded_from: String,
     /// The case that it is the evidence of, if it is.
     pub case: Option<RecordedCase>,
-    /// The server that it was sent to.
-    pub target: String,
-    /// The pace; as fast as possible where none.
-    pub speed: Option<f64>,
     /// Everything that the server did then or now, in order.
     pub items: Vec<Item>,
-    /// What could not be sent.
+    /// What could not be replayed.
     pub unsent: Vec<Unsent>,
+    /// Whether it was ended before all was sent; only what came before that is compared.
+    pub interrupted: bool,
     /// Whether the failure of the case is mended, where one was recorded and its case ran again.
     pub repair: Option<Repair>,
 }
 
-/// A step that could not be carried out.
+/// A step that could not be replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsent {
     /// The connection.
     pub conn: String,
     /// What was to be sent.
     pub what: String,
-    /// Why it could not be.
+    /// Why it could not be, or why it means nothing to this server.
     pub why: String,
+    /// The place of its step in the recording, where it is one.
+    pub step: Option<usize>,
 }
 
 /// What became of a failure that was recorded.
@@ -84,206 +104,72 @@ pub struct Counts {
     pub missing: usize,
     /// Seen, and not recorded.
     pub extra: usize,
-    /// Seen or recorded by chance.
+    /// Otherwise, and left to chance by the recording.
     pub unsettled: usize,
+    /// Otherwise, and left to the server by the contract.
+    pub permitted: usize,
+    /// Otherwise, and resting on a step that could not be replayed.
+    pub blocked: usize,
+    /// Steps that could not be replayed.
+    pub not_replayable: usize,
+}
+
+impl Counts {
+    /// Whether the server did what was recorded, as far as it could be asked to.
+    pub fn is_same(&self) -> bool {
+        (self.different, self.missing, self.extra) == (0, 0, 0)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.same += other.same;
+        self.different += other.different;
+        self.missing += other.missing;
+        self.extra += other.extra;
+        self.unsettled += other.unsettled;
+        self.permitted += other.permitted;
+        self.blocked += other.blocked;
+        self.not_replayable += other.not_replayable;
+    }
 }
 
 impl ReplayReport {
     /// Counts the outcomes.
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
+        let mut counts = Counts {
+            not_replayable: self.unsent.len(),
+            ..Counts::default()
+        };
         for item in &self.items {
-            match item.outcome {
-                Outcome::Same => counts.same += 1,
-                Outcome::Different(_) => counts.different += 1,
-                Outcome::Missing(_) => counts.missing += 1,
-                Outcome::Extra(_) => counts.extra += 1,
-                Outcome::Unsettled(_) => counts.unsettled += 1,
-            }
+            let count = match item.outcome {
+                Outcome::Same => &mut counts.same,
+                Outcome::Different(_) => &mut counts.different,
+                Outcome::Missing(_) => &mut counts.missing,
+                Outcome::Extra(_) => &mut counts.extra,
+                Outcome::Excused { by, .. } => match by {
+                    Excuse::Chance => &mut counts.unsettled,
+                    Excuse::Contract => &mut counts.permitted,
+                    Excuse::Blocked => &mut counts.blocked,
+                },
+            };
+            *count += 1;
+        }
+        counts
+    }
+}
+
+impl ReplayRun {
+    /// The outcomes of all traces.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for report in self.reports() {
+            counts.add(report.counts());
         }
         counts
     }
 
-    /// Whether the server did exactly what was recorded.
-    pub fn is_identical(&self) -> bool {
-        let counts = self.counts();
-        (counts.different, counts.missing, counts.extra) == (0, 0, 0)
+    /// The traces that could be replayed.
+    pub fn reports(&self) -> impl Iterator<Item = &ReplayReport> {
+        let outcomes = self.traces.iter().map(|trace| trace.outcome.as_ref());
+        outcomes.filter_map(Result::ok)
     }
-
-    /// The report for people: what is not the same, and the counts.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for item in &self.items {
-            // Writing to a string does not fail.
-            let _ = render(&mut text, item);
-        }
-        for unsent in &self.unsent {
-            let _ = writeln!(
-                text,
-                "not sent   {}  {}: {}",
-                unsent.conn, unsent.what, unsent.why
-            );
-        }
-        let Counts {
-            same,
-            different,
-            missing,
-            extra,
-            unsettled,
-        } = self.counts();
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        let _ = writeln!(
-            text,
-            "{same} same, {different} different, {missing} missing, {extra} extra{}{}",
-            match unsettled {
-                0 => String::new(),
-                unsettled => format!(", {unsettled} left to chance"),
-            },
-            match self.unsent.len() {
-                0 => String::new(),
-                unsent => format!(", {unsent} not sent"),
-            }
-        );
-        if let (Some(repair), Some(case)) = (self.repair, &self.case) {
-            let now = match repair {
-                Repair::Fixed => "passes now",
-                Repair::Failed => "still fails",
-                Repair::Error => "could not be judged",
-            };
-            let _ = writeln!(text, "{}: {} {now}", repair.as_str(), case.id);
-        }
-        text
-    }
-
-    /// The report for programs. Names are those of the text; `items` leaves out what is the same.
-    pub fn json(&self) -> Value {
-        let counts = self.counts();
-        let items: Vec<Value> = self
-            .items
-            .iter()
-            .filter(|item| !matches!(item.outcome, Outcome::Same))
-            .map(item_json)
-            .collect();
-        let mut report = json!({
-            "format": "touchstone-replay",
-            "version": 1,
-            "touchstone": env!("CARGO_PKG_VERSION"),
-            "target": {"name": self.target},
-            "startedAt": self.started_at,
-            "durationMs": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            "trace": {
-                "path": self.trace.display().to_string(),
-                "tool": self.recorded_by,
-                "target": self.recorded_from,
-            },
-            "speed": self.speed,
-            "summary": {
-                "same": counts.same,
-                "different": counts.different,
-                "missing": counts.missing,
-                "extra": counts.extra,
-                "unsettled": counts.unsettled,
-                "unsent": self.unsent.len(),
-            },
-            "items": items,
-            "unsent": self.unsent.iter().map(|one| json!({
-                "conn": one.conn, "what": one.what, "why": one.why,
-            })).collect::<Vec<_>>(),
-        });
-        if let Some(case) = &self.case {
-            report["case"] = json!({"id": case.id, "verdict": case.verdict});
-        }
-        if let Some(repair) = self.repair {
-            report["repair"] = json!(repair.as_str());
-        }
-        report
-    }
-}
-
-fn render(text: &mut String, item: &Item) -> std::fmt::Result {
-    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-    let at = item.t_us as f64 / 1e6;
-    let mut head =
-        |word: &str| write!(text, "{word:10} {at:9.3} s  {:10} {}", item.conn, item.what);
-    match &item.outcome {
-        Outcome::Same | Outcome::Unsettled(_) => {}
-        Outcome::Different(differences) => {
-            head("different")?;
-            text.push('\n');
-            for one in differences {
-                let path = if one.path.is_empty() {
-                    "all"
-                } else {
-                    &one.path
-                };
-                writeln!(
-                    text,
-                    "    {path}: {} -> {}",
-                    value(&one.recorded),
-                    value(&one.replayed)
-                )?;
-            }
-        }
-        Outcome::Missing(recorded) => {
-            head("missing")?;
-            writeln!(text, "\n    {}", cut(&recorded.to_string()))?;
-        }
-        Outcome::Extra(replayed) => {
-            head("extra")?;
-            writeln!(text, "\n    {}", cut(&replayed.to_string()))?;
-        }
-    }
-    Ok(())
-}
-
-fn value(value: &Option<Value>) -> String {
-    value
-        .as_ref()
-        .map_or_else(|| "nothing".to_owned(), |value| cut(&value.to_string()))
-}
-
-fn cut(text: &str) -> String {
-    let text = shorten(text);
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-fn item_json(item: &Item) -> Value {
-    let mut json = json!({"conn": item.conn, "what": item.what, "tUs": item.t_us});
-    match &item.outcome {
-        Outcome::Same => json["outcome"] = "same".into(),
-        Outcome::Different(differences) => {
-            json["outcome"] = "different".into();
-            json["differences"] = differences.iter().map(difference_json).collect();
-        }
-        Outcome::Missing(recorded) => {
-            json["outcome"] = "missing".into();
-            json["recorded"] = recorded.clone();
-        }
-        Outcome::Extra(replayed) => {
-            json["outcome"] = "extra".into();
-            json["replayed"] = replayed.clone();
-        }
-        Outcome::Unsettled(seen) => {
-            json["outcome"] = "unsettled".into();
-            json["seen"] = seen.clone();
-        }
-    }
-    json
-}
-
-/// A value that was not there has no key.
-fn difference_json(difference: &Difference) -> Value {
-    let mut json = json!({"path": difference.path});
-    if let Some(recorded) = &difference.recorded {
-        json["recorded"] = recorded.clone();
-    }
-    if let Some(replayed) = &difference.replayed {
-        json["replayed"] = replayed.clone();
-    }
-    json
 }

@@ -22,6 +22,7 @@ use super::{
 /// One request with all that it needs, so that it can be on its way while steps go on.
 pub(super) struct Request {
     pub(super) conn: String,
+    pub(super) step: usize,
     pub(super) index: usize,
     pub(super) recorded: Exchange,
     pub(super) path: String,
@@ -58,6 +59,7 @@ impl Request {
                     conn: self.conn,
                     what: format!("{} {}", self.recorded.method, self.recorded.url),
                     why,
+                    step: Some(self.step),
                 });
             }
         };

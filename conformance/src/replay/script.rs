@@ -1,7 +1,7 @@
 //! A trace as a script: what clients did, in order, and what the server did then.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 use touchstone_client::{
-    Direction,
+    Args, Conduct, Direction,
     trace::{Exchange, Header, Kind, Reader, Record, TraceError, Traced},
 };
 
@@ -32,6 +32,8 @@ pub struct Recording {
     pub(crate) case: Option<RecordedCase>,
     /// Accounts that the trace makes by signing in, by the name of their token.
     pub(super) signed_in: Vec<String>,
+    /// Connections that answered no ping.
+    pub(super) mute: HashSet<String>,
 }
 
 /// The case that a trace is the evidence of.
@@ -58,10 +60,23 @@ pub(super) enum Act {
     Open,
     /// A packet is sent.
     Send(Traced),
+    /// A packet was sent that the trace does not hold as a whole.
+    Lost(Traced, &'static str),
+    /// Something is done to the connection that no packet shows.
+    Do(Conduct),
     /// The connection is closed.
     Close,
     /// An HTTP request; its answer is the expectation of the same index.
     Http(usize, Exchange),
+}
+
+/// A request over HTTP.
+#[derive(Debug, Clone)]
+pub(super) struct Exchanged {
+    /// The place of its step.
+    pub(super) step: usize,
+    pub(super) method: String,
+    pub(super) url: String,
 }
 
 /// One thing that a client got.
@@ -94,6 +109,32 @@ pub(super) enum What {
 }
 
 impl What {
+    /// What a packet from the server is, if it is anything that is compared.
+    pub(super) fn of(packet: Traced) -> Option<Self> {
+        let values = |args: &Args| {
+            args.values()
+                .map_or_else(|_| Value::String(args.as_str().to_owned()), Value::Array)
+        };
+        Some(match packet {
+            Traced::Connect(data) => Self::Admitted(data),
+            Traced::ConnectError(data) => Self::Refused(data),
+            Traced::Event {
+                name, args, ack, ..
+            } => Self::Event {
+                args: values(&args),
+                name,
+                ack,
+            },
+            Traced::Ack { id, args, .. } => Self::Ack {
+                id,
+                args: values(&args),
+            },
+            Traced::Disconnect => Self::Ended("DISCONNECT".into()),
+            Traced::Close => Self::Ended("Engine.IO close packet".into()),
+            _ => return None,
+        })
+    }
+
     /// What counts as the same kind of thing while it is waited for.
     pub(super) fn class(&self) -> String {
         match self {
@@ -150,6 +191,7 @@ impl Recording {
         }
         // An exchange is recorded when it ends, and has to be sent when it began.
         builder.steps.sort_by_key(|step| step.t_us);
+        note_losses(&mut builder.steps);
         if builder.steps.is_empty() {
             return Err(ReplayError::NothingSent {
                 path: path.to_owned(),
@@ -166,7 +208,50 @@ impl Recording {
             heard: builder.heard,
             case,
             signed_in: builder.signed_in,
+            mute: builder
+                .conns
+                .into_iter()
+                .filter(|(_, conn)| conn.is_mute())
+                .map(|(name, _)| name)
+                .collect(),
         })
+    }
+
+    /// What was requested over HTTP, by the index of its answer.
+    pub(super) fn requests(&self) -> HashMap<usize, Exchanged> {
+        let requests = self.steps.iter().enumerate();
+        requests
+            .filter_map(|(step, one)| match &one.act {
+                Act::Http(index, exchange) => {
+                    let exchanged = Exchanged {
+                        step,
+                        method: exchange.method.clone(),
+                        url: exchange.url.clone(),
+                    };
+                    Some((*index, exchanged))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The account that a connection or an exchange belongs to, by the name of its token.
+    pub(super) fn account_of(&self, conn: &str) -> Option<String> {
+        if let Some(account) = conn.strip_prefix("http/") {
+            return Some(account.to_owned());
+        }
+        self.steps
+            .iter()
+            .filter(|step| step.conn == conn)
+            .find_map(|step| match &step.act {
+                Act::Send(Traced::Connect(auth)) => token_name(Some(auth)),
+                _ => None,
+            })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The case whose failure this is the trace of, if it is one.
@@ -184,11 +269,81 @@ impl Recording {
     }
 }
 
+/// An event cannot be sent without its attachments, nor these without it.
+fn note_losses(steps: &mut [Step]) {
+    const WHY: &str = "the trace does not hold the bytes of an attachment";
+    for at in 0..steps.len() {
+        let Act::Send(Traced::Event { attachments, .. } | Traced::Ack { attachments, .. }) =
+            &steps[at].act
+        else {
+            continue;
+        };
+        let (conn, count) = (steps[at].conn.clone(), *attachments);
+        let attached = |step: &Step| step.conn == conn && is_binary(&step.act);
+        let rest = steps[at + 1..]
+            .iter()
+            .filter(|step| attached(step))
+            .take(count);
+        let lost = rest.filter(|step| is_without_bytes(&step.act)).count() > 0;
+        if lost && let Act::Send(packet) = &steps[at].act {
+            steps[at].act = Act::Lost(packet.clone(), WHY);
+            let rest = steps[at + 1..]
+                .iter_mut()
+                .filter(|step| attached(step))
+                .take(count);
+            for step in rest {
+                if let Act::Send(packet) = &step.act {
+                    step.act = Act::Lost(packet.clone(), WHY);
+                }
+            }
+        }
+    }
+    for step in steps {
+        if let Act::Send(packet @ Traced::Binary { bytes: None, .. }) = &step.act {
+            step.act = Act::Lost(packet.clone(), WHY);
+        }
+    }
+}
+
+fn is_binary(act: &Act) -> bool {
+    matches!(act, Act::Send(Traced::Binary { .. }))
+}
+
+fn is_without_bytes(act: &Act) -> bool {
+    matches!(act, Act::Send(Traced::Binary { bytes: None, .. }))
+}
+
+/// How long a connection has to leave a ping unanswered to be one that answers none, in microseconds.
+const MUTE_US: u64 = 500_000;
+
+/// What is known of a connection while its records are read.
+#[derive(Default)]
+struct Conn {
+    open: bool,
+    /// The server has said that it is over.
+    over: bool,
+    /// It may change its transport, which it does by itself.
+    upgrades: bool,
+    pings: usize,
+    pongs: usize,
+    first_ping_us: Option<u64>,
+    last_us: u64,
+}
+
+impl Conn {
+    fn is_mute(&self) -> bool {
+        self.pongs == 0
+            && self
+                .first_ping_us
+                .is_some_and(|first| self.last_us.saturating_sub(first) > MUTE_US)
+    }
+}
+
 #[derive(Default)]
 struct Builder {
     steps: Vec<Step>,
     heard: Vec<Heard>,
-    open: HashMap<String, bool>,
+    conns: HashMap<String, Conn>,
     exchanges: usize,
     signed_in: Vec<String>,
     case: Option<String>,
@@ -200,6 +355,9 @@ impl Builder {
         let Record {
             t_us, conn, kind, ..
         } = record;
+        if let Some(conduct) = kind.as_conduct() {
+            return self.step(t_us, conn, Act::Do(conduct));
+        }
         match kind {
             Kind::Mark(text) if conn == SUITE => {
                 if let Some(id) = text.strip_prefix(CASE) {
@@ -229,61 +387,72 @@ impl Builder {
 
     /// Whatever a connection does first, its transport is opened before.
     fn opened(&mut self, t_us: u64, conn: &str) {
-        if !std::mem::replace(self.open.entry(conn.to_owned()).or_default(), true) {
+        let state = self.conns.entry(conn.to_owned()).or_default();
+        if !std::mem::replace(&mut state.open, true) {
             self.step(t_us, conn.to_owned(), Act::Open);
         }
     }
 
+    fn conn(&mut self, t_us: u64, conn: &str) -> &mut Conn {
+        let state = self.conns.entry(conn.to_owned()).or_default();
+        state.last_us = t_us;
+        state
+    }
+
     fn sent(&mut self, t_us: u64, conn: String, packet: Traced) {
-        match packet {
-            // The client answers heartbeats and changes transports by itself.
-            Traced::Open(_)
-            | Traced::Ping(_)
-            | Traced::Pong(_)
-            | Traced::Upgrade
-            | Traced::Noop => {}
-            packet => {
-                self.opened(t_us, &conn);
-                self.step(t_us, conn, Act::Send(packet));
+        let state = self.conn(t_us, &conn);
+        // The client answers pings and changes transports by itself.
+        let by_itself = match packet {
+            Traced::Pong(_) => {
+                state.pongs += 1;
+                state.pongs <= state.pings
             }
+            Traced::Ping(_) | Traced::Upgrade | Traced::Noop => state.upgrades,
+            _ => false,
+        };
+        if !by_itself {
+            self.opened(t_us, &conn);
+            self.step(t_us, conn, Act::Send(packet));
         }
     }
 
     fn received(&mut self, t_us: u64, conn: String, packet: Traced) {
-        let values = |args: &touchstone_client::Args| {
-            args.values()
-                .map_or_else(|_| Value::String(args.as_str().to_owned()), Value::Array)
-        };
-        let what = match packet {
-            Traced::Open(_) => return self.opened(t_us, &conn),
-            Traced::Connect(data) => What::Admitted(data),
-            Traced::ConnectError(data) => What::Refused(data),
-            Traced::Event {
-                name, args, ack, ..
-            } => What::Event {
-                name,
-                args: values(&args),
-                ack,
-            },
-            Traced::Ack { id, args, .. } => What::Ack {
-                id,
-                args: values(&args),
-            },
-            // How a connection ends is told by the mark.
-            _ => return,
-        };
-        self.hear(t_us, conn, what);
+        let state = self.conn(t_us, &conn);
+        match &packet {
+            Traced::Ping(_) => {
+                state.pings += 1;
+                state.first_ping_us.get_or_insert(t_us);
+            }
+            Traced::Open(data) => {
+                state.upgrades = data["upgrades"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty());
+                return self.opened(t_us, &conn);
+            }
+            _ => {}
+        }
+        if let Some(what) = What::of(packet) {
+            let ended = matches!(what, What::Ended(_));
+            // A connection ends once, however often that is said.
+            if ended && std::mem::replace(&mut state.over, true) {
+                return;
+            }
+            self.hear(t_us, conn, what);
+        }
     }
 
+    /// Whoever ended it, the client lets go of it then.
     fn end(&mut self, t_us: u64, conn: String, why: &str) {
-        if self.open.insert(conn.clone(), false) != Some(true) {
+        let by_client = why == touchstone_client::End::ClientClosed.to_string();
+        let state = self.conn(t_us, &conn);
+        if !std::mem::replace(&mut state.open, false) {
             return;
         }
-        if why == touchstone_client::End::ClientClosed.to_string() {
-            self.step(t_us, conn, Act::Close);
-        } else if !why.starts_with("refused") {
-            self.hear(t_us, conn, What::Ended(why.to_owned()));
+        let told = std::mem::replace(&mut state.over, true);
+        if !by_client && !told && !why.starts_with("refused") {
+            self.hear(t_us, conn.clone(), What::Ended(why.to_owned()));
         }
+        self.step(t_us, conn, Act::Close);
     }
 
     fn http(&mut self, t_us: u64, conn: String, exchange: Exchange) {

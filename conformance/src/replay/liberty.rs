@@ -1,0 +1,280 @@
+//! What the contract leaves to a server, although it can be seen: differences that no client may rely on.
+//!
+//! Each liberty is one of the traits that the requirements list as INFO, or a form that they say may
+//! be either. Nothing else is forgiven here, and what is forgiven is told with its reason.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use touchstone_client::{Conduct, trace::Traced};
+
+use super::{
+    payload::{Difference, shown},
+    script::{Act, Exchanged, Heard, Recording, What, type_of},
+};
+
+/// How long nothing has to have been sent, in microseconds, for an end of presence to be a sweep.
+const SWEEP_US: u64 = 500_000;
+
+/// What a server may do otherwise than it was recorded.
+pub(super) struct Liberties {
+    /// Since when a connection breaks the protocol, by connection.
+    rogue: HashMap<String, u64>,
+    /// Machines of such connections.
+    ghosts: HashSet<String>,
+    /// Connections that were refused, since then.
+    refused: HashMap<String, u64>,
+    /// Methods that several connections registered.
+    shared: HashSet<String>,
+    /// The calls that carry no data, and the methods that `rpc-call` names, by connection and ack id.
+    empty: HashSet<(String, u64)>,
+    called: HashMap<(String, u64), String>,
+    /// When steps were sent.
+    sent_us: Vec<u64>,
+    requests: HashMap<usize, Exchanged>,
+}
+
+impl Liberties {
+    pub(super) fn new(recording: &Recording) -> Self {
+        let mut liberties = Self {
+            rogue: HashMap::new(),
+            ghosts: HashSet::new(),
+            refused: HashMap::new(),
+            shared: HashSet::new(),
+            empty: HashSet::new(),
+            called: HashMap::new(),
+            sent_us: recording.steps.iter().map(|step| step.t_us).collect(),
+            requests: recording.requests(),
+        };
+        for heard in &recording.heard {
+            if matches!(heard.what, What::Refused(_)) {
+                let since = liberties.refused.entry(heard.conn.clone());
+                since.or_insert(heard.t_us);
+            }
+        }
+        let mut greeted: HashMap<&str, Option<String>> = HashMap::new();
+        let mut registrants: HashMap<String, HashSet<&str>> = HashMap::new();
+        for step in &recording.steps {
+            let conn = step.conn.as_str();
+            let rogue = match &step.act {
+                Act::Send(Traced::Connect(auth)) => {
+                    let machine = auth["machineId"].as_str().map(str::to_owned);
+                    greeted.insert(conn, machine).is_some()
+                }
+                Act::Send(Traced::Event {
+                    name, args, ack, ..
+                }) => {
+                    let data = args.data().unwrap_or_default();
+                    let id = ack.map(|id| (conn.to_owned(), id));
+                    if let (Some(id), true) = (&id, args.values().is_ok_and(|all| all.is_empty())) {
+                        liberties.empty.insert(id.clone());
+                    }
+                    if let Some(method) = data["method"].as_str() {
+                        match (name.as_str(), id) {
+                            ("rpc-register", _) => {
+                                registrants
+                                    .entry(method.to_owned())
+                                    .or_default()
+                                    .insert(conn);
+                            }
+                            ("rpc-call", Some(id)) => {
+                                liberties.called.insert(id, method.to_owned());
+                            }
+                            _ => {}
+                        }
+                    }
+                    !greeted.contains_key(conn)
+                }
+                Act::Send(Traced::Ack { .. } | Traced::Disconnect | Traced::Close) => false,
+                Act::Send(Traced::Binary { .. }) | Act::Lost(..) => false,
+                Act::Send(_) => true,
+                Act::Do(conduct) => !matches!(conduct, Conduct::Drop | Conduct::AnswerPings),
+                Act::Open | Act::Close | Act::Http(..) => false,
+            };
+            if rogue {
+                liberties.rogue.entry(conn.to_owned()).or_insert(step.t_us);
+            }
+        }
+        for mute in &recording.mute {
+            liberties.rogue.entry(mute.clone()).or_default();
+        }
+        for (conn, machine) in greeted {
+            if liberties.rogue.contains_key(conn) {
+                liberties.ghosts.extend(machine);
+            }
+        }
+        let several = registrants.into_iter().filter(|(_, conns)| conns.len() > 1);
+        liberties.shared = several.map(|(method, _)| method).collect();
+        liberties
+    }
+
+    /// Why a recorded thing may be missing.
+    pub(super) fn may_miss(&self, heard: &Heard) -> Option<&'static str> {
+        let since = |map: &HashMap<String, u64>| {
+            map.get(&heard.conn)
+                .is_some_and(|since| heard.t_us > *since)
+        };
+        if since(&self.rogue) {
+            return Some(ROGUE);
+        }
+        if since(&self.refused) {
+            return Some(REFUSED);
+        }
+        match &heard.what {
+            What::Event { name, args, .. } => self.may_miss_event(heard, name, args),
+            What::Ack { id, args } => {
+                let id = (heard.conn.clone(), *id);
+                if self.empty.contains(&id) {
+                    return Some("a call without data need not be answered");
+                }
+                self.of_call(&id, args)
+            }
+            _ => None,
+        }
+    }
+
+    fn may_miss_event(&self, heard: &Heard, name: &str, args: &Value) -> Option<&'static str> {
+        let data = &args[0];
+        match (name, type_of(name, args)) {
+            ("rpc-request", _) => self.is_shared(&data["method"]).then_some(OWNER),
+            (_, "relationship-updated") => Some("relations need not be announced"),
+            (_, "activity" | "machine-activity") if data["active"] == false => {
+                let ghost = data["id"]
+                    .as_str()
+                    .is_some_and(|id| self.ghosts.contains(id));
+                let before = self
+                    .sent_us
+                    .iter()
+                    .filter(|sent| **sent <= heard.t_us)
+                    .max();
+                let swept = before.is_some_and(|sent| heard.t_us - sent > SWEEP_US);
+                if ghost {
+                    Some(ROGUE)
+                } else {
+                    swept.then_some("when presence is swept is the server's choice")
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Why a thing may come that was not recorded. `admitted` tells whether its connection was.
+    pub(super) fn may_come(&self, heard: &Heard, admitted: bool) -> Option<&'static str> {
+        let is_event = matches!(heard.what, What::Event { .. });
+        if self.rogue.contains_key(&heard.conn) && (admitted || !is_event) {
+            return Some(ROGUE);
+        }
+        if self.refused.contains_key(&heard.conn) && !is_event {
+            return Some(REFUSED);
+        }
+        let What::Event { name, args, .. } = &heard.what else {
+            return None;
+        };
+        match (name.as_str(), type_of(name, args)) {
+            ("rpc-request", _) => self.is_shared(&args[0]["method"]).then_some(OWNER),
+            (_, "relationship-updated") => Some("relations may be announced"),
+            _ => None,
+        }
+    }
+
+    /// Why a thing may be as it is now, if all of its differences may be.
+    pub(super) fn may_differ(
+        &self,
+        then: &Heard,
+        now: &What,
+        differences: &[Difference],
+    ) -> Option<&'static str> {
+        if self
+            .rogue
+            .get(&then.conn)
+            .is_some_and(|since| then.t_us > *since)
+            && !matches!(then.what, What::Event { .. })
+        {
+            return Some(ROGUE);
+        }
+        if let What::Ack { id, args } = &then.what {
+            let reason = self.of_call(&(then.conn.clone(), *id), args);
+            if reason.is_some() {
+                return reason;
+            }
+        }
+        let (told, shown_now) = (shown(&then.what), shown(now));
+        let mut reason = None;
+        for difference in differences {
+            reason = Some(self.of_place(&then.what, &told, &shown_now, difference)?);
+        }
+        reason
+    }
+
+    /// The answer to an `rpc-call` that rests on how long servers wait, or on whom they ask.
+    fn of_call(&self, id: &(String, u64), args: &Value) -> Option<&'static str> {
+        let method = self.called.get(id)?;
+        if self.shared.contains(method) {
+            return Some(OWNER);
+        }
+        let waited = ["operation has timed out", "RPC target disconnected"]
+            .iter()
+            .any(|error| args[0]["error"] == **error);
+        waited.then_some("how long a call waits for a silent or lost callee is the server's choice")
+    }
+
+    fn is_shared(&self, method: &Value) -> bool {
+        method
+            .as_str()
+            .is_some_and(|method| self.shared.contains(method))
+    }
+
+    fn of_place(
+        &self,
+        what: &What,
+        then: &Value,
+        now: &Value,
+        difference: &Difference,
+    ) -> Option<&'static str> {
+        let path = difference.path.as_str();
+        let is = |text: &str| {
+            [&difference.recorded, &difference.replayed]
+                .iter()
+                .any(|value| value.as_ref().is_some_and(|value| value == text))
+        };
+        match what {
+            What::Ack { .. } | What::Event { .. }
+                if matches!(path, "/error" | "/message") && is("Internal error") =>
+            {
+                Some("the words in which malformed data is refused")
+            }
+            What::Ack { .. } if then["result"] == "version-mismatch" => {
+                let part = path
+                    .strip_prefix("/header")
+                    .or_else(|| path.strip_prefix("/body"))?;
+                matches!(part, "/version" | "/data")
+                    .then_some("a mismatch tells the current part once or twice")
+            }
+            What::Event { name, args, .. } => match type_of(name, args) {
+                "activity" if path == "/thinking" => (!difference.replayed.as_ref()?.is_boolean())
+                    .then_some("what becomes of a thinking that is no boolean"),
+                "new-machine" if matches!(path, "/body/active" | "/body/activeAt") => Some(ACTIVE),
+                _ => None,
+            },
+            What::Answered(index, _) => {
+                let request = self.requests.get(index)?;
+                let route = request.url.split('?').next().unwrap_or_default();
+                let status = then["status"].as_u64()?;
+                if route == "/health" && path.starts_with("/body") {
+                    return Some("what a server tells of its health");
+                }
+                if now["status"] == status && status >= 400 && status != 409 && path != "/status" {
+                    return Some("the words in which a request is refused");
+                }
+                let about_active = path.ends_with("/active") || path.ends_with("/activeAt");
+                (route.starts_with("/v1/machines") && about_active).then_some(ACTIVE)
+            }
+            _ => None,
+        }
+    }
+}
+
+const ROGUE: &str = "what becomes of a connection that breaks the protocol is the server's choice";
+const REFUSED: &str = "a refused connection may be closed or left open";
+const OWNER: &str = "which of several registrants of a method is asked is the server's choice";
+const ACTIVE: &str = "whether a machine counts as active without a connection";

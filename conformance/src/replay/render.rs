@@ -1,0 +1,313 @@
+//! Replays as text for people and as JSON for programs. The schema of the latter is
+//! `schema/replay-report.schema.json`; the format is an interface, so changes are additions.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde_json::{Value, json};
+
+use super::{
+    compare::{Excuse, Item, Outcome},
+    payload::Difference,
+    report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
+};
+use crate::{
+    evidence::shorten,
+    report::{clean, without_orders},
+};
+
+/// The value of `format` in the report.
+const FORMAT: &str = "touchstone-replay";
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The JSON Schema (2020-12) of the report.
+pub const SCHEMA: &str = include_str!("../../schema/replay-report.schema.json");
+
+/// How many characters of a value are shown in the text.
+const SHOWN: usize = 160;
+
+impl ReplayRun {
+    /// The report for people: what is not the same, the counts, and of several traces their number.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let several = self.traces.len() > 1;
+        for trace in &self.traces {
+            // Writing to a string does not fail.
+            let _ = one(&mut text, trace, several);
+        }
+        if several {
+            let _ = writeln!(
+                text,
+                "{} traces: {}",
+                self.traces.len(),
+                counted(&self.counts())
+            );
+        }
+        clean(&text).into_owned()
+    }
+
+    /// The report for programs; `items` leaves out what is the same.
+    pub fn json(&self) -> String {
+        let traces: Vec<Value> = self.traces.iter().map(trace_json).collect();
+        let mut report = json!({
+            "format": FORMAT,
+            "version": VERSION,
+            "touchstone": env!("CARGO_PKG_VERSION"),
+            "target": {"name": self.target},
+            "startedAt": self.started_at,
+            "durationMs": millis(self.duration),
+            "seed": self.seed,
+            "summary": counts_json(&self.counts()),
+            "traces": traces,
+        });
+        if let Some(speed) = self.speed {
+            report["speed"] = speed.into();
+        }
+        without_orders(&format!("{report:#}\n"))
+    }
+}
+
+fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
+    if several {
+        write!(text, "{}: ", trace.path.display())?;
+    }
+    let report = match &trace.outcome {
+        Err(why) => return writeln!(text, "not replayed: {why}"),
+        Ok(report) => report,
+    };
+    let counts = report.counts();
+    let quiet = several && counts.is_same() && report.unsent.is_empty();
+    if several {
+        writeln!(text, "{}", counted(&counts))?;
+    }
+    for item in &report.items {
+        different(text, item)?;
+    }
+    for unsent in &report.unsent {
+        writeln!(
+            text,
+            "not replayable  {}  {}: {}",
+            unsent.conn, unsent.what, unsent.why
+        )?;
+    }
+    if !quiet {
+        excuses(text, &report.items)?;
+    }
+    if !several {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        writeln!(text, "{}", counted(&counts))?;
+    }
+    if report.interrupted {
+        writeln!(text, "interrupted: what comes behind was not sent")?;
+    }
+    if let (Some(repair), Some(case)) = (report.repair, &report.case) {
+        let now = match repair {
+            Repair::Fixed => "passes now",
+            Repair::Failed => "still fails",
+            Repair::Error => "could not be judged",
+        };
+        writeln!(text, "{}: {} {now}", repair.as_str(), case.id)?;
+    }
+    Ok(())
+}
+
+/// What is otherwise and may be, by its reason.
+fn excuses(text: &mut String, items: &[Item]) -> std::fmt::Result {
+    let mut reasons: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for item in items {
+        if let Outcome::Excused { by, why, .. } = &item.outcome {
+            *reasons.entry((word(*by), why)).or_default() += 1;
+        }
+    }
+    for ((word, why), count) in reasons {
+        writeln!(text, "{word:14} {count:4}  {why}")?;
+    }
+    Ok(())
+}
+
+fn word(excuse: Excuse) -> &'static str {
+    match excuse {
+        Excuse::Chance => "left to chance",
+        Excuse::Contract => "permitted",
+        Excuse::Blocked => "not compared",
+    }
+}
+
+fn counted(counts: &Counts) -> String {
+    let Counts {
+        same,
+        different,
+        missing,
+        extra,
+        unsettled,
+        permitted,
+        blocked,
+        not_replayable,
+    } = counts;
+    let mut text = format!("{same} same, {different} different, {missing} missing, {extra} extra");
+    let rest = [
+        (permitted, "permitted"),
+        (unsettled, "left to chance"),
+        (blocked, "not compared"),
+        (not_replayable, "not replayable"),
+    ];
+    for (count, word) in rest.into_iter().filter(|(count, _)| **count > 0) {
+        let _ = write!(text, ", {count} {word}");
+    }
+    text
+}
+
+fn different(text: &mut String, item: &Item) -> std::fmt::Result {
+    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+    let at = item.t_us as f64 / 1e6;
+    let mut head =
+        |word: &str| writeln!(text, "{word:10} {at:9.3} s  {:10} {}", item.conn, item.what);
+    match &item.outcome {
+        Outcome::Same | Outcome::Excused { .. } => {}
+        Outcome::Different(differences) => {
+            head("different")?;
+            for one in differences {
+                let path = if one.path.is_empty() {
+                    "all"
+                } else {
+                    &one.path
+                };
+                let (then, now) = (value(&one.recorded), value(&one.replayed));
+                writeln!(text, "    {path}: {then} -> {now}")?;
+            }
+        }
+        Outcome::Missing(recorded) => {
+            head("missing")?;
+            writeln!(text, "    {}", cut(&recorded.to_string()))?;
+        }
+        Outcome::Extra(replayed) => {
+            head("extra")?;
+            writeln!(text, "    {}", cut(&replayed.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn value(value: &Option<Value>) -> String {
+    value
+        .as_ref()
+        .map_or_else(|| "nothing".to_owned(), |value| cut(&value.to_string()))
+}
+
+fn cut(text: &str) -> String {
+    let text = shorten(text);
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    json!({
+        "same": counts.same,
+        "different": counts.different,
+        "missing": counts.missing,
+        "extra": counts.extra,
+        "unsettled": counts.unsettled,
+        "permitted": counts.permitted,
+        "blocked": counts.blocked,
+        "notReplayable": counts.not_replayable,
+    })
+}
+
+fn trace_json(trace: &Replayed) -> Value {
+    let path = trace.path.display().to_string();
+    match &trace.outcome {
+        Err(why) => json!({"path": path, "error": why}),
+        Ok(report) => report_json(&path, report),
+    }
+}
+
+fn report_json(path: &str, report: &ReplayReport) -> Value {
+    let otherwise = report
+        .items
+        .iter()
+        .filter(|item| !matches!(item.outcome, Outcome::Same));
+    let items: Vec<Value> = otherwise.map(item_json).collect();
+    let unsent: Vec<Value> = report
+        .unsent
+        .iter()
+        .map(|one| json!({"conn": one.conn, "what": one.what, "why": one.why}))
+        .collect();
+    let mut json = json!({
+        "path": path,
+        "tool": report.recorded_by,
+        "target": report.recorded_from,
+        "startedAt": report.started_at,
+        "durationMs": millis(report.duration),
+        "summary": counts_json(&report.counts()),
+        "items": items,
+        "notReplayable": unsent,
+    });
+    if report.interrupted {
+        json["interrupted"] = true.into();
+    }
+    if let Some(case) = &report.case {
+        json["case"] = json!({"id": case.id, "verdict": case.verdict});
+    }
+    if let Some(repair) = report.repair {
+        json["repair"] = json!(repair.as_str());
+    }
+    json
+}
+
+fn item_json(item: &Item) -> Value {
+    let mut json = json!({"conn": item.conn, "what": item.what, "tUs": item.t_us});
+    match &item.outcome {
+        Outcome::Same => json["outcome"] = "same".into(),
+        Outcome::Different(differences) => {
+            json["outcome"] = "different".into();
+            json["differences"] = differences.iter().map(difference_json).collect();
+        }
+        Outcome::Missing(recorded) => {
+            json["outcome"] = "missing".into();
+            json["recorded"] = recorded.clone();
+        }
+        Outcome::Extra(replayed) => {
+            json["outcome"] = "extra".into();
+            json["replayed"] = replayed.clone();
+        }
+        Outcome::Excused {
+            by,
+            why,
+            differences,
+            seen,
+        } => {
+            json["outcome"] = match by {
+                Excuse::Chance => "unsettled",
+                Excuse::Contract => "permitted",
+                Excuse::Blocked => "blocked",
+            }
+            .into();
+            json["why"] = why.as_str().into();
+            json["seen"] = seen.clone();
+            if !differences.is_empty() {
+                json["differences"] = differences.iter().map(difference_json).collect();
+            }
+        }
+    }
+    json
+}
+
+/// A value that was not there has no key.
+fn difference_json(difference: &Difference) -> Value {
+    let mut json = json!({"path": difference.path});
+    if let Some(recorded) = &difference.recorded {
+        json["recorded"] = recorded.clone();
+    }
+    if let Some(replayed) = &difference.replayed {
+        json["replayed"] = replayed.clone();
+    }
+    json
+}
