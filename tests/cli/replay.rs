@@ -1,4 +1,4 @@
-//! `touchstone replay`: a recording sent to the server that it came from, to one with a fault, and to
+//! `touchstone replay`: recordings sent to the server that they came from, to one with a fault, and to
 //! none; and the failure of a case, mended and not.
 
 use std::path::Path;
@@ -52,7 +52,7 @@ fn the_same_server_does_the_same_again() {
     let report = report(&ran);
     assert_eq!(report["format"], "touchstone-replay");
     // Who hears of a connection that opens at the same time is left to chance.
-    let items = report["items"].as_array().expect("items");
+    let items = report["traces"][0]["items"].as_array().expect("items");
     assert!(
         items.iter().all(|item| item["outcome"] == "unsettled"),
         "{report}"
@@ -71,7 +71,7 @@ fn a_server_with_a_fault_differs_in_just_that() {
         "missing",
     );
     let report = report(&ran);
-    let items = report["items"].as_array().expect("items");
+    let items = report["traces"][0]["items"].as_array().expect("items");
     let settled: Vec<_> = items
         .iter()
         .filter(|item| item["outcome"] != "unsettled")
@@ -115,4 +115,85 @@ fn what_is_no_recording_is_told() {
     let head = r#"{"format":"touchstone-trace","version":1,"tool":"t","target":"x","startedAt":1}"#;
     std::fs::write(&file, head).expect("a file");
     replayed(&name, &[], 2, "nothing to replay");
+}
+
+/// Cases of every kind: races, refusals, raw frames, attachments, half-closed and silent connections.
+const KINDS: &[&str] = &[
+    "artifact.*",
+    "handshake.*",
+    "hazard.binary",
+    "hazard.numbers",
+    "machine.*",
+    "message.*",
+    "order.*",
+    "rest.*",
+    "router.*",
+    "server.half-close",
+    "session.*",
+    "transport.bad-connect",
+    "transport.before-connect",
+    "transport.garbage",
+    "transport.second-connect",
+    "usage.*",
+    "values.*",
+];
+
+#[test]
+fn whatever_a_case_does_can_be_done_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let traces = folder.path().join("traces").display().to_string();
+    let mut arguments = vec!["check", "--trace", &traces];
+    for kind in KINDS {
+        arguments.extend(["--only", kind]);
+    }
+    run(&arguments);
+    let ran = replayed(
+        &traces,
+        &["--jobs", "8", "--report", "json=-"],
+        0,
+        " traces: ",
+    );
+    let report = report(&ran);
+    let replayed = report["traces"].as_array().expect("traces");
+    assert!(replayed.len() > 80, "{} traces", replayed.len());
+    for outcome in ["different", "missing", "extra", "blocked", "notReplayable"] {
+        assert_eq!(report["summary"][outcome], 0, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn of_several_traces_one_that_is_none_does_not_hide_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = recorded(folder.path(), &[]);
+    let bad = folder.path().join("traces/zzz.jsonl");
+    let newer =
+        r#"{"format":"touchstone-trace","version":2,"tool":"t","target":"x","startedAt":1}"#;
+    std::fs::write(&bad, newer).expect("a file");
+    let traces = Path::new(&good)
+        .parent()
+        .expect("a folder")
+        .display()
+        .to_string();
+    let ran = replayed(&traces, &["--report", "json=-"], 2, "not replayed: ");
+    let report = report(&ran);
+    assert_eq!(report["traces"][0]["summary"]["different"], 0);
+    let why = report["traces"][1]["error"].as_str().expect("an error");
+    assert!(why.contains("version 2 is newer than 1"), "{why}");
+}
+
+#[test]
+fn no_trace_holds_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let traces = folder.path().join("traces").display().to_string();
+    run(&[
+        "check",
+        "--only",
+        "transport.bad-connect",
+        "--trace",
+        &traces,
+    ]);
+    let trace = format!("{traces}/transport.bad-connect.jsonl");
+    let text = std::fs::read_to_string(trace).expect("a trace");
+    // A CONNECT whose auth is the token itself, outside of any object.
+    assert!(text.contains(r#""text":"40\"a1…\"""#), "{text}");
 }

@@ -304,6 +304,9 @@ fn redact_raw(text: &str) -> String {
         if rest.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             continue;
         }
+        if rest.trim_end() == "\":" {
+            continue;
+        }
         let Some((before, value)) = quoted_value(rest) else {
             kept.push('…');
             return kept;
@@ -350,6 +353,7 @@ mod tests {
         check(r#"40{"token":["secret"]"#, r#"40{"token…"#);
         check(r#"40{"token":"secr\"et"#, r#"40{"token…"#);
         check(r#"40{"token":"secret"#, r#"40{"token…"#);
+        check(r#"40{"token":"#, r#"40{"token":"#);
         check("token secret", "token…");
     }
 }

@@ -8,13 +8,15 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use touchstone_client::trace::Traced;
 
+use super::barrier::{Barrier, Barriers};
 use super::chance::{self, Chance};
 use super::drive::Played;
 use super::liberty::Liberties;
 use super::names::Names;
+use super::order;
 use super::payload::{Alike, Difference, compared, message_seq, shown};
 use super::race::Races;
 use super::report::Unsent;
@@ -186,6 +188,7 @@ impl<'a> Judge<'a> {
             }
         }
         self.hand_out(then, &deferred);
+        self.tell_messages_apart(then);
         let mut waiting: Vec<usize> = Vec::new();
         for at in (0..then.len()).filter(|at| is_event(*at)) {
             let found = self.take_equal(&then[at], &then[at].conn, false);
@@ -212,10 +215,18 @@ impl<'a> Judge<'a> {
     fn pair(&mut self, then: &[Heard], at: usize, now: &Heard, raced: bool) -> bool {
         let alike = self.alike(raced);
         let compared = compared(alike, &then[at].what, &now.what);
+        let mut outcome = Outcome::Same;
         if !compared.differences.is_empty() {
-            self.outcomes
-                .insert(at, Outcome::Different(compared.differences));
-            return false;
+            let may = self
+                .liberties
+                .may_differ(&then[at], &now.what, &compared.differences);
+            let Some(why) = may else {
+                let different = Outcome::Different(compared.differences);
+                self.outcomes.insert(at, different);
+                return false;
+            };
+            let what = &then[at].what;
+            outcome = excused(Excuse::Contract, why, compared.differences, what);
         }
         let (then, now) = (shown(&then[at].what), shown(&now.what));
         self.names.learn_all(&then, &now);
@@ -225,7 +236,7 @@ impl<'a> Judge<'a> {
         if let (Some(then), Some(now)) = (message_seq(&then), message_seq(&now)) {
             self.names.learn(&then, &now);
         }
-        self.outcomes.insert(at, Outcome::Same);
+        self.outcomes.insert(at, outcome);
         true
     }
 
@@ -270,9 +281,9 @@ impl<'a> Judge<'a> {
             let mut free: Vec<Came<'_>> = pairs.collect();
             for at in group {
                 let same = free.iter().position(|now| {
-                    compared(self.alike(true), &then[at].what, &now.heard.what)
-                        .differences
-                        .is_empty()
+                    let now = &now.heard.what;
+                    let found = compared(self.alike(true), &then[at].what, now).differences;
+                    found.is_empty() || self.liberties.may_differ(&then[at], now, &found).is_some()
                 });
                 let Some(found) = same else {
                     continue;
@@ -286,6 +297,27 @@ impl<'a> Judge<'a> {
                     Vec::new(),
                     shown(&then[at].what),
                 );
+            }
+        }
+    }
+
+    /// Messages of the same text are told apart by who received them, which is everybody but the
+    /// sender, so that each keeps its own id and number on all connections.
+    fn tell_messages_apart(&mut self, then: &[Heard]) {
+        let mut now = order::messages(self.now.all().map(|came| came.heard), str::to_owned);
+        let then = order::messages(then.iter(), |id| self.names.renamed(id));
+        for (like, recorded) in then {
+            let Some(replayed) = now.remove(&like) else {
+                continue;
+            };
+            if recorded.len() != replayed.len() {
+                continue;
+            }
+            for (old, new) in recorded.iter().zip(&replayed) {
+                self.names.learn_all(old, new);
+                if let (Some(old), Some(new)) = (message_seq(old), message_seq(new)) {
+                    self.names.learn(&old, &new);
+                }
             }
         }
     }
@@ -335,7 +367,22 @@ impl<'a> Judge<'a> {
 
     /// Names what has no counterpart, and excuses what may be otherwise.
     fn verdicts(mut self, then: &[Heard]) -> Verdicts {
-        self.look_at_order(then);
+        let pairs: Vec<order::Pair<'_>> = self
+            .pairs
+            .iter()
+            .map(|(at, came)| order::Pair {
+                at: *at,
+                then: &then[*at],
+                now: came.heard,
+                place: came.place,
+            })
+            .collect();
+        for (at, difference) in order::broken(self.recording, &pairs) {
+            if let Some(Outcome::Same) = self.outcomes.get(&at) {
+                let different = Outcome::Different(vec![difference]);
+                self.outcomes.insert(at, different);
+            }
+        }
         let (barriers, unsent) = self.barriers(then);
         let calls = call_names(self.recording);
         // When the last thing with a counterpart came, by connection.
@@ -358,15 +405,6 @@ impl<'a> Judge<'a> {
             }
             let outcome = match outcome {
                 None => self.missing(heard),
-                Some(Outcome::Different(differences)) => {
-                    let now = self.pairs.get(&at).map(|now| &now.heard.what);
-                    let may =
-                        now.and_then(|now| self.liberties.may_differ(heard, now, &differences));
-                    match may {
-                        Some(why) => excused(Excuse::Contract, why, differences, &heard.what),
-                        None => Outcome::Different(differences),
-                    }
-                }
                 Some(outcome) => outcome,
             };
             let outcome = barriers.over(self.recording, heard, false, outcome);
@@ -421,56 +459,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// On each connection the `seq` of updates rises, and the messages of one sender come in the order
-    /// in which they were sent, unless the recorded server kept to neither.
-    fn look_at_order(&mut self, then: &[Heard]) {
-        let senders = senders(self.recording);
-        let place = |heard: &Heard| {
-            let data = shown(&heard.what);
-            let text = data.pointer("/body/message/content/c")?.as_str()?;
-            let session = data.pointer("/body/sid")?.as_str()?;
-            senders
-                .get(&(session.to_owned(), text.to_owned()))
-                .copied()
-                .flatten()
-        };
-        let mut of_conn: HashMap<(&str, &str), Vec<(usize, u64, u64, u64)>> = HashMap::new();
-        for (at, now) in &self.pairs {
-            let heard = &then[*at];
-            let order = now.place;
-            if let (Some(recorded), Some(replayed)) =
-                (update_seq(&heard.what), update_seq(&now.heard.what))
-            {
-                let list = of_conn.entry((&heard.conn, "")).or_default();
-                list.push((*at, order, recorded, replayed));
-            }
-            if let Some((sender, sent)) = place(heard) {
-                let list = of_conn.entry((&heard.conn, sender)).or_default();
-                list.push((*at, order, sent, sent));
-            }
-        }
-        let mut found = Vec::new();
-        for ((_, sender), mut list) in of_conn {
-            list.sort_by_key(|(at, ..)| *at);
-            if list.windows(2).any(|two| two[1].2 <= two[0].2) {
-                continue;
-            }
-            list.sort_by_key(|(_, order, ..)| *order);
-            for two in list.windows(2) {
-                let (before, this) = (&two[0], &two[1]);
-                if this.3 <= before.3 {
-                    found.push((this.0, order_difference(sender, this, before.3)));
-                }
-            }
-        }
-        for (at, difference) in found {
-            if let Some(Outcome::Same) = self.outcomes.get(&at) {
-                self.outcomes
-                    .insert(at, Outcome::Different(vec![difference]));
-            }
-        }
-    }
-
     /// The steps that could not be replayed, those among them that the server has no route for.
     fn barriers(&self, then: &[Heard]) -> (Barriers, Vec<Unsent>) {
         let requests = self.recording.requests();
@@ -519,112 +507,6 @@ fn excused(by: Excuse, why: &str, differences: Vec<Difference>, what: &What) -> 
         differences,
         seen: shown(what),
     }
-}
-
-/// From when on an account's things rest on a step that could not be replayed.
-struct Barrier {
-    account: Option<String>,
-    then_us: u64,
-    now_us: u64,
-    why: String,
-}
-
-impl Barrier {
-    fn new(unsent: &Unsent, recording: &Recording, played: &Played) -> Self {
-        let at = |times: Option<u64>| times.unwrap_or_default();
-        Self {
-            account: recording.account_of(&unsent.conn),
-            then_us: at(unsent
-                .step
-                .and_then(|step| Some(recording.steps.get(step)?.t_us))),
-            now_us: at(unsent
-                .step
-                .and_then(|step| played.sent_us.get(step).copied())),
-            why: format!("it comes after {}: {}", unsent.what, unsent.why),
-        }
-    }
-}
-
-struct Barriers(Vec<Barrier>);
-
-impl Barriers {
-    /// An outcome that counts for nothing where it rests on a step that could not be replayed.
-    fn over(
-        &self,
-        recording: &Recording,
-        heard: &Heard,
-        is_now: bool,
-        outcome: Outcome,
-    ) -> Outcome {
-        let (differences, seen) = match outcome {
-            Outcome::Different(differences) => (differences, shown(&heard.what)),
-            Outcome::Missing(seen) | Outcome::Extra(seen) => (Vec::new(), seen),
-            outcome => return outcome,
-        };
-        let account = recording.account_of(&heard.conn);
-        let barrier = self.0.iter().find(|barrier| {
-            let since = if is_now {
-                barrier.now_us
-            } else {
-                barrier.then_us
-            };
-            heard.t_us >= since && (barrier.account.is_none() || barrier.account == account)
-        });
-        match barrier {
-            Some(barrier) => Outcome::Excused {
-                by: Excuse::Blocked,
-                why: barrier.why.clone(),
-                differences,
-                seen,
-            },
-            None if !differences.is_empty() => Outcome::Different(differences),
-            None if is_now => Outcome::Extra(seen),
-            None => Outcome::Missing(seen),
-        }
-    }
-}
-
-fn order_difference(sender: &str, this: &(usize, u64, u64, u64), before: u64) -> Difference {
-    if sender.is_empty() {
-        return Difference {
-            path: "/seq".into(),
-            recorded: Some(this.2.into()),
-            replayed: Some(this.3.into()),
-        };
-    }
-    Difference {
-        path: "order".into(),
-        recorded: Some(json!(format!("message {} of {sender}", this.2))),
-        replayed: Some(json!(format!("behind message {before} of {sender}"))),
-    }
-}
-
-fn update_seq(what: &What) -> Option<u64> {
-    match what {
-        What::Event { name, args, .. } if name == "update" => args.pointer("/0/seq")?.as_u64(),
-        _ => None,
-    }
-}
-
-/// Who sent which message as the how-manieth, by session and text, where only one did.
-fn senders(recording: &Recording) -> HashMap<(String, String), Option<(&str, u64)>> {
-    let mut senders = HashMap::new();
-    for (place, step) in (0_u64..).zip(&recording.steps) {
-        let Act::Send(Traced::Event { name, args, .. }) = &step.act else {
-            continue;
-        };
-        if name != "message" {
-            continue;
-        }
-        let data = args.data().unwrap_or_default();
-        if let (Some(session), Some(text)) = (data["sid"].as_str(), data["message"].as_str()) {
-            senders
-                .entry((session.to_owned(), text.to_owned()))
-                .and_modify(|sender| *sender = None)
-                .or_insert(Some((step.conn.as_str(), place)));
-        }
-    }
-    senders
 }
 
 /// The events that ack ids were asked with, and the requests, by connection.
@@ -724,6 +606,13 @@ impl<'a> Heap<'a> {
         let queue = self.queue(conn, what)?;
         let found = queue.iter().take(AHEAD).position(|one| fits(one.heard))?;
         queue.remove(found)
+    }
+
+    /// Everything that waits, in order of arrival.
+    fn all(&self) -> impl Iterator<Item = Came<'a>> + use<'a> {
+        let mut all: Vec<_> = self.waiting.values().flatten().copied().collect();
+        all.sort_by_key(|came| came.place);
+        all.into_iter()
     }
 
     fn take_rest(&mut self) -> Vec<&'a Heard> {

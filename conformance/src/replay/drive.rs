@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use touchstone_client::{
     Args, Conduct, ConnectOptions, Engine, Frame, Secret, Socket,
@@ -27,13 +27,13 @@ use touchstone_client::{
 };
 
 use super::{
-    ReplayError, ReplayPlan,
+    PATIENCE, ReplayError, ReplayPlan,
     chance::Chance,
     listen::{Asked, Awaited, Ear, Log},
     names::Names,
     report::Unsent,
     request::Request,
-    script::{Act, Heard, Recording, Step, token_name},
+    script::{Act, Heard, Recording, Step, What, token_name},
 };
 
 /// The least time in which nothing more may come before the replay is over.
@@ -81,6 +81,7 @@ pub(super) async fn play(
         awaited: Awaited::new(recording, |heard| !chance.is_presence(heard, None)),
         unsent: Vec::new(),
         nodes: 0,
+        left_us: None,
     };
     player.knock().await?;
     player.choose_names();
@@ -133,6 +134,8 @@ struct Player<'a> {
     awaited: Awaited,
     unsent: Vec<Unsent>,
     nodes: usize,
+    /// When somebody left in the recording, if that was the last step.
+    left_us: Option<u64>,
 }
 
 impl Player<'_> {
@@ -240,6 +243,10 @@ impl Player<'_> {
         if let Some(speed) = self.plan.speed {
             let due = Duration::from_micros(step.t_us).div_f64(speed);
             sleep_until(self.start + due).await;
+        } else if let Some(left_us) = self.left_us.take() {
+            // Nothing tells when a server has seen that somebody left.
+            let pause = Duration::from_micros(step.t_us.saturating_sub(left_us));
+            sleep(pause.min(SETTLE)).await;
         }
         self.awaited.sent(step.t_us);
     }
@@ -254,7 +261,12 @@ impl Player<'_> {
                 Ok(())
             }
             Act::Close => {
-                self.leave(&step.conn);
+                if self.is_refusing(&step.conn) {
+                    self.log.ended(&step.conn, PATIENCE).await;
+                }
+                if self.leave(&step.conn) {
+                    self.left_us = Some(step.t_us);
+                }
                 Ok(())
             }
             Act::Http(index, exchange) => {
@@ -298,13 +310,35 @@ impl Player<'_> {
         let socket = self.sockets.get(conn).ok_or("its connection is not open")?;
         // How a connection ended is heard by its ear.
         let _ = socket.send_raw(frame).await;
+        if matches!(packet, Traced::Connect(_)) {
+            // What comes behind it is another packet on the network, as it was then. A server that does
+            // not read holds nobody up.
+            let _ = timeout(SETTLE, socket.flush()).await;
+        }
         Ok(())
     }
 
-    fn leave(&mut self, conn: &str) {
-        if let Some(socket) = self.sockets.remove(conn) {
-            tokio::spawn(async move { socket.close().await });
-        }
+    /// Whether a connection that was refused then is being refused in the other form: it is admitted
+    /// before it is told why it is not.
+    fn is_refusing(&self, conn: &str) -> bool {
+        let was = |what: fn(&What) -> bool, heard: &[Heard]| {
+            heard.iter().any(|one| one.conn == conn && what(&one.what))
+        };
+        was(
+            |what| matches!(what, What::Refused(_)),
+            &self.recording.heard,
+        ) && was(
+            |what| matches!(what, What::Admitted(_)),
+            &self.log.kept().heard,
+        )
+    }
+
+    fn leave(&mut self, conn: &str) -> bool {
+        let Some(socket) = self.sockets.remove(conn) else {
+            return false;
+        };
+        tokio::spawn(async move { socket.close().await });
+        true
     }
 
     async fn behave(&mut self, conn: &str, conduct: Conduct) {

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use touchstone_client::{Conduct, trace::Traced};
 
@@ -32,6 +33,12 @@ pub(super) struct Liberties {
     /// When steps were sent.
     sent_us: Vec<u64>,
     requests: HashMap<usize, Exchanged>,
+    /// What is told of binary data by servers that take it for text.
+    binaries: HashSet<String>,
+    /// Sessions and machines whose heartbeats carried times that are none.
+    timeless: HashSet<String>,
+    /// Connections that sent CONNECT.
+    greeted: HashSet<String>,
 }
 
 impl Liberties {
@@ -45,6 +52,9 @@ impl Liberties {
             called: HashMap::new(),
             sent_us: recording.steps.iter().map(|step| step.t_us).collect(),
             requests: recording.requests(),
+            binaries: HashSet::new(),
+            timeless: HashSet::new(),
+            greeted: HashSet::new(),
         };
         for heard in &recording.heard {
             if matches!(heard.what, What::Refused(_)) {
@@ -62,11 +72,20 @@ impl Liberties {
                     greeted.insert(conn, machine).is_some()
                 }
                 Act::Send(Traced::Event {
-                    name, args, ack, ..
+                    name,
+                    args,
+                    ack,
+                    attachments,
                 }) => {
                     let data = args.data().unwrap_or_default();
+                    if name.ends_with("-alive") && !is_time(&data["time"]) {
+                        let ids = [&data["sid"], &data["machineId"]];
+                        let ids = ids.into_iter().filter_map(Value::as_str);
+                        liberties.timeless.extend(ids.map(str::to_owned));
+                    }
                     let id = ack.map(|id| (conn.to_owned(), id));
-                    if let (Some(id), true) = (&id, args.values().is_ok_and(|all| all.is_empty())) {
+                    let is_empty = args.values().is_ok_and(|all| all.is_empty());
+                    if let (Some(id), true) = (&id, is_empty && name != "ping") {
                         liberties.empty.insert(id.clone());
                     }
                     if let Some(method) = data["method"].as_str() {
@@ -83,10 +102,16 @@ impl Liberties {
                             _ => {}
                         }
                     }
-                    !greeted.contains_key(conn)
+                    *attachments > 0 || !greeted.contains_key(conn)
                 }
                 Act::Send(Traced::Ack { .. } | Traced::Disconnect | Traced::Close) => false,
-                Act::Send(Traced::Binary { .. }) | Act::Lost(..) => false,
+                Act::Send(Traced::Binary { bytes, .. }) => {
+                    let bytes = bytes.iter();
+                    let texts = bytes.map(|bytes| STANDARD.encode(bytes));
+                    liberties.binaries.extend(texts);
+                    true
+                }
+                Act::Lost(..) => false,
                 Act::Send(_) => true,
                 Act::Do(conduct) => !matches!(conduct, Conduct::Drop | Conduct::AnswerPings),
                 Act::Open | Act::Close | Act::Http(..) => false,
@@ -103,6 +128,12 @@ impl Liberties {
                 liberties.ghosts.extend(machine);
             }
         }
+        liberties.greeted = recording
+            .steps
+            .iter()
+            .filter(|step| matches!(step.act, Act::Send(Traced::Connect(_))))
+            .map(|step| step.conn.clone())
+            .collect();
         let several = registrants.into_iter().filter(|(_, conns)| conns.len() > 1);
         liberties.shared = several.map(|(method, _)| method).collect();
         liberties
@@ -129,6 +160,9 @@ impl Liberties {
                 }
                 self.of_call(&id, args)
             }
+            What::Ended(_) if !self.greeted.contains(&heard.conn) => {
+                Some("how long CONNECT is waited for is the server's choice")
+            }
             _ => None,
         }
     }
@@ -136,8 +170,13 @@ impl Liberties {
     fn may_miss_event(&self, heard: &Heard, name: &str, args: &Value) -> Option<&'static str> {
         let data = &args[0];
         match (name, type_of(name, args)) {
+            ("rpc-registered" | "rpc-unregistered", _) => data["method"]
+                .as_str()
+                .filter(|method| self.binaries.contains(*method))
+                .and(Some("what becomes of binary data in the place of a text")),
             ("rpc-request", _) => self.is_shared(&data["method"]).then_some(OWNER),
             (_, "relationship-updated") => Some("relations need not be announced"),
+            (_, "activity" | "machine-activity") if self.is_timeless(&data["id"]) => Some(TIMELESS),
             (_, "activity" | "machine-activity") if data["active"] == false => {
                 let ghost = data["id"]
                     .as_str()
@@ -173,6 +212,9 @@ impl Liberties {
         match (name.as_str(), type_of(name, args)) {
             ("rpc-request", _) => self.is_shared(&args[0]["method"]).then_some(OWNER),
             (_, "relationship-updated") => Some("relations may be announced"),
+            (_, "activity" | "machine-activity") if self.is_timeless(&args[0]["id"]) => {
+                Some(TIMELESS)
+            }
             _ => None,
         }
     }
@@ -218,6 +260,10 @@ impl Liberties {
         waited.then_some("how long a call waits for a silent or lost callee is the server's choice")
     }
 
+    fn is_timeless(&self, id: &Value) -> bool {
+        id.as_str().is_some_and(|id| self.timeless.contains(id))
+    }
+
     fn is_shared(&self, method: &Value) -> bool {
         method
             .as_str()
@@ -237,6 +283,10 @@ impl Liberties {
                 .iter()
                 .any(|value| value.as_ref().is_some_and(|value| value == text))
         };
+        let recorded = difference.recorded.as_ref().and_then(Value::as_str);
+        if recorded.is_some_and(|text| self.binaries.contains(text)) {
+            return Some("what becomes of binary data in the place of a text");
+        }
         match what {
             What::Ack { .. } | What::Event { .. }
                 if matches!(path, "/error" | "/message") && is("Internal error") =>
@@ -274,6 +324,12 @@ impl Liberties {
     }
 }
 
+/// Whether this may be a time of a heartbeat: a whole number that every program can hold.
+fn is_time(value: &Value) -> bool {
+    value.as_u64().is_some_and(|time| time < 1 << 53)
+}
+
+const TIMELESS: &str = "what becomes of a heartbeat without a time";
 const ROGUE: &str = "what becomes of a connection that breaks the protocol is the server's choice";
 const REFUSED: &str = "a refused connection may be closed or left open";
 const OWNER: &str = "which of several registrants of a method is asked is the server's choice";

@@ -31,6 +31,9 @@ const MAX_HEARD: usize = 1_000_000;
 /// How many bytes of them.
 const MAX_BYTES: usize = 256 << 20;
 
+/// The slowest delivery that is reckoned with.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// What of the recording has to be here before the next step.
 pub(super) struct Awaited {
     /// Of each thing that was heard: when, its connection and class, and the how-manieth it is.
@@ -97,6 +100,9 @@ impl Awaited {
     pub(super) async fn settle(&mut self, log: &Log) {
         let began = Instant::now();
         let lost = self.lost;
+        let last = self.open.iter().map(|one| one.t_us).max();
+        let lag = last.map_or(0, |last| last.saturating_sub(self.last_sent_us));
+        let lag = Duration::from_micros(lag);
         let mut changed = log.changed.subscribe();
         loop {
             changed.borrow_and_update();
@@ -114,9 +120,11 @@ impl Awaited {
                 began + Duration::from_micros(lag) + patience
             };
             let Some(next) = self.open.iter().map(until).min() else {
-                // How long one waited for nothing says nothing about the server's pace.
+                // How long one waited for nothing, or as long as then, says nothing about the server's
+                // pace.
                 if self.lost == lost {
-                    self.slowest = self.slowest.max(began.elapsed());
+                    let beyond = began.elapsed().saturating_sub(lag);
+                    self.slowest = self.slowest.max(beyond).min(SLOW);
                 }
                 return;
             };
@@ -221,6 +229,20 @@ impl Log {
 
     pub(super) fn restart(&self, start: Instant) {
         self.kept().start = start;
+    }
+
+    /// Waits until a connection has ended, at most for `patience`.
+    pub(super) async fn ended(&self, conn: &str, patience: Duration) {
+        let class = (conn.to_owned(), "end".to_owned());
+        let until = Instant::now() + patience;
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let ended = self.kept().counts.contains_key(&class);
+            if ended || timeout_at(until, changed.changed()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// From now on nothing is kept: the replay is over, and connections are closed.

@@ -8,12 +8,14 @@
 //! (`liberty`): these are told apart. Whether the failure of a case is mended is decided by the case
 //! itself, which the caller runs again.
 
+mod barrier;
 mod chance;
 mod compare;
 mod drive;
 mod liberty;
 mod listen;
 mod names;
+mod order;
 mod payload;
 mod race;
 mod render;

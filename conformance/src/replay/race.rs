@@ -48,19 +48,19 @@ impl Races {
             for call in calls {
                 let until = group.iter().map(|one| one.until_us).max();
                 if !is_message && until.is_some_and(|until| call.from_us > until) {
-                    races.add(std::mem::take(&mut group), is_message, heard);
+                    races.add(&std::mem::take(&mut group), is_message, heard);
                 }
                 group.push(call);
             }
-            races.add(group, is_message, heard);
+            races.add(&group, is_message, heard);
         }
         races
     }
 
-    fn add(&mut self, calls: Vec<Call<'_>>, is_message: bool, heard: &[Heard]) {
-        let stakes = stakes(&calls);
+    fn add(&mut self, calls: &[Call<'_>], is_message: bool, heard: &[Heard]) {
+        let stakes = stakes(calls);
         let answers: Vec<usize> = calls.iter().filter_map(|call| call.answer).collect();
-        if calls.len() < 2 || !(is_message || has_losers(&calls, &stakes, heard)) {
+        if calls.len() < 2 || !(is_message || has_losers(calls, &stakes, heard)) {
             return;
         }
         for text in stakes {

@@ -311,3 +311,128 @@ fn difference_json(difference: &Difference) -> Value {
     }
     json
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::replay::{RecordedCase, Unsent};
+
+    fn item(what: &str, outcome: Outcome) -> Item {
+        Item {
+            conn: "u1".into(),
+            what: what.into(),
+            t_us: 1_250_000,
+            outcome,
+        }
+    }
+
+    fn run() -> ReplayRun {
+        let difference = Difference {
+            path: "/version".into(),
+            recorded: Some(json!(2)),
+            replayed: None,
+        };
+        let excused = |by, why: &str| Outcome::Excused {
+            by,
+            why: why.into(),
+            differences: Vec::new(),
+            seen: json!({}),
+        };
+        let report = ReplayReport {
+            started_at: 1_795_313_000_000,
+            duration: Duration::from_millis(1_500),
+            trace: "a.jsonl".into(),
+            recorded_by: "touchstone-check 0.1.0".into(),
+            recorded_from: "http://127.0.0.1:3005".into(),
+            case: Some(RecordedCase {
+                id: "a.case".into(),
+                verdict: "fail".into(),
+            }),
+            items: vec![
+                item("answer to ping #1", Outcome::Same),
+                item(
+                    "answer to update-metadata #2",
+                    Outcome::Different(vec![difference]),
+                ),
+                item("update new-message", Outcome::Missing(json!({"seq": 3}))),
+                item(
+                    "update new-message",
+                    Outcome::Extra(json!("\u{1b}[2J and \u{202e}")),
+                ),
+                item(
+                    "ephemeral machine-activity",
+                    excused(Excuse::Chance, "a race"),
+                ),
+                item("answer to x #3", excused(Excuse::Contract, "words")),
+                item("update x", excused(Excuse::Blocked, "it comes after x")),
+            ],
+            unsent: vec![Unsent {
+                conn: "http/a1".into(),
+                what: "POST /x".into(),
+                why: "the server has no such route (404)".into(),
+                step: Some(1),
+            }],
+            interrupted: true,
+            repair: Some(Repair::Failed),
+        };
+        ReplayRun {
+            started_at: 1_795_313_000_000,
+            duration: Duration::from_millis(1_600),
+            target: "http://127.0.0.1:3006".into(),
+            seed: 7,
+            speed: Some(2.0),
+            traces: vec![
+                Replayed {
+                    path: "a.jsonl".into(),
+                    outcome: Ok(report),
+                },
+                Replayed {
+                    path: "b.jsonl".into(),
+                    outcome: Err("not a trace".into()),
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn people_see_what_is_otherwise_and_why_it_may_be() {
+        insta::assert_snapshot!(run().text(), @r#"
+        a.jsonl: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
+        different      1.250 s  u1         answer to update-metadata #2
+            /version: 2 -> nothing
+        missing        1.250 s  u1         update new-message
+            {"seq":3}
+        extra          1.250 s  u1         update new-message
+            "\u001b[2J and \u{202e}"
+        not replayable  http/a1  POST /x: the server has no such route (404)
+        left to chance    1  a race
+        not compared      1  it comes after x
+        permitted         1  words
+        interrupted: what comes behind was not sent
+        FAILED: a.case still fails
+        b.jsonl: not replayed: not a trace
+        2 traces: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
+        "#);
+    }
+
+    #[test]
+    fn the_report_agrees_with_its_schema() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        jsonschema::meta::validate(&schema).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let report: Value = serde_json::from_str(&run().json()).unwrap();
+        let errors: Vec<_> = validator
+            .iter_errors(&report)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+
+        let mut renamed = report;
+        let item = renamed["traces"][0]["items"][0].as_object_mut().unwrap();
+        let conn = item.remove("conn").unwrap();
+        item.insert("connection".into(), conn);
+        assert!(!validator.is_valid(&renamed), "the schema accepts anything");
+    }
+}

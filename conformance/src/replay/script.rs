@@ -540,7 +540,9 @@ mod tests {
                 "u",
                 Kind::Packet(Received, Traced::Connect(json!({"sid": "s"}))),
             ),
+            record(35, "u", Kind::Packet(Received, Traced::Ping(String::new()))),
             record(40, "u", Kind::Packet(Sent, Traced::Pong(String::new()))),
+            record(50, "u", Kind::Packet(Sent, Traced::Pong("unasked".into()))),
             record(2_000, "u", Kind::Packet(Sent, event("ping"))),
             record(3_000, "u", Kind::Packet(Received, event("update"))),
             record(4_000, "http/a1", Kind::Http(exchange)),
@@ -563,6 +565,7 @@ mod tests {
             [
                 (10, "u"),
                 (20, "u"),
+                (50, "u"),
                 (500, "http/a1"),
                 (2_000, "u"),
                 (5_000, "u")
