@@ -230,7 +230,8 @@ impl<'a> Judge<'a> {
         }
         let (then, now) = (shown(&then[at].what), shown(&now.what));
         self.names.learn_all(&then, &now);
-        for (old, new) in compared.learned {
+        let learned = compared.learned.into_iter();
+        for (old, new) in learned.filter(|(old, _)| !self.races.is_reused(old)) {
             self.names.learn(&old, &new);
         }
         if let (Some(then), Some(now)) = (message_seq(&then), message_seq(&now)) {

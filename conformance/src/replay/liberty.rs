@@ -102,7 +102,9 @@ impl Liberties {
                             _ => {}
                         }
                     }
-                    *attachments > 0 || !greeted.contains_key(conn)
+                    *attachments > 0
+                        || RESERVED.contains(&name.as_str())
+                        || !greeted.contains_key(conn)
                 }
                 Act::Send(Traced::Ack { .. } | Traced::Disconnect | Traced::Close) => false,
                 Act::Send(Traced::Binary { bytes, .. }) => {
@@ -329,6 +331,14 @@ fn is_time(value: &Value) -> bool {
     value.as_u64().is_some_and(|time| time < 1 << 53)
 }
 
+/// Names of events that Socket.IO keeps for itself.
+const RESERVED: &[&str] = &[
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "error",
+];
 const TIMELESS: &str = "what becomes of a heartbeat without a time";
 const ROGUE: &str = "what becomes of a connection that breaks the protocol is the server's choice";
 const REFUSED: &str = "a refused connection may be closed or left open";

@@ -158,6 +158,7 @@ impl Context<'_> {
         if let (Some(races), Some(text)) = (races, then.as_str())
             && then == now
             && races.decide_of(text)
+            && !races.is_reused(text)
         {
             return self.may_be(text, text);
         }
@@ -177,17 +178,27 @@ impl Context<'_> {
             // Both are shown by their names alone.
             return true;
         }
+        if races.is_some_and(|races| {
+            races.are_rivals(then, now) && (races.is_reused(then) || races.is_reused(now))
+        }) {
+            return self.is_consistent(then, now);
+        }
         let raced = races.is_some_and(|races| races.are_rivals(then, now));
         (raced || is_id(key)) && self.may_be(then, now)
     }
 
     fn may_be(&mut self, then: &str, now: &str) -> bool {
-        let learned = &mut self.compared.learned;
-        self.alike.names.may_be(then, now)
-            && learned
-                .entry(then.to_owned())
-                .or_insert_with(|| now.to_owned())
-                == now
+        self.alike.names.may_be(then, now) && self.is_consistent(then, now)
+    }
+
+    /// Whether the payload does not call it something else elsewhere.
+    fn is_consistent(&mut self, then: &str, now: &str) -> bool {
+        let known = self
+            .compared
+            .learned
+            .entry(then.to_owned())
+            .or_insert_with(|| now.to_owned());
+        known == now
     }
 }
 

@@ -86,6 +86,13 @@ impl Races {
         self.at_stake.contains_key(text)
     }
 
+    /// Whether several races were about this string, so that what one decides says nothing of the others.
+    pub(super) fn is_reused(&self, text: &str) -> bool {
+        self.at_stake
+            .get(text)
+            .is_some_and(|groups| groups.len() > 1)
+    }
+
     /// Whether two strings were at stake in the same race.
     pub(super) fn are_rivals(&self, one: &str, other: &str) -> bool {
         let of = |text| self.at_stake.get(text);

@@ -10,10 +10,9 @@ use super::{
     payload::Difference,
     report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
 };
-use crate::{
-    evidence::shorten,
-    report::{clean, without_orders},
-};
+use touchstone_client::text::{clean, json_without_orders};
+
+use crate::evidence::shorten;
 
 /// The value of `format` in the report.
 const FORMAT: &str = "touchstone-replay";
@@ -63,7 +62,7 @@ impl ReplayRun {
         if let Some(speed) = self.speed {
             report["speed"] = speed.into();
         }
-        without_orders(&format!("{report:#}\n"))
+        json_without_orders(&format!("{report:#}\n"))
     }
 }
 

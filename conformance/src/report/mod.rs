@@ -18,7 +18,6 @@ pub use baseline_file::BaselineFile;
 pub use github::GitHub;
 pub use html::Html;
 pub(crate) use html::page::{badge, filters, page};
-pub(crate) use json::without_orders;
 pub use json::{FORMAT, Json, SCHEMA, VERSION};
 pub use junit::JUnit;
 pub use markdown::Markdown;
