@@ -343,7 +343,7 @@ mod tests {
         check("42[nonsense", "42[nonsense");
         check(
             r#"40/admin,{"token":"abcdefghijklmnop","x":1}"#,
-            r#"40/admin,{"token":"abcdef…","x":1}"#,
+            r#"40/admin,{"token":"abcde…","x":1}"#,
         );
         check(
             r#"40[{"token" : "a1…"},{"token":"a2…"}]"#,

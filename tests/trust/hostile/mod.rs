@@ -49,6 +49,11 @@ async fn problem(command: &str, row: Row) -> Option<String> {
     };
     let text = format!("{}{}", ran.stdout, ran.stderr);
     let missing = row.told.iter().find(|part| !text.contains(*part));
+    // Nothing that a server sends may steer the terminal, or turn a line around.
+    let steers = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    if let Some(steering) = text.chars().find(|c| steers(*c)) {
+        return Some(format!("{}: {steering:?} is printed", row.what));
+    }
     // A flood is told in many lines, of which the last ones say how it ended.
     let text = text.chars().rev().take(SHOWN).collect::<Vec<_>>();
     let text: String = text.into_iter().rev().collect();

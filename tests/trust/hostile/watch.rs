@@ -82,7 +82,7 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
                 ),
             ),
             &[0],
-            &["lost", "gap", "u{202e}"],
+            &["lost", "gap", "cannot parse packet"],
         ),
         row(
             "sends an event without arguments",
