@@ -451,7 +451,7 @@ impl<'a> Judge<'a> {
             Some((Excuse::Chance, chance::LATER))
         } else {
             self.liberties
-                .may_come(heard, admitted)
+                .may_come(heard, admitted, &self.names)
                 .map(|why| (Excuse::Contract, why))
         };
         match reason {

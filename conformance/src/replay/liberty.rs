@@ -10,6 +10,7 @@ use serde_json::Value;
 use touchstone_client::{Conduct, trace::Traced};
 
 use super::{
+    names::Names,
     payload::{Difference, shown},
     script::{Act, Exchanged, Heard, Recording, What, type_of},
 };
@@ -39,6 +40,8 @@ pub(super) struct Liberties {
     timeless: HashSet<String>,
     /// Connections that sent CONNECT.
     greeted: HashSet<String>,
+    /// Connections that sent events before their CONNECT was answered.
+    hasty: HashSet<String>,
 }
 
 impl Liberties {
@@ -55,6 +58,7 @@ impl Liberties {
             binaries: HashSet::new(),
             timeless: HashSet::new(),
             greeted: HashSet::new(),
+            hasty: hasty(recording),
         };
         for heard in &recording.heard {
             if matches!(heard.what, What::Refused(_)) {
@@ -153,6 +157,9 @@ impl Liberties {
         if since(&self.refused) {
             return Some(REFUSED);
         }
+        if self.hasty.contains(&heard.conn) {
+            return Some(HASTY);
+        }
         match &heard.what {
             What::Event { name, args, .. } => self.may_miss_event(heard, name, args),
             What::Ack { id, args } => {
@@ -172,6 +179,7 @@ impl Liberties {
     fn may_miss_event(&self, heard: &Heard, name: &str, args: &Value) -> Option<&'static str> {
         let data = &args[0];
         match (name, type_of(name, args)) {
+            _ if is_too_deep(args) => Some(NESTED),
             ("rpc-registered" | "rpc-unregistered", _) => data["method"]
                 .as_str()
                 .filter(|method| self.binaries.contains(*method))
@@ -200,7 +208,13 @@ impl Liberties {
     }
 
     /// Why a thing may come that was not recorded. `admitted` tells whether its connection was.
-    pub(super) fn may_come(&self, heard: &Heard, admitted: bool) -> Option<&'static str> {
+    /// Names in it are those of the replay.
+    pub(super) fn may_come(
+        &self,
+        heard: &Heard,
+        admitted: bool,
+        names: &Names,
+    ) -> Option<&'static str> {
         let is_event = matches!(heard.what, What::Event { .. });
         if self.rogue.contains_key(&heard.conn) && (admitted || !is_event) {
             return Some(ROGUE);
@@ -208,13 +222,23 @@ impl Liberties {
         if self.refused.contains_key(&heard.conn) && !is_event {
             return Some(REFUSED);
         }
+        if self.hasty.contains(&heard.conn) && (admitted || !is_event) {
+            return Some(HASTY);
+        }
         let What::Event { name, args, .. } = &heard.what else {
             return None;
         };
+        let is_among = |known: &HashSet<String>, name: &Value| {
+            let name = name.as_str();
+            known
+                .iter()
+                .any(|old| Some(names.renamed(old).as_str()) == name)
+        };
         match (name.as_str(), type_of(name, args)) {
-            ("rpc-request", _) => self.is_shared(&args[0]["method"]).then_some(OWNER),
+            _ if is_too_deep(args) => Some(NESTED),
+            ("rpc-request", _) => is_among(&self.shared, &args[0]["method"]).then_some(OWNER),
             (_, "relationship-updated") => Some("relations may be announced"),
-            (_, "activity" | "machine-activity") if self.is_timeless(&args[0]["id"]) => {
+            (_, "activity" | "machine-activity") if is_among(&self.timeless, &args[0]["id"]) => {
                 Some(TIMELESS)
             }
             _ => None,
@@ -326,11 +350,46 @@ impl Liberties {
     }
 }
 
+/// The connections that sent events before their CONNECT was answered.
+fn hasty(recording: &Recording) -> HashSet<String> {
+    let mut admitted: HashMap<&str, u64> = HashMap::new();
+    for heard in &recording.heard {
+        if matches!(heard.what, What::Admitted(_)) {
+            admitted.entry(&heard.conn).or_insert(heard.t_us);
+        }
+    }
+    let steps = recording.steps.iter().filter(|step| {
+        matches!(step.act, Act::Send(Traced::Event { .. }))
+            && admitted
+                .get(step.conn.as_str())
+                .is_some_and(|at| step.t_us < *at)
+    });
+    steps.map(|step| step.conn.clone()).collect()
+}
+
 /// Whether this may be a time of a heartbeat: a whole number that every program can hold.
 fn is_time(value: &Value) -> bool {
     value.as_u64().is_some_and(|time| time < 1 << 53)
 }
 
+/// Whether arguments are nested so deep that a server may do with them what it likes. Those that are a
+/// text were too deep to be read.
+fn is_too_deep(args: &Value) -> bool {
+    args.is_string() || is_deep(args, DEEP)
+}
+
+/// Whether data is nested deeper than this.
+fn is_deep(value: &Value, levels: usize) -> bool {
+    let is_deeper = |value: &Value| is_deep(value, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(is_deeper),
+        Value::Object(fields) => levels == 0 || fields.values().any(is_deeper),
+        _ => false,
+    }
+}
+
+/// Data that is nested deeper than this is nothing that clients send: parsers have limits of 128 and more.
+const DEEP: usize = 100;
 /// Names of events that Socket.IO keeps for itself.
 const RESERVED: &[&str] = &[
     "connect",
@@ -339,8 +398,28 @@ const RESERVED: &[&str] = &[
     "disconnecting",
     "error",
 ];
+const NESTED: &str = "what becomes of deeply nested data is the server's choice";
+const HASTY: &str = "what becomes of events that are sent before CONNECT is answered";
 const TIMELESS: &str = "what becomes of a heartbeat without a time";
 const ROGUE: &str = "what becomes of a connection that breaks the protocol is the server's choice";
 const REFUSED: &str = "a refused connection may be closed or left open";
 const OWNER: &str = "which of several registrants of a method is asked is the server's choice";
 const ACTIVE: &str = "whether a machine counts as active without a connection";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nesting_is_counted_in_levels() {
+        #[track_caller]
+        fn check(levels: usize, expected: bool) {
+            let inmost = Value::from("a");
+            let args = (0..levels).fold(inmost, |inner, _| Value::Array(vec![inner]));
+            assert_eq!(is_too_deep(&args) && levels > 0, expected);
+        }
+        check(1, false);
+        check(DEEP, false);
+        check(DEEP + 1, true);
+    }
+}
