@@ -350,7 +350,7 @@ fn exit_of_one(report: &ReplayReport) -> Exit {
         Some(Repair::Failed) => Exit::Failures,
         Some(Repair::Error) => Exit::Incomplete,
         None if !counts.is_same() => Exit::Failures,
-        None if counts.not_replayable > 0 => Exit::Incomplete,
+        None if counts.not_replayable + counts.blocked > 0 => Exit::Incomplete,
         None => Exit::Passed,
     }
 }

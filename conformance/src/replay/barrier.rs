@@ -18,6 +18,17 @@ pub(super) struct Barrier {
 }
 
 impl Barrier {
+    /// Everything in an account in which only others did something.
+    pub(super) fn watched(account: String) -> Self {
+        Self {
+            account: Some(account),
+            then_us: 0,
+            now_us: 0,
+            why: "nothing that the recording holds causes it: others did, in an account that was watched"
+                .to_owned(),
+        }
+    }
+
     pub(super) fn new(unsent: &Unsent, recording: &Recording, played: &Played) -> Self {
         let at = |times: Option<u64>| times.unwrap_or_default();
         Self {

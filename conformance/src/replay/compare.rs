@@ -496,6 +496,12 @@ impl<'a> Judge<'a> {
         let all = self.played.unsent.iter().chain(&lacking);
         let barriers = all
             .map(|one| Barrier::new(one, self.recording, self.played))
+            .chain(
+                self.recording
+                    .watched_only()
+                    .into_iter()
+                    .map(Barrier::watched),
+            )
             .collect();
         (Barriers(barriers), lacking)
     }

@@ -111,6 +111,7 @@ pub async fn replay(
         case: recording.case.clone(),
         items: verdicts.items,
         unsent,
+        decisions: recording.decisions,
         interrupted,
         repair: None,
     })

@@ -91,6 +91,13 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
     }
     if !quiet {
         excuses(text, &report.items)?;
+        if report.decisions > 0 {
+            let count = report.decisions;
+            writeln!(
+                text,
+                "not compared   {count:4}  routing decisions, which no client receives"
+            )?;
+        }
     }
     if !several {
         if !text.is_empty() {
@@ -249,6 +256,9 @@ fn report_json(path: &str, report: &ReplayReport) -> Value {
         "items": items,
         "notReplayable": unsent,
     });
+    if report.decisions > 0 {
+        json["decisions"] = report.decisions.into();
+    }
     if report.interrupted {
         json["interrupted"] = true.into();
     }
@@ -373,6 +383,7 @@ mod tests {
                 why: "the server has no such route (404)".into(),
                 step: Some(1),
             }],
+            decisions: 3,
             interrupted: true,
             repair: Some(Repair::Failed),
         };
@@ -409,6 +420,7 @@ mod tests {
         left to chance    1  a race
         not compared      1  it comes after x
         permitted         1  words
+        not compared      3  routing decisions, which no client receives
         interrupted: what comes behind was not sent
         FAILED: a.case still fails
         b.jsonl: not replayed: not a trace

@@ -52,6 +52,9 @@ pub struct ReplayReport {
     pub items: Vec<Item>,
     /// What could not be replayed.
     pub unsent: Vec<Unsent>,
+    /// Routing decisions that the recording has besides. No client receives them, so that a replay has
+    /// none to compare with.
+    pub decisions: usize,
     /// Whether it was ended before all was sent; only what came before that is compared.
     pub interrupted: bool,
     /// Whether the failure of the case is mended, where one was recorded and its case ran again.
@@ -108,7 +111,7 @@ pub struct Counts {
     pub unsettled: usize,
     /// Otherwise, and left to the server by the contract.
     pub permitted: usize,
-    /// Otherwise, and resting on a step that could not be replayed.
+    /// Otherwise, and resting on what could not be replayed.
     pub blocked: usize,
     /// Steps that could not be replayed.
     pub not_replayable: usize,

@@ -1,7 +1,7 @@
 //! A trace as a script: what clients did, in order, and what the server did then.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
@@ -34,6 +34,8 @@ pub struct Recording {
     pub(super) signed_in: Vec<String>,
     /// Connections that answered no ping.
     pub(super) mute: HashSet<String>,
+    /// How many routing decisions of a tap it holds. No client receives them, so they are not replayed.
+    pub(super) decisions: usize,
 }
 
 /// The case that a trace is the evidence of.
@@ -214,7 +216,29 @@ impl Recording {
                 .filter(|(_, conn)| conn.is_mute())
                 .map(|(name, _)| name)
                 .collect(),
+            decisions: builder.decisions,
         })
+    }
+
+    /// The accounts in which others did what connections were told of: nothing was sent in them but
+    /// CONNECT. The trace of a case holds all that was sent.
+    pub(super) fn watched_only(&self) -> BTreeSet<String> {
+        if self.case.is_some() {
+            return BTreeSet::new();
+        }
+        let is_cause = |step: &&Step| match &step.act {
+            Act::Send(packet) => !matches!(packet, Traced::Connect(_) | Traced::Disconnect),
+            Act::Lost(..) | Act::Http(..) => true,
+            Act::Open | Act::Close | Act::Do(_) => false,
+        };
+        let of = |step: &Step| self.account_of(&step.conn);
+        let mut accounts: BTreeSet<String> = self.steps.iter().filter_map(of).collect();
+        for cause in self.steps.iter().filter(is_cause) {
+            if let Some(account) = of(cause) {
+                accounts.remove(&account);
+            }
+        }
+        accounts
     }
 
     /// What was requested over HTTP, by the index of its answer.
@@ -348,10 +372,15 @@ struct Builder {
     signed_in: Vec<String>,
     case: Option<String>,
     verdict: Option<String>,
+    decisions: usize,
 }
 
 impl Builder {
     fn take(&mut self, record: Record) {
+        if record.recipients.is_some() {
+            self.decisions += 1;
+            return;
+        }
         let Record {
             t_us, conn, kind, ..
         } = record;
