@@ -67,7 +67,8 @@ impl Liberties {
             }
         }
         let mut greeted: HashMap<&str, Option<String>> = HashMap::new();
-        let mut registrants: HashMap<String, HashSet<&str>> = HashMap::new();
+        // Each account has methods of its own, though they may have the same names.
+        let mut registrants: HashMap<(String, Option<String>), HashSet<&str>> = HashMap::new();
         for step in &recording.steps {
             let conn = step.conn.as_str();
             let rogue = match &step.act {
@@ -96,7 +97,7 @@ impl Liberties {
                         match (name.as_str(), id) {
                             ("rpc-register", _) => {
                                 registrants
-                                    .entry(method.to_owned())
+                                    .entry((method.to_owned(), recording.account_of(conn)))
                                     .or_default()
                                     .insert(conn);
                             }
@@ -141,7 +142,7 @@ impl Liberties {
             .map(|step| step.conn.clone())
             .collect();
         let several = registrants.into_iter().filter(|(_, conns)| conns.len() > 1);
-        liberties.shared = several.map(|(method, _)| method).collect();
+        liberties.shared = several.map(|((method, _), _)| method).collect();
         liberties
     }
 
