@@ -245,14 +245,7 @@ impl Ctx {
         self.made += 1;
         let high = mix(self.rng.random(), &self.salt);
         let low = mix(self.rng.random(), &self.salt);
-        format!(
-            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xfff,
-            low >> 52,
-            low & 0xffff_ffff_ffff
-        )
+        version_4(high, low)
     }
 
     /// A time that no other event of this case carries: up to a minute ago, in Unix milliseconds.
@@ -425,6 +418,18 @@ fn mix(seed: u64, text: &str) -> u64 {
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ (hash >> 33)
+}
+
+/// A version 4 UUID out of so many random bits.
+pub(crate) fn version_4(high: u64, low: u64) -> String {
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        low >> 52,
+        low & 0xffff_ffff_ffff
+    )
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ use touchstone_client::{
     trace::{Exchange, Traced},
 };
 
+use crate::ctx::version_4;
+
 use super::{
     PATIENCE, ReplayError, ReplayPlan,
     chance::Chance,
@@ -588,14 +590,7 @@ fn fresh(old: &str, random: &mut StdRng) -> String {
         return format!("{old}-{:08x}", random.random::<u32>());
     }
     let (high, low): (u64, u64) = (random.random(), random.random());
-    format!(
-        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xfff,
-        low >> 52,
-        low & 0xffff_ffff_ffff
-    )
+    version_4(high, low)
 }
 
 /// Nothing that holds these locks can panic half-way, so a poisoned one is still sound.

@@ -134,13 +134,8 @@ impl Liberties {
             if liberties.rogue.contains_key(conn) {
                 liberties.ghosts.extend(machine);
             }
+            liberties.greeted.insert(conn.to_owned());
         }
-        liberties.greeted = recording
-            .steps
-            .iter()
-            .filter(|step| matches!(step.act, Act::Send(Traced::Connect(_))))
-            .map(|step| step.conn.clone())
-            .collect();
         let several = registrants.into_iter().filter(|(_, conns)| conns.len() > 1);
         liberties.shared = several.map(|((method, _), _)| method).collect();
         liberties

@@ -34,6 +34,8 @@ pub struct Recording {
     pub(super) signed_in: Vec<String>,
     /// Connections that answered no ping.
     pub(super) mute: HashSet<String>,
+    /// The account of each connection that sent CONNECT, by the name of its token.
+    accounts: HashMap<String, String>,
     /// How many routing decisions of a tap it holds. No client receives them, so they are not replayed.
     pub(super) decisions: usize,
 }
@@ -199,6 +201,14 @@ impl Recording {
                 path: path.to_owned(),
             });
         }
+        let mut accounts = HashMap::new();
+        for step in &builder.steps {
+            if let Act::Send(Traced::Connect(auth)) = &step.act
+                && let Some(account) = token_name(Some(auth))
+            {
+                accounts.entry(step.conn.clone()).or_insert(account);
+            }
+        }
         let case = builder.case.map(|id| RecordedCase {
             id,
             verdict: builder.verdict.unwrap_or_default(),
@@ -217,6 +227,7 @@ impl Recording {
                 .map(|(name, _)| name)
                 .collect(),
             decisions: builder.decisions,
+            accounts,
         })
     }
 
@@ -264,13 +275,7 @@ impl Recording {
         if let Some(account) = conn.strip_prefix("http/") {
             return Some(account.to_owned());
         }
-        self.steps
-            .iter()
-            .filter(|step| step.conn == conn)
-            .find_map(|step| match &step.act {
-                Act::Send(Traced::Connect(auth)) => token_name(Some(auth)),
-                _ => None,
-            })
+        self.accounts.get(conn).cloned()
     }
 
     /// The file.
