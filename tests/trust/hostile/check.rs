@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::worst::{
-    each, event, from, garbage, huge, huge_answer, internal_error, is_message, is_welcome,
-    large_event,
+    each, event, from, garbage, huge, internal_error, is_message, is_welcome, large_event,
 };
-use super::{Row, check};
+use super::{Row, check, without_accounts};
 use crate::frames::{TEXT, frame};
 use crate::rogue::{Do, Rogue};
 
@@ -21,7 +20,8 @@ fn only(cases: &'static str) -> Vec<&'static str> {
 }
 
 fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
-    vec![
+    let mut rows = Vec::from(without_accounts(rogue, &only("message.*")));
+    rows.extend([
         Row {
             what: "accepts a WebSocket and hangs",
             rogue: rogue().texts(|_| vec![Do::Hang]),
@@ -107,20 +107,6 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             told: &["connection.stays-open", "1073741824"],
         },
         Row {
-            what: "sends 1 GB as the answer to a request",
-            rogue: rogue().requests(|request| (!request.upgrade).then(huge_answer)),
-            arguments: only("message.*"),
-            codes: &[3],
-            told: &["/v1/auth", "1073741824"],
-        },
-        Row {
-            what: "answers all requests with HTTP 500",
-            rogue: rogue().requests(|request| (!request.upgrade).then(internal_error)),
-            arguments: only("message.*"),
-            codes: &[3],
-            told: &["/v1/auth", "500"],
-        },
-        Row {
             what: "answers requests with HTTP 500 after a while",
             rogue: {
                 let auths = AtomicUsize::new(0);
@@ -133,12 +119,6 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             codes: &[12],
             told: &["/v1/auth", "500"],
         },
-        Row {
-            what: "closes each request without an answer",
-            rogue: rogue().requests(|request| (!request.upgrade).then(|| vec![Do::Close])),
-            arguments: only("message.*"),
-            codes: &[3],
-            told: &["/v1/auth"],
-        },
-    ]
+    ]);
+    rows
 }

@@ -1,10 +1,7 @@
 //! What `touchstone load` makes of servers that do their worst.
 
-use super::worst::{
-    each, event, from, garbage, huge, huge_answer, internal_error, is_message, is_welcome,
-    large_event,
-};
-use super::{Row, check};
+use super::worst::{each, event, from, garbage, huge, is_message, is_welcome, large_event};
+use super::{Row, check, without_accounts};
 use crate::frames::{TEXT, frame};
 use crate::rogue::{Do, Rogue};
 
@@ -27,7 +24,8 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
         codes,
         told,
     };
-    vec![
+    let mut rows = Vec::from(without_accounts(rogue, &SCENARIO));
+    rows.extend([
         row(
             "accepts a WebSocket and hangs",
             rogue().texts(|_| vec![Do::Hang]),
@@ -101,23 +99,6 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             &[3],
             &["FAILED: ", "1073741824"],
         ),
-        row(
-            "sends 1 GB as the answer to a request",
-            rogue().requests(|request| (!request.upgrade).then(huge_answer)),
-            &[3],
-            &["/v1/auth", "1073741824"],
-        ),
-        row(
-            "answers all requests with HTTP 500",
-            rogue().requests(|request| (!request.upgrade).then(internal_error)),
-            &[3],
-            &["/v1/auth", "500"],
-        ),
-        row(
-            "closes each request without an answer",
-            rogue().requests(|request| (!request.upgrade).then(|| vec![Do::Close])),
-            &[3],
-            &["/v1/auth"],
-        ),
-    ]
+    ]);
+    rows
 }

@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 
 use crate::embedded::{self, Embedded};
 use crate::program::run;
-use crate::rogue::Rogue;
+use crate::rogue::{Do, Rogue};
+
+use self::worst::{huge_answer, internal_error};
 
 /// How much of what the program has printed is shown when it was wrong, in characters.
 const SHOWN: usize = 3_000;
@@ -25,6 +27,34 @@ struct Row {
     codes: &'static [i32],
     /// What the user has to be told, on stdout or stderr.
     told: &'static [&'static str],
+}
+
+/// Servers at which no account can be made, whatever the command.
+fn without_accounts(rogue: &dyn Fn() -> Rogue, arguments: &[&'static str]) -> [Row; 3] {
+    let row = |what, rogue, told| Row {
+        what,
+        rogue,
+        arguments: arguments.to_vec(),
+        codes: &[3],
+        told,
+    };
+    [
+        row(
+            "sends 1 GB as the answer to a request",
+            rogue().requests(|request| (!request.upgrade).then(huge_answer)),
+            &["/v1/auth", "1073741824"],
+        ),
+        row(
+            "answers all requests with HTTP 500",
+            rogue().requests(|request| (!request.upgrade).then(internal_error)),
+            &["/v1/auth", "500"],
+        ),
+        row(
+            "closes each request without an answer",
+            rogue().requests(|request| (!request.upgrade).then(|| vec![Do::Close])),
+            &["/v1/auth"],
+        ),
+    ]
 }
 
 /// Runs a command of the program on the servers of a table, all at the same time.

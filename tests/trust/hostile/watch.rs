@@ -1,8 +1,8 @@
 //! What `touchstone watch` shows of servers that do their worst: it listens on, within bounds, and says
 //! what it has met.
 
-use super::worst::{each, event, huge, huge_answer, internal_error, is_welcome, large_event};
-use super::{Row, check};
+use super::worst::{each, event, huge, is_welcome, large_event};
+use super::{Row, check, without_accounts};
 use crate::frames::{BINARY, TEXT, frame};
 use crate::rogue::{Do, Rogue};
 
@@ -29,7 +29,8 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
         codes,
         told,
     };
-    vec![
+    let mut rows = Vec::from(without_accounts(rogue, &ARGUMENTS));
+    rows.extend([
         row(
             "accepts a WebSocket and hangs",
             rogue().texts(|_| vec![Do::Hang]),
@@ -128,23 +129,6 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             &[3],
             &["cannot watch", "1073741824"],
         ),
-        row(
-            "sends 1 GB as the answer to a request",
-            rogue().requests(|request| (!request.upgrade).then(huge_answer)),
-            &[3],
-            &["/v1/auth", "1073741824"],
-        ),
-        row(
-            "answers all requests with HTTP 500",
-            rogue().requests(|request| (!request.upgrade).then(internal_error)),
-            &[3],
-            &["/v1/auth", "500"],
-        ),
-        row(
-            "closes each request without an answer",
-            rogue().requests(|request| (!request.upgrade).then(|| vec![Do::Close])),
-            &[3],
-            &["/v1/auth"],
-        ),
-    ]
+    ]);
+    rows
 }
