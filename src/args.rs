@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
 /// How to speak to the terminal.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// When to use colours; `auto` asks the terminal and NO_COLOR
+    /// When to use colours; `auto` asks the terminal, TERM and NO_COLOR
     #[arg(
         long,
         global = true,
@@ -68,7 +68,7 @@ pub(crate) struct Output {
 /// When to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// On a terminal that is not dumb, unless NO_COLOR is set.
     Auto,
     /// Also into files and pipes.
     Always,

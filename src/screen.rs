@@ -34,6 +34,16 @@ pub(crate) enum Inputs {
     All,
 }
 
+/// Whether the terminal says that it knows no escape sequences.
+pub(crate) fn is_dumb() -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the binary is the place that reads the environment"
+    )]
+    let kind = std::env::var_os("TERM");
+    kind.is_some_and(|kind| kind == "dumb")
+}
+
 /// The terminal in raw mode, on its alternate screen. Gives it back when dropped, and in a panic of
 /// any thread before the message is printed.
 pub(crate) struct Screen {
@@ -43,16 +53,11 @@ pub(crate) struct Screen {
 impl Screen {
     /// Why there is no terminal that can be drawn on, if so.
     pub(crate) fn missing() -> Option<&'static str> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the binary is the place that reads the environment"
-        )]
-        let kind = std::env::var_os("TERM");
         if !stdout().is_terminal() {
             Some("stdout is no terminal")
         } else if !stdin().is_terminal() {
             Some("stdin is no terminal")
-        } else if kind.is_some_and(|kind| kind == "dumb") {
+        } else if is_dumb() {
             Some("the terminal cannot move its cursor (TERM=dumb)")
         } else {
             None

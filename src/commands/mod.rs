@@ -19,12 +19,15 @@ use clap::CommandFactory as _;
 use crate::args::{Arguments, Color, Command, Output};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::screen::is_dumb;
 use crate::{logging, output};
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let Output { color, quiet, .. } = arguments.output;
     match color {
+        // The library trusts any terminal with colours where CI is set.
+        Color::Auto if is_dumb() => anstream::ColorChoice::Never,
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
         Color::Never => anstream::ColorChoice::Never,

@@ -115,10 +115,13 @@ fn what_cannot_be_drawn_on_takes_lines() {
     let desk = Desk::new();
     let (long, to) = (long(&desk), desk.json("report.json"));
     let arguments = ["load", "--scenario", &long, "--report", &to];
-    let terminal = Terminal::start_with(&arguments, &[("TERM", "dumb")]);
-    terminal.wait_for("20 of 20 connections");
-    terminal.send("\x03");
-    let sent = terminal.ends(130);
-    assert!(sent.contains("INTERRUPTED"), "{sent}");
-    assert!(!sent.contains('\x1b'), "{sent:?}");
+    // Within CI, too, where colours are often believed to be safe.
+    for variables in [&[("TERM", "dumb")][..], &[("TERM", "dumb"), ("CI", "true")]] {
+        let terminal = Terminal::start_with(&arguments, variables);
+        terminal.wait_for("20 of 20 connections");
+        terminal.send("\x03");
+        let sent = terminal.ends(130);
+        assert!(sent.contains("INTERRUPTED"), "{sent}");
+        assert!(!sent.contains('\x1b'), "{sent:?}");
+    }
 }

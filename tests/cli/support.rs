@@ -7,6 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+/// What changes the program's output, and would make tests depend on who runs them.
+pub(crate) const STEERING: [&str; 6] = [
+    "CI",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "NO_COLOR",
+    "TOUCHSTONE_LOG",
+    "TOUCHSTONE_TOKEN",
+];
+
 /// The program with arguments, without colours and away from the caller's terminal.
 pub(crate) fn touchstone(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_touchstone"));
@@ -15,10 +25,9 @@ pub(crate) fn touchstone(arguments: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command
-        .env_remove("NO_COLOR")
-        .env_remove("CLICOLOR_FORCE")
-        .env_remove("TOUCHSTONE_LOG");
+    for variable in STEERING {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -11,6 +11,8 @@ use pty_process::blocking::{Command, Pty, open};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::time::Instant;
 
+use crate::support::STEERING;
+
 /// How long the program may take for what is waited for, on a machine that is busy with other things.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -47,11 +49,13 @@ impl Terminal {
         let (columns, rows) = SMALL;
         pty.resize(pty_process::Size::new(rows, columns))
             .expect("a size");
-        let child = Command::new(env!("CARGO_BIN_EXE_touchstone"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_touchstone"));
+        for variable in STEERING {
+            command = command.env_remove(variable);
+        }
+        let child = command
             .args(arguments)
             .env("TERM", "xterm-256color")
-            .env_remove("NO_COLOR")
-            .env_remove("TOUCHSTONE_LOG")
             .envs(variables.iter().copied())
             .spawn(pts)
             .expect("the program starts");
