@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_conformance::{
-    Case, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict, run,
+    Case, CaseReport, Mismatch, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Timeouts,
+    Verdict, run,
 };
 use touchstone_reference_server::{Config, Faults};
 use url::Url;
@@ -21,6 +22,10 @@ use crate::embedded::{Embedded, quick, stated};
 
 /// How long everything is on its way, in each direction.
 const DELAY: Duration = Duration::from_millis(200);
+
+/// When the server gives up connections that say nothing. Dozens of servers, clients and networks share
+/// the machine here, and none of them may be taken for one that has left.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How many chunks may be on their way in each direction.
 const ON_THE_WAY: usize = 1_024;
@@ -67,15 +72,23 @@ fn only(cases: &[&'static Case]) -> Selection {
 /// Judges a server of its own over a network that takes `delay` each way.
 async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) -> Verdicts {
     let faults = Faults::parse(fault).expect("a fault");
-    let server = Embedded::start(Config { faults, ..quick() })
-        .await
-        .expect("a server");
+    let timeouts = Timeouts {
+        connect: PATIENCE,
+        ..stated()
+    };
+    let config = Config {
+        faults,
+        connect_timeout: PATIENCE,
+        ping_timeout: PATIENCE,
+        ..quick()
+    };
+    let server = Embedded::start(config).await.expect("a server");
     let port = server.url().port().expect("a port");
     let proxy = slow_way(SocketAddr::from(([127, 0, 0, 1], port)), delay).await;
     let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
     let provisioner = Provisioner::open(&provision, &ConnectOptions::new(proxy.clone()));
     let mut target = Target::new(vec![proxy], provisioner.expect("a provisioner"));
-    target.timeouts = stated();
+    target.timeouts = timeouts;
     let mut plan = Plan::new(target, 17, 0);
     plan.selection = selection;
     // Waiting costs nothing, so that all may wait at the same time.
@@ -88,21 +101,26 @@ async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) ->
     seen.0
 }
 
-/// The verdict of each case, with the reason where there is one.
+/// The verdict of each case, with what was broken, or why it was not judged.
 #[derive(Default)]
 struct Seen(Verdicts);
+
+fn told(case: &CaseReport) -> String {
+    let broken = case.findings.iter().filter_map(|finding| {
+        let found = finding.broken.as_ref()?;
+        let Mismatch { expected, actual } = found;
+        Some(format!("{}: {expected} / {actual}", finding.requirement.id))
+    });
+    let reason = case.reason.clone();
+    broken.chain(reason).collect::<Vec<_>>().join("; ")
+}
 
 impl Reporter for Seen {
     fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
         if let RunEvent::Finished(report) = event {
             let verdicts = report.cases.iter();
             self.0 = verdicts
-                .map(|case| {
-                    (
-                        case.id,
-                        (case.verdict, case.reason.clone().unwrap_or_default()),
-                    )
-                })
+                .map(|case| (case.id, (case.verdict, told(case))))
                 .collect();
         }
         Ok(())
