@@ -1,11 +1,11 @@
 //! Logs of the libraries, on stderr, quiet unless asked for.
 
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::OptionalWriter;
 
 use crate::args::Output;
 use crate::error::Failure;
@@ -16,15 +16,33 @@ const VARIABLE: &str = "TOUCHSTONE_LOG";
 static HUSHED: AtomicBool = AtomicBool::new(false);
 
 /// Keeps logs and notices away from a terminal that is a screen, or lets them through again. What
-/// goes to a file (`2>watch.log`) is not concerned.
+/// goes to a file (`2>watch.log`) is not concerned. When this returns, nothing is being written any more.
 pub(crate) fn hush(hushed: bool) {
-    use std::io::IsTerminal as _;
-    HUSHED.store(hushed && std::io::stderr().is_terminal(), Ordering::Relaxed);
+    let stderr = io::stderr().lock();
+    HUSHED.store(hushed && stderr.is_terminal(), Ordering::Relaxed);
 }
 
-/// Whether nothing may be written to stderr now, since it is the screen that is drawn on.
+/// Whether nothing may be written to stderr now, since it is the screen that is drawn on. The answer
+/// holds for as long as the caller has locked stderr.
 pub(crate) fn is_hushed() -> bool {
     HUSHED.load(Ordering::Relaxed)
+}
+
+/// Stderr, which takes nothing while it is hushed.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if is_hushed() {
+            return Ok(bytes.len());
+        }
+        stderr.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Starts logging. The variable wins over `-v`, since it can say more.
@@ -48,13 +66,10 @@ pub(crate) fn start(output: Output) -> Result<(), Failure> {
         .with_context(|| format!("cannot use {VARIABLE}={filter}"))
         .map_err(|error| Failure::usage(error).hint("write it like info or touchstone=debug"))?;
     // The global choice (`--color`, else NO_COLOR and the terminal) holds for logs, too.
-    let ansi = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+    let ansi = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| match is_hushed() {
-            true => OptionalWriter::none(),
-            false => OptionalWriter::some(std::io::stderr()),
-        })
+        .with_writer(|| Stderr)
         .with_ansi(ansi)
         .init();
     Ok(())

@@ -355,11 +355,12 @@ pub(crate) fn style(stream: &impl anstream::stream::RawStream) -> Style {
 /// A line on stderr that is no result. Nothing is written across a screen: whoever draws it shows
 /// what matters while it is there.
 pub(crate) fn notice(text: &str) {
+    let mut stderr = anstream::stderr().lock();
     if logging::is_hushed() {
         return;
     }
     // Nobody is left to be told when stderr is gone.
-    writeln!(anstream::stderr(), "{text}").ok();
+    writeln!(stderr, "{text}").ok();
 }
 
 /// How far the run is: a bar that is redrawn on a terminal, now and then a line elsewhere.
