@@ -1,16 +1,20 @@
 //! What rests on a step that could not be replayed: nothing of the same account that comes behind it can
 //! be held against the server.
 
+use serde_json::Value;
+
 use super::{
-    compare::{Excuse, Outcome},
     drive::Played,
+    heard::{Heard, What},
+    order::Pair,
+    outcome::{Excuse, Outcome},
     payload::shown,
     report::Unsent,
-    script::{Heard, Recording},
+    script::Recording,
 };
 
 /// From when on an account's things rest on a step that could not be replayed.
-pub(super) struct Barrier {
+struct Barrier {
     account: Option<String>,
     then_us: u64,
     now_us: u64,
@@ -19,7 +23,7 @@ pub(super) struct Barrier {
 
 impl Barrier {
     /// Everything in an account in which only others did something.
-    pub(super) fn watched(account: String) -> Self {
+    fn watched(account: String) -> Self {
         Self {
             account: Some(account),
             then_us: 0,
@@ -29,7 +33,7 @@ impl Barrier {
         }
     }
 
-    pub(super) fn new(unsent: &Unsent, recording: &Recording, played: &Played) -> Self {
+    fn new(unsent: &Unsent, recording: &Recording, played: &Played) -> Self {
         let at = |times: Option<u64>| times.unwrap_or_default();
         Self {
             account: recording.account_of(&unsent.conn),
@@ -45,9 +49,18 @@ impl Barrier {
 }
 
 /// All of them.
-pub(super) struct Barriers(pub(super) Vec<Barrier>);
+pub(super) struct Barriers(Vec<Barrier>);
 
 impl Barriers {
+    /// Behind every step that could not be sent or that is `lacking` its route, and over accounts in which
+    /// others did everything.
+    pub(super) fn new(recording: &Recording, played: &Played, lacking: &[Unsent]) -> Self {
+        let unsent = played.unsent.iter().chain(lacking);
+        let behind = unsent.map(|one| Barrier::new(one, recording, played));
+        let watched = recording.watched_only().into_iter().map(Barrier::watched);
+        Self(behind.chain(watched).collect())
+    }
+
     /// An outcome that counts for nothing where it rests on a step that could not be replayed.
     pub(super) fn over(
         &self,
@@ -82,4 +95,35 @@ impl Barriers {
             None => Outcome::Missing(seen),
         }
     }
+}
+
+/// The requests that were carried out then, and for which the server has no route now.
+pub(super) fn lacking_routes(recording: &Recording, pairs: &[Pair<'_>]) -> Vec<Unsent> {
+    let requests = recording.requests();
+    let lacks =
+        |status: u16, body: &Value| matches!(status, 404 | 501) && body.get("path").is_some();
+    let mut lacking = Vec::new();
+    for pair in pairs {
+        let (What::Answered(index, then), What::Answered(_, Some((status, body)))) =
+            (&pair.then.what, &pair.now.what)
+        else {
+            continue;
+        };
+        let lacked = then
+            .as_ref()
+            .is_some_and(|(then, body)| then == status || lacks(*then, body));
+        if !lacked
+            && lacks(*status, body)
+            && let Some(request) = requests.get(index)
+        {
+            lacking.push(Unsent {
+                conn: pair.then.conn.clone(),
+                what: format!("{} {}", request.method, request.url),
+                why: format!("the server has no such route ({status})"),
+                step: Some(request.step),
+            });
+        }
+    }
+    lacking.sort_by_key(|one| one.step);
+    lacking
 }

@@ -8,8 +8,9 @@ use touchstone_client::trace::Traced;
 
 use super::{
     drive::Played,
+    heard::{Heard, What, type_of},
     names::Names,
-    script::{Act, Heard, Recording, What, type_of},
+    script::{Act, Recording},
 };
 
 /// How long a recording has to go on after a step, in microseconds, for silence to mean that nothing

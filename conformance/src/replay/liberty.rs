@@ -10,9 +10,10 @@ use serde_json::Value;
 use touchstone_client::{Conduct, trace::Traced};
 
 use super::{
+    heard::{Heard, What, type_of},
     names::Names,
     payload::{Difference, shown},
-    script::{Act, Exchanged, Heard, Recording, What, type_of},
+    script::{Act, Exchanged, Recording},
 };
 
 /// How long nothing has to have been sent, in microseconds, for an end of presence to be a sweep.

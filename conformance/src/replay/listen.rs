@@ -21,9 +21,10 @@ use touchstone_client::{Direction, End, Frame, Tap, trace::Traced};
 
 use super::{
     PATIENCE,
-    drive::lock,
+    heard::{Heard, What},
+    lock,
     names::Names,
-    script::{Heard, Recording, What},
+    script::Recording,
 };
 
 /// How many things are kept of what the server does. More is a flood, and not in any recording.

@@ -1,34 +1,46 @@
 //! Replay: the client side of a recording is sent to a server again, and what the server does is held
 //! against what was recorded.
 //!
-//! `script` reads a trace into steps and expectations, `drive` carries the steps out while
-//! `listen` records the server's side anew, `compare` holds one against the other as a pure function, with the ids
-//! that `names` has learned. A difference is a difference, whoever is right, except for what the
-//! recording leaves to `chance` or to a `race`, and for what the contract leaves to the server
-//! (`liberty`): these are told apart. Whether the failure of a case is mended is decided by the case
+//! `read` makes a `script` of a trace: what clients did, and what was `heard` of the server. `drive` carries
+//! it out, behind what has to be there before (`prepare`) and in the names of now (`translate`), while
+//! `listen` hears the server anew. `compare` holds one against the other as a pure function: `pairing`
+//! finds the counterpart of each thing, with the ids that `names` has learned. A difference is a
+//! difference, whoever is right, except for what the recording leaves to `chance` or to a `race`, and
+//! for what the contract leaves to the server (`liberty`): these are told apart. Whether the failure of a case is mended is decided by the case
 //! itself, which the caller runs again.
 
 mod barrier;
 mod chance;
 mod compare;
 mod drive;
+mod heard;
 mod liberty;
 mod listen;
 mod names;
 mod order;
+mod outcome;
+mod pairing;
 mod payload;
+mod prepare;
 mod race;
+mod read;
 mod render;
 mod report;
 mod request;
 mod script;
+mod translate;
+mod waiting;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::TraceError;
 
-pub use self::compare::{Excuse, Item, Outcome};
+pub use self::outcome::{Excuse, Item, Outcome};
 pub use self::payload::Difference;
 pub use self::render::SCHEMA;
 pub use self::report::{Counts, Repair, ReplayReport, ReplayRun, Replayed, Unsent};
@@ -115,4 +127,9 @@ pub async fn replay(
         interrupted,
         repair: None,
     })
+}
+
+/// Nothing that holds these locks can panic half-way, so a poisoned one is still sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 use touchstone_client::trace::Traced;
 
-use super::payload::{Difference, shown};
-use super::script::{Act, Heard, Recording, What, type_of};
+use super::{
+    heard::{Heard, What, type_of},
+    payload::{Difference, shown},
+    script::{Act, Recording},
+};
 
 /// A recorded thing and its counterpart.
 pub(super) struct Pair<'a> {

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{
+    heard::What,
     names::{Names, is_id},
     race::Races,
-    script::What,
 };
 use crate::ctx::same_json;
 

@@ -7,7 +7,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use touchstone_client::trace::Traced;
 
-use super::script::{Act, Heard, Recording, What};
+use super::{
+    heard::{Heard, What},
+    script::{Act, Recording},
+};
 
 /// The races of a recording.
 #[derive(Debug, Default)]

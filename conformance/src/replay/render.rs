@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::{Value, json};
 
 use super::{
-    compare::{Excuse, Item, Outcome},
+    outcome::{Excuse, Item, Outcome},
     payload::Difference,
     report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
 };

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    compare::{Excuse, Item, Outcome},
+    outcome::{Excuse, Item, Outcome},
     script::RecordedCase,
 };
 

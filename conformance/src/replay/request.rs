@@ -13,11 +13,15 @@ use touchstone_client::{
 };
 
 use super::{
-    drive::lock,
+    heard::What,
     listen::Log,
+    lock,
     report::Unsent,
-    script::{What, is_sign_in, token_name},
+    script::{is_sign_in, token_name},
 };
+
+/// The accounts of now, by the names of their tokens in the recording.
+pub(super) type Tokens = Mutex<HashMap<String, Account>>;
 
 /// One request with all that it needs, so that it can be on its way while steps go on.
 pub(super) struct Request {
@@ -31,7 +35,7 @@ pub(super) struct Request {
     pub(super) seed: [u8; 32],
     pub(super) provisioner: Provisioner,
     pub(super) log: Arc<Log>,
-    pub(super) tokens: Arc<Mutex<HashMap<String, Account>>>,
+    pub(super) tokens: Arc<Tokens>,
 }
 
 impl Request {
