@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::{
     barrier::{Barriers, lacking_routes},
-    chance::{self, Chance},
+    chance::{self, Chance, Changes},
     drive::Played,
     heard::{Heard, What, told_once},
     liberty::Liberties,
@@ -99,13 +99,14 @@ impl Judge<'_> {
             let outcome = barriers.over(self.recording, heard, false, outcome);
             items.push(item(heard, &calls, outcome));
         }
+        let changes = Changes::new(self.recording, &self.played.sent_us, &self.played.heard);
         let mut extras: Vec<&Heard> = self.found.now.take_rest();
         extras.sort_by_key(|heard| heard.t_us);
         for heard in extras {
             let is_last = last_known
                 .get(heard.conn.as_str())
                 .is_none_or(|known| heard.t_us > *known);
-            let outcome = self.extra(then, heard, is_last);
+            let outcome = self.extra(then, heard, is_last, &changes);
             let outcome = barriers.over(self.recording, heard, true, outcome);
             items.push(item(heard, &calls, outcome));
         }
@@ -114,9 +115,9 @@ impl Judge<'_> {
     }
 
     fn missing(&self, heard: &Heard) -> Outcome {
-        let ended_now = self.found.now.ended.contains(heard.conn.as_str());
+        let ended_now = self.found.now.ended.contains_key(heard.conn.as_str());
         let refusal = matches!(heard.what, What::Refused(_));
-        if self.chance.is_presence(heard, None) {
+        if self.chance.is_presence(heard) {
             excused(Excuse::Chance, chance::PRESENCE, Vec::new(), &heard.what)
         } else if !refusal && self.chance.met_its_end(heard, ended_now) {
             excused(Excuse::Chance, chance::END, Vec::new(), &heard.what)
@@ -127,13 +128,17 @@ impl Judge<'_> {
         }
     }
 
-    fn extra(&self, then: &[Heard], heard: &Heard, is_last: bool) -> Outcome {
+    fn extra(&self, then: &[Heard], heard: &Heard, is_last: bool, changes: &Changes) -> Outcome {
+        let ended_us = self.found.now.ended.get(heard.conn.as_str()).copied();
         let admitted = then
             .iter()
             .any(|one| one.conn == heard.conn && matches!(one.what, What::Admitted(_)));
-        let reason = if self.chance.is_presence(heard, Some(&self.found.names)) {
+        let reason = if self
+            .chance
+            .is_new_presence(heard, changes, &self.found.names)
+        {
             Some((Excuse::Chance, chance::PRESENCE))
-        } else if self.chance.meets_its_end(heard, self.played) {
+        } else if self.chance.meets_its_end(heard, self.played, ended_us) {
             Some((Excuse::Chance, chance::END))
         } else if self.chance.is_later(heard, self.played, is_last) {
             Some((Excuse::Chance, chance::LATER))

@@ -72,7 +72,7 @@ pub(super) async fn play(
         sockets: HashMap::new(),
         tokens: Arc::default(),
         requests: JoinSet::new(),
-        awaited: Awaited::new(recording, |heard| !chance.is_presence(heard, None)),
+        awaited: Awaited::new(recording, |heard| !chance.is_presence(heard)),
         unsent: Vec::new(),
         nodes: 0,
         left_us: None,

@@ -28,6 +28,8 @@ mod render;
 mod report;
 mod request;
 mod script;
+#[cfg(test)]
+mod testing;
 mod translate;
 mod waiting;
 

@@ -215,3 +215,87 @@ pub(super) fn messages<'h>(
     }
     like
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::replay::testing::{lines, otherwise};
+
+    /// What is told of the same things that came in another order, or with other numbers. `v` sends the
+    /// messages x and y, and `w` the message z.
+    #[track_caller]
+    fn check([then, now]: [&[String]; 2], expected: &[&str]) {
+        let ran = |came: &[String]| {
+            let text = r#"
+                0 u > CONNECT {"token":"a1…"}
+                1 u < CONNECT
+                2 v > CONNECT {"token":"a1…"}
+                3 v < CONNECT
+                4 w > CONNECT {"token":"a1…"}
+                5 w < CONNECT
+                6 v > message {"sid":"s","message":"x"}
+                7 v > message {"sid":"s","message":"y"}
+                8 w > message {"sid":"s","message":"z"}"#;
+            let numbered = (10..).zip(came).map(|(at, came)| format!("{at} {came}"));
+            lines(text).into_iter().chain(numbered).collect::<Vec<_>>()
+        };
+        assert_eq!(otherwise(&ran(then), &ran(now)), expected);
+    }
+
+    fn update(seq: u64, text: &str) -> String {
+        format!(r#"u < update {{"id":"{text}","seq":{seq},"createdAt":1,"body":{{"t":"{text}"}}}}"#)
+    }
+
+    #[test]
+    fn the_numbers_of_updates_rise() {
+        let two = |first, second| [update(first, "a"), update(second, "b")];
+        check([&two(1, 2), &two(1, 2)], &[]);
+        // They need not be the same, nor without holes, and whichever comes first has the lower one.
+        check([&two(1, 2), &two(5, 9)], &[]);
+        let crossed = [update(1, "b"), update(2, "a")];
+        check([&two(1, 2), &crossed], &[]);
+        check([&two(1, 2), &two(2, 1)], &["u update b: different /seq"]);
+        check([&two(1, 2), &two(1, 1)], &["u update b: different /seq"]);
+        // The recorded server did not keep to it either.
+        check([&two(2, 1), &two(7, 7)], &[]);
+        // Each connection counts what it receives.
+        let other = update(1, "b").replacen('u', "v", 1);
+        check(
+            [&[update(2, "a"), other.clone()], &[other, update(2, "a")]],
+            &[],
+        );
+    }
+
+    fn message(number: u64, text: &str) -> String {
+        format!(
+            r#"u < update {{"id":"{text}","createdAt":1,"body":{{"t":"new-message","sid":"s","message":{{"id":"m{text}","seq":{number},"content":{{"t":"encrypted","c":"{text}"}}}}}}}}"#
+        )
+    }
+
+    #[test]
+    fn the_messages_of_a_sender_come_as_they_were_sent() {
+        let xy = [message(1, "x"), message(2, "y")];
+        check([&xy, &xy], &[]);
+        let behind = "u update new-message: different order";
+        check([&xy, &[message(1, "y"), message(2, "x")]], &[behind]);
+        // Those of another sender come before or after.
+        let xz = [message(1, "x"), message(2, "z")];
+        check([&xz, &[message(1, "z"), message(2, "x")]], &[]);
+        // Nobody knows who sent what several sent, nor how the recorded server mixed them up.
+        check([&[xy[1].clone(), xy[0].clone()], &xy], &[]);
+    }
+
+    #[test]
+    fn the_numbers_of_messages_have_no_other_holes() {
+        let two = |first, second| [message(first, "x"), message(second, "y")];
+        check([&two(1, 3), &two(1, 3)], &[]);
+        check(
+            [&two(1, 2), &two(1, 3)],
+            &["u update new-message: different /body/message/seq"],
+        );
+        // A message that did not come leaves its number behind.
+        check(
+            [&two(1, 2), &two(1, 2)[1..]],
+            &["u update new-message: missing"],
+        );
+    }
+}

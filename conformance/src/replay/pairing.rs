@@ -207,7 +207,7 @@ impl<'a> Pairing<'a> {
         let others: Vec<String> = self
             .races
             .groups()
-            .filter(|group| group.is_message && group.conns.contains(&heard.conn))
+            .filter(|group| group.delivers(&heard.what) && group.conns.contains(&heard.conn))
             .flat_map(|group| group.conns.iter().cloned())
             .filter(|conn| *conn != heard.conn)
             .collect();

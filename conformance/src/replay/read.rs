@@ -21,18 +21,30 @@ impl Recording {
     /// # Errors
     /// The file is no trace, lacks its beginning, or holds nothing that a client sent.
     pub fn read(path: &Path) -> Result<Self, ReplayError> {
-        let failed = |source| ReplayError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| unreadable(path, source);
         let opened = File::open(path).map_err(|source| TraceError::Io { line: 1, source });
         let reader = Reader::new(BufReader::new(opened.map_err(failed)?)).map_err(failed)?;
         let header = reader.header().clone();
+        Self::of(path, header, reader)
+    }
+
+    pub(super) fn of(
+        path: &Path,
+        header: Header,
+        records: impl Iterator<Item = Result<Record, TraceError>>,
+    ) -> Result<Self, ReplayError> {
         let mut builder = Builder::default();
-        for record in reader {
-            builder.take(record.map_err(failed)?);
+        for record in records {
+            builder.take(record.map_err(|source| unreadable(path, source))?);
         }
         builder.finish(path, header)
+    }
+}
+
+fn unreadable(path: &Path, source: TraceError) -> ReplayError {
+    ReplayError::Read {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -312,11 +324,8 @@ mod tests {
     }
 
     fn read(records: Vec<Record>) -> Result<Recording, ReplayError> {
-        let mut builder = Builder::default();
-        for record in records {
-            builder.take(record);
-        }
-        builder.finish(Path::new("t"), Header::new("t", "u", 0))
+        let records = records.into_iter().map(Ok);
+        Recording::of(Path::new("t"), Header::new("t", "u", 0), records)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What came in a replay and has not found its counterpart in the recording yet.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::{
     heard::{Heard, What},
@@ -13,8 +13,8 @@ const AHEAD: usize = 256;
 /// What was heard now, by connection and class, until it has found its counterpart.
 pub(super) struct Waiting<'a> {
     queues: HashMap<(String, String), VecDeque<Came<'a>>>,
-    /// The connections that ended.
-    pub(super) ended: HashSet<&'a str>,
+    /// When connections ended.
+    pub(super) ended: HashMap<&'a str, u64>,
 }
 
 /// Something that came now, and the how-manieth of all it was.
@@ -28,14 +28,14 @@ impl<'a> Waiting<'a> {
     pub(super) fn new(heard: &'a [Heard]) -> Self {
         let mut waiting = Self {
             queues: HashMap::new(),
-            ended: HashSet::new(),
+            ended: HashMap::new(),
         };
         for (place, heard) in (0..).zip(heard) {
             let key = (heard.conn.clone(), heard.what.class());
             let queue = waiting.queues.entry(key).or_default();
             queue.push_back(Came { place, heard });
             if matches!(heard.what, What::Ended(_)) {
-                waiting.ended.insert(&heard.conn);
+                waiting.ended.entry(&heard.conn).or_insert(heard.t_us);
             }
         }
         waiting
