@@ -344,8 +344,19 @@ pub struct Amendment {
     pub receipt: Option<Receipt>,
     /// What the server's router decided about it.
     pub routed: Option<Box<Routed>>,
+    /// What caused it, such as an HTTP exchange that was answered later.
+    pub cause: Option<Cause>,
     /// More lints: a duplicate, an RPC without an answer.
     pub lints: Vec<Lint>,
+}
+
+/// What caused an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause {
+    /// The [`Entry::link`] that both have.
+    pub link: u64,
+    /// The time from the cause to the event, in microseconds.
+    pub latency_us: u64,
 }
 
 impl Amendment {
@@ -361,6 +372,10 @@ impl Amendment {
                 Recipients::Ours(receipts) => receipts.push(receipt),
                 Recipients::Routed(routed) => routed.receipts.push(receipt),
             }
+        }
+        if let Some(cause) = self.cause {
+            entry.link = Some(cause.link);
+            entry.latency_us = Some(cause.latency_us);
         }
         entry.lints.extend(self.lints);
     }

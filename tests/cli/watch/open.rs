@@ -141,18 +141,32 @@ fn what_is_no_recording_is_refused() {
 fn a_trace_of_the_suite_can_be_opened() {
     let folder = TempDir::new().expect("a folder");
     let traces = folder.path().to_str().expect("a path");
-    let ran = run(&["check", "--only", "message.recipients", "--trace", traces]);
+    let cases = ["--only", "message.recipients", "--only", "rest.settings"];
+    let ran = run(&[&["check", "--trace", traces], cases.as_slice()].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let trace: &Path = &folder.path().join("message.recipients.jsonl");
-    let events = events(trace.to_str().expect("a path"));
+    let seen = events(trace.to_str().expect("a path"));
     let told = |kind: &str, name: &str| {
-        events
-            .iter()
+        seen.iter()
             .any(|event| event["kind"] == kind && event["type"] == name)
     };
     assert!(told("call", "message"));
     assert!(told("update", "new-message"));
     let linked = |event: &&Value| event["type"] == "new-message" && event["link"].is_u64();
-    assert!(events.iter().any(|event| linked(&event)));
+    assert!(seen.iter().any(|event| linked(&event)));
     assert!(!fs::read_to_string(trace).expect("a file").contains("eyJ"));
+
+    // Over HTTP, too, a change belongs to its update, whichever of them the client saw first.
+    let seen = events(&format!("{traces}/rest.settings.jsonl"));
+    let request = |event: &Value| event["type"] == "POST /v1/account/settings";
+    let changed = |event: &Value| request(event) && event["body"]["status"] == 200;
+    let change = seen.iter().find(|event| changed(event)).expect("a change");
+    let update = seen.iter().find(|event| event["type"] == "update-account");
+    let update = update.expect("its update");
+    let later = |event: &Value| event["causeOf"] == update["number"];
+    let mut links = seen.iter().filter(|event| later(event)).chain([update]);
+    assert!(
+        links.any(|event| event["link"] == change["number"]),
+        "{seen:#?}"
+    );
 }

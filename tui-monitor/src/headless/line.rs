@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::Format;
-use crate::event::{Amendment, Direction, Entity, Entry, Recipients, Scope};
+use crate::event::{Amendment, Cause, Direction, Entity, Entry, Recipients, Scope};
 use crate::text;
 
 /// An entry as a line without its end.
@@ -78,11 +78,7 @@ pub fn object(entry: &Entry) -> String {
             put("filter", filter["type"].clone());
         }
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "microseconds of a latency fit a double for centuries"
-    )]
-    put("latency", json!(entry.latency_us.map(|us| us as f64 / 1e3)));
+    put("latency", json!(entry.latency_us.map(milliseconds)));
     put("link", json!(entry.link));
     let kinds: Vec<&str> = entry.lints.iter().map(|lint| lint.kind.as_str()).collect();
     put("lints", json!(kinds));
@@ -97,6 +93,14 @@ pub fn object(entry: &Entry) -> String {
         Ok(body) => format!("{head},\"body\":{}}}", on_one_line(body.get())),
         Err(_) => format!("{head},\"text\":{}}}", json!(&*entry.raw)),
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds of a latency fit a double for centuries"
+)]
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1e3
 }
 
 /// JSON may hold line breaks between its parts; inside of strings it cannot.
@@ -131,8 +135,7 @@ fn columns(entry: &Entry) -> String {
         add(format!("-> {count}"));
     }
     if let Some(us) = entry.latency_us {
-        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-        add(format!("{:.1} ms", us as f64 / 1e3));
+        add(format!("{:.1} ms", milliseconds(us)));
     }
     if serde_json::from_str::<&RawValue>(&entry.raw).is_err() {
         add(text::shown(&entry.raw, 120));
@@ -148,8 +151,8 @@ fn columns(entry: &Entry) -> String {
     line
 }
 
-/// What was found out later about a printed entry: one more connection got it, or whom the router
-/// meant.
+/// What was found out later about a printed entry: one more connection got it, whom the router meant,
+/// or what caused it.
 pub(super) fn later_line(amendment: &Amendment, format: Format) -> Option<String> {
     let number = amendment.number;
     if let Some(routed) = &amendment.routed {
@@ -171,6 +174,18 @@ pub(super) fn later_line(amendment: &Amendment, format: Format) -> Option<String
                 "skipped": routed.skipped.as_deref(),
             })
             .to_string(),
+        });
+    }
+    if let Some(Cause { link, latency_us }) = amendment.cause {
+        let latency = milliseconds(latency_us);
+        return Some(match format {
+            Format::Text => format!(
+                "{:12}  {:12} #{number} belongs to #{link}, {latency:.1} ms",
+                "", ""
+            ),
+            Format::Json => {
+                json!({"causeOf": number, "link": link, "latency": latency}).to_string()
+            }
         });
     }
     let receipt = amendment.receipt.as_ref()?;

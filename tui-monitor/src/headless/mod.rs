@@ -165,8 +165,8 @@ mod tests {
 
     use super::*;
     use crate::event::{
-        Amendment, Direction, Entity, Entry, Kind, Lint, LintKind, Receipt, Recipients, Routed,
-        Scope,
+        Amendment, Cause, Direction, Entity, Entry, Kind, Lint, LintKind, Receipt, Recipients,
+        Routed, Scope,
     };
 
     fn entries() -> Vec<Entry> {
@@ -240,6 +240,52 @@ mod tests {
     }
 
     #[test]
+    fn later_lines() {
+        let nothing = Amendment {
+            number: 7,
+            receipt: None,
+            routed: None,
+            cause: None,
+            lints: Vec::new(),
+        };
+        let receipt = Receipt {
+            conn: "a1/session:cmf1".into(),
+            scope: Scope::Session("cmf1".into()),
+            t_us: 20,
+        };
+        let routed = Routed {
+            filter: r#"{"type":"user-scoped-only"}"#.into(),
+            recipients: vec!["u1".into(), "u2".into()],
+            skipped: Some("u3".into()),
+            receipts: Vec::new(),
+        };
+        let cause = Cause {
+            link: 9,
+            latency_us: 1_340,
+        };
+        let all = [
+            Amendment {
+                receipt: Some(receipt),
+                ..nothing.clone()
+            },
+            Amendment {
+                routed: Some(Box::new(routed)),
+                ..nothing.clone()
+            },
+            Amendment {
+                cause: Some(cause),
+                ..nothing.clone()
+            },
+            nothing,
+        ];
+        let told: Vec<_> = [Format::Text, Format::Json]
+            .into_iter()
+            .flat_map(|format| all.iter().filter_map(move |one| later_line(one, format)))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
     fn json_has_the_fields_of_filters() {
         let mut names: Vec<_> = crate::filter::FIELDS
             .iter()
@@ -272,6 +318,7 @@ mod tests {
         }
         let copy = Amendment {
             routed: None,
+            cause: None,
             number: 1,
             receipt: Some(Receipt {
                 conn: Arc::from("a1/s:x"),

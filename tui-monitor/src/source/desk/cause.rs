@@ -50,8 +50,7 @@ pub(super) fn effects_of(origin: &Origin, name: &str, data: &Value) -> Vec<Strin
 }
 
 /// The same text for the update that was caused.
-pub(super) fn cause_of(origin: &Origin, body: &Value) -> Option<String> {
-    let account = &origin.account;
+pub(super) fn cause_of(account: &str, body: &Value) -> Option<String> {
     let part = |kind: &str, id: &str, keys: [&str; 2]| {
         let key = keys.into_iter().find(|key| body.get(key).is_some())?;
         Some(format!(

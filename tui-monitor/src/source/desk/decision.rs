@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{COPIES_WITHIN_US, Desk, Draft, Seen, copy_key};
-use crate::event::{Amendment, Direction, Input, Kind, Recipients, Routed, Scope};
+use crate::event::{Amendment, Direction, Entity, Input, Kind, Recipients, Routed, Scope};
 use crate::lint::{self, Arrived};
 use crate::source::{Origin, facts};
 
@@ -30,10 +30,8 @@ impl Desk {
         let mut lints: Vec<_> = lint::of_decision(&facts.event, filter)
             .into_iter()
             .collect();
-        let account = match ours {
-            Some(origin) => origin.account,
-            None => decision["account"].as_str().unwrap_or_default().into(),
-        };
+        let told = decision["account"].as_str().unwrap_or_default();
+        let account = self.account_of(told, ours, facts.entity.as_ref());
 
         let key = copy_key(&account, &facts, text);
         let seen = key.as_ref().and_then(|key| self.seen.get_mut(key));
@@ -46,6 +44,7 @@ impl Desk {
                 number: seen.number,
                 receipt: None,
                 routed: Some(Box::new(routed)),
+                cause: None,
                 lints,
             });
         }
@@ -76,7 +75,32 @@ impl Desk {
         entry.entity = facts.entity;
         entry.lints = lints;
         entry.recipients = Recipients::Routed(Box::new(routed));
+        if facts.kind == Kind::Update {
+            self.find_cause(draft.t_us, payload, &mut entry);
+        }
         entry.into()
+    }
+
+    /// Our label of an account that the router calls `told`: that of our own connections among the
+    /// recipients, or of who made the session that it is about. Else what the router says.
+    fn account_of(
+        &mut self,
+        told: &str,
+        ours: Option<Origin>,
+        entity: Option<&Entity>,
+    ) -> Arc<str> {
+        let told = Arc::<str>::from(told);
+        let label = ours.map(|origin| origin.account).or_else(|| {
+            let known = self.accounts.get_mut(&told).cloned();
+            let Some(Entity::Session(id)) = entity else {
+                return known;
+            };
+            known.or_else(|| self.accounts.get_mut(id).cloned())
+        });
+        if let Some(label) = &label {
+            self.accounts.put(Arc::clone(&told), Arc::clone(label));
+        }
+        label.unwrap_or(told)
     }
 
     /// Who is meant, by the labels of our own connections where they are among them; and one of those.

@@ -5,6 +5,7 @@
 
 mod cause;
 mod decision;
+mod exchange;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::cause::{cause_of, effects_of, rpc_key};
+use self::exchange::change_of;
 use super::recent::Recent;
 use super::{Origin, What, facts};
 use crate::event::{
@@ -43,8 +45,12 @@ pub(super) struct Desk {
     due: VecDeque<(u64, CallKey)>,
     /// What clients did that causes an update, by account and what the update will hold.
     causes: Recent<String, (u64, u64)>,
+    /// Updates without a known cause, by account and what they changed: HTTP answers come later.
+    uncaused: Recent<String, (u64, u64)>,
     /// Whose connection a socket id is, as far as CONNECT told: decisions of a router speak of ids.
     sids: Recent<Arc<str>, Origin>,
+    /// The labels of accounts, by the sessions that they made and by what the router calls them.
+    accounts: Recent<Arc<str>, Arc<str>>,
 }
 
 type CallKey = (Arc<str>, Direction, u64);
@@ -83,7 +89,9 @@ impl Desk {
             asked: Recent::new(REMEMBERED),
             due: VecDeque::new(),
             causes: Recent::new(REMEMBERED),
+            uncaused: Recent::new(REMEMBERED),
             sids: Recent::new(REMEMBERED),
+            accounts: Recent::new(REMEMBERED),
         }
     }
 
@@ -125,17 +133,8 @@ impl Desk {
             // Whether it was let in is what people want to see.
             What::Connect(_) => return,
             What::Http(exchange) => {
-                let event = format!("{} {}", exchange.method, exchange.url);
-                let body = |body: &Option<Value>| body.clone().unwrap_or(Value::Null);
-                let raw = serde_json::json!({
-                    "status": exchange.status,
-                    "request": body(&exchange.request),
-                    "response": body(&exchange.response),
-                });
-                let mut entry = self.entry(&draft, Kind::Http, &event, &raw.to_string());
-                entry.direction = Direction::Sent;
-                entry.latency_us = Some(exchange.ms.saturating_mul(1_000));
-                entry.into()
+                self.exchange(&draft, exchange, out);
+                return;
             }
             What::Accepted(sid) => {
                 self.lints.forget(&origin.conn);
@@ -260,6 +259,7 @@ impl Desk {
                 number,
                 receipt: Some(receipt),
                 routed: None,
+                cause: None,
                 lints,
             });
         }
@@ -312,13 +312,7 @@ impl Desk {
             ("rpc-request", Direction::Received) => {
                 entry.link = self.asked.take(&rpc_key(draft.origin, payload));
             }
-            ("update", Direction::Received) => {
-                let cause = cause_of(draft.origin, &payload["body"]);
-                if let Some((number, at)) = cause.and_then(|key| self.causes.take(&key)) {
-                    entry.link = entry.link.or(Some(number));
-                    entry.latency_us = Some(draft.t_us.saturating_sub(at));
-                }
-            }
+            ("update", Direction::Received) => self.find_cause(draft.t_us, payload, entry),
             (_, Direction::Sent) => {
                 for key in effects_of(draft.origin, name, payload) {
                     entry.link = Some(entry.number);
@@ -343,6 +337,21 @@ impl Desk {
                 }
                 self.due.push_back((draft.t_us, key));
             }
+        }
+    }
+
+    /// Finds out what caused an update that is new, by the value that somebody sent, or by what an
+    /// HTTP answer says was changed. That answer may be still to come.
+    fn find_cause(&mut self, t_us: u64, payload: &Value, entry: &mut Entry) {
+        let (account, body) = (&entry.account, &payload["body"]);
+        let sent = cause_of(account, body).and_then(|key| self.causes.take(&key));
+        let change = change_of(body).map(|change| format!("{account} {change}"));
+        let cause = sent.or_else(|| self.causes.take(change.as_ref()?));
+        if let Some((number, at)) = cause {
+            entry.link = entry.link.or(Some(number));
+            entry.latency_us = Some(t_us.saturating_sub(at));
+        } else if let (Some(change), None) = (change, entry.link) {
+            self.uncaused.put(change, (entry.number, t_us));
         }
     }
 

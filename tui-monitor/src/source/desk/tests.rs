@@ -6,13 +6,13 @@ use touchstone_client::Args;
 use super::*;
 use crate::event::Scope;
 
-struct Play {
+pub(super) struct Play {
     desk: Desk,
-    t_us: u64,
+    pub(super) t_us: u64,
 }
 
 impl Play {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             desk: Desk::new(Duration::from_secs(35)),
             t_us: 0,
@@ -20,7 +20,7 @@ impl Play {
     }
 
     /// One thing happens on a connection such as `a1/user` or `a1/session:s`, a millisecond later.
-    fn see(&mut self, conn: &str, what: &What) -> Input {
+    pub(super) fn all(&mut self, conn: &str, what: &What) -> Vec<Input> {
         self.t_us += 1_000;
         let (account, scope) = conn.split_once('/').unwrap();
         let origin = Origin {
@@ -34,6 +34,12 @@ impl Play {
         };
         let mut out = Vec::new();
         self.desk.see(0, self.t_us, &origin, what, &mut out);
+        out
+    }
+
+    /// The same for what one thing is told of.
+    fn see(&mut self, conn: &str, what: &What) -> Input {
+        let mut out = self.all(conn, what);
         assert_eq!(out.len(), 1);
         out.remove(0)
     }
@@ -43,7 +49,7 @@ impl Play {
         told.extend(lints(&self.see(conn, what)));
     }
 
-    fn entry(&mut self, conn: &str, what: &What) -> Entry {
+    pub(super) fn entry(&mut self, conn: &str, what: &What) -> Entry {
         match self.see(conn, what) {
             Input::Entry(entry) => *entry,
             other => panic!("no entry: {other:?}"),
@@ -60,7 +66,7 @@ fn event(direction: Direction, name: &str, data: &Value, ack: Option<u64>) -> Wh
     }
 }
 
-fn got(name: &str, data: &Value) -> What {
+pub(super) fn got(name: &str, data: &Value) -> What {
     event(Direction::Received, name, data, None)
 }
 

@@ -179,6 +179,7 @@ pub(super) fn story() -> Vec<Input> {
         if number % 3 == 0 {
             inputs.push(Input::Amend(Amendment {
                 routed: None,
+                cause: None,
                 number,
                 receipt: Some(receipt(&session, scope.clone(), number * 250_000 + 1_250)),
                 lints: Vec::new(),
