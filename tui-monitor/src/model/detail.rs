@@ -5,6 +5,7 @@
 //! have tones instead of colours, so that a theme can change. This module must not draw.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,7 +15,7 @@ use touchstone_fixtures::{
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::event::{Direction, Entity, Entry, Kind, LintKind, Recipients};
-use crate::model::search::contains;
+use crate::model::search::find;
 use crate::text;
 use crate::theme::Tone;
 
@@ -27,20 +28,28 @@ const LISTED: usize = 200;
 /// A line: pieces of text with their tones.
 pub(crate) type Line = Vec<(Tone, String)>;
 
+/// A line of the detail.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) line: Line,
+    /// Behind so many columns goes on what was too long for the row before.
+    goes_on: Option<usize>,
+}
+
 /// The detail of an entry.
 #[derive(Debug)]
 pub(crate) struct Detail {
     entry: Arc<Entry>,
     width: usize,
     related: Vec<Arc<Entry>>,
-    lines: Vec<Line>,
+    rows: Vec<Row>,
     scroll: usize,
 }
 
 impl Detail {
     pub(crate) fn new(entry: Arc<Entry>, related: Vec<Arc<Entry>>, width: usize) -> Self {
         let mut page = Page {
-            lines: Vec::new(),
+            rows: Vec::new(),
             width: width.max(10),
         };
         page.facts(&entry);
@@ -52,7 +61,7 @@ impl Detail {
             entry,
             width,
             related,
-            lines: page.lines,
+            rows: page.rows,
             scroll: 0,
         }
     }
@@ -84,45 +93,95 @@ impl Detail {
 
     /// How many lines there are.
     pub(crate) fn len(&self) -> usize {
-        self.lines.len()
+        self.rows.len()
     }
 
     /// The lines that fit into `height`.
-    pub(crate) fn window(&self, height: usize) -> &[Line] {
-        let first = self.scroll.min(self.lines.len());
-        let last = (first + height).min(self.lines.len());
-        &self.lines[first..last]
+    pub(crate) fn window(&self, height: usize) -> &[Row] {
+        let first = self.scroll.min(self.rows.len());
+        let last = (first + height).min(self.rows.len());
+        &self.rows[first..last]
     }
 
     /// The first line that holds a text, which is in lower case.
     pub(crate) fn line_with(&self, wanted: &str) -> Option<usize> {
-        self.lines.iter().position(|line| {
-            let text: String = line.iter().map(|(_, piece)| piece.as_str()).collect();
-            contains(&text, wanted)
-        })
+        Some(self.hits(0..self.rows.len(), wanted).first()?.0)
+    }
+
+    /// Where a text, which is in lower case, stands in the lines that fit into `height`: row and
+    /// column of each of its characters.
+    pub(crate) fn hits_in_window(&self, wanted: &str, height: usize) -> Vec<(usize, usize)> {
+        let first = self.scroll.min(self.rows.len());
+        let last = (first + height).min(self.rows.len());
+        // A hit may begin above the window or end below it.
+        let beyond = wanted.len();
+        let goes_on = |row: &usize| self.rows[*row].goes_on.is_some();
+        let above = (1..=first).rev().take(beyond).take_while(goes_on).count();
+        let below = (last..self.rows.len()).take(beyond).take_while(goes_on);
+        let below = below.count();
+        let hits = self.hits(first - above..last + below, wanted).into_iter();
+        hits.filter(|(row, _)| (first..last).contains(row))
+            .map(|(row, column)| (row - first, column))
+            .collect()
+    }
+
+    fn hits(&self, rows: Range<usize>, wanted: &str) -> Vec<(usize, usize)> {
+        let mut hits = Vec::new();
+        // What goes on in the next row is one text, whose bytes stand in these places.
+        let (mut text, mut places) = (String::new(), Vec::new());
+        for at in rows.clone() {
+            let row = &self.rows[at];
+            let indent = row.goes_on.unwrap_or(0);
+            let pieces = row.line.iter().flat_map(|(_, piece)| piece.chars());
+            let mut column = 0;
+            for character in pieces {
+                if column >= indent {
+                    text.push(character);
+                    places.resize(text.len(), (at, column));
+                }
+                column += character.width().unwrap_or(0);
+            }
+            let next = self.rows.get(at + 1).filter(|_| at + 1 < rows.end);
+            if next.is_some_and(|next| next.goes_on.is_some()) {
+                continue;
+            }
+            let mut from = 0;
+            while let Some(hit) = text.get(from..).and_then(|rest| find(rest, wanted)) {
+                let end = from + hit + wanted.len();
+                hits.extend_from_slice(&places[from + hit..end]);
+                from = end;
+            }
+            text.clear();
+            places.clear();
+        }
+        hits
     }
 
     /// Scrolls by lines; the last page stays full.
     pub(crate) fn scroll_by(&mut self, lines: isize, height: usize) {
-        let lowest = self.lines.len().saturating_sub(height);
+        let lowest = self.rows.len().saturating_sub(height);
         self.scroll = self.scroll.saturating_add_signed(lines).min(lowest);
     }
 
     /// Keeps the place when the same entry is shown anew.
     pub(crate) fn scroll_to(&mut self, line: usize, height: usize) {
-        self.scroll = line.min(self.lines.len().saturating_sub(height));
+        self.scroll = line.min(self.rows.len().saturating_sub(height));
     }
 }
 
 struct Page {
-    lines: Vec<Line>,
+    rows: Vec<Row>,
     width: usize,
 }
 
 impl Page {
     fn push(&mut self, line: Line) {
-        if self.lines.len() < LONGEST {
-            self.lines.push(line);
+        self.push_row(line, None);
+    }
+
+    fn push_row(&mut self, line: Line, goes_on: Option<usize>) {
+        if self.rows.len() < LONGEST {
+            self.rows.push(Row { line, goes_on });
         }
     }
 
@@ -137,16 +196,18 @@ impl Page {
     fn wrapped(&mut self, lead: Line, used: usize, pieces: &[(Tone, String)], indent: usize) {
         let mut line = lead;
         let mut column = used;
+        let mut goes_on = None;
         for (tone, piece) in pieces {
             let mut part = String::new();
             for character in piece.chars() {
                 let wide = character.width().unwrap_or(0);
                 if column + wide > self.width && column > indent {
                     line.push((*tone, std::mem::take(&mut part)));
-                    self.push(std::mem::take(&mut line));
-                    if self.lines.len() >= LONGEST {
+                    self.push_row(std::mem::take(&mut line), goes_on);
+                    if self.rows.len() >= LONGEST {
                         return;
                     }
+                    goes_on = Some(indent);
                     line.push((Tone::Plain, " ".repeat(indent)));
                     column = indent;
                 }
@@ -157,7 +218,7 @@ impl Page {
                 line.push((*tone, part));
             }
         }
-        self.push(line);
+        self.push_row(line, goes_on);
     }
 
     fn facts(&mut self, entry: &Entry) {
@@ -316,7 +377,7 @@ impl Page {
 
     /// Writes a value that stands after `lead`, followed by `tail` (a comma or nothing).
     fn json(&mut self, depth: usize, lead: Line, value: &Value, tail: &str) {
-        if self.lines.len() >= LONGEST {
+        if self.rows.len() >= LONGEST {
             return;
         }
         // Deep JSON would leave no room for itself.

@@ -55,12 +55,10 @@ fn draw_on(model: &Model, buffer: &mut Buffer) -> Option<(u16, u16)> {
     let cursor = bars::filter(&mut pen, areas.filter);
     if let Some(area) = areas.list {
         list::draw(&mut pen, area, areas.rows());
+        pen.mark_hits(area);
     }
     if let Some(area) = areas.detail {
         detail::draw(&mut pen, area);
-    }
-    for area in [areas.list, areas.detail].into_iter().flatten() {
-        pen.mark_hits(area);
     }
     if let Some(area) = areas.side {
         side::draw(&mut pen, area);

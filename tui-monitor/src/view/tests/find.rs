@@ -65,6 +65,39 @@ fn a_detail_is_opened_at_the_hit() {
     assert!(stage.text().contains("\"updatedAt\""), "{}", stage.text());
 }
 
+/// The hits of a text in the detail of a payload, line by line, at 40 columns.
+#[track_caller]
+fn check_wrapped(payload: &str, search: &str, expected: &[&str]) {
+    let mut stage = Stage::new((40, 28));
+    let mut long = entry(1, "activity");
+    long.raw = payload.into();
+    stage.send(input(long));
+    stage.tick(1_000_000);
+    stage.keys("\nz");
+    assert_eq!(marked(&stage), [""; 0]);
+    stage.keys(&format!("/{search}\n"));
+    assert_eq!(marked(&stage), expected, "{}", stage.text());
+}
+
+#[test]
+fn a_hit_is_marked_where_it_goes_on_in_the_next_line() {
+    // 38 columns are within the frame, of which the string has 28 in its first line.
+    let dots = ".".repeat(22);
+    let text = format!(r#"{{"note":"{dots}needle and needle"}}"#);
+    check_wrapped(&text, "needle", &["needl", "e", "needle"]);
+    check_wrapped(&text, "NEEDLE AND", &["needl", "e and"]);
+    let text = format!(r#"{{"note":"{}."}}"#, "ab".repeat(40));
+    let (first, second) = (
+        "ab".repeat(13) + "a",
+        "b".to_owned() + &"ab".repeat(16) + "a",
+    );
+    let rest = "b".to_owned() + &"ab".repeat(9);
+    check_wrapped(&text, &"ab".repeat(40), &[&first, &second, &rest]);
+    // Indentation is no part of the text.
+    let text = format!(r#"{{"note":"{dots}needl  e"}}"#);
+    check_wrapped(&text, "needle", &[]);
+}
+
 #[test]
 fn wide_characters_do_not_shift_the_marks() {
     let mut stage = Stage::new((120, 40));
