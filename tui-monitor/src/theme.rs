@@ -112,7 +112,8 @@ fn colours(tone: Tone, dark: bool) -> Style {
         Tone::Plain => style,
         Tone::Faint => pick(Color::DarkGray, Color::Gray),
         Tone::Title => pick(Color::White, Color::Black).add_modifier(Modifier::BOLD),
-        Tone::Selected => style.add_modifier(Modifier::REVERSED),
+        // One bar: reversed, each colour of the row would be a patch of its own.
+        Tone::Selected => style.fg(Color::Reset).add_modifier(Modifier::REVERSED),
         // Not reversed on the selected row, so that the colours stay those of a hit.
         Tone::Hit => style
             .fg(Color::Black)

@@ -6,8 +6,8 @@ use ratatui::crossterm::event::{MouseButton, MouseEventKind};
 
 use crate::Theme;
 use crate::event::{
-    Control, Direction, Effect, Entity, Entry, Input, Kind, LintKind, Playback, Recipients,
-    Recording, Routed, Scope, SourceState,
+    Amendment, Control, Direction, Effect, Entity, Entry, Input, Kind, LintKind, Playback,
+    Recipients, Recording, Routed, Scope, SourceState,
 };
 use crate::filter::Filter;
 use crate::model::testing::entry;
@@ -350,6 +350,60 @@ fn the_pictures_of_the_documentation_are_current() {
     let mut stage = Stage::busy((120, 34));
     stage.keys("?");
     picture("help", &stage);
+    let mut stage = Stage::busy((120, 34));
+    stage.keys("g/cmb1sess\n\n");
+    picture("hits", &stage);
+    let mut stage = Stage::busy((120, 34));
+    decide(&mut stage);
+    picture("decision", &stage);
+}
+
+/// A message of a session, its way to two users, and what the router decided about it.
+fn decide(stage: &mut Stage) {
+    let session = Scope::Session("cmb1session".into());
+    let call = Entry {
+        kind: Kind::Call,
+        direction: Direction::Sent,
+        conn: "a1/session:cmb1session".into(),
+        scope: session,
+        raw: r#"{"sid":"cmb1session","message":"bWVzc2FnZQ=="}"#.into(),
+        seq: None,
+        id: None,
+        recipients: Recipients::Unknown,
+        link: Some(15),
+        ..entry(15, "message")
+    };
+    let update = Entry {
+        link: Some(15),
+        latency_us: Some(430),
+        ..message(16)
+    };
+    let first = update.t_us;
+    stage.send(input(call));
+    stage.send(input(update));
+    let amendment = Amendment {
+        number: 16,
+        receipt: Some(receipt("a1/user-2", Scope::User, first + 90)),
+        routed: Some(Box::new(Routed {
+            filter: r#"{"type":"all-interested-in-session","sessionId":"cmb1session"}"#.into(),
+            recipients: vec!["a1/user".into(), "a1/user-2".into()],
+            skipped: Some("a1/session:cmb1session".into()),
+            receipts: Vec::new(),
+        })),
+        cause: None,
+        lints: Vec::new(),
+    };
+    stage.send(Input::Amend(amendment));
+    stage.tick(first + 200);
+    stage.keys("\n");
+}
+
+#[test]
+fn a_decision_and_the_deliveries() {
+    check("decision", |stage| {
+        decide(stage);
+        stage.keys("z");
+    });
 }
 
 /// What `docs/watch.md` lists between two backticks at the beginning of each row of a table.

@@ -14,7 +14,7 @@ pub(super) fn picture(buffer: &Buffer) -> String {
     let (width, height) = (buffer.area.width, buffer.area.height);
     let (w, h) = (f64::from(width) * CELL.0, f64::from(height) * CELL.1);
     let mut svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.1} {h:.1}" width="{w:.0}" height="{h:.0}" font-family="ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="14" xml:space="preserve">
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.1} {h:.1}" width="{w:.0}" height="{h:.0}" font-family="ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="14">
 <rect width="100%" height="100%" rx="6" fill="{PAPER}"/>
 "#
     );
@@ -49,21 +49,30 @@ fn run(svg: &mut String, (from, to, y): (u16, u16, u16), text: &str, look: Look)
         )
         .unwrap();
     }
-    if text.trim().is_empty() {
-        return;
-    }
     let weight = if bold { r#" font-weight="bold""# } else { "" };
     let opacity = if dim { r#" opacity="0.6""# } else { "" };
-    let escaped = text
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;");
     let base = top + 13.0;
-    writeln!(
-        svg,
-        r#"<text x="{x:.1}" y="{base:.1}" textLength="{width:.1}" fill="{ink}"{weight}{opacity}>{escaped}</text>"#
-    )
-    .unwrap();
+    let mut before = 0;
+    // Browsers drop spaces at the ends of a text and take several for one.
+    for part in text.split("  ") {
+        let indent = part.len() - part.trim_start().len();
+        let x = x + (before + indent) as f64 * CELL.0;
+        before += part.chars().count() + 2;
+        let part = part.trim();
+        if part.is_empty() {
+            continue;
+        }
+        let width = part.chars().count() as f64 * CELL.0;
+        let escaped = part
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        writeln!(
+            svg,
+            r#"<text x="{x:.1}" y="{base:.1}" textLength="{width:.1}" fill="{ink}"{weight}{opacity}>{escaped}</text>"#
+        )
+        .unwrap();
+    }
 }
 
 fn look(cell: &Cell) -> Look {
