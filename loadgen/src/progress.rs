@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub latency_us: Kinds<Summary>,
     /// What became of deliveries that must arrive; what is under way is not lost.
     pub audit: Counts,
-    /// What became of volatile heartbeats.
+    /// What became of volatile heartbeats, and of the ends of sessions.
     pub volatile: Counts,
     /// Connections wanted now.
     pub wanted: u64,

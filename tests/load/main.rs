@@ -6,6 +6,7 @@ mod dialect;
 mod embedded;
 mod every_fault;
 mod faults;
+mod life;
 mod network;
 mod runs;
 mod support;

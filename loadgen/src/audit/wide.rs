@@ -35,8 +35,12 @@ impl Wide {
     /// The types in it, each once.
     pub(crate) fn names(self) -> Vec<&'static str> {
         let kinds = EventKind::ALL.into_iter().filter(|kind| self.has(*kind));
-        let mut names: Vec<_> = kinds.filter_map(EventKind::delivered_as).collect();
-        names.dedup();
+        let mut names = Vec::new();
+        for name in kinds.filter_map(EventKind::delivered_as) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         names
     }
 

@@ -53,11 +53,11 @@ pub(super) fn total(all: Vec<Stats>, schedule: &Schedule) -> Stats {
     total
 }
 
-/// Audit counts of all events, and of volatile heartbeats.
+/// Audit counts of all events, and of volatile heartbeats with the ends of sessions.
 pub(super) fn audited(stats: &Stats) -> (Counts, Counts) {
     let (mut counts, mut volatile) = (stats.unknown, Counts::default());
     for (kind, of_kind) in kinds(stats) {
-        let sum = if kind.is_volatile() {
+        let sum = if kind.is_presence() {
             &mut volatile
         } else {
             &mut counts
@@ -84,7 +84,7 @@ fn fanout(stats: &Stats) -> Times {
         naive: histogram(),
     };
     for (kind, of_kind) in kinds(stats) {
-        if !kind.is_volatile() && kind != EventKind::RpcCall {
+        if !kind.is_presence() && kind != EventKind::RpcCall {
             sum.add(&of_kind.times);
         }
     }
@@ -157,7 +157,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             continue;
         };
         let event = events.entry(name.to_owned()).or_default();
-        event.volatile = kind.is_volatile();
+        event.volatile = kind.is_presence();
         event.audit = plus(event.audit, of_kind.counts);
         match times.get_mut(name) {
             Some(sum) => sum.add(&of_kind.times),

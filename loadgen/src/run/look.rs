@@ -72,7 +72,7 @@ impl Look {
             look.counts = finish::plus(look.counts, counts);
             look.volatile = finish::plus(look.volatile, volatile);
             for (kind, of_kind) in finish::kinds(&stats) {
-                if !kind.is_volatile() && kind != EventKind::RpcCall {
+                if !kind.is_presence() && kind != EventKind::RpcCall {
                     add(&mut look.latency.fanout, &of_kind.times.latency);
                 }
             }

@@ -16,8 +16,10 @@ pub(super) struct About<'a> {
     pub(super) other: &'a str,
     /// The version that a compare-and-set expects.
     pub(super) version: i64,
-    /// Unix milliseconds for heartbeats.
+    /// Unix milliseconds for heartbeats and the end of a session.
     pub(super) time: u64,
+    /// Whether a session's heartbeat says that it is in a turn.
+    pub(super) thinking: bool,
 }
 
 /// The frame of an event. `ack` asks for an ack under that id.
@@ -33,6 +35,7 @@ pub(super) fn frame(
         other,
         version,
         time,
+        thinking,
     } = about;
     let mut text = String::with_capacity(size as usize + 200);
     text.push_str("42");
@@ -70,8 +73,11 @@ pub(super) fn frame(
         EventKind::SessionAlive => {
             let _ = write!(
                 text,
-                ",{{\"sid\":{subject},\"time\":{time},\"thinking\":false}}"
+                ",{{\"sid\":{subject},\"time\":{time},\"thinking\":{thinking}}}"
             );
+        }
+        EventKind::SessionEnd => {
+            let _ = write!(text, ",{{\"sid\":{subject},\"time\":{time}}}");
         }
         EventKind::MachineAlive => {
             let _ = write!(text, ",{{\"machineId\":{subject},\"time\":{time}}}");
@@ -170,6 +176,7 @@ mod tests {
                 other: "\"other\"",
                 version: 4,
                 time: 1_700_000_000_000,
+                thinking: true,
             };
             let ack = kind.is_acked().then_some(5);
             let frame = frame(kind, ack, about, STAMP, 200);
@@ -183,7 +190,7 @@ mod tests {
                 panic!("{frame}");
             };
             assert_eq!((name.as_ref(), found), (kind.name(), ack));
-            let must_be_stamped = kind.delivered_as().is_some() && !kind.is_volatile();
+            let must_be_stamped = kind.delivered_as().is_some() && !kind.is_presence();
             assert_eq!(
                 Stamp::find(&frame),
                 must_be_stamped.then_some(STAMP),

@@ -168,6 +168,7 @@ fn perform(cell: &Arc<Cell>, action: Action, now: u64) {
     match what {
         What::Connect => peer::want(cell, peer, at),
         What::Drop(how) => cell.close(peer, how, now),
+        What::Leave => cell.leave(peer, now),
         What::StopReading => cell.stop_reading(peer, true, now),
         What::ResumeReading => cell.stop_reading(peer, false, now),
         What::FallSilent => cell.fall_silent(peer, now),

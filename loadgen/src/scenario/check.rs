@@ -1,7 +1,8 @@
 //! What a scenario must satisfy beyond its grammar, so that a plan made from it cannot fail.
 
 use super::{
-    Churn, EventKind, HalfOpen, Herd, Phase, Role, RoleRules, Scenario, Size, Slow, Span, Traffic,
+    Aim, Churn, EventKind, HalfOpen, Herd, Phase, Role, RoleRules, Scenario, Shift, Size, Slow,
+    Span, Traffic, Turn,
 };
 
 /// More of anything than this is taken for a mistake.
@@ -34,6 +35,11 @@ pub(super) fn consistent(scenario: &Scenario) -> Result<(), String> {
             format!("traffic {} ({}): {problem}", at + 1, traffic.event.name())
         })?;
     }
+    for Turn { lasts, pause, .. } in &scenario.turn {
+        at_least("turn.lasts", *lasts, Span::from_millis(10))?;
+        at_least("turn.pause", *pause, Span::from_millis(10))?;
+    }
+    shifts(scenario)?;
     for Churn { online, .. } in &scenario.churn {
         at_least("churn.online", *online, Span::from_millis(10))?;
     }
@@ -62,6 +68,34 @@ pub(super) fn consistent(scenario: &Scenario) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whoever ends a session must be the only one who keeps it alive: an ended one stays so.
+fn shifts(scenario: &Scenario) -> Result<(), String> {
+    for Shift { online, .. } in &scenario.shift {
+        at_least("shift.online", *online, Span::from_millis(10))?;
+    }
+    if scenario.shift.is_empty() {
+        return Ok(());
+    }
+    if scenario.population.per_session > 1 {
+        return Err(
+            "shift: an agent that ends takes its session along, and per-session is more than 1"
+                .to_owned(),
+        );
+    }
+    let is_others = |traffic: &Traffic| {
+        let is_own = traffic.from == Role::Session && traffic.to == Aim::Own;
+        traffic.event == EventKind::SessionAlive && !is_own
+    };
+    match scenario.traffic.iter().position(is_others) {
+        Some(at) => Err(format!(
+            "traffic {} (session-alive): with a shift, only agents keep their own sessions alive, \
+             since those of others may have ended",
+            at + 1
+        )),
+        None => Ok(()),
+    }
 }
 
 fn population(scenario: &Scenario) -> Result<(), String> {

@@ -36,6 +36,10 @@ pub enum EventKind {
     RpcCall,
     /// A ping of the application.
     Ping,
+    /// The end of a session. No traffic of its own: a session does not come back, so that only
+    /// those say it that leave for good.
+    #[serde(skip_deserializing)]
+    SessionEnd,
 }
 
 /// Which connections of the sender's account must receive what an event causes.
@@ -57,7 +61,7 @@ pub enum Scope {
 
 impl EventKind {
     /// Each kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Message,
         Self::UpdateMetadata,
         Self::UpdateState,
@@ -72,6 +76,7 @@ impl EventKind {
         Self::AccessKeyGet,
         Self::RpcCall,
         Self::Ping,
+        Self::SessionEnd,
     ];
 
     /// Its place in [`ALL`](Self::ALL), for tables with a row per kind.
@@ -96,6 +101,7 @@ impl EventKind {
             Self::AccessKeyGet => "access-key-get",
             Self::RpcCall => "rpc-call",
             Self::Ping => "ping",
+            Self::SessionEnd => "session-end",
         }
     }
 
@@ -104,7 +110,7 @@ impl EventKind {
         match self {
             Self::Message => Some("new-message"),
             Self::UpdateMetadata | Self::UpdateState => Some("update-session"),
-            Self::SessionAlive => Some("activity"),
+            Self::SessionAlive | Self::SessionEnd => Some("activity"),
             Self::UsageReport => Some("usage"),
             Self::MachineUpdateMetadata | Self::MachineUpdateState => Some("update-machine"),
             Self::MachineAlive => Some("machine-activity"),
@@ -122,6 +128,7 @@ impl EventKind {
             Self::UpdateMetadata | Self::UpdateState => Scope::Session,
             Self::MachineUpdateMetadata | Self::MachineUpdateState => Scope::Machine,
             Self::SessionAlive
+            | Self::SessionEnd
             | Self::UsageReport
             | Self::MachineAlive
             | Self::ArtifactCreate
@@ -135,13 +142,23 @@ impl EventKind {
     pub fn is_acked(self) -> bool {
         !matches!(
             self,
-            Self::Message | Self::SessionAlive | Self::MachineAlive | Self::UsageReport
+            Self::Message
+                | Self::SessionAlive
+                | Self::SessionEnd
+                | Self::MachineAlive
+                | Self::UsageReport
         )
     }
 
-    /// Whether it is a heartbeat, which a server may thin out.
-    pub fn is_volatile(self) -> bool {
+    /// Whether it is a heartbeat, which clients leave out while they have no connection.
+    pub fn is_heartbeat(self) -> bool {
         matches!(self, Self::SessionAlive | Self::MachineAlive)
+    }
+
+    /// Whether all that others see of it is who is active, which a server may thin out. It has no
+    /// content to be recognised by but its time.
+    pub fn is_presence(self) -> bool {
+        self.is_heartbeat() || self == Self::SessionEnd
     }
 
     /// What it concerns, besides the account: a session, a machine, or neither.
@@ -151,6 +168,7 @@ impl EventKind {
             | Self::UpdateMetadata
             | Self::UpdateState
             | Self::SessionAlive
+            | Self::SessionEnd
             | Self::UsageReport
             | Self::AccessKeyGet => Some(Role::Session),
             Self::MachineUpdateMetadata | Self::MachineUpdateState | Self::MachineAlive => {

@@ -58,6 +58,12 @@ pub struct Scenario {
     /// What is emitted.
     #[serde(default)]
     pub traffic: Vec<Traffic>,
+    /// Agents that think and rest in turn.
+    #[serde(default)]
+    pub turn: Vec<Turn>,
+    /// Agents that begin while the run lasts, and end for good.
+    #[serde(default)]
+    pub shift: Vec<Shift>,
     /// Connections that come and go all the time.
     #[serde(default)]
     pub churn: Vec<Churn>,
@@ -295,6 +301,32 @@ pub enum Aim {
     Any,
     /// The account's first, so that all contend for it.
     First,
+}
+
+/// Session-scoped connections that think and rest in turn. They say so with a heartbeat at each
+/// change, and with each in between.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Turn {
+    /// The share of the session-scoped connections that do this.
+    #[serde(default = "everyone")]
+    pub share: Permille,
+    /// The mean time that a turn takes at load 1.
+    pub lasts: Span,
+    /// The mean time until the next one at load 1.
+    pub pause: Span,
+}
+
+/// Session-scoped connections that open at any time after the ramp and end for good, as agents do: with
+/// a last write of the metadata, `session-end` and a `ping`, of which the answer is awaited.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Shift {
+    /// The share of the session-scoped connections that do this.
+    #[serde(default = "everyone")]
+    pub share: Permille,
+    /// The mean time from the beginning to the end.
+    pub online: Span,
 }
 
 /// How a connection is dropped.

@@ -96,6 +96,29 @@ fn contradictions_are_named() {
         |text| format!("{text}[[herd]]\nat = '1h'\nfrom = ['user']\nback-after = '1s'"),
         "herd.at is 1h, but the run is over after 15s",
     );
+    check_refused(
+        |text| format!("{text}[[turn]]\nlasts = '1s'\npause = '1ms'"),
+        "turn.pause is 1ms, the least is 10ms",
+    );
+    let shift = "[[shift]]\nonline = '1s'";
+    check_refused(
+        |text| text.replace("sessions = 6", "sessions = 6\nper-session = 2") + shift,
+        "per-session is more than 1",
+    );
+    check_refused(
+        |text| {
+            text.replace(
+                "'session'\nevent = 'message'",
+                "'user'\nevent = 'session-alive'",
+            ) + shift
+        },
+        "traffic 1 (session-alive): with a shift",
+    );
+    check_replaced(
+        "'message'",
+        "'session-end'",
+        "unknown variant `session-end`",
+    );
 }
 
 #[test]
@@ -215,6 +238,8 @@ fn the_sample_names_every_key() {
         "[bounds]\n",
         "[[traffic]]\n",
         "[[phases]]\n",
+        "[[turn]]\n",
+        "[[shift]]\n",
         "[[churn]]\n",
         "[[herd]]\n",
         "[[slow]]\n",
@@ -245,4 +270,23 @@ fn production_is_the_snapshot() {
     let registrations = scenario.population.sessions * scenario.session.registrations
         + scenario.population.machines * scenario.machine.registrations;
     assert_eq!(registrations, 321_212);
+    let periods = |event| {
+        let traffic = scenario.traffic.iter().filter(move |of| of.event == event);
+        traffic.map(|of| of.every.us() as f64 / 1e6)
+    };
+    let sessions = f64::from(scenario.population.sessions);
+    let turns = scenario.turn.iter();
+    let turn: f64 = turns
+        .map(|turn| (turn.lasts.us() + turn.pause.us()) as f64 / 1e6)
+        .sum();
+    let messages: f64 = periods(EventKind::Message)
+        .map(|every| sessions / every)
+        .sum();
+    let alive: f64 = periods(EventKind::SessionAlive)
+        .map(|every| sessions / every)
+        .sum();
+    assert_eq!(messages.round(), 180.0);
+    // A turn is 40 messages, and its beginning and end are heartbeats, too.
+    assert_eq!((sessions / turn * 40.0).round(), 180.0);
+    assert_eq!((alive + 2.0 * sessions / turn).round(), 5_000.0);
 }

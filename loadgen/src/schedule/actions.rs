@@ -8,7 +8,7 @@ use super::{
     random::Stream,
     warp::{UNIT, Warp, Warped},
 };
-use crate::scenario::{Aim, EventKind, How, Role, Scenario, Scope, Span, Timing};
+use crate::scenario::{Aim, EventKind, How, Role, Scenario, Scope, Span, Timing, Turn};
 
 /// Something that one connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum What {
     Connect,
     /// It ends.
     Drop(How),
+    /// It ends for good, once its last ping is answered.
+    Leave,
     /// It reads nothing until it resumes.
     StopReading,
     /// It reads again.
@@ -50,9 +52,20 @@ pub struct Emit {
     pub size: u32,
     /// A number of its own: it chooses the method of a call, and how long its callee works.
     pub choice: u32,
+    /// Whether the sender is in a turn; heartbeats say so.
+    pub thinking: bool,
     /// How many connections must receive it, if all live as planned.
     pub recipients: u32,
 }
+
+/// What an agent says at its end.
+const FAREWELL: [EventKind; 3] = [
+    EventKind::UpdateMetadata,
+    EventKind::SessionEnd,
+    EventKind::Ping,
+];
+/// Bytes of opaque content in its last metadata.
+const LAST_METADATA: u32 = 400;
 
 impl Action {
     /// The bytes that stand for it in the schedule's digest.
@@ -64,8 +77,11 @@ impl Action {
             What::StopReading => (3, [0; 5]),
             What::ResumeReading => (4, [0; 5]),
             What::FallSilent => (5, [0; 5]),
+            What::Leave => (7, [0; 5]),
             What::Emit(emit) => {
                 let kind = u32::try_from(emit.kind.index()).unwrap_or(u32::MAX);
+                // In a place that is 0 otherwise, so that schedules without turns are what they were.
+                let kind = kind | u32::from(emit.thinking) << 16;
                 (
                     6,
                     [kind, emit.target, emit.size, emit.choice, emit.recipients],
@@ -113,6 +129,14 @@ enum Rule {
         left: u32,
         warped: Warped,
     },
+    Turn {
+        index: u16,
+        warped: Warped,
+    },
+    /// The end of a shift, after so much of the farewell.
+    Leave {
+        said: u8,
+    },
     Churn {
         index: u16,
     },
@@ -131,6 +155,8 @@ enum Rule {
 #[derive(Debug)]
 struct Presence {
     peers: Vec<Planned>,
+    /// Which connections are in a turn; empty where none ever is.
+    thinking: Vec<bool>,
     users: u32,
     sessions: Vec<u32>,
     machines: Vec<u32>,
@@ -138,6 +164,8 @@ struct Presence {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Planned {
+    /// Its shift has not begun, or is over.
+    Off,
     Away,
     Here,
     Silent,
@@ -154,6 +182,10 @@ impl<'a> Actions<'a> {
             due: BinaryHeap::new(),
             plan: Presence {
                 peers: vec![Planned::Away; account.connections() as usize],
+                thinking: match scenario.turn.as_slice() {
+                    [] => Vec::new(),
+                    _ => vec![false; account.connections() as usize],
+                },
                 users: 0,
                 sessions: vec![0; account.sessions as usize],
                 machines: vec![0; account.machines as usize],
@@ -179,7 +211,24 @@ impl<'a> Actions<'a> {
         let place = account.connections_before() + u64::from(peer);
         let all = scenario.connections().max(1);
         let ramp = u128::from(scenario.connect.ramp.us()) * u128::from(place) / u128::from(all);
-        self.add(peer, random(0), u64::try_from(ramp).ok(), Rule::Begin);
+        let is_agent = role == Role::Session;
+        let mut shifts = scenario.shift.iter();
+        let shift = shifts.find(|shift| is_agent && takes_part(shift.share.get()));
+        let shift = shift.map(|shift| {
+            let mut random = random(6_000);
+            let ramp = scenario.connect.ramp.us();
+            let begin = ramp + random.below(self.warp.end().saturating_sub(ramp).max(1));
+            let end = begin + random.gap(shift.online.us());
+            (begin, end)
+        });
+        let begin = match shift {
+            Some((begin, _)) => {
+                self.plan.peers[peer as usize] = Planned::Off;
+                Some(begin)
+            }
+            None => u64::try_from(ramp).ok(),
+        };
+        self.add(peer, random(0), begin, Rule::Begin);
         for (index, traffic) in (0_u16..).zip(&scenario.traffic) {
             if traffic.from != role || !takes_part(traffic.share.get()) {
                 continue;
@@ -204,6 +253,17 @@ impl<'a> Actions<'a> {
                     warped,
                 },
             );
+        }
+        let mut turns = (0_u16..).zip(&scenario.turn);
+        let turn = turns.find(|(_, turn)| is_agent && takes_part(turn.share.get()));
+        if let Some((index, turn)) = turn {
+            let mut random = random(7_000);
+            // As many are in a turn at first as at any other time.
+            let is_thinking = random.below(turn.lasts.us() + turn.pause.us()) < turn.lasts.us();
+            self.plan.thinking[peer as usize] = is_thinking;
+            let warped = random.gap(stays(turn, is_thinking));
+            let first = self.warp.at(warped);
+            self.add(peer, random, first, Rule::Turn { index, warped });
         }
         for (index, churn) in (0_u16..).zip(&scenario.churn) {
             if churn.from == role && takes_part(churn.share.get()) {
@@ -242,6 +302,10 @@ impl<'a> Actions<'a> {
             if half_open.from == role && takes_part(half_open.share.get()) {
                 self.add(peer, random(5_000), Some(half_open.at.us()), Rule::HalfOpen);
             }
+        }
+        // The last of its sources, so that nothing comes behind the farewell at the same moment.
+        if let Some((_, end)) = shift {
+            self.add(peer, random(6_001), Some(end), Rule::Leave { said: 0 });
         }
     }
 
@@ -289,22 +353,48 @@ impl<'a> Actions<'a> {
                 let emit = (here == Planned::Here).then(|| {
                     let kind = traffic.event;
                     let target = aim(&self.account, &self.callable, kind, traffic.to, peer, pick);
-                    What::Emit(Emit {
-                        kind,
-                        target,
-                        size,
-                        choice: u32::try_from(choice >> 32).unwrap_or_default(),
-                        recipients: self.plan.recipients(&self.account, kind, target, peer),
-                    })
+                    let choice = u32::try_from(choice >> 32).unwrap_or_default();
+                    let of_event = [target, size, choice];
+                    self.plan.emit(&self.account, peer, kind, of_event)
                 });
                 (emit, next)
+            }
+            Rule::Turn { index, warped } => {
+                let turn = &self.scenario.turn[usize::from(*index)];
+                let is_thinking = !self.plan.thinking[peer as usize];
+                self.plan.thinking[peer as usize] = is_thinking;
+                *warped = warped.saturating_add(random.gap(stays(turn, is_thinking)));
+                let of_event = [self.account.peer(peer).subject, 0, 0];
+                let heartbeat = (here == Planned::Here).then(|| {
+                    self.plan
+                        .emit(&self.account, peer, EventKind::SessionAlive, of_event)
+                });
+                (heartbeat, self.warp.at(*warped))
+            }
+            Rule::Leave { said } => {
+                let next = FAREWELL.get(usize::from(*said));
+                *said += 1;
+                let of_event = [self.account.peer(peer).subject, LAST_METADATA, 0];
+                match (here, next) {
+                    (Planned::Here, Some(kind)) => {
+                        let emit = self.plan.emit(&self.account, peer, *kind, of_event);
+                        (Some(emit), Some(at))
+                    }
+                    (Planned::Here, None) => (Some(What::Leave), None),
+                    (Planned::Away, _) => {
+                        // It has no connection to say it on, and does not open one for that.
+                        self.plan.peers[peer as usize] = Planned::Off;
+                        (None, None)
+                    }
+                    (Planned::Off | Planned::Silent, _) => (None, None),
+                }
             }
             Rule::Churn { index } => {
                 let churn = &self.scenario.churn[usize::from(*index)];
                 let (what, stays) = match here {
                     Planned::Here => (Some(What::Drop(churn.how)), churn.offline),
                     Planned::Away => (Some(What::Connect), churn.online),
-                    Planned::Silent => (None, churn.online),
+                    Planned::Off | Planned::Silent => (None, churn.online),
                 };
                 (what, Some(at + random.gap(stays.us())))
             }
@@ -337,11 +427,18 @@ impl<'a> Actions<'a> {
         match what {
             What::Connect => self.plan.set(&self.account, peer, Planned::Here),
             What::Drop(_) => self.plan.set(&self.account, peer, Planned::Away),
+            What::Leave => self.plan.set(&self.account, peer, Planned::Off),
             What::FallSilent => self.plan.set(&self.account, peer, Planned::Silent),
             What::StopReading | What::ResumeReading | What::Emit(_) => {}
         }
         Some(Action { at, peer, what })
     }
+}
+
+/// The mean time that a connection stays in a turn or out of it.
+fn stays(turn: &Turn, is_thinking: bool) -> Warped {
+    let span = if is_thinking { turn.lasts } else { turn.pause };
+    span.us() * UNIT
 }
 
 /// Which session, machine or callee an event concerns.
@@ -377,6 +474,20 @@ impl Presence {
         };
         *count -= u32::from(was == Planned::Here);
         *count += u32::from(planned == Planned::Here);
+    }
+
+    /// An event of a connection that is here, with its target, size and choice.
+    fn emit(&self, account: &Account, sender: u32, kind: EventKind, of_event: [u32; 3]) -> What {
+        let [target, size, choice] = of_event;
+        let is_thinking = || self.thinking.get(sender as usize).copied();
+        What::Emit(Emit {
+            kind,
+            target,
+            size,
+            choice,
+            thinking: kind == EventKind::SessionAlive && is_thinking().unwrap_or_default(),
+            recipients: self.recipients(account, kind, target, sender),
+        })
     }
 
     /// How many connections must receive an event of a connection that is here.

@@ -105,7 +105,7 @@ impl Schedule {
                         summary.connects += 1;
                         changes[second] += 1;
                     }
-                    What::Drop(_) => changes[second] -= 1,
+                    What::Drop(_) | What::Leave => changes[second] -= 1,
                     What::Emit(emit) => {
                         let deliveries = u64::from(emit.recipients);
                         summary.emits += 1;

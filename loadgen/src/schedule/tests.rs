@@ -69,6 +69,21 @@ share = 0.2
 at = '15s'
 ";
 
+/// Turns and shifts, besides everything else.
+const LIFE: &str = "
+[[turn]]
+share = 0.9
+lasts = '2s'
+pause = '1s'
+[[shift]]
+share = 0.4
+online = '6s'
+";
+
+fn life() -> String {
+    EVERYTHING.to_owned() + LIFE
+}
+
 fn schedule(text: &str, seed: u64, shard: &str) -> Schedule {
     Schedule::new(
         Scenario::parse("test", text).unwrap(),
@@ -88,11 +103,14 @@ fn the_digest_is_the_same_on_every_machine() {
     // Not to be updated lightly: with another value, older reports cannot be compared any more.
     insta::assert_snapshot!(digest(7), @"57c9fa7e3d7597fa2827826d01e991838f5745b5ae52d0a569c6e6890814319a");
     assert_ne!(digest(7), digest(8));
+    let life = schedule(&life(), 7, "1/1").summary().digest.to_string();
+    insta::assert_snapshot!(life, @"d68381d3fcc12a001a27349626931d312bddc42c43bbf8eb6780730f2ec1ace2");
 }
 
 #[test]
 fn the_digest_notices_every_change() {
     let digest = |text: &str| schedule(text, 7, "1/1").summary().digest;
+    let life = life();
     for (from, to) in [
         ("users = 7", "users = 8"),
         ("every = '2s'", "every = '2.001s'"),
@@ -101,21 +119,25 @@ fn the_digest_notices_every_change() {
         ("how = 'abort'", "how = 'disconnect'"),
         ("stop = '1s'", "stop = '2s'"),
         ("load = [0, 2]", "load = [0, 1.9]"),
+        ("lasts = '2s'", "lasts = '2.001s'"),
+        ("pause = '1s'", "pause = '1.1s'"),
+        ("online = '6s'", "online = '6.1s'"),
     ] {
-        let changed = EVERYTHING.replace(from, to);
-        assert_ne!(changed, EVERYTHING, "{from}");
-        assert_ne!(digest(&changed), digest(EVERYTHING), "{from}");
+        let changed = life.replace(from, to);
+        assert_ne!(changed, life, "{from}");
+        assert_ne!(digest(&changed), digest(&life), "{from}");
     }
 }
 
 #[test]
 fn shards_are_exactly_the_whole() {
-    let whole = schedule(EVERYTHING, 7, "1/1").summary();
+    let life = life();
+    let whole = schedule(&life, 7, "1/1").summary();
     for of in [2, 4, 9] {
         let mut digest = Digest::default();
         let (mut accounts, mut emits, mut deliveries) = (0, 0, 0);
         for part in 1..=of {
-            let shard = schedule(EVERYTHING, 7, &format!("{part}/{of}")).summary();
+            let shard = schedule(&life, 7, &format!("{part}/{of}")).summary();
             digest = digest.combined(shard.digest);
             accounts += shard.accounts;
             emits += shard.emits;
@@ -131,7 +153,7 @@ fn shards_are_exactly_the_whole() {
 
 #[test]
 fn actions_are_in_order_and_only_those_who_are_there_act() {
-    let schedule = schedule(EVERYTHING, 7, "1/1");
+    let schedule = schedule(&life(), 7, "1/1");
     let mut seen: HashMap<&str, u32> = HashMap::new();
     for account in schedule.accounts() {
         let mut open: HashMap<u32, bool> = HashMap::new();
@@ -147,12 +169,15 @@ fn actions_are_in_order_and_only_those_who_are_there_act() {
                 What::ResumeReading => ("resume", true),
                 What::FallSilent => ("silent", true),
                 What::Emit(emit) => (emit.kind.name(), true),
+                What::Leave => ("leave", true),
             };
             assert_eq!(here, expected, "{action:?}");
             *seen.entry(name).or_default() += 1;
             match action.what {
                 What::Connect => drop(open.insert(action.peer, true)),
-                What::Drop(_) | What::FallSilent => drop(open.insert(action.peer, false)),
+                What::Drop(_) | What::FallSilent | What::Leave => {
+                    open.insert(action.peer, false);
+                }
                 _ => {}
             }
         }
@@ -168,6 +193,8 @@ fn actions_are_in_order_and_only_those_who_are_there_act() {
         "update-state",
         "machine-update-state",
         "rpc-call",
+        "session-end",
+        "leave",
     ] {
         assert!(seen.contains_key(name), "{name} never happens: {seen:?}");
     }
@@ -176,13 +203,15 @@ fn actions_are_in_order_and_only_those_who_are_there_act() {
 /// The planned number of recipients against a naive count of who is there.
 #[test]
 fn recipients_are_those_that_the_rules_name() {
-    let schedule = schedule(EVERYTHING, 7, "1/1");
+    let schedule = schedule(&life(), 7, "1/1");
     for account in schedule.accounts() {
         let mut here = vec![false; account.connections() as usize];
         for action in schedule.actions(account) {
             match action.what {
                 What::Connect => here[action.peer as usize] = true,
-                What::Drop(_) | What::FallSilent => here[action.peer as usize] = false,
+                What::Drop(_) | What::FallSilent | What::Leave => {
+                    here[action.peer as usize] = false;
+                }
                 What::Emit(emit) => {
                     let must = |peer: &u32| {
                         let Peer { role, subject } = account.peer(*peer);
@@ -208,6 +237,107 @@ fn recipients_are_those_that_the_rules_name() {
             }
         }
     }
+}
+
+/// One account whose agents all take shifts and turns, and do nothing but say so; each agent with its
+/// actions.
+fn agents(text: &str) -> Vec<Vec<(u64, What)>> {
+    let schedule = schedule(text, 7, "1/1");
+    let account = schedule.accounts().next().unwrap();
+    let mut agents = vec![Vec::new(); account.connections() as usize];
+    for action in schedule.actions(account) {
+        agents[action.peer as usize].push((action.at, action.what));
+    }
+    agents
+}
+
+const AGENTS: &str = "
+description = ''
+[population]
+accounts = 1
+sessions = 400
+[connect]
+ramp = '100ms'
+[[phases]]
+name = 'idle'
+duration = '20s'
+load = 0
+[[phases]]
+name = 'work'
+duration = '60s'
+";
+
+/// Who ends says so in the order of real clients, all at one moment and nothing after it, and never
+/// comes back; and about as many are there at any time once the first ones have ended.
+#[test]
+fn agents_end_for_good_and_say_so() {
+    let text = format!("{AGENTS}{LIFE}")
+        .replace("0.4", "1")
+        .replace("0.9", "0");
+    let herd = "[[herd]]\nat = '40s'\nfrom = ['session']\nback-after = '1s'";
+    let agents = agents(&(text + herd));
+    let mut ended = 0;
+    let mut kept = 0;
+    for actions in &agents {
+        let Some((end, What::Leave)) = actions.last() else {
+            kept += 1;
+            continue;
+        };
+        ended += 1;
+        let said: Vec<_> = actions
+            .iter()
+            .filter_map(|(at, what)| match what {
+                What::Emit(emit) => Some((*at, emit.kind.name())),
+                _ => None,
+            })
+            .collect();
+        let farewell = ["update-metadata", "session-end", "ping"].map(|name| (*end, name));
+        assert_eq!(said, farewell);
+    }
+    // Those who end after the run stay, and those who were to end while the herd was away are gone.
+    assert!(ended > 250 && kept > 20, "{ended} ended, {kept} did not");
+    let begins = agents.iter().filter_map(|actions| actions.first());
+    let early = begins.filter(|(at, _)| *at < 40_000_000).count();
+    assert!((170..230).contains(&early), "{early}");
+}
+
+/// Turns bring a heartbeat at each change, in step with the load, and all between them tell it.
+#[test]
+fn heartbeats_tell_who_is_in_a_turn() {
+    let turns = LIFE.replace("0.4", "0").replace("0.9", "1");
+    let beats = "[[traffic]]\nfrom = 'session'\nevent = 'session-alive'\nevery = '700ms'\n";
+    let (mut changes, mut told) = (0, [0, 0]);
+    for actions in agents(&format!("{AGENTS}{turns}")) {
+        let mut last = None;
+        for (at, what) in actions {
+            let What::Emit(emit) = what else { continue };
+            assert!(at >= 20_000_000, "a turn begins without load");
+            assert_ne!(last, Some(emit.thinking), "two changes to the same");
+            last = Some(emit.thinking);
+            changes += 1;
+        }
+    }
+    // Two in three seconds, of each of 400 for 60 seconds.
+    assert!((15_000..17_000).contains(&changes), "{changes}");
+    for actions in agents(&format!("{AGENTS}{turns}{beats}")) {
+        let mut last = None;
+        let mut early = [0, 0];
+        for (_, what) in actions {
+            let What::Emit(emit) = what else { continue };
+            let is_change = emit.size == 0;
+            if !is_change {
+                told[usize::from(emit.thinking)] += 1;
+                early[usize::from(emit.thinking)] += u32::from(last.is_none());
+                assert!(last.is_none_or(|last| last == emit.thinking));
+            } else if let Some(was) = last.replace(emit.thinking) {
+                assert_ne!(was, emit.thinking);
+            }
+        }
+        assert!(early[0] == 0 || early[1] == 0, "a change is not told");
+    }
+    // Two thirds of the time, from the beginning on.
+    let share = told[1] * 100 / (told[0] + told[1]);
+    assert!((62..72).contains(&share), "{told:?}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Counts {
 }
 
 /// The audit of a run. Its own counts are of all events that a server must deliver; heartbeats, which
-/// the protocol sends as volatile, are a class of their own.
+/// the protocol sends as volatile, are a class of their own, together with the ends of sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
@@ -62,7 +62,7 @@ pub struct Audit {
     pub counts: Counts,
     /// From when on a delivery is late.
     pub late_bound_us: u64,
-    /// What became of volatile heartbeats.
+    /// What became of volatile heartbeats, and of the ends of sessions.
     pub volatile: Counts,
     /// The first of each kind that went wrong, at most [`EXAMPLES`] per outcome.
     pub examples: Vec<Example>,
@@ -120,7 +120,7 @@ pub struct Example {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventReport {
-    /// Whether it is among the volatile heartbeats.
+    /// Whether it is of the class of heartbeats.
     pub volatile: bool,
     /// What became of its deliveries.
     pub audit: Counts,

@@ -86,6 +86,7 @@ impl Cell {
                 target: bound.subject,
                 size: 120,
                 choice: 0,
+                thinking: false,
                 recipients: 0,
             };
             self.stats().due(at, at);
@@ -156,6 +157,11 @@ impl Cell {
         }
         let (wanted, excused) = (of_peer.wanted, of_peer.excused);
         let mut stats = self.stats();
+        if std::mem::take(&mut of_peer.leaving) {
+            // It has ended before it could go, and does not come back.
+            of_peer.wanted = false;
+            stats.wanted -= 1;
+        }
         if !was_open {
             stats.refused(why);
         } else if excused {
@@ -167,7 +173,8 @@ impl Cell {
         }
         drop(stats);
         self.forget(&mut state, peer, false, at);
-        wanted.then_some(state.peers[peer as usize].missing_since)
+        let of_peer = &state.peers[peer as usize];
+        of_peer.wanted.then_some(of_peer.missing_since)
     }
 
     /// Clears what belongs to a connection that is no more.
@@ -202,6 +209,18 @@ impl Cell {
         of_peer.socket.take()
     }
 
+    /// A connection has said its farewell, and goes when its ping is answered and no write waits for
+    /// another. Nobody knows of what is sent later than that whether the server still sees it.
+    pub(in crate::run) fn leave(&self, peer: u32, at: u64) {
+        let mut state = self.state();
+        let of_peer = &mut state.peers[peer as usize];
+        of_peer.leaving = of_peer.open;
+        if !of_peer.leaving || of_peer.may_go() {
+            drop(state);
+            self.close(peer, How::Disconnect, at);
+        }
+    }
+
     /// The scenario drops a connection.
     pub(in crate::run) fn close(&self, peer: u32, how: How, at: u64) {
         let mut state = self.state();
@@ -210,6 +229,7 @@ impl Cell {
             return;
         }
         of_peer.generation += 1;
+        of_peer.leaving = false;
         let was_open = of_peer.open;
         if was_open {
             of_peer.missing_since = at;

@@ -18,7 +18,7 @@ impl Cell {
         let of_peer = &mut state.peers[peer as usize];
         if of_peer.open {
             self.emit_in_turn(&mut state, peer, emit, planned, now);
-        } else if emit.kind.is_volatile() {
+        } else if emit.kind.is_heartbeat() {
             // Clients send heartbeats as volatile: without a connection there is none.
             self.stats().skipped();
         } else if of_peer.wanted && of_peer.held.len() < WAITING {
@@ -81,7 +81,7 @@ impl Cell {
         };
         let mut time = self.common.unix_ms(told).saturating_sub(HEARTBEAT_AGE_MS);
         let heartbeat = |time| (kind == EventKind::MachineAlive, emit.target, time);
-        if kind.is_volatile() {
+        if kind.is_presence() {
             while heartbeats.contains_key(&heartbeat(time)) {
                 time += 1;
             }
@@ -126,6 +126,7 @@ impl Cell {
             other,
             version,
             time,
+            thinking: emit.thinking,
         };
         let ack = kind.is_acked().then_some(of_peer.next_ack);
         let frame = payload::frame(kind, ack, about, stamp, emit.size);
@@ -154,7 +155,7 @@ impl Cell {
             };
             let account = &self.account;
             ledger.enter(entry, &mut |finding| stats.found(account, &finding));
-            if kind.is_volatile() {
+            if kind.is_presence() {
                 heartbeats.insert(heartbeat(time), number);
             }
             entered = Some(number);

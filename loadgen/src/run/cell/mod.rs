@@ -16,7 +16,7 @@ use touchstone_client::{Frame, Socket};
 use super::{payload, provision::Provided, stats::Stats, worker::Common};
 use crate::{
     audit::Ledger,
-    scenario::EventKind,
+    scenario::{EventKind, How},
     schedule::{Account, Emit},
 };
 
@@ -59,6 +59,8 @@ struct PeerState {
     missing_since: u64,
     /// Whether CONNECT was answered.
     open: bool,
+    /// Whether it has said its farewell, and goes when that is answered.
+    leaving: bool,
     /// Whether it was torn away, so that its client will tell how old its news are.
     torn: bool,
     /// Whether it stalls on purpose, so that a server may end it.
@@ -145,6 +147,7 @@ impl Cell {
         }
         let patience = self.common.schedule.scenario().rpc.timeout.us();
         let mut relieved = Vec::new();
+        let mut left = Vec::new();
         for (peer, of_peer) in (0..).zip(peers.iter_mut()) {
             let before = of_peer.pending.len();
             of_peer.pending.retain(|pending| {
@@ -157,10 +160,17 @@ impl Cell {
             if of_peer.pending.len() < before && !of_peer.waiting.is_empty() {
                 relieved.push(peer);
             }
+            if of_peer.may_go() {
+                left.push(peer);
+            }
         }
         drop(stats);
         for peer in relieved {
             self.send_waiting(&mut state, peer, now);
+        }
+        drop(state);
+        for peer in left {
+            self.close(peer, How::Disconnect, now);
         }
     }
 
@@ -226,6 +236,12 @@ impl Cell {
 }
 
 impl PeerState {
+    /// Whether it has waited for all that it waits for before it goes.
+    fn may_go(&self) -> bool {
+        let is_pinging = |pending: &Pending| pending.kind == EventKind::Ping;
+        self.leaving && self.waiting.is_empty() && !self.pending.iter().any(is_pinging)
+    }
+
     /// Whether it waits for its connection, or for an answer that it is there to receive.
     fn awaits(&self) -> bool {
         let is_coming = self.wanted && !self.open;

@@ -13,7 +13,7 @@ use crate::{
         packet::{self, Activity, Incoming},
         payload,
     },
-    scenario::EventKind,
+    scenario::{EventKind, How},
     schedule::handler_delay,
 };
 
@@ -181,6 +181,11 @@ impl Cell {
         }
         drop(stats);
         self.send_waiting(&mut state, peer, at);
+        let may_go = state.peers[peer as usize].may_go();
+        drop(state);
+        if may_go {
+            self.close(peer, How::Disconnect, at);
+        }
     }
 
     /// The next compare-and-set may go.
