@@ -23,8 +23,8 @@ use crate::embedded::{Embedded, quick, stated};
 /// How long everything is on its way, in each direction.
 const DELAY: Duration = Duration::from_millis(200);
 
-/// When the server gives up connections that say nothing. Dozens of servers, clients and networks share
-/// the machine here, and none of them may be taken for one that has left.
+/// When the server gives up connections and callees that say nothing. Dozens of servers, clients and
+/// networks share the machine here, and none of them may be taken for one that has left.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How many chunks may be on their way in each direction.
@@ -74,12 +74,14 @@ async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) ->
     let faults = Faults::parse(fault).expect("a fault");
     let timeouts = Timeouts {
         connect: PATIENCE,
+        rpc: PATIENCE,
         ..stated()
     };
     let config = Config {
         faults,
         connect_timeout: PATIENCE,
         ping_timeout: PATIENCE,
+        rpc_timeout: PATIENCE,
         ..quick()
     };
     let server = Embedded::start(config).await.expect("a server");
