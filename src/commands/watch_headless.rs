@@ -32,15 +32,16 @@ pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
-    watching.close().await?;
+    let closed = watching.close().await;
     let Some(ending) = ending else {
-        return Ok(Exit::Interrupted);
+        return closed.map(|()| Exit::Interrupted);
     };
     let ending = ending.map_err(|error| {
         let error = anyhow::Error::from(error).context("cannot write to stdout");
         Failure::expected(Exit::Incomplete, error)
     })?;
-    exit_of(ending, arguments)
+    let exit = exit_of(ending, arguments)?;
+    closed.map(|()| exit)
 }
 
 fn plan(arguments: &WatchArguments) -> Result<Plan, Failure> {

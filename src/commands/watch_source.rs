@@ -50,13 +50,14 @@ impl Watching {
         })
     }
 
-    /// Ends the source, and after it the server that was started for it.
-    pub(crate) async fn close(self) -> anyhow::Result<()> {
-        self.source.close().await;
-        match self.demo {
-            Some(demo) => demo.stop().await,
-            None => Ok(()),
+    /// Ends the source, and after it the server that was started for it. A recording that is not
+    /// whole is a failure even if its reader has left meanwhile.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        let closed = self.source.close().await;
+        if let Some(demo) = self.demo {
+            demo.stop().await?;
         }
+        closed.map_err(|error| Failure::expected(Exit::Incomplete, error))
     }
 }
 
@@ -82,11 +83,19 @@ pub(crate) async fn open(
     arguments: &SourceArguments,
     reading: Reading<'_>,
 ) -> Result<Watching, Failure> {
-    if let Some(path) = reading.record
-        && path.exists()
-    {
-        let error = anyhow!("{} exists already", path.display());
-        return Err(Failure::usage(error).hint("--record never overwrites; name another file"));
+    if let Some(path) = reading.record {
+        if path.exists() {
+            let error = anyhow!("{} exists already", path.display());
+            return Err(Failure::usage(error).hint("--record never overwrites; name another file"));
+        }
+        let folder = path.parent().unwrap_or(path);
+        if !folder.as_os_str().is_empty() && !folder.is_dir() {
+            let error = anyhow!(
+                "cannot record to {}: there is no such folder",
+                path.display()
+            );
+            return Err(Failure::usage(error));
+        }
     }
     let options = Options {
         clock: Clock::System,

@@ -105,6 +105,8 @@ fn a_recording_that_was_cut_or_damaged_is_shown_as_far_as_it_goes() {
         note.starts_with("the recording is damaged: line 62:"),
         "{note}"
     );
+    // It stands where the last record was.
+    assert_eq!(cut[60]["at"], cut[59]["at"]);
     let damaged = whole.replacen("\"s30\"", "\u{0}\u{1b}[2J", 1);
     let damaged = events(&file(&folder, "damaged.jsonl", &damaged));
     assert_eq!(damaged.len(), 61);

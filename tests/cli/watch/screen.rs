@@ -108,6 +108,33 @@ fn a_lost_server_is_told_and_the_screen_can_be_left() {
 }
 
 #[test]
+fn a_recording_that_failed_is_told_on_leaving() {
+    let server = Served::start(&[]);
+    // No file can be made there, whoever tries.
+    let path = "/proc/self/recording.jsonl";
+    let terminal = Terminal::start(&["watch", &server.url, "--record", path]);
+    terminal.wait_for("recording failed");
+    terminal.wait_for("1 open");
+    terminal.send("q");
+    terminal.wait("reason", |received, _| {
+        let told = format!("cannot record to {path}: ");
+        received.closed && String::from_utf8_lossy(&received.bytes).contains(&told)
+    });
+    terminal.ends(12);
+    check(
+        &[
+            "watch",
+            &server.url,
+            "--headless",
+            "--record",
+            "nowhere/recording.jsonl",
+        ],
+        2,
+        &["nowhere/recording.jsonl: there is no such folder"],
+    );
+}
+
+#[test]
 fn what_cannot_be_shown_is_refused_before_the_terminal_is_taken() {
     check(
         &["watch", "127.0.0.1:1", "--tap"],

@@ -76,6 +76,7 @@ impl Recorded {
             path: self.path,
             reader: self.reader,
             length_us: self.length_us,
+            last_us: 0,
             next: None,
             desk: Desk::new(RPC_PATIENCE),
             origins: Origins::default(),
@@ -102,6 +103,8 @@ struct Player {
     path: PathBuf,
     reader: Reader<BufReader<File>>,
     length_us: u64,
+    /// The time of the last record that was played.
+    last_us: u64,
     next: Option<Record>,
     desk: Desk,
     origins: Origins,
@@ -217,8 +220,7 @@ impl Player {
                 }
                 Some(Err(error)) => {
                     let what = What::Note(format!("the recording is damaged: {error}"));
-                    let t_us = self.pace.at(Instant::now());
-                    self.see(t_us, &Origin::none(), &what).await;
+                    self.see(self.last_us, &Origin::none(), &what).await;
                 }
                 None => return false,
             }
@@ -272,7 +274,7 @@ impl Player {
         self.reader = reader;
         self.desk = Desk::new(RPC_PATIENCE);
         self.origins = Origins::default();
-        self.next = None;
+        (self.next, self.last_us) = (None, 0);
         self.outlet.state(SourceState::Rewound).await;
         true
     }
@@ -289,6 +291,7 @@ impl Player {
 
     async fn play(&mut self, record: Record) {
         let t_us = record.t_us;
+        self.last_us = t_us;
         let origin = self.origins.of(&record);
         let Some(what) = what_of(record) else {
             return;

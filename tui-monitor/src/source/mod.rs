@@ -29,7 +29,7 @@ use touchstone_client::{Args, Clock, trace::Exchange};
 
 use self::desk::Desk;
 use self::record::Tape;
-use crate::event::{Control, Direction, Input, Scope, SourceState};
+use crate::event::{Control, Direction, Input, Recording, Scope, SourceState};
 
 /// How long an RPC may stay unanswered before it is linted: servers give up after 30 s.
 const RPC_PATIENCE: Duration = Duration::from_secs(35);
@@ -81,12 +81,25 @@ pub struct Source {
 
 impl Source {
     /// Ends the source and waits until its recording is written.
-    pub async fn close(self) {
+    ///
+    /// # Errors
+    /// The recording could not be written to its end.
+    pub async fn close(self) -> Result<(), RecordError> {
         let Self {
             mut inputs, stop, ..
         } = self;
         drop(stop);
-        while inputs.recv().await.is_some() {}
+        let mut closed = Ok(());
+        while let Some(input) = inputs.recv().await {
+            closed = match input {
+                Input::Recording(Recording::Failed { path, reason }) => {
+                    Err(RecordError { path, reason })
+                }
+                Input::Recording(_) => Ok(()),
+                _ => closed,
+            };
+        }
+        closed
     }
 
     /// A source that shows what the other end sends: for scripted sources of tests and benches.
@@ -101,6 +114,16 @@ impl Source {
         };
         (source, feed)
     }
+}
+
+/// A recording could not be written to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot record to {path}: {reason}")]
+pub struct RecordError {
+    /// The file.
+    pub path: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// The side of a source that its task has.
@@ -280,7 +303,7 @@ impl Post {
     async fn control(&mut self, control: Control) {
         // Playback is a matter of recordings.
         if let Control::Record(on) = control {
-            let told = self.tape.switch(on);
+            let told = self.tape.switch(on, self.t_us(Instant::now()));
             self.outlet.send(Input::Recording(told)).await;
         }
     }
@@ -304,6 +327,10 @@ impl Post {
     async fn end(mut self, reason: String) {
         self.tape.flush();
         self.outlet.settle().await;
+        // Whoever closes the source hears of it even if nobody looked.
+        if let Some(lost) = self.tape.lost() {
+            self.outlet.send(Input::Recording(lost)).await;
+        }
         self.outlet.state(SourceState::Ended { reason }).await;
     }
 

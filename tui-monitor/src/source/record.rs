@@ -1,7 +1,9 @@
 //! Recording what is seen to a trace file, on and off while it runs.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 use touchstone_client::{
@@ -17,14 +19,22 @@ pub(super) const TAP: &str = "tap";
 /// The name of the event that holds a decision.
 pub(super) const DECISION: &str = "decision";
 
+type Sink = Box<dyn Write + Send>;
+
 /// A recording that may be on or off. Its file is made when it is first switched on, and never
-/// replaces another one.
-#[derive(Debug)]
+/// replaces another one. A file that could not be written is left as it is: whoever tries again gets
+/// the next one.
 pub(super) struct Tape {
     path: Option<PathBuf>,
+    create: fn(&Path) -> io::Result<Sink>,
     header: Header,
-    writer: Option<Writer<File>>,
+    writer: Option<Writer<Sink>>,
     on: bool,
+    /// Since when a file that goes on lacks what was seen.
+    off_us: Option<u64>,
+    /// Files that could not be written to the end.
+    broken: u32,
+    lost: Option<Recording>,
     records: u64,
     told: u64,
 }
@@ -34,35 +44,50 @@ impl Tape {
         let tool = concat!("touchstone-watch ", env!("CARGO_PKG_VERSION"));
         Self {
             path,
+            create: |path| Ok(Box::new(File::create_new(path)?)),
             header: Header::new(tool, target, started_at),
             writer: None,
             on: false,
+            off_us: None,
+            broken: 0,
+            lost: None,
             records: 0,
             told: 0,
         }
     }
 
-    /// Begins, goes on or pauses.
-    pub(super) fn switch(&mut self, on: bool) -> Recording {
+    /// Begins, goes on or pauses, at a time since the monitor began.
+    pub(super) fn switch(&mut self, on: bool, t_us: u64) -> Recording {
         if !on {
             self.on = false;
-            self.flush();
-            return Recording::Off;
+            self.off_us = Some(t_us);
+            return match self.flush() {
+                Some(failed) => failed,
+                None => Recording::Off,
+            };
         }
-        let Some(path) = &self.path else {
+        let Some(path) = self.file() else {
             return Recording::Failed {
                 path: String::new(),
                 reason: "no file is named".to_owned(),
             };
         };
+        self.on = true;
         if self.writer.is_none() {
-            let opened = File::create_new(path).and_then(|file| Writer::new(file, &self.header));
-            match opened {
+            match (self.create)(&path).and_then(|file| Writer::new(file, &self.header)) {
                 Ok(writer) => self.writer = Some(writer),
                 Err(error) => return self.failed(&error),
             }
+            (self.records, self.told, self.lost) = (0, 0, None);
+        } else if let Some(off_us) = self.off_us.take() {
+            let lasted = Duration::from_micros(t_us.saturating_sub(off_us)).as_secs_f64();
+            let gap = What::Gap(format!("the recording was off for {lasted:.1} s"));
+            if let Some(failed) =
+                record_of(t_us, &Origin::none(), &gap).and_then(|record| self.keep(&record))
+            {
+                return failed;
+            }
         }
-        self.on = true;
         self.state()
     }
 
@@ -88,6 +113,11 @@ impl Tape {
         news.then(|| self.state())
     }
 
+    /// Why the last file is not whole, if it is not.
+    pub(super) fn lost(&self) -> Option<Recording> {
+        self.lost.clone()
+    }
+
     fn state(&self) -> Recording {
         Recording::On {
             path: self.shown(),
@@ -95,17 +125,36 @@ impl Tape {
         }
     }
 
-    fn failed(&mut self, error: &std::io::Error) -> Recording {
-        self.on = false;
-        Recording::Failed {
+    fn failed(&mut self, error: &io::Error) -> Recording {
+        let failed = Recording::Failed {
             path: self.shown(),
             reason: error.to_string(),
+        };
+        self.on = false;
+        self.off_us = None;
+        self.broken += u32::from(self.writer.take().is_some());
+        self.lost = Some(failed.clone());
+        failed
+    }
+
+    /// The file that is written, or the next one to be made: `name.jsonl`, `name-2.jsonl`.
+    fn file(&self) -> Option<PathBuf> {
+        let path = self.path.as_ref()?;
+        if self.broken == 0 {
+            return Some(path.clone());
         }
+        let mut name = path.file_stem()?.to_owned();
+        name.push(format!("-{}", self.broken + 1));
+        if let Some(extension) = path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        Some(path.with_file_name(name))
     }
 
     fn shown(&self) -> String {
-        let path = self.path.as_ref();
-        path.map_or_else(String::new, |path| path.display().to_string())
+        self.file()
+            .map_or_else(String::new, |path| path.display().to_string())
     }
 }
 
@@ -182,4 +231,70 @@ pub(super) fn record_of(t_us: u64, origin: &Origin, what: &What) -> Option<Recor
         kind,
         recipients,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn note(t_us: u64) -> Record {
+        let note = What::Note("x".repeat(100));
+        record_of(t_us, &Origin::none(), &note).unwrap()
+    }
+
+    fn told(recording: &Recording, folder: &Path) -> String {
+        let name = |path: &str| {
+            let path = Path::new(path).strip_prefix(folder).unwrap();
+            path.display().to_string()
+        };
+        match recording {
+            Recording::Off => "off".to_owned(),
+            Recording::On { path, records } => format!("{} {records}", name(path)),
+            Recording::Failed { path, reason } => format!("{} failed: {reason}", name(path)),
+        }
+    }
+
+    #[test]
+    fn what_was_seen_while_it_was_off_is_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let mut tape = Tape::new(Some(path.clone()), "test", 0);
+        let switched = tape.switch(true, 1_000_000);
+        assert_eq!(told(&switched, folder.path()), "r.jsonl 0");
+        assert_eq!(tape.keep(&note(1_500_000)), None);
+        assert_eq!(tape.switch(false, 2_000_000), Recording::Off);
+        assert_eq!(tape.keep(&note(3_000_000)), None);
+        let switched = tape.switch(true, 4_500_000);
+        assert_eq!(told(&switched, folder.path()), "r.jsonl 2");
+        tape.flush();
+        let written = fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = written.lines().skip(1).collect();
+        assert_eq!(lines.len(), 2, "{written}");
+        assert!(
+            lines[1].contains("gap: the recording was off for 2.5 s"),
+            "{written}"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_ends_a_file_and_the_next_attempt_makes_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tape = Tape::new(Some(folder.path().join("r.jsonl")), "test", 0);
+        tape.create = |_| Ok(Box::new(File::options().write(true).open("/dev/full")?));
+        let mut say = Vec::new();
+        say.push(tape.switch(true, 0));
+        say.extend((0..10_000).find_map(|at| tape.keep(&note(at))));
+        // It is told once, and what is seen from then on is no news.
+        assert_eq!((tape.keep(&note(9)), tape.flush()), (None, None));
+        assert_eq!(tape.lost().as_ref(), say.last());
+        tape.create = |path| Ok(Box::new(File::create_new(path)?));
+        say.push(tape.switch(true, 10));
+        assert_eq!(tape.keep(&note(10)), None);
+        say.extend(tape.flush());
+        assert_eq!(tape.lost(), None);
+        let say: Vec<String> = say.iter().map(|one| told(one, folder.path())).collect();
+        insta::assert_snapshot!(say.join("\n"));
+    }
 }

@@ -190,7 +190,7 @@ mod tests {
             }
         }
         assert_eq!((seen, dropped), (kept, 7));
-        source.close().await;
+        source.close().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,6 +221,6 @@ mod tests {
             told.push(shown(source.inputs.recv().await.unwrap()));
         }
         insta::assert_snapshot!(told.join("\n"));
-        source.close().await;
+        source.close().await.unwrap();
     }
 }

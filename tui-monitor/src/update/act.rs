@@ -66,6 +66,9 @@ impl Model {
                 let stem = "events";
                 effects.push(Effect::Save { stem, entries });
             }
+            Action::Record if self.playback.is_some() => {
+                self.say("what is played is recorded already");
+            }
             Action::Record => {
                 let begin = !matches!(self.recording, Recording::On { .. });
                 effects.push(Effect::Control(Control::Record(begin)));

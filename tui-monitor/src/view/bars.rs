@@ -161,6 +161,10 @@ fn recording(pen: &Pen<'_>) -> (Tone, String) {
             let records = text::short(number(*records));
             (Tone::Bad, format!("{} rec {records}", pen.glyphs.dot))
         }
+        Recording::Failed { reason, .. } if pen.model.size.0 >= 110 => {
+            let reason = text::cut(&text::clean(reason), 40);
+            (Tone::Bad, format!("recording failed: {reason}"))
+        }
         Recording::Failed { .. } => (Tone::Bad, "recording failed".to_owned()),
     }
 }
