@@ -1,6 +1,7 @@
 //! How often what arrives: one series per type, one bucket per second of the last minute.
 //!
-//! Counts by the time of the screen's clock, never by times of payloads.
+//! Counts by the time of the screen's clock, or by that of the recording that is played, never by
+//! times of payloads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,13 +60,9 @@ impl Rates {
         self.second = self.second.max(second);
     }
 
-    /// Begins anew, at the time that it is.
+    /// Begins anew, at whatever time comes next.
     pub(crate) fn clear(&mut self) {
-        *self = Self {
-            second: self.second,
-            began: Some(self.second),
-            ..Self::default()
-        };
+        *self = Self::default();
     }
 
     pub(crate) fn count(&mut self, entry: &Entry) {

@@ -59,7 +59,10 @@ impl Model {
     }
 
     fn entry(&mut self, entry: Entry) {
-        if self.playback.is_none() {
+        if self.playback.is_some() {
+            // A seek brings minutes at once, which were minutes when they were recorded.
+            self.rates.advance(entry.t_us);
+        } else {
             let age = self.now.t_us.saturating_sub(entry.t_us);
             self.lag_now_us = self.lag_now_us.max(age);
         }
@@ -143,7 +146,8 @@ impl Model {
 
     fn tick(&mut self, now: Now) {
         self.now = now;
-        self.rates.advance(now.t_us);
+        let played = self.playback.map(|playback| playback.position_us);
+        self.rates.advance(played.unwrap_or(now.t_us));
         self.lag_us = std::mem::take(&mut self.lag_now_us);
         let said = self.message.as_ref().map(|message| message.t_us);
         if said.is_some_and(|said| now.t_us.saturating_sub(said) > MESSAGE_US) {

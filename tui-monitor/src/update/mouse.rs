@@ -39,7 +39,12 @@ impl Model {
                 let row = mouse.row.checked_sub(areas.rows().y);
                 let number = row.and_then(|row| self.list.at_row(usize::from(row)));
                 if let Some(number) = number {
+                    // The second click on a row is like the key.
+                    let again = self.list.selected() == Some(number) && !self.list.following();
                     self.list.select(number);
+                    if again {
+                        self.open();
+                    }
                 }
             } else {
                 self.list.step(wheel);

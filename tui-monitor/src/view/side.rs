@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::Pen;
 use super::list::kind_tone;
+use crate::event::Kind;
 use crate::layout;
 use crate::model::connections::State;
 use crate::model::rates::SECONDS;
@@ -38,8 +39,19 @@ fn rates(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         .min(SECONDS as u16 - 1);
     for (y, (kind, event, series)) in (inside.y..inside.bottom()).zip(rows.into_iter().skip(scroll))
     {
+        // An answer has the name of what it answers.
+        let sign = match kind {
+            Kind::Ack => pen.glyphs.received,
+            _ => "",
+        };
         let event = text::shown(event, name.into());
-        pen.put(inside.x, y, name, &event, kind_tone(kind));
+        pen.put(
+            inside.x,
+            y,
+            name,
+            &format!("{sign}{event}"),
+            kind_tone(kind),
+        );
         let rate = text::rate(model.rates.mean(series));
         pen.put_right(inside.x + name + 8, y, &rate, Tone::Plain);
         let history = model.rates.history(series, usize::from(spark));
@@ -69,11 +81,10 @@ fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
     let mut lines = Vec::new();
     // Only the rows that can be seen are made.
     let wanted = scroll + usize::from(inside.height);
-    'accounts: for (name, account) in model.connections.accounts() {
-        let name = if name.is_empty() {
-            "(no account)"
-        } else {
-            name
+    'accounts: for (of, account) in model.connections.accounts() {
+        let name = match of {
+            "" => "(no account)",
+            name => name,
         };
         let events = text::count(
             usize::try_from(account.events).unwrap_or(usize::MAX),
@@ -99,9 +110,13 @@ fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
                 State::Connecting => (pen.glyphs.ring, Tone::Warning),
                 State::Lost { .. } | State::Closed { .. } => (pen.glyphs.ring, Tone::Bad),
             };
-            let short = conn.split_once('/').map_or(&**conn, |(_, rest)| rest);
+            // Below its account, a label needs no account of its own.
+            let short = conn
+                .strip_prefix(of)
+                .and_then(|rest| rest.strip_prefix('/'));
+            let short = short.unwrap_or(conn);
             let scope = match connection.scope.as_str() {
-                scope if short.starts_with(scope) => String::new(),
+                scope if short.split('/').any(|part| part.starts_with(scope)) => String::new(),
                 scope => format!(" {scope}"),
             };
             lines.push(vec![

@@ -209,6 +209,80 @@ fn an_opened_recording() {
 }
 
 #[test]
+fn rates_of_a_recording_are_those_of_its_own_time() {
+    let mut stage = Stage::new((80, 24));
+    let played = |position_us| {
+        source(SourceState::Playback(Playback {
+            position_us,
+            length_us: 60_000_000,
+            speed: 1.0,
+            playing: true,
+        }))
+    };
+    stage.send(played(0));
+    // A seek brings half a minute within one frame.
+    for number in 1..=120 {
+        stage.send(input(entry(number, "activity")));
+    }
+    stage.send(played(30_000_000));
+    stage.tick(100_000);
+    assert!(
+        stage.text().contains(" 4.0/s  120 seen"),
+        "{}",
+        stage.text()
+    );
+    stage.send(source(SourceState::Rewound));
+    stage.send(input(entry(40, "activity")));
+    stage.send(played(12_000_000));
+    stage.tick(200_000);
+    assert!(stage.text().contains(" 0.5/s  1 seen"), "{}", stage.text());
+    stage.keys("R");
+    assert_eq!(stage.effects, []);
+    assert!(stage.text().contains("is recorded already"));
+}
+
+#[test]
+fn labels_are_whole_where_they_are_not_of_the_account_above() {
+    let mut stage = Stage::new((120, 40));
+    for (number, conn) in ["a1/user", "1/session-1", "http/a1"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut entry = entry(number as u64 + 1, "update-state");
+        (entry.kind, entry.conn) = (Kind::Ack, conn.into());
+        entry.scope = match conn.contains("session") {
+            true => Scope::Session("s1".into()),
+            false => Scope::None,
+        };
+        entry.recipients = Recipients::Unknown;
+        stage.send(input(entry));
+    }
+    stage.tick(1_000_000);
+    let shown = stage.text();
+    for row in ["● user  1", "● 1/session-1  1", "● http/a1  1", "│←update-"] {
+        assert!(shown.contains(row), "{row} in {shown}");
+    }
+}
+
+#[test]
+fn why_a_recording_failed_is_in_the_header_where_there_is_room() {
+    for (size, expected) in [
+        ((80, 24), "recording failed \""),
+        ((120, 40), "failed: disk full"),
+    ] {
+        let mut stage = Stage::busy(size);
+        stage.send(Input::Recording(Recording::Failed {
+            path: "watch.jsonl".to_owned(),
+            reason: "disk full".to_owned(),
+        }));
+        stage.tick(60_000_000);
+        let shown = stage.text();
+        let header = shown.lines().next().unwrap_or_default();
+        assert!(header.contains(expected), "{header}");
+    }
+}
+
+#[test]
 fn without_colours_and_with_ascii_alone() {
     for size in SIZES {
         let mut stage = Stage::busy(size);
@@ -254,6 +328,10 @@ fn the_mouse_selects_scrolls_and_opens() {
     let mut stage = Stage::busy((80, 24));
     stage.mouse(MouseEventKind::Down(MouseButton::Left), 10, 6);
     assert_eq!(stage.selected(), Some(3));
+    assert!(stage.model.detail.is_none());
+    stage.mouse(MouseEventKind::Down(MouseButton::Left), 10, 6);
+    assert!(stage.text().contains("#3  lines 1-"), "{}", stage.text());
+    stage.keys("\u{1b}");
     stage.mouse(MouseEventKind::ScrollDown, 10, 6);
     assert_eq!(stage.selected(), Some(6));
     stage.mouse(MouseEventKind::Down(MouseButton::Left), 10, 2);
