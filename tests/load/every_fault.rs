@@ -70,13 +70,10 @@ const NEEDED: &[(&str, u64)] = &[
 enum Effect {
     Lost(u64),
     Misrouted(u64),
-    /// The same, and so many times at most beyond that: the server announces by itself that machines
-    /// have come, to whom is there by then.
-    MisroutedAndMore(u64, u64),
     Duplicated(u64),
 }
 
-use Effect::{Duplicated, Lost, Misrouted, MisroutedAndMore};
+use Effect::{Duplicated, Lost, Misrouted};
 
 const FAULTS: &[(&str, &[(&str, Effect)])] = &[
     ("echo-to-sender", &[("new-message", Misrouted(1))]),
@@ -117,12 +114,13 @@ const FAULTS: &[(&str, &[(&str, Effect)])] = &[
         ],
     ),
     (
-        "leak-ephemeral",
+        // That machines come is announced by the server itself, to whom of the other account is there by
+        // then, which is nobody's plan: so not in this run.
+        "leak-ephemeral online-silent",
         &[
             ("usage", Misrouted(2)),
             ("activity", Misrouted(2)),
-            // Each of four machines to two apps of the other account.
-            ("machine-activity", MisroutedAndMore(2, 8)),
+            ("machine-activity", Misrouted(2)),
         ],
     ),
     ("user-deaf-session", &[("update-session", Lost(2))]),
@@ -229,11 +227,6 @@ fn check(fault: &str, report: &Report, summary: &Summary, effects: &[(&str, Effe
                     expected.delivered -= count * at;
                 }
                 Misrouted(at) => expected.misrouted = count * at,
-                MisroutedAndMore(at, more) => {
-                    let found = report.events[*name].audit.misrouted;
-                    assert!((count * at..=count * at + more).contains(&found), "{found}");
-                    expected.misrouted = found;
-                }
                 Duplicated(at) => expected.duplicated = count * at,
             }
         }
@@ -251,9 +244,9 @@ fn check(fault: &str, report: &Report, summary: &Summary, effects: &[(&str, Effe
     );
 }
 
-async fn loaded(fault: &str) -> (Report, Summary) {
-    let faults: &[&str] = if fault.is_empty() { &[] } else { &[fault] };
-    let server = server(faults).await;
+async fn loaded(faults: &str) -> (Report, Summary) {
+    let faults: Vec<_> = faults.split_whitespace().collect();
+    let server = server(&faults).await;
     let plan = plan(server.url(), server.url(), &scenario(), "1/1");
     let summary = plan.summary.clone();
     let report = run(plan).await.expect("a report");

@@ -117,6 +117,102 @@ async fn the_audit_finds_what_the_server_did() {
     }
 }
 
+/// A fault that sets in while the run lasts.
+struct Onset {
+    fault: &'static str,
+    /// What the run has in other numbers.
+    changes: &'static [(&'static str, &'static str)],
+    /// What comes behind its traffic.
+    more: &'static str,
+    /// The deliveries that it takes.
+    lost: fn(&Report) -> u64,
+}
+
+/// A break in which nothing is sent, and then messages as before it. What happens to connections does
+/// so in the break, well after the first messages and well before the others.
+const BREAK: &str = "
+[[phases]]
+name = 'break'
+duration = '3s'
+load = 0
+counted = false
+[[phases]]
+name = 'after'
+duration = '1s'
+";
+
+fn sent_after_the_break(report: &Report) -> u64 {
+    let after = report.phases.iter().find(|phase| phase.name == "after");
+    let sent = after.map_or(0, |phase| phase.sent);
+    assert!(sent > 60, "{sent} messages after the break are too few");
+    sent
+}
+
+const ONSETS: &[Onset] = &[
+    Onset {
+        fault: "leavers-silence",
+        // Five daemons of each account leave, which is one for each that the fault waits for.
+        changes: &[("sessions = 4", "sessions = 4\nmachines = 10")],
+        more: "[[herd]]\nat = '3500ms'\nfrom = ['machine']\nback-after = '1m'",
+        lost: |report| sent_after_the_break(report) * USERS,
+    },
+    Onset {
+        fault: "return-deaf",
+        changes: &[],
+        // One of each account's two apps.
+        more: "[[herd]]\nat = '3500ms'\nfrom = ['user']\nshare = 0.5\nback-after = '200ms'",
+        lost: sent_after_the_break,
+    },
+    Onset {
+        fault: "flood-silence",
+        // One agent, which sends nothing but messages.
+        changes: &[
+            ("accounts = 2", "accounts = 1"),
+            ("users = 4", "users = 2"),
+            ("sessions = 4", "sessions = 1"),
+            ("every = '50ms'", "every = '1700us'"),
+        ],
+        more: "",
+        lost: |report| (report.generator.sent - 1_000) * USERS,
+    },
+    Onset {
+        fault: "buffer-full",
+        // With 50 messages there are not yet more than five million bytes, with 51 there are.
+        changes: &[
+            ("accounts = 2", "accounts = 1"),
+            ("users = 4", "users = 2"),
+            ("sessions = 4", "sessions = 2"),
+            ("timing =", "size = 99_000\ntiming ="),
+        ],
+        more: "",
+        lost: |report| (report.generator.sent - 51) * USERS,
+    },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_finds_what_sets_in_during_the_run() {
+    let runs = ONSETS.iter().map(|onset| async move {
+        let mut scenario = MESSAGES.to_owned() + BREAK + onset.more;
+        for (from, to) in onset.changes {
+            scenario = scenario.replace(from, to);
+        }
+        let server = server(&[onset.fault]).await;
+        let report = load(&server, &scenario).await.expect("a report");
+        server.stop().await.expect("an end");
+        (onset, report)
+    });
+    for (onset, report) in futures_util::future::join_all(runs).await {
+        let right = right(report.generator.sent);
+        let lost = (onset.lost)(&report);
+        let expected = Counts {
+            delivered: right.expected - lost,
+            lost,
+            ..right
+        };
+        check(onset.fault, &report, expected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_finds_nothing_where_nothing_is_wrong() {
     let server = server(&[]).await;
