@@ -2,7 +2,6 @@
 
 mod check;
 mod load;
-mod load_screen;
 mod readme;
 mod recipes;
 mod replay;

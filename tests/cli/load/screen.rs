@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::load::{Desk, long};
+use super::desk::{Desk, long};
 use crate::support::signal;
 use crate::terminal::Terminal;
 

@@ -1,0 +1,76 @@
+//! What is said before a run: plans, built-in scenarios, and scenarios that are none.
+
+use serde_json::Value;
+
+use super::desk::{Desk, SMALL};
+use crate::support::check;
+
+fn plan(scenario: &str, more: &[&str]) -> Value {
+    let all = [&["load", "plan", "--json", "--scenario", scenario], more].concat();
+    serde_json::from_str(&check(&all, 0, &[]).stdout).expect("JSON")
+}
+
+#[test]
+fn a_plan_is_the_same_each_time_and_needs_no_server() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let one = plan(&small, &["--seed", "7"]);
+    assert_eq!(one, plan(&small, &["--seed", "7"]));
+    assert_ne!(one["digest"], plan(&small, &["--seed", "8"])["digest"]);
+    assert_eq!(one["connections"], 20);
+    assert!(one["deliveries"].as_u64() > one["emits"].as_u64(), "{one}");
+
+    let told = check(
+        &["load", "plan", "--scenario", &small, "--seed", "7"],
+        0,
+        &[],
+    )
+    .stdout;
+    for part in [
+        one["digest"].as_str().expect("a digest"),
+        "20 connections",
+        "deliveries/s",
+    ] {
+        assert!(told.contains(part), "no {part} in\n{told}");
+    }
+}
+
+#[test]
+fn every_built_in_scenario_is_listed_and_has_a_plan() {
+    let listed = check(&["load", "--list"], 0, &[]).stdout;
+    assert_eq!(listed.lines().count(), 7, "{listed}");
+    for line in listed.lines() {
+        let name = line.split_whitespace().next().expect("a name");
+        assert!(
+            plan(name, &["--scale", "0.01"])["emits"].as_u64() > Some(0),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn scenarios_that_are_none_are_told_before_the_run() {
+    let desk = Desk::new();
+    let misspelt = desk.scenario(&SMALL.replace("lag-p99", "lag-p98"));
+    check(
+        &["load", "--scenario", &misspelt],
+        2,
+        &["lag-p98", "lag-p99"],
+    );
+    check(
+        &["load", "--scenario", "prodction"],
+        2,
+        &["did you mean production?"],
+    );
+    check(
+        &["load", "--scenario", "none.toml"],
+        2,
+        &["cannot read the scenario none.toml"],
+    );
+    check(&["load", "--report", "pdf=x"], 2, &["formats are json"]);
+    check(
+        &["load", "--start-at", "2020-01-01T00:00:00Z"],
+        2,
+        &["is over"],
+    );
+}
