@@ -12,6 +12,7 @@ mod output;
 mod profile;
 mod reports;
 mod screen;
+mod sinks;
 mod spawned;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use crate::pace::PATIENCE;
 
 /// A server under test: one or more nodes that share their data, and the way in which accounts,
 /// sessions and machines come to exist on it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// What reports call it.
     pub name: String,

@@ -48,9 +48,9 @@ pub(crate) struct ReplayArguments {
     #[arg(long, value_name = "MS")]
     pub(crate) settle: Option<u64>,
 
-    /// Write a report: `json=PATH`, or `json=-` for stdout
+    /// Write a report: json or markdown; `-` is stdout, and `pretty` is what stdout gets anyway
     #[arg(long, value_name = "FORMAT=PATH")]
-    pub(crate) report: Option<String>,
+    pub(crate) report: Vec<String>,
 
     /// Deliberate faults of the embedded server
     #[arg(long, value_name = "NAME[=ARG]", conflicts_with = "against")]

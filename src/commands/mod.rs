@@ -7,6 +7,7 @@ mod explain;
 mod load;
 mod replay;
 mod serve;
+mod stop;
 mod watch;
 mod watch_demo;
 mod watch_headless;

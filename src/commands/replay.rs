@@ -7,9 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_conformance::replay::{
@@ -19,27 +17,30 @@ use touchstone_conformance::{
     Clock, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict,
 };
 use touchstone_reference_server::Config;
-use url::Url;
 
 use crate::args::ReplayArguments;
 use crate::embedded::{self, Embedded};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::{output, reports};
+use crate::reports;
+use crate::sinks::{Render, Sinks};
 
 use super::serve::parse_faults;
+use super::stop::Stop;
+
+const FORMATS: &str =
+    "formats are json, markdown and pretty; write json=PATH, or json=- for stdout";
 
 /// Replays the recordings that the arguments name.
 pub(crate) async fn run(arguments: ReplayArguments) -> Result<Exit, Failure> {
-    let report_to = arguments.report.as_deref().map(report_path).transpose()?;
+    let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let paths = traces(&arguments.traces)?;
     // One trace that cannot be used is a mistake; of many, it is one that is told.
     if let [path] = paths.as_slice() {
         Recording::read(path).map_err(failure)?;
     }
-    let provision: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
     let faults = parse_faults(&arguments.fault)?;
-    let stop = stop_signal().context("cannot catch signals")?;
+    let stop = Stop::on_signals().context("cannot catch signals")?;
     let embedded = if arguments.against.is_empty() {
         let config = Config {
             faults,
@@ -53,21 +54,19 @@ pub(crate) async fn run(arguments: ReplayArguments) -> Result<Exit, Failure> {
         seed: arguments
             .seed
             .unwrap_or_else(|| rand::rng().random::<u32>().into()),
-        provision,
-        embedded: embedded.as_ref().map(|embedded| embedded.url().clone()),
+        target: target(&arguments, embedded.as_ref())?,
         arguments: &arguments,
         stop,
     };
-    let ran = player.all(paths).await;
+    let (run, trouble) = player.all(paths).await;
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
-    let (run, trouble) = ran?;
-    tell(&run, report_to)?;
+    sinks.write(&run, |run, _| run.text())?;
     if let Some(failure) = trouble {
         return Err(failure);
     }
-    if player.stop.finish.is_cancelled() {
+    if player.stop.asked() {
         return Ok(Exit::Interrupted);
     }
     Ok(exit_of(&run))
@@ -110,8 +109,7 @@ fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 struct Player<'a> {
     arguments: &'a ReplayArguments,
-    provision: ProvisionSpec,
-    embedded: Option<Url>,
+    target: Target,
     seed: u64,
     stop: Stop,
 }
@@ -120,15 +118,10 @@ struct Player<'a> {
 type Outcome = (Replayed, Option<Failure>);
 
 impl Player<'_> {
-    async fn all(&self, paths: Vec<PathBuf>) -> Result<(ReplayRun, Option<Failure>), Failure> {
+    /// All of them, and what ended the whole run.
+    async fn all(&self, paths: Vec<PathBuf>) -> (ReplayRun, Option<Failure>) {
         let started = Instant::now();
         let started_at = Clock::System.unix_ms();
-        let target = self.target()?;
-        // The accounts of a file are few, and each replay begins with the first of them.
-        let jobs = match self.provision {
-            ProvisionSpec::File(_) => 1,
-            _ => usize::from(self.arguments.jobs),
-        };
         let several = paths.len() > 1;
         let replays = paths
             .into_iter()
@@ -136,7 +129,7 @@ impl Player<'_> {
             .map(|(path, index)| async move {
                 self.one(path, self.seed.wrapping_add(index), several).await
             });
-        let mut outcomes = stream::iter(replays).buffered(jobs);
+        let mut outcomes = stream::iter(replays).buffered(self.arguments.jobs.into());
         let mut traces = Vec::new();
         let mut trouble = None;
         while let Some(outcome) = outcomes.next().await {
@@ -152,12 +145,12 @@ impl Player<'_> {
         let run = ReplayRun {
             started_at,
             duration: started.elapsed(),
-            target: target.name,
+            target: self.target.name.clone(),
             seed: self.seed,
             speed: self.speed(),
             traces,
         };
-        Ok((run, trouble))
+        (run, trouble)
     }
 
     fn speed(&self) -> Option<f64> {
@@ -166,7 +159,7 @@ impl Player<'_> {
 
     /// Nothing where the user has ended the run before.
     async fn one(&self, path: PathBuf, seed: u64, several: bool) -> Option<Outcome> {
-        if self.stop.finish.is_cancelled() {
+        if self.stop.asked() {
             return None;
         }
         let recording = match Recording::read(&path) {
@@ -177,7 +170,7 @@ impl Player<'_> {
             }
         };
         let case = recording.failed_case().map(str::to_owned);
-        match self.played(&recording, seed).await {
+        match self.played(recording, seed).await {
             Ok(report) => {
                 let outcome = Ok(report);
                 Some((Replayed { path, outcome }, None))
@@ -197,50 +190,60 @@ impl Player<'_> {
         }
     }
 
-    async fn played(&self, recording: &Recording, seed: u64) -> Result<ReplayReport, Failure> {
-        let target = self.target()?;
+    async fn played(&self, recording: Recording, seed: u64) -> Result<ReplayReport, Failure> {
+        let case = recording.failed_case().map(str::to_owned);
+        let name = recording.path().display().to_string();
         let plan = ReplayPlan {
-            target: &target,
+            target: &self.target,
             speed: self.speed(),
             seed,
             clock: Clock::System,
-            stop: self.stop.finish.clone(),
+            stop: self.stop.finish(),
         };
         let mut report = tokio::select! {
             report = replay(recording, &plan) => report.map_err(failure)?,
-            () = self.stop.abort.cancelled() => {
-                let ended = anyhow!("ended while {} was replayed", report_name(recording));
+            () = self.stop.given_up() => {
+                let ended = anyhow!("ended while {name} was replayed");
                 return Err(Failure::expected(Exit::Interrupted, ended));
             }
         };
-        if let Some(case) = recording.failed_case()
+        if let Some(case) = case
             && !report.interrupted
         {
-            report.repair = Some(judged_again(case, target, seed).await?);
+            report.repair =
+                Some(judged_again(&case, self.target.clone(), seed, &self.stop.signals()).await?);
         }
         Ok(report)
     }
+}
 
-    fn target(&self) -> Result<Target, Failure> {
-        let urls = match &self.embedded {
-            Some(url) => vec![url.clone()],
-            None => self.arguments.against.clone(),
-        };
-        let options = ConnectOptions::new(urls[0].clone());
-        let provisioner = Provisioner::open(&self.provision, &options).map_err(Failure::usage)?;
-        let mut target = Target::new(urls, provisioner);
-        target.path.clone_from(&self.arguments.path);
-        target.settle = self.arguments.settle.map(Duration::from_millis);
-        if self.embedded.is_some() {
-            "the embedded reference server".clone_into(&mut target.name);
-            target.timeouts = embedded::stated();
-        }
-        Ok(target)
+/// The server, with one provisioner for all recordings: what a file lists is handed out once, since a
+/// recording meets what another has left behind otherwise.
+fn target(arguments: &ReplayArguments, embedded: Option<&Embedded>) -> Result<Target, Failure> {
+    let provision: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
+    let urls = match embedded {
+        Some(embedded) => vec![embedded.url().clone()],
+        None => arguments.against.clone(),
+    };
+    let options = ConnectOptions::new(urls[0].clone());
+    let provisioner = Provisioner::open(&provision, &options).map_err(Failure::usage)?;
+    let mut target = Target::new(urls, provisioner);
+    target.path.clone_from(&arguments.path);
+    target.settle = arguments.settle.map(Duration::from_millis);
+    if embedded.is_some() {
+        "the embedded reference server".clone_into(&mut target.name);
+        target.timeouts = embedded::stated();
     }
+    Ok(target)
 }
 
 /// Whether the case passes now. Only the case itself knows what it asks for.
-async fn judged_again(case: &str, target: Target, seed: u64) -> Result<Repair, Failure> {
+async fn judged_again(
+    case: &str,
+    target: Target,
+    seed: u64,
+    stop: &StopSignals,
+) -> Result<Repair, Failure> {
     struct Verdicts(Option<Verdict>);
     impl Reporter for Verdicts {
         fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
@@ -255,7 +258,7 @@ async fn judged_again(case: &str, target: Target, seed: u64) -> Result<Repair, F
     selection.only(case).map_err(Failure::usage)?;
     plan.selection = selection;
     let mut verdicts = Verdicts(None);
-    let ran = touchstone_conformance::run(&plan, &mut verdicts, &StopSignals::default()).await;
+    let ran = touchstone_conformance::run(&plan, &mut verdicts, stop).await;
     Ok(match (ran, verdicts.0) {
         (Ok(_), Some(Verdict::Pass | Verdict::Info)) => Repair::Fixed,
         (Ok(_), Some(Verdict::Fail | Verdict::Warn)) => Repair::Failed,
@@ -263,69 +266,24 @@ async fn judged_again(case: &str, target: Target, seed: u64) -> Result<Repair, F
     })
 }
 
-/// The path of `json=PATH`.
-fn report_path(text: &str) -> Result<&str, Failure> {
-    match text.split_once('=').unwrap_or((text, "-")) {
-        ("json", path) if !path.is_empty() => Ok(path),
-        _ => Err(Failure::usage(anyhow!("cannot use the report {text:?}"))
-            .hint("write json=PATH, or json=- for stdout")),
-    }
-}
-
-/// Writes the reports. What people read goes to stderr where a program reads stdout.
-fn tell(run: &ReplayRun, report_to: Option<&str>) -> Result<(), Failure> {
-    match report_to {
-        Some("-") => {
-            reports::notice(run.text().trim_end());
-            output::print(&run.json())?;
-        }
-        Some(path) => {
-            fs::write(path, run.json())
-                .with_context(|| format!("cannot write the report {path}"))
-                .map_err(|error| Failure::expected(Exit::Incomplete, error))?;
-            output::print(&run.text())?;
-        }
-        None => {
-            output::print(&run.text())?;
-        }
-    }
-    Ok(())
-}
-
-fn report_name(recording: &Recording) -> String {
-    recording.path().display().to_string()
+/// What renders a format, or nothing where there is no such format.
+fn renderer(format: &str) -> Option<Render<ReplayRun>> {
+    Some(match format {
+        "json" => |run| Ok(run.json()),
+        "markdown" => |run| Ok(run.markdown()),
+        _ => return None,
+    })
 }
 
 fn failure(error: ReplayError) -> Failure {
     match error {
         ReplayError::Unreachable(_) => Failure::expected(Exit::Unreachable, error),
         ReplayError::Incomplete { .. } => Failure::expected(Exit::Incomplete, error),
+        ReplayError::NothingSent { .. } => Failure::usage(error).hint(
+            "`touchstone check --trace DIR` and `touchstone load --trace FILE` record what clients send",
+        ),
         _ => Failure::usage(error),
     }
-}
-
-/// The first Ctrl-C ends the replay with a report of what was sent, the second one at once.
-#[derive(Clone, Default)]
-struct Stop {
-    finish: CancellationToken,
-    abort: CancellationToken,
-}
-
-fn stop_signal() -> std::io::Result<Stop> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let stop = Stop::default();
-    let Stop { finish, abort } = stop.clone();
-    tokio::spawn(async move {
-        for token in [finish, abort] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            token.cancel();
-        }
-    });
-    Ok(stop)
 }
 
 /// What is worst of the traces decides: one that cannot be read, one that differs, one that could not be

@@ -2,10 +2,13 @@
 //! none; and the failure of a case, mended and not.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::thread;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Ran, check, run};
+use crate::support::{Proxy, Ran, Served, Then, check, run, signal, touchstone};
 
 const CASE: &str = "session.update-metadata.success";
 /// A fault that the case above fails with.
@@ -114,7 +117,15 @@ fn what_is_no_recording_is_told() {
     replayed(&name, &[], 2, "not a touchstone-trace file");
     let head = r#"{"format":"touchstone-trace","version":1,"tool":"t","target":"x","startedAt":1}"#;
     std::fs::write(&file, head).expect("a file");
-    replayed(&name, &[], 2, "nothing to replay");
+    let ran = replayed(&name, &[], 2, "nothing to replay");
+    assert!(
+        ran.stderr.contains("hint: `touchstone check --trace DIR`"),
+        "{}",
+        ran.stderr
+    );
+    // Its recorder was killed, or its disk was full.
+    std::fs::write(&file, format!("{head}\n{{\"tUs\":1,\"co")).expect("a file");
+    replayed(&name, &[], 2, "line 2: EOF");
 }
 
 /// Cases of every kind: races, refusals, raw frames, attachments, half-closed and silent connections.
@@ -196,4 +207,127 @@ fn no_trace_holds_a_token() {
     let text = std::fs::read_to_string(trace).expect("a trace");
     // A CONNECT whose auth is the token itself, outside of any object.
     assert!(text.contains(r#""text":"40\"a1…\"""#), "{text}");
+}
+
+#[test]
+fn reports_go_where_they_are_asked_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = recorded(folder.path(), &[]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (json, markdown) = (path("r.json"), path("r.md"));
+    let asked = [format!("json={json}"), format!("markdown={markdown}")];
+    let both = [
+        "--report", &asked[0], "--report", &asked[1], "--fault", FAULT,
+    ];
+    replayed(&trace, &both, 10, "missing");
+    let text = std::fs::read_to_string(json).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(report["target"]["name"], "the embedded reference server");
+    let page = std::fs::read_to_string(markdown).expect("a report");
+    assert!(
+        page.starts_with("# touchstone replay: `the embedded reference server`"),
+        "{page}"
+    );
+    assert!(page.contains("\n- **missing** at "), "{page}");
+
+    let full = replayed(&trace, &["--report", "json=/dev/full"], 12, "No space left");
+    assert!(
+        full.stdout.contains(" 0 different, 0 missing, 0 extra"),
+        "{}",
+        full.stdout
+    );
+    // Nobody waits for a replay whose report then cannot be written.
+    let nowhere = format!("json={}", path("no/such/r.json"));
+    let ran = replayed(
+        &trace,
+        &["--report", &nowhere],
+        2,
+        "cannot write the report to",
+    );
+    assert_eq!(ran.stdout, "");
+    let twice = ["--report", "json=-", "--report", "markdown"];
+    replayed(&trace, &twice, 2, "both go to stdout");
+    replayed(
+        &trace,
+        &["--report", "html=x"],
+        2,
+        "formats are json, markdown and pretty",
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = recorded(folder.path(), &[]);
+    for report in [&[][..], &["--report", "json"]] {
+        let all = [&["replay", &trace, "--as-fast"], report].concat();
+        let mut child = touchstone(&all).spawn().expect("the program starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("an end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(!said.contains("error"), "{said}");
+    }
+}
+
+#[test]
+fn an_interrupted_replay_still_reports() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = recorded(folder.path(), &[]);
+    let served = Served::start(&[]);
+    // The first connection finds out whether anybody is there, and the next ones are steps.
+    let proxy = Proxy::start(served.address(), 1, Then::Freeze);
+    let all = [
+        "replay",
+        &trace,
+        "--as-fast",
+        "--against",
+        &proxy.url,
+        "--report",
+        "json",
+    ];
+    let mut child = touchstone(&all).spawn().expect("the program starts");
+    while !proxy.failed.load(Ordering::SeqCst) {
+        let ended = child.try_wait().expect("a child");
+        assert!(ended.is_none(), "it ended by itself");
+        thread::yield_now();
+    }
+    signal(&child, Signal::INT);
+    let output = child.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("ending the run, the report follows"),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["traces"][0]["interrupted"], true, "{report}");
+    // Nothing is held against the server that it was not asked for.
+    assert_eq!(report["summary"]["missing"], 0, "{report}");
+}
+
+#[test]
+fn what_a_watch_records_is_not_compared_and_says_what_to_record_instead() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("watched.jsonl");
+    let lines = [
+        r#"{"format":"touchstone-trace","version":1,"tool":"touchstone watch","target":"x","startedAt":1}"#,
+        r#"{"tUs":1,"conn":"a1","dir":"c2s","packet":"connect","data":{"token":"a1…"}}"#,
+        r#"{"tUs":2,"conn":"a1","dir":"s2c","packet":"connect","data":{"sid":"x"}}"#,
+        r#"{"tUs":3,"conn":"a1","dir":"s2c","packet":"event","event":"update","args":[{"seq":1}]}"#,
+    ];
+    std::fs::write(&trace, lines.join("\n")).expect("a file");
+    let name = trace.display().to_string();
+    let ran = replayed(
+        &name,
+        &[],
+        12,
+        "1 same, 0 different, 0 missing, 0 extra, 1 not compared",
+    );
+    assert!(
+        ran.stdout
+            .contains("`load --trace FILE` record what is sent, too"),
+        "{}",
+        ran.stdout
+    );
 }

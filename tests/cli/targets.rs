@@ -68,6 +68,25 @@ fn prepare(served: &Served) -> Vec<Prepared> {
     })
 }
 
+/// A target file that lists them.
+fn listed(prepared: &[Prepared]) -> String {
+    let mut file = String::new();
+    for Prepared {
+        account,
+        sessions,
+        machines,
+    } in prepared
+    {
+        let token = account.token.expose();
+        writeln!(
+            file,
+            "[[accounts]]\ntoken = {token:?}\nsessions = {sessions:?}\nmachines = {machines:?}"
+        )
+        .expect("a text");
+    }
+    file
+}
+
 /// Runs the selected cases on the target, and checks that all pass and that none is left out.
 #[track_caller]
 fn check_passes(target: &[&str]) {
@@ -77,6 +96,33 @@ fn check_passes(target: &[&str]) {
     let summary = &report["summary"];
     assert!(summary["total"].as_u64() > Some(5), "{summary}");
     assert_eq!(summary["pass"], summary["total"], "{}", ran.stderr);
+}
+
+/// Records cases against a server that makes accounts by itself, and replays them on one that does not.
+#[track_caller]
+fn replay_is_the_same(target: &[&str]) {
+    let folder = TempDir::new().expect("a folder");
+    let traces = folder.path().join("traces").display().to_string();
+    run(&[&["check", "--trace", &traces], &SELECTED[..]].concat());
+    let arguments = [
+        &[
+            "replay",
+            &traces,
+            "--as-fast",
+            "--jobs",
+            "4",
+            "--report",
+            "json",
+        ],
+        target,
+    ];
+    let ran = check(&arguments.concat(), 0, &[]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    assert!(
+        report["summary"]["same"].as_u64() > Some(50),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -102,28 +148,21 @@ fn servers_that_share_nothing_are_no_cluster() {
 #[test]
 fn a_file_lists_what_is_there() {
     let served = Served::start(&[]);
-    let mut file = String::new();
-    for Prepared {
-        account,
-        sessions,
-        machines,
-    } in prepare(&served)
-    {
-        let token = account.token.expose();
-        writeln!(
-            file,
-            "[[accounts]]\ntoken = {token:?}\nsessions = {sessions:?}\nmachines = {machines:?}"
-        )
-        .expect("a text");
-    }
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("accounts.toml");
-    fs::write(&path, file).expect("a file");
-    check_passes(&[
-        &served.url,
-        "--provision",
-        &format!("file:{}", path.display()),
-    ]);
+    fs::write(&path, listed(&prepare(&served))).expect("a file");
+    let provision = format!("file:{}", path.display());
+    check_passes(&[&served.url, "--provision", &provision]);
+}
+
+#[test]
+fn a_recording_finds_new_accounts_in_a_file() {
+    let served = Served::start(&[]);
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("accounts.toml");
+    fs::write(&path, listed(&prepare(&served))).expect("a file");
+    let provision = format!("file:{}", path.display());
+    replay_is_the_same(&["--against", &served.url, "--provision", &provision]);
 }
 
 #[test]
@@ -180,6 +219,16 @@ fn a_program_makes_what_is_asked_for() {
     let program = folder.path().join("provision.sh");
     let provision = format!("command:sh {}", program.display());
     check_passes(&[&served.url, "--provision", &provision]);
+}
+
+#[test]
+fn a_program_makes_what_a_recording_needs() {
+    let served = Served::start(&[]);
+    let folder = TempDir::new().expect("a folder");
+    write_program(folder.path(), &prepare(&served));
+    let program = folder.path().join("provision.sh");
+    let provision = format!("command:sh {}", program.display());
+    replay_is_the_same(&["--against", &served.url, "--provision", &provision]);
 }
 
 #[test]

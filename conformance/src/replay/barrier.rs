@@ -28,7 +28,8 @@ impl Barrier {
             account: Some(account),
             then_us: 0,
             now_us: 0,
-            why: "nothing that the recording holds causes it: others did, in an account that was watched"
+            why: "others caused it, which `watch --record` does not hold; `check --trace DIR` and \
+                  `load --trace FILE` record what is sent, too"
                 .to_owned(),
         }
     }

@@ -28,15 +28,17 @@ pub(super) struct Verdicts {
     pub(super) unsent: Vec<Unsent>,
 }
 
-/// Holds what was heard in a replay against the recording.
-pub(super) fn compare(recording: &Recording, played: &Played, chance: &Chance) -> Verdicts {
-    let then = told_once(recording, &recording.heard);
-    let now = told_once(recording, &played.heard);
+/// Holds what was heard in a replay against the recording. Afterwards neither has it any more.
+pub(super) fn compare(recording: &mut Recording, played: &mut Played, chance: &Chance) -> Verdicts {
     let liberties = Liberties::new(recording);
+    let changes = Changes::new(recording, &played.sent_us, &played.heard);
+    let then = told_once(&recording.steps, std::mem::take(&mut recording.heard));
+    let now = told_once(&recording.steps, std::mem::take(&mut played.heard));
     let judge = Judge {
         recording,
         played,
         chance,
+        changes,
         liberties: &liberties,
         found: Pairing::new(recording, played.names.clone(), &liberties, &then, &now),
     };
@@ -47,6 +49,8 @@ struct Judge<'a> {
     recording: &'a Recording,
     played: &'a Played,
     chance: &'a Chance,
+    /// When connections were opened and closed in the replay.
+    changes: Changes,
     liberties: &'a Liberties,
     found: Pairing<'a>,
 }
@@ -80,11 +84,10 @@ impl Judge<'_> {
             let last = last_known.entry(now.heard.conn.as_str()).or_default();
             *last = now.heard.t_us.max(*last);
         }
-        let cut_us = self.played.is_cut(self.recording).then(|| {
-            self.recording
-                .steps
-                .get(self.played.sent_us.len())
-                .map_or(0, |step| step.t_us)
+        // What came behind the last step was not waited for.
+        let cut_us = self.played.interrupted.then(|| {
+            let last = self.played.sent_us.len().checked_sub(1);
+            last.map_or(0, |last| self.recording.steps[last].t_us)
         });
         let mut items = Vec::with_capacity(then.len());
         for (at, heard) in then.iter().enumerate() {
@@ -99,14 +102,13 @@ impl Judge<'_> {
             let outcome = barriers.over(self.recording, heard, false, outcome);
             items.push(item(heard, &calls, outcome));
         }
-        let changes = Changes::new(self.recording, &self.played.sent_us, &self.played.heard);
         let mut extras: Vec<&Heard> = self.found.now.take_rest();
         extras.sort_by_key(|heard| heard.t_us);
         for heard in extras {
             let is_last = last_known
                 .get(heard.conn.as_str())
                 .is_none_or(|known| heard.t_us > *known);
-            let outcome = self.extra(then, heard, is_last, &changes);
+            let outcome = self.extra(then, heard, is_last);
             let outcome = barriers.over(self.recording, heard, true, outcome);
             items.push(item(heard, &calls, outcome));
         }
@@ -128,14 +130,14 @@ impl Judge<'_> {
         }
     }
 
-    fn extra(&self, then: &[Heard], heard: &Heard, is_last: bool, changes: &Changes) -> Outcome {
+    fn extra(&self, then: &[Heard], heard: &Heard, is_last: bool) -> Outcome {
         let ended_us = self.found.now.ended.get(heard.conn.as_str()).copied();
         let admitted = then
             .iter()
             .any(|one| one.conn == heard.conn && matches!(one.what, What::Admitted(_)));
         let reason = if self
             .chance
-            .is_new_presence(heard, changes, &self.found.names)
+            .is_new_presence(heard, &self.changes, &self.found.names)
         {
             Some((Excuse::Chance, chance::PRESENCE))
         } else if self.chance.meets_its_end(heard, self.played, ended_us) {

@@ -41,17 +41,14 @@ pub(super) struct Played {
     /// When each step was sent, in microseconds of the replay; those that an end came before are
     /// missing.
     pub(super) sent_us: Vec<u64>,
+    /// Whether it was ended before all that was recorded could come.
+    pub(super) interrupted: bool,
 }
 
 impl Played {
     /// When the last step was sent.
     pub(super) fn last_sent_us(&self) -> u64 {
         self.sent_us.last().copied().unwrap_or_default()
-    }
-
-    /// Whether it was ended before all was sent.
-    pub(super) fn is_cut(&self, recording: &Recording) -> bool {
-        self.sent_us.len() < recording.steps.len()
     }
 }
 
@@ -77,8 +74,11 @@ pub(super) async fn play(
         nodes: 0,
         left_us: None,
     };
-    player.knock().await?;
-    player.prepare().await;
+    tokio::select! {
+        biased;
+        () = plan.stop.cancelled() => {}
+        prepared = player.prepare() => prepared?,
+    }
     player.start = Instant::now();
     player.log.restart(player.start);
     let mut sent_us = Vec::with_capacity(recording.steps.len());
@@ -91,11 +91,14 @@ pub(super) async fn play(
         sent_us.push(player.log.t_us());
         player.carry_out(sent_us.len() - 1, step).await;
     }
-    tokio::select! {
+    let interrupted = tokio::select! {
         biased;
-        () = plan.stop.cancelled() => player.log.close(),
-        () = player.finish() => {}
-    }
+        () = plan.stop.cancelled() => {
+            player.log.close();
+            true
+        }
+        () = player.finish() => false,
+    };
     let Player { log, unsent, .. } = player;
     let mut kept = log.kept();
     let mut unsent = unsent;
@@ -112,6 +115,7 @@ pub(super) async fn play(
         names: kept.names.clone(),
         unsent,
         sent_us,
+        interrupted,
     })
 }
 
@@ -148,7 +152,8 @@ impl Player<'_> {
         ConnectOptions::new(url).path(&target.path)
     }
 
-    async fn prepare(&mut self) {
+    async fn prepare(&mut self) -> Result<(), ReplayError> {
+        self.knock().await?;
         let Self {
             recording,
             plan,
@@ -161,6 +166,7 @@ impl Player<'_> {
         let by_rest = matches!(provisioner, Provisioner::Rest(_));
         choose_names(recording, by_rest, random, log);
         self.unsent = provision(recording, provisioner, random, log, tokens).await;
+        Ok(())
     }
 
     fn translator(&self) -> Translator<'_> {

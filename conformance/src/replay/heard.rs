@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use touchstone_client::{Args, trace::Traced};
 
-use super::script::{Act, Recording};
+use super::script::{Act, Step};
 
 /// One thing that a client got.
 #[derive(Debug, Clone)]
@@ -87,9 +87,9 @@ pub(super) fn type_of<'a>(name: &str, args: &'a Value) -> &'a str {
 }
 
 /// What was heard, with the two forms of a refusal made one, and without ends that the client asked for.
-pub(super) fn told_once(recording: &Recording, heard: &[Heard]) -> Vec<Heard> {
-    let farewells: HashSet<&str> = recording
-        .steps
+/// There can be much of it, so that it is not copied.
+pub(super) fn told_once(steps: &[Step], mut heard: Vec<Heard>) -> Vec<Heard> {
+    let farewells: HashSet<&str> = steps
         .iter()
         .filter(|step| matches!(step.act, Act::Send(Traced::Disconnect | Traced::Close)))
         .map(|step| step.conn.as_str())
@@ -117,16 +117,10 @@ pub(super) fn told_once(recording: &Recording, heard: &[Heard]) -> Vec<Heard> {
             }
         }
     }
-    let kept = heard
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !dropped.contains(at));
-    kept.map(|(at, one)| match refusals.remove(&at) {
-        Some(reason) => Heard {
-            what: What::Refused(reason),
-            ..one.clone()
-        },
-        None => one.clone(),
-    })
-    .collect()
+    for (at, reason) in refusals {
+        heard[at].what = What::Refused(reason);
+    }
+    let mut places = 0..;
+    heard.retain(|_| places.next().is_some_and(|at| !dropped.contains(&at)));
+    heard
 }

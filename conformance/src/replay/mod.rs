@@ -16,6 +16,7 @@ mod drive;
 mod heard;
 mod liberty;
 mod listen;
+mod markdown;
 mod names;
 mod order;
 mod outcome;
@@ -105,28 +106,27 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// # Errors
 /// The server cannot be reached. That single steps cannot be carried out is part of the report.
 pub async fn replay(
-    recording: &Recording,
+    mut recording: Recording,
     plan: &ReplayPlan<'_>,
 ) -> Result<ReplayReport, ReplayError> {
     let started = tokio::time::Instant::now();
     let started_at = plan.clock.unix_ms();
-    let chance = chance::Chance::new(recording);
-    let played = drive::play(recording, plan, &chance).await?;
-    let verdicts = compare::compare(recording, &played, &chance);
-    let interrupted = played.is_cut(recording);
+    let chance = chance::Chance::new(&recording);
+    let mut played = drive::play(&recording, plan, &chance).await?;
+    let verdicts = compare::compare(&mut recording, &mut played, &chance);
     let mut unsent = played.unsent;
     unsent.extend(verdicts.unsent);
     Ok(ReplayReport {
         started_at,
         duration: started.elapsed(),
-        trace: recording.path.clone(),
-        recorded_by: recording.header.tool.clone(),
-        recorded_from: recording.header.target.clone(),
-        case: recording.case.clone(),
+        trace: recording.path,
+        recorded_by: recording.header.tool,
+        recorded_from: recording.header.target,
+        case: recording.case,
         items: verdicts.items,
         unsent,
         decisions: recording.decisions,
-        interrupted,
+        interrupted: played.interrupted,
         repair: None,
     })
 }

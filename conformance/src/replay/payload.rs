@@ -29,6 +29,16 @@ pub struct Difference {
     pub replayed: Option<Value>,
 }
 
+impl Difference {
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> &str {
+        match self.path.as_str() {
+            "" => "all",
+            path => path,
+        }
+    }
+}
+
 /// What is taken for the same beside what is equal.
 #[derive(Clone, Copy)]
 pub(super) struct Alike<'a> {

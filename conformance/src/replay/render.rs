@@ -90,7 +90,9 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
         )?;
     }
     if !quiet {
-        excuses(text, &report.items)?;
+        for ((word, why), count) in reasons(&report.items) {
+            writeln!(text, "{word:14} {count:4}  {why}")?;
+        }
         if report.decisions > 0 {
             let count = report.decisions;
             writeln!(
@@ -108,29 +110,34 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
     if report.interrupted {
         writeln!(text, "interrupted: what comes behind was not sent")?;
     }
-    if let (Some(repair), Some(case)) = (report.repair, &report.case) {
-        let now = match repair {
-            Repair::Fixed => "passes now",
-            Repair::Failed => "still fails",
-            Repair::Error => "could not be judged",
-        };
-        writeln!(text, "{}: {} {now}", repair.as_str(), case.id)?;
+    if let Some((repair, case)) = told(report) {
+        writeln!(text, "{repair}: {case}")?;
     }
     Ok(())
 }
 
-/// What is otherwise and may be, by its reason.
-fn excuses(text: &mut String, items: &[Item]) -> std::fmt::Result {
-    let mut reasons: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+/// What became of the failure of a case, in a word and a sentence.
+pub(super) fn told(report: &ReplayReport) -> Option<(&'static str, String)> {
+    let (repair, case) = (report.repair?, report.case.as_ref()?);
+    let now = match repair {
+        Repair::Fixed => "passes now",
+        Repair::Failed => "still fails",
+        Repair::Error => "could not be judged",
+    };
+    Some((repair.as_str(), format!("{} {now}", case.id)))
+}
+
+/// How often something is otherwise and may be, by whose choice it was and its reason.
+pub(super) fn reasons<'a>(
+    items: impl IntoIterator<Item = &'a Item>,
+) -> BTreeMap<(&'static str, &'a str), usize> {
+    let mut reasons = BTreeMap::new();
     for item in items {
         if let Outcome::Excused { by, why, .. } = &item.outcome {
-            *reasons.entry((word(*by), why)).or_default() += 1;
+            *reasons.entry((word(*by), why.as_str())).or_default() += 1;
         }
     }
-    for ((word, why), count) in reasons {
-        writeln!(text, "{word:14} {count:4}  {why}")?;
-    }
-    Ok(())
+    reasons
 }
 
 fn word(excuse: Excuse) -> &'static str {
@@ -141,7 +148,7 @@ fn word(excuse: Excuse) -> &'static str {
     }
 }
 
-fn counted(counts: &Counts) -> String {
+pub(super) fn counted(counts: &Counts) -> String {
     let Counts {
         same,
         different,
@@ -166,8 +173,7 @@ fn counted(counts: &Counts) -> String {
 }
 
 fn different(text: &mut String, item: &Item) -> std::fmt::Result {
-    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-    let at = item.t_us as f64 / 1e6;
+    let at = seconds(item.t_us);
     let mut head =
         |word: &str| writeln!(text, "{word:10} {at:9.3} s  {:10} {}", item.conn, item.what);
     match &item.outcome {
@@ -175,11 +181,7 @@ fn different(text: &mut String, item: &Item) -> std::fmt::Result {
         Outcome::Different(differences) => {
             head("different")?;
             for one in differences {
-                let path = if one.path.is_empty() {
-                    "all"
-                } else {
-                    &one.path
-                };
+                let path = one.place();
                 let (then, now) = (value(&one.recorded), value(&one.replayed));
                 writeln!(text, "    {path}: {then} -> {now}")?;
             }
@@ -196,13 +198,18 @@ fn different(text: &mut String, item: &Item) -> std::fmt::Result {
     Ok(())
 }
 
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+pub(super) fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
 fn value(value: &Option<Value>) -> String {
     value
         .as_ref()
         .map_or_else(|| "nothing".to_owned(), |value| cut(&value.to_string()))
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let text = shorten(text);
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -426,6 +433,11 @@ mod tests {
         b.jsonl: not replayed: not a trace
         2 traces: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
         "#);
+    }
+
+    #[test]
+    fn a_page_shows_what_is_otherwise() {
+        insta::assert_snapshot!(run().markdown());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct ReplayReport {
     /// Routing decisions that the recording has besides. No client receives them, so that a replay has
     /// none to compare with.
     pub decisions: usize,
-    /// Whether it was ended before all was sent; only what came before that is compared.
+    /// Whether it was ended before all was sent and waited for; only what was is compared.
     pub interrupted: bool,
     /// Whether the failure of the case is mended, where one was recorded and its case ran again.
     pub repair: Option<Repair>,

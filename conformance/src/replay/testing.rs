@@ -30,14 +30,16 @@ pub(super) fn recording(lines: &[String]) -> Recording {
 /// What a comparison tells of two recordings, one of which is taken for the replay of the other:
 /// connection, thing and outcome of whatever is not the same.
 pub(super) fn otherwise(then: &[String], now: &[String]) -> Vec<String> {
-    let (then, now) = (recording(then), recording(now));
-    let played = Played {
+    let (mut then, now) = (recording(then), recording(now));
+    let mut played = Played {
         heard: now.heard,
         names: Names::new(1_800_000_000_000, 1_900_000_000_000),
         unsent: Vec::new(),
+        interrupted: false,
         sent_us: now.steps.iter().map(|step| step.t_us).collect(),
     };
-    let verdicts = compare(&then, &played, &Chance::new(&then));
+    let chance = Chance::new(&then);
+    let verdicts = compare(&mut then, &mut played, &chance);
     let told = verdicts.items.into_iter().filter_map(|item| {
         let outcome = match item.outcome {
             Outcome::Same => return None,

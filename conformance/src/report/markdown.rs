@@ -156,7 +156,7 @@ fn ticks(text: &str) -> usize {
 }
 
 /// A code span.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = one_line(text);
     let tick = "`".repeat(ticks(&text) + 1);
     let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') {

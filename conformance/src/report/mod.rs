@@ -21,6 +21,7 @@ pub(crate) use html::page::{badge, filters, page};
 pub use json::{FORMAT, Json, SCHEMA, VERSION};
 pub use junit::JUnit;
 pub use markdown::Markdown;
+pub(crate) use markdown::code;
 pub use terminal::{Style, Terminal};
 pub(crate) use touchstone_client::text::{clean, one_line};
 

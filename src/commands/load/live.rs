@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use touchstone_loadgen::live::{View, draw, line};
 use touchstone_loadgen::progress::{Snapshot, Stage};
 
+use crate::commands::stop::Stop;
 use crate::reports;
 use crate::screen::{Inputs, Screen};
 
 use super::sinks;
-use super::stop::Stop;
 
 /// Runs no longer than this tell how they are every second.
 const SHORT: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use crate::args::LoadMergeArguments;
 use crate::error::Failure;
 use crate::exit::Exit;
 
-use super::sinks::Sinks;
+use super::sinks;
 
 /// Merges the reports that the arguments name, and ends as the whole run would have ended.
 pub(super) fn run(arguments: &LoadMergeArguments) -> Result<Exit, Failure> {
@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &LoadMergeArguments) -> Result<Exit, Failure> {
         .map(|file| read(file))
         .collect::<Result<Vec<_>, _>>()?;
     let sum = merge(reports).map_err(Failure::usage)?;
-    Sinks::open(&arguments.output.report)?.write(&sum)?;
+    sinks::write(sinks::open(&arguments.output.report)?, &sum)?;
     Ok(match sum.verdict() {
         Verdict::Failed => Exit::Unreachable,
         Verdict::Invalid => Exit::Invalid,

@@ -6,7 +6,6 @@ mod merge;
 mod metrics;
 mod scenario;
 mod sinks;
-mod stop;
 mod trace;
 
 use std::num::NonZeroUsize;
@@ -36,9 +35,8 @@ use crate::{output, reports, spawned};
 use self::live::Manner;
 use self::metrics::Exporter;
 use self::scenario::Planned;
-use self::sinks::Sinks;
-use self::stop::Stop;
 use self::trace::TraceFile;
+use super::stop::Stop;
 
 /// Lines of a server that ended which its report has.
 const LAST_LINES: usize = 3;
@@ -73,7 +71,7 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
     let start_at = arguments.start_at.map(start_ms).transpose()?;
     let spawn = arguments.spawn.as_deref().map(SpawnCommand::parse);
     let spawn = spawn.transpose().map_err(Failure::usage)?;
-    let sinks = Sinks::open(&arguments.output.report)?;
+    let opened = sinks::open(&arguments.output.report)?;
     let exporter = Exporter::bind(arguments.prometheus).await?;
     let manner = match (quiet, arguments.plain) {
         (true, _) => Manner::Quiet,
@@ -139,7 +137,7 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
         return outcome.map(|()| Exit::Internal);
     };
     judge(&mut report, &slos);
-    sinks.write(&report)?;
+    sinks::write(opened, &report)?;
     outcome.map(|()| exit_of(&report, &stop))
 }
 

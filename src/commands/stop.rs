@@ -1,4 +1,4 @@
-//! How a run is ended early: once to end it with a report, twice to end it at once.
+//! How a run of load or a replay is ended early: once to end it with a report, twice to end it at once.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::reports;
 
 /// Whether somebody wants the end. Clones are of the same run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     finish: CancellationToken,
     abort: CancellationToken,
     /// The program ends differently for Ctrl-C than for somebody who has seen enough.
@@ -21,7 +21,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// Listens to Ctrl-C and to the signal that service managers send.
-    pub(super) fn on_signals() -> io::Result<Self> {
+    pub(crate) fn on_signals() -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let stop = Self::default();
@@ -42,13 +42,13 @@ impl Stop {
     }
 
     /// Ctrl-C, from a signal or a key.
-    pub(super) fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         self.by_signal.store(true, Ordering::Relaxed);
         self.ask();
     }
 
     /// Ends the run with a report; at the second time at once.
-    pub(super) fn ask(&self) {
+    pub(crate) fn ask(&self) {
         if self.finish.is_cancelled() {
             self.abort.cancel();
         }
@@ -56,27 +56,27 @@ impl Stop {
     }
 
     /// Whether somebody asked for the end.
-    pub(super) fn asked(&self) -> bool {
+    pub(crate) fn asked(&self) -> bool {
         self.finish.is_cancelled()
     }
 
     /// Waits until somebody asks for the end.
-    pub(super) async fn when_asked(&self) {
+    pub(crate) async fn when_asked(&self) {
         self.finish.cancelled().await;
     }
 
     /// Whether it was Ctrl-C.
-    pub(super) fn by_signal(&self) -> bool {
+    pub(crate) fn by_signal(&self) -> bool {
         self.by_signal.load(Ordering::Relaxed)
     }
 
-    /// What the generator listens to.
-    pub(super) fn finish(&self) -> CancellationToken {
+    /// What a run listens to.
+    pub(crate) fn finish(&self) -> CancellationToken {
         self.finish.clone()
     }
 
-    /// What ends the wait for a server that is being started.
-    pub(super) fn signals(&self) -> StopSignals {
+    /// The same for those who end cases, or wait for a server that is being started.
+    pub(crate) fn signals(&self) -> StopSignals {
         StopSignals {
             finish: self.finish.clone(),
             abort: self.abort.clone(),
@@ -84,7 +84,7 @@ impl Stop {
     }
 
     /// Waits until nobody wants the report any more.
-    pub(super) async fn given_up(&self) {
+    pub(crate) async fn given_up(&self) {
         self.abort.cancelled().await;
     }
 }
