@@ -10,7 +10,7 @@ use crate::support::{check, run};
 use crate::terminal::Terminal;
 
 /// A recording of one minute, with an event in each of its seconds.
-fn minute() -> String {
+pub(super) fn minute() -> String {
     let header = json!({"format": "touchstone-trace", "version": 1, "tool": "a test",
         "target": "http://127.0.0.1:1", "startedAt": 1_800_000_000_000_u64});
     let mut text = format!("{header}\n");
@@ -26,7 +26,7 @@ fn minute() -> String {
 }
 
 /// Writes a file and returns its path.
-fn file(folder: &TempDir, name: &str, text: &str) -> String {
+pub(super) fn file(folder: &TempDir, name: &str, text: &str) -> String {
     let path = folder.path().join(name);
     fs::write(&path, text).expect("a file");
     path.to_str().expect("a path").to_owned()
