@@ -11,6 +11,7 @@ use touchstone_tui_monitor::source::Overflow;
 use crate::args::{Format, WatchArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::reports;
 
 use super::watch_source::{self, Reading};
 
@@ -26,6 +27,9 @@ pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
         speed: None,
     };
     let mut watching = watch_source::open(&arguments.source, reading).await?;
+    for note in &watching.notes {
+        reports::notice(note);
+    }
     let mut out = BufWriter::new(std::io::stdout());
     let ending = tokio::select! {
         ending = headless::run(&mut watching.source, &plan, &mut out) => Some(ending),

@@ -15,7 +15,6 @@ use url::Url;
 use crate::args::{DEFAULT_PROVISION, SourceArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::reports;
 
 use super::watch_demo::Demo;
 
@@ -24,6 +23,8 @@ pub(crate) struct Watching {
     pub(crate) source: Source,
     /// The server's URL, or the recording.
     pub(crate) target: String,
+    /// What whoever watches should know of it.
+    pub(crate) notes: Vec<&'static str>,
     demo: Option<Demo>,
 }
 
@@ -32,6 +33,7 @@ impl Watching {
         Self {
             source,
             target,
+            notes: Vec::new(),
             demo: None,
         }
     }
@@ -46,6 +48,7 @@ impl Watching {
         Ok(Self {
             source,
             target: format!("demonstration at {url}"),
+            notes: Vec::new(),
             demo: Some(demo),
         })
     }
@@ -117,20 +120,25 @@ pub(crate) async fn open(
     };
     let server = ConnectOptions::new(url.clone()).path(&arguments.path);
     let target = shown(url);
-    let source = if arguments.tap {
+    if arguments.tap {
         let rest = Rest::new(&server).map_err(unusable)?;
-        tap::start(rest, &target, &options)
-    } else {
-        let accounts = accounts(arguments, &server).await?;
-        live::start(Live { server, accounts }, &options)
-    };
-    Ok(Watching::of(source, target))
+        let source = tap::start(rest, &target, &options);
+        return Ok(Watching::of(source, target));
+    }
+    let mut notes = Vec::new();
+    let accounts = accounts(arguments, &server, &mut notes).await?;
+    let source = live::start(Live { server, accounts }, &options);
+    Ok(Watching {
+        notes,
+        ..Watching::of(source, target)
+    })
 }
 
 /// The accounts: of the tokens, or of the provisioner.
 async fn accounts(
     arguments: &SourceArguments,
     server: &ConnectOptions,
+    notes: &mut Vec<&'static str>,
 ) -> Result<Vec<Watched>, Failure> {
     let mut accounts = Vec::new();
     let tokens = match &arguments.provision {
@@ -139,6 +147,9 @@ async fn accounts(
     };
     if tokens.is_empty() {
         let how = arguments.provision.as_deref();
+        if how.is_none() {
+            notes.push("a new account is watched; --token names yours");
+        }
         let how: ProvisionSpec = how
             .unwrap_or(DEFAULT_PROVISION)
             .parse()
@@ -168,7 +179,7 @@ async fn accounts(
         .iter()
         .any(|one| !one.machines.is_empty() || !one.sessions.is_empty())
     {
-        reports::notice("connections as a session or machine show presence to others");
+        notes.push("connections as a session or machine show presence to others");
     }
     Ok(accounts)
 }

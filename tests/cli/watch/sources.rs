@@ -116,6 +116,9 @@ fn accounts_come_from_the_provisioner() {
         .collect();
     seen.sort();
     assert_eq!(seen, ["\"a1/user\"", "\"a2/user\""]);
+    // Nobody else uses them, so that there will be little to see.
+    let told = lines.end();
+    assert!(told.contains("a new account is watched; --token"), "{told}");
 }
 
 #[test]
@@ -134,6 +137,14 @@ fn sessions_and_machines_are_watched_on_request_with_a_note() {
         "machine-1",
     ];
     shows_all_scopes(Lines::start(&arguments), &people, &session);
+    let terminal = Terminal::start(&[&["watch"], arguments.as_slice()].concat());
+    // It is there for some seconds alone.
+    terminal.wait("the note", |received, _| {
+        String::from_utf8_lossy(&received.bytes).contains("presence")
+    });
+    terminal.wait_for("3 open");
+    terminal.send("q");
+    terminal.ends(0);
 }
 
 #[test]
