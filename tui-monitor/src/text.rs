@@ -49,6 +49,23 @@ pub(crate) fn shown(text: &str, columns: usize) -> String {
     cut(&clean(&text[..end]), columns)
 }
 
+/// The same for a text whose end tells it from others, such as a method behind the id of its owner.
+pub(crate) fn shown_end(text: &str, columns: usize) -> String {
+    let start = text.ceil_char_boundary(text.len().saturating_sub((columns + 1) * 4));
+    let cleaned = clean(&text[start..]);
+    if start == 0 && cleaned.width() <= columns {
+        return cleaned.into_owned();
+    }
+    let mut used = 1;
+    let fits = |character: &char| {
+        used += character.width().unwrap_or(0);
+        used <= columns
+    };
+    let mut kept: Vec<char> = cleaned.chars().rev().take_while(fits).collect();
+    kept.extend((columns > 0).then_some('…'));
+    kept.into_iter().rev().collect()
+}
+
 /// `14:03:59.250`, UTC.
 pub(crate) fn time(unix_ms: u64) -> String {
     let text = date_time(unix_ms);
@@ -104,6 +121,15 @@ pub(crate) fn span(micros: u64) -> String {
     }
 }
 
+/// A place in a recording and its length: `1:05 of 2:03`, or `0.15 of 0.18 s` where that is short.
+pub(crate) fn place(position_us: u64, length_us: u64) -> String {
+    if length_us < 10_000_000 {
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        return format!("{:.2} of {:.2} s", seconds(position_us), seconds(length_us));
+    }
+    format!("{} of {}", span(position_us), span(length_us))
+}
+
 /// A rate: `0.4/s`, `12/s`, `9.9k/s`.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second > 0.0 && per_second < 9.95 {
@@ -144,6 +170,8 @@ mod tests {
         check(latency(65_000_000), "65 s");
         check(span(123_000_000), "2:03");
         check(span(3_723_000_000), "1:02:03");
+        check(place(65_000_000, 123_000_000), "1:05 of 2:03");
+        check(place(150_000, 181_000), "0.15 of 0.18 s");
         check(rate(0.0), "0/s");
         check(rate(0.4), "0.4/s");
         check(rate(9_900.0), "9.9k/s");
@@ -164,6 +192,17 @@ mod tests {
         check(shown(&"\u{1b}x".repeat(1 << 20), 3), "·x…");
         check(shown(&"日".repeat(1 << 20), 5), "日日…");
         check(shown("a\nb", 3), "a·b");
+    }
+
+    #[test]
+    fn the_end_is_shown_where_it_tells_more() {
+        check(shown_end("s1:method-12", 12), "s1:method-12");
+        check(shown_end("s1:method-12", 11), "…:method-12");
+        check(shown_end("日本語", 5), "…本語");
+        check(shown_end("日本語", 4), "…語");
+        check(shown_end("a\u{1b}b", 3), "a·b");
+        check(shown_end(&"x".repeat(1 << 20), 3), "…xx");
+        check(shown_end("abc", 0), "");
     }
 
     #[test]

@@ -78,12 +78,8 @@ fn source(pen: &Pen<'_>) -> Segments {
         } else {
             glyphs.pause
         };
-        let place = text::span(playback.position_us);
-        let length = text::span(playback.length_us);
-        told.push((
-            Tone::Good,
-            format!("{sign} {place} of {length}, x{}", playback.speed),
-        ));
+        let place = text::place(playback.position_us, playback.length_us);
+        told.push((Tone::Good, format!("{sign} {place}, x{}", playback.speed)));
     }
     if tally.open > 0 {
         told.push((Tone::Good, format!("{} {} open", glyphs.dot, tally.open)));

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::Pen;
-use crate::event::{Direction, Entry, Kind};
+use crate::event::{Direction, Entity, Entry, Kind};
 use crate::text;
 use crate::theme::Tone;
 
@@ -159,18 +159,18 @@ fn row(
     }
     // What the monitor says itself is a sentence, which needs the place of the columns.
     let sentence = matches!(entry.kind, Kind::Gap | Kind::Note | Kind::Connection);
+    let labelled = columns.iter().any(|(column, _)| column.what == What::Conn);
     let mut x = area.x + GUTTER;
     for (column, width) in columns {
         if sentence && column.rank > 2 && column.what != What::Account && column.what != What::Conn
         {
             let tone = kind_tone(entry.kind);
-            pen.put(
-                x,
-                y,
-                area.right().saturating_sub(x),
-                &text::shown(&entry.raw, usize::from(area.width)),
-                tone,
-            );
+            let mut told = text::shown(&entry.raw, usize::from(area.width));
+            // Which connection it was would be known from no column.
+            if entry.kind == Kind::Connection && !labelled && !entry.conn.is_empty() {
+                told = format!("{}: {told}", text::shown(&entry.conn, 24));
+            }
+            pen.put(x, y, area.right().saturating_sub(x), &told, tone);
             break;
         }
         let (cell, tone) = match column.what {
@@ -199,7 +199,6 @@ fn row(
 fn cell(pen: &Pen<'_>, entry: &Entry, what: What, width: u16) -> (String, Tone) {
     let tone = kind_tone(entry.kind);
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let entity = || entry.entity.as_ref().map_or("", |entity| entity.id());
     match what {
         // It depends on the row before, too.
         What::Time => (String::new(), Tone::Faint),
@@ -218,7 +217,14 @@ fn cell(pen: &Pen<'_>, entry: &Entry, what: What, width: u16) -> (String, Tone) 
                 tone,
             )
         }
-        What::Entity => (text::shown(entity(), width.into()), Tone::Plain),
+        What::Entity => {
+            let told = match &entry.entity {
+                Some(Entity::Method(name)) => text::shown_end(name, width.into()),
+                Some(entity) => text::shown(entity.id(), width.into()),
+                None => String::new(),
+            };
+            (told, Tone::Plain)
+        }
         What::Seq => (number(entry.seq), Tone::Plain),
         What::Recipients => {
             let count = entry.recipients.count();

@@ -165,7 +165,13 @@ fn calls(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         } else {
             Tone::Plain
         };
-        pen.put(x, y, room, &text::shown(&call.method, room.into()), name);
+        pen.put(
+            x,
+            y,
+            room,
+            &text::shown_end(&call.method, room.into()),
+            name,
+        );
         pen.put_right(inside.right(), y, &told, tone);
     }
 }

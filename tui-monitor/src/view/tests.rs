@@ -265,6 +265,30 @@ fn labels_are_whole_where_they_are_not_of_the_account_above() {
 }
 
 #[test]
+fn what_happened_to_a_connection_names_it_in_any_width() {
+    let closed = Entry {
+        kind: Kind::Connection,
+        conn: "a1/session:s1".into(),
+        raw: "transport closed".into(),
+        recipients: Recipients::Unknown,
+        ..entry(1, "lost")
+    };
+    for (size, expected) in [
+        (
+            (80, 24),
+            "conn lost              a1/session:s1: transport closed",
+        ),
+        ((120, 40), "a1/session:… conn lost"),
+    ] {
+        let mut stage = Stage::new(size);
+        stage.model.side = Some(false);
+        stage.send(input(closed.clone()));
+        stage.tick(1_000_000);
+        assert!(stage.text().contains(expected), "{}", stage.text());
+    }
+}
+
+#[test]
 fn why_a_recording_failed_is_in_the_header_where_there_is_room() {
     for (size, expected) in [
         ((80, 24), "recording failed \""),
