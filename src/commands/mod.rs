@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
         Command::Load(load) => runtime()?.block_on(load::run(*load, quiet)),
-        Command::Replay(replay) => runtime()?.block_on(replay::run(*replay)),
+        Command::Replay(replay) => runtime()?.block_on(replay::run(*replay, quiet)),
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
         Command::Completions { shell } => {

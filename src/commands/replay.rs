@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval_at};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::text::plural;
 use touchstone_conformance::replay::{
     Recording, Repair, ReplayError, ReplayPlan, ReplayReport, ReplayRun, Replayed, replay,
 };
@@ -31,8 +33,12 @@ use super::stop::Stop;
 const FORMATS: &str =
     "formats are json, markdown and pretty; write json=PATH, or json=- for stdout";
 
+/// When it is first told how far the run is, and how often from then on.
+const FIRST_PROGRESS: Duration = Duration::from_secs(1);
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// Replays the recordings that the arguments name.
-pub(crate) async fn run(arguments: ReplayArguments) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Exit, Failure> {
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let paths = traces(&arguments.traces)?;
     // One trace that cannot be used is a mistake; of many, it is one that is told.
@@ -57,6 +63,8 @@ pub(crate) async fn run(arguments: ReplayArguments) -> Result<Exit, Failure> {
         target: target(&arguments, embedded.as_ref())?,
         arguments: &arguments,
         stop,
+        sent: AtomicUsize::new(0),
+        is_quiet,
     };
     let (run, trouble) = player.all(paths).await;
     if let Some(embedded) = embedded {
@@ -112,6 +120,9 @@ struct Player<'a> {
     target: Target,
     seed: u64,
     stop: Stop,
+    /// How many steps of all traces were sent.
+    sent: AtomicUsize,
+    is_quiet: bool,
 }
 
 /// A trace with what came of it, and what ends the whole run.
@@ -122,7 +133,8 @@ impl Player<'_> {
     async fn all(&self, paths: Vec<PathBuf>) -> (ReplayRun, Option<Failure>) {
         let started = Instant::now();
         let started_at = Clock::System.unix_ms();
-        let several = paths.len() > 1;
+        let total = paths.len();
+        let several = total > 1;
         let replays = paths
             .into_iter()
             .zip(0_u64..)
@@ -130,16 +142,28 @@ impl Player<'_> {
                 self.one(path, self.seed.wrapping_add(index), several).await
             });
         let mut outcomes = stream::iter(replays).buffered(self.arguments.jobs.into());
+        let mut told = interval_at(started + FIRST_PROGRESS, PROGRESS);
         let mut traces = Vec::new();
         let mut trouble = None;
-        while let Some(outcome) = outcomes.next().await {
-            let Some((replayed, failure)) = outcome else {
-                continue;
+        loop {
+            let outcome = tokio::select! {
+                outcome = outcomes.next() => outcome,
+                _ = told.tick(), if !self.is_quiet => {
+                    reports::notice(&self.progress(&traces, total));
+                    continue;
+                }
             };
-            traces.push(replayed);
-            if failure.is_some() {
-                trouble = failure;
-                break;
+            match outcome {
+                None => break,
+                // The user has ended the run before it began.
+                Some(None) => {}
+                Some(Some((replayed, failure))) => {
+                    traces.push(replayed);
+                    if failure.is_some() {
+                        trouble = failure;
+                        break;
+                    }
+                }
             }
         }
         let run = ReplayRun {
@@ -151,6 +175,20 @@ impl Player<'_> {
             traces,
         };
         (run, trouble)
+    }
+
+    fn progress(&self, done: &[Replayed], total: usize) -> String {
+        let differ = |trace: &&Replayed| match &trace.outcome {
+            Ok(report) => !report.counts().is_same(),
+            Err(_) => true,
+        };
+        format!(
+            "{} of {}, {} with differences; {} sent",
+            done.len(),
+            plural(total as u64, "trace"),
+            done.iter().filter(differ).count(),
+            plural(self.sent.load(Ordering::Relaxed) as u64, "step"),
+        )
     }
 
     fn speed(&self) -> Option<f64> {
@@ -199,6 +237,7 @@ impl Player<'_> {
             seed,
             clock: Clock::System,
             stop: self.stop.finish(),
+            sent: &self.sent,
         };
         let mut report = tokio::select! {
             report = replay(recording, &plan) => report.map_err(failure)?,

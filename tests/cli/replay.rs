@@ -1,9 +1,8 @@
 //! `touchstone replay`: recordings sent to the server that they came from, to one with a fault, and to
 //! none; and the failure of a case, mended and not.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::thread;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -287,19 +286,30 @@ fn an_interrupted_replay_still_reports() {
         "json",
     ];
     let mut child = touchstone(&all).spawn().expect("the program starts");
-    while !proxy.failed.load(Ordering::SeqCst) {
-        let ended = child.try_wait().expect("a child");
-        assert!(ended.is_none(), "it ended by itself");
-        thread::yield_now();
-    }
-    signal(&child, Signal::INT);
-    let output = child.wait_with_output().expect("an end");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = || {
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("a line");
+        line
+    };
+    let progress = line();
     assert!(
-        said.contains("ending the run, the report follows"),
-        "{said}"
+        progress.starts_with("0 of 1 trace, 0 with differences; "),
+        "{progress}"
     );
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    signal(&child, Signal::INT);
+    let notice = loop {
+        let line = line();
+        if !line.contains(" with differences; ") {
+            break line;
+        }
+    };
+    assert!(
+        notice.contains("ending the run, the report follows"),
+        "{notice}"
+    );
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(130));
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(report["traces"][0]["interrupted"], true, "{report}");
     // Nothing is held against the server that it was not asked for.

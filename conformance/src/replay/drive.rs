@@ -4,7 +4,11 @@
 //! a cause is kept at any speed; what does not come is waited for once. The connections speak raw
 //! packets: what no good client would send is sent again as well.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
@@ -90,6 +94,7 @@ pub(super) async fn play(
         }
         sent_us.push(player.log.t_us());
         player.carry_out(sent_us.len() - 1, step).await;
+        plan.sent.fetch_add(1, Ordering::Relaxed);
     }
     let interrupted = tokio::select! {
         biased;

@@ -36,7 +36,7 @@ mod waiting;
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -95,6 +95,8 @@ pub struct ReplayPlan<'a> {
     pub clock: Clock,
     /// Ends the replay; what was replayed by then is compared.
     pub stop: CancellationToken,
+    /// Counts the steps that were sent, of this recording and of others.
+    pub sent: &'a AtomicUsize,
 }
 
 /// How long something that was recorded is waited for beyond the time that it took then. The least of
