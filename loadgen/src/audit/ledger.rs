@@ -207,6 +207,18 @@ impl Ledger {
         }
     }
 
+    /// Whether the sender has opened another connection since. Only the one that sent a message is
+    /// left out, so that a server which broadcasts a moment later may send it to the next one.
+    fn has_returned(&self, entry: &Entry, peer: u32) -> bool {
+        let by_another = Entry {
+            sender: u32::MAX,
+            ..*entry
+        };
+        let is_later =
+            matches!(self.presence[peer as usize], Presence::Since(at) if at > entry.sent);
+        is_later && peer == entry.sender && self.must_receive(&by_another, peer)
+    }
+
     /// The connections that an event concerns, in ascending order, without looking at all others.
     fn concerned(&self, entry: &Entry) -> impl Iterator<Item = u32> + use<> {
         let users = 0..self.account.users;
@@ -290,7 +302,7 @@ impl Ledger {
         let entry = self.records.get(index)?.entry;
         let mut found = |found| findings(finding(found, number, &entry, peer));
         if !self.must_receive(&entry, peer) {
-            if !self.may_receive(&entry, peer) {
+            if !self.may_receive(&entry, peer) && !self.has_returned(&entry, peer) {
                 found(Found::Wrong(Outcome::Misrouted));
             }
             return None;

@@ -188,6 +188,7 @@ fn recipients() {
         &[2, 3, 4, 5, 7],
     );
     check(E::SessionAlive, AGENT, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
+    check(E::SessionEnd, AGENT, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
     check(E::UsageReport, AGENT, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
     check(E::ArtifactCreate, USER, 0, &[0, 1], &[2, 3, 4, 5, 6, 7]);
     check(E::RpcCall, USER, OTHER_MACHINE, &[7], &[]);
@@ -294,6 +295,24 @@ fn a_sender_that_dies_leaves_doubts_and_one_that_leaves_does_not() {
         desk.message(10 * SECOND);
         desk.leave(AGENT, Presence::Away, surely, 10 * SECOND + 1);
         desk.check([(expected, 3), NONE, NONE]);
+    }
+}
+
+/// Only the connection that sent a message must not see it. One that the message does not concern must
+/// not, either way.
+#[test]
+fn a_sender_that_returns_may_see_its_own_message() {
+    for (sender, before, after, lost) in [(AGENT, 1, 0, 3), (MACHINE, 1, 1, 4)] {
+        for (has_returned, misrouted) in [(false, before), (true, after)] {
+            let mut desk = Desk::narrow();
+            let number = desk.send(EventKind::Message, sender, 0, 10 * SECOND);
+            if has_returned {
+                desk.presence(sender, Presence::Away, 11 * SECOND);
+                desk.presence(sender, Presence::Since(12 * SECOND), 12 * SECOND);
+            }
+            desk.arrive(number, &[sender], 13 * SECOND);
+            desk.check([("misrouted", misrouted), ("lost", lost), NONE]);
+        }
     }
 }
 
