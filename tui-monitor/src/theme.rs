@@ -110,7 +110,8 @@ fn colours(tone: Tone, dark: bool) -> Style {
     let pick = |on_dark, on_light| style.fg(if dark { on_dark } else { on_light });
     match tone {
         Tone::Plain => style,
-        Tone::Faint => pick(Color::DarkGray, Color::Gray),
+        // Gray is nearly white, and not to be seen on a light background.
+        Tone::Faint => style.fg(Color::DarkGray),
         Tone::Title => pick(Color::White, Color::Black).add_modifier(Modifier::BOLD),
         // One bar: reversed, each colour of the row would be a patch of its own.
         Tone::Selected => style.fg(Color::Reset).add_modifier(Modifier::REVERSED),

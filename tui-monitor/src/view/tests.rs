@@ -324,6 +324,31 @@ fn without_colours_and_with_ascii_alone() {
 }
 
 #[test]
+fn no_theme_writes_in_the_colour_of_its_background() {
+    use ratatui::style::Color;
+    let light = [
+        Color::Gray,
+        Color::White,
+        Color::Yellow,
+        Color::LightYellow,
+        Color::LightCyan,
+        Color::LightGreen,
+        Color::LightMagenta,
+    ];
+    for (theme, unseen) in [(Theme::Light, &light[..]), (Theme::Dark, &[Color::Black])] {
+        for keys in ["", "gjjjjj\n", "g!\n", "/cmb1\n", "?", "fsize >"] {
+            let mut stage = Stage::busy((120, 40));
+            stage.model.theme = theme;
+            stage.keys(keys);
+            let buffer = stage.buffer();
+            let mut on_paper = buffer.content.iter().filter(|cell| cell.bg == Color::Reset);
+            let bad = on_paper.find(|cell| unseen.contains(&cell.fg));
+            assert_eq!(bad, None, "{theme:?} after {keys:?}");
+        }
+    }
+}
+
+#[test]
 fn a_large_screen_uses_its_room() {
     let mut stage = Stage::busy((200, 60));
     stage.keys("gjjjjj\n");
