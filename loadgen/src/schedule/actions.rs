@@ -5,10 +5,11 @@ use std::collections::BinaryHeap;
 
 use super::{
     layout::Account,
+    presence::{Planned, Presence},
     random::Stream,
     warp::{UNIT, Warp, Warped},
 };
-use crate::scenario::{Aim, EventKind, How, Role, Scenario, Scope, Span, Timing, Turn};
+use crate::scenario::{Aim, EventKind, How, Role, Scenario, Span, Timing, Turn};
 
 /// Something that one connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,26 +152,6 @@ enum Rule {
     HalfOpen,
 }
 
-/// Who is planned to be there.
-#[derive(Debug)]
-struct Presence {
-    peers: Vec<Planned>,
-    /// Which connections are in a turn; empty where none ever is.
-    thinking: Vec<bool>,
-    users: u32,
-    sessions: Vec<u32>,
-    machines: Vec<u32>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Planned {
-    /// Its shift has not begun, or is over.
-    Off,
-    Away,
-    Here,
-    Silent,
-}
-
 impl<'a> Actions<'a> {
     pub(super) fn new(scenario: &'a Scenario, warp: &'a Warp, seed: u64, account: Account) -> Self {
         let registers = |peer: &u32| scenario.rules(account.peer(*peer).role).registrations > 0;
@@ -180,16 +161,7 @@ impl<'a> Actions<'a> {
             account,
             sources: Vec::new(),
             due: BinaryHeap::new(),
-            plan: Presence {
-                peers: vec![Planned::Away; account.connections() as usize],
-                thinking: match scenario.turn.as_slice() {
-                    [] => Vec::new(),
-                    _ => vec![false; account.connections() as usize],
-                },
-                users: 0,
-                sessions: vec![0; account.sessions as usize],
-                machines: vec![0; account.machines as usize],
-            },
+            plan: Presence::new(scenario, &account),
             callable: (0..account.connections()).filter(registers).collect(),
         };
         for peer in 0..account.connections() {
@@ -460,52 +432,6 @@ fn aim(account: &Account, callable: &[u32], kind: EventKind, to: Aim, peer: u32,
         Some(_) if to == Aim::First => 0,
         Some(Role::Machine) => any(account.machines),
         Some(_) => any(account.sessions),
-    }
-}
-
-impl Presence {
-    fn set(&mut self, account: &Account, peer: u32, planned: Planned) {
-        let was = std::mem::replace(&mut self.peers[peer as usize], planned);
-        let bound = account.peer(peer);
-        let count = match bound.role {
-            Role::User => &mut self.users,
-            Role::Session => &mut self.sessions[bound.subject as usize],
-            Role::Machine => &mut self.machines[bound.subject as usize],
-        };
-        *count -= u32::from(was == Planned::Here);
-        *count += u32::from(planned == Planned::Here);
-    }
-
-    /// An event of a connection that is here, with its target, size and choice.
-    fn emit(&self, account: &Account, sender: u32, kind: EventKind, of_event: [u32; 3]) -> What {
-        let [target, size, choice] = of_event;
-        let is_thinking = || self.thinking.get(sender as usize).copied();
-        What::Emit(Emit {
-            kind,
-            target,
-            size,
-            choice,
-            thinking: kind == EventKind::SessionAlive && is_thinking().unwrap_or_default(),
-            recipients: self.recipients(account, kind, target, sender),
-        })
-    }
-
-    /// How many connections must receive an event of a connection that is here.
-    fn recipients(&self, account: &Account, kind: EventKind, target: u32, sender: u32) -> u32 {
-        let bound = account.peer(sender);
-        let session = || self.sessions[target as usize];
-        match kind.scope() {
-            Scope::Nobody => 0,
-            Scope::Users => self.users,
-            Scope::Session => self.users + session(),
-            Scope::SessionWithoutSender => {
-                let concerned = bound.role == Role::User
-                    || bound.role == Role::Session && bound.subject == target;
-                self.users + session() - u32::from(concerned)
-            }
-            Scope::Machine => self.users + self.machines[target as usize],
-            Scope::Callee => u32::from(self.peers[target as usize] == Planned::Here),
-        }
     }
 }
 

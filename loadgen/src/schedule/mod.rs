@@ -7,6 +7,7 @@
 
 mod actions;
 mod layout;
+mod presence;
 mod random;
 mod summary;
 mod warp;
