@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(crate) struct Driver {
     wire: Wire,
     link: Arc<Link>,
-    commands: mpsc::Receiver<Outgoing>,
+    commands: mpsc::Receiver<Box<Outgoing>>,
     /// Takes events and acks in place of the queue.
     listener: Option<Box<dyn Listener>>,
     /// Nothing that comes is looked at, except for pings.
@@ -61,7 +61,7 @@ pub(crate) struct Driver {
     /// The event that found the queue full. Reading stops until it has its place.
     held: Option<Event>,
     /// A binary packet whose attachments have not all come.
-    partial: Option<Partial>,
+    partial: Option<Box<Partial>>,
     arrivals: u64,
     /// How many of them were events.
     events: u64,
@@ -102,7 +102,7 @@ impl Driver {
     pub(crate) fn new(
         wire: Wire,
         link: Arc<Link>,
-        commands: mpsc::Receiver<Outgoing>,
+        commands: mpsc::Receiver<Box<Outgoing>>,
         first: Option<Frame>,
         listener: Option<Box<dyn Listener>>,
         max_message: usize,
@@ -141,7 +141,8 @@ impl Driver {
         Self { raw: true, ..self }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// In a box, as its ends are, because the task would otherwise keep room for several of it.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let _settled = Settled(Arc::clone(&self.link));
         let finish = poll_fn(|cx| self.poll(cx)).await;
         if let Some(held) = self.held.take() {
@@ -158,27 +159,30 @@ impl Driver {
             Finish::Ended(end) => {
                 self.wire.tell_end(&end);
                 settle(&mut self.listener, &self.link, end);
-                self.let_go().await;
+                Box::pin(self.let_go()).await;
             }
-            Finish::Leave => {
-                self.wire.tell_end(&End::ClientClosed);
-                let goodbye = poll_fn(|cx| self.wire.poll_close(cx));
-                // A server that does not take the goodbye has had its time.
-                let _ = timeout(LINGER, goodbye).await;
-                settle(&mut self.listener, &self.link, End::ClientClosed);
-                self.let_go().await;
-            }
+            Finish::Leave => Box::pin(self.leave()).await,
         }
     }
 
+    /// Says goodbye, and tells everyone that the connection is over when that is written.
+    async fn leave(mut self: Box<Self>) {
+        self.wire.tell_end(&End::ClientClosed);
+        let goodbye = poll_fn(|cx| self.wire.poll_close(cx));
+        // A server that does not take the goodbye has had its time.
+        let _ = timeout(LINGER, goodbye).await;
+        settle(&mut self.listener, &self.link, End::ClientClosed);
+        self.let_go().await;
+    }
+
     /// Closes the wire orderly, as far as the server plays along.
-    async fn let_go(self) {
+    async fn let_go(self: Box<Self>) {
         let Self {
             mut wire,
             commands,
             flush_waiters,
             ..
-        } = self;
+        } = *self;
         // Senders and flushes that still wait must fail now, not after the linger.
         drop((commands, flush_waiters));
         let _ = timeout(LINGER, async {
@@ -422,7 +426,7 @@ impl Driver {
             Message::Event(event) => event.attachments.push(bytes),
             Message::Ack(_, reply) => reply.attachments.push(bytes),
         }
-        self.complete_partial(partial);
+        self.complete_partial(*partial);
         Ok(())
     }
 
@@ -437,7 +441,7 @@ impl Driver {
     /// Delivers a message, or puts it aside until its attachments have come.
     fn complete_partial(&mut self, partial: Partial) {
         if partial.missing > 0 {
-            self.partial = Some(partial);
+            self.partial = Some(Box::new(partial));
             return;
         }
         match partial.message {
@@ -478,25 +482,28 @@ impl Driver {
                 self.give(frame)?;
                 continue;
             }
-            match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(Outgoing::Frame(frame))) => self.give(frame)?,
-                Poll::Ready(Some(Outgoing::Frames(frames))) => self.urgent = frames,
-                Poll::Ready(Some(Outgoing::HalfClose)) => {
+            let command = match self.commands.poll_recv(cx) {
+                Poll::Ready(Some(command)) => *command,
+                Poll::Ready(None) if self.link.queue().is_discarding() => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(None) | Poll::Pending => return self.poll_flush(cx),
+            };
+            match command {
+                Outgoing::Frame(frame) => self.give(frame)?,
+                Outgoing::Frames(frames) => self.urgent = frames,
+                Outgoing::HalfClose => {
                     self.half_close = HalfClose::Due;
                     self.commands.close();
                     return self.poll_flush(cx);
                 }
-                Poll::Ready(Some(Outgoing::Flush(done))) => self.flush_waiters.push(done),
-                Poll::Ready(Some(Outgoing::Close(goodbye))) => {
+                Outgoing::Flush(done) => self.flush_waiters.push(done),
+                Outgoing::Close(goodbye) => {
                     if goodbye && self.link.sid().is_some() {
                         self.give(Frame::text("41"))?;
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(None) if self.link.queue().is_discarding() => {
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(None) | Poll::Pending => return self.poll_flush(cx),
             }
         }
         cx.waker().wake_by_ref();

@@ -219,7 +219,7 @@ impl Engine {
             self.max_message,
         );
         let driver = if raw { driver.raw() } else { driver };
-        tokio::spawn(driver.run());
+        tokio::spawn(Box::new(driver).run());
         (Socket::new(outgoing, Arc::clone(&link)), Events::new(link))
     }
 }

@@ -29,7 +29,8 @@ use crate::{
 /// How long a server may take for what is still to be written when this side leaves.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// What the handles ask of the connection's task, in order.
+/// What the handles ask of the connection's task, in order. It is queued in a box, because a queue
+/// has room for 32 of them from the beginning.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Frame(Frame),
@@ -50,7 +51,7 @@ pub(crate) enum Outgoing {
 /// `ConnectOptions::send_queue` messages are queued.
 #[derive(Clone)]
 pub struct Socket {
-    outgoing: mpsc::Sender<Outgoing>,
+    outgoing: mpsc::Sender<Box<Outgoing>>,
     link: Arc<Link>,
 }
 
@@ -82,7 +83,7 @@ impl Reply {
 }
 
 impl Socket {
-    pub(crate) fn new(outgoing: mpsc::Sender<Outgoing>, link: Arc<Link>) -> Self {
+    pub(crate) fn new(outgoing: mpsc::Sender<Box<Outgoing>>, link: Arc<Link>) -> Self {
         Self { outgoing, link }
     }
 
@@ -123,12 +124,8 @@ impl Socket {
             link: Arc::clone(&self.link),
             answered: false,
         };
-        slot.send(Outgoing::Frame(event_frame(
-            event,
-            &args.into(),
-            Some(id),
-            0,
-        )));
+        let frame = event_frame(event, &args.into(), Some(id), 0);
+        slot.send(Box::new(Outgoing::Frame(frame)));
         Ok(reply)
     }
 
@@ -179,8 +176,7 @@ impl Socket {
     /// # Errors
     /// How the connection ended, if it has.
     pub async fn send_raw(&self, frame: Frame) -> Result<(), End> {
-        self.slot().await?.send(Outgoing::Frame(frame));
-        Ok(())
+        self.queue(Outgoing::Frame(frame)).await
     }
 
     /// Queues a frame as it is, or fails where that would mean to wait.
@@ -188,7 +184,7 @@ impl Socket {
     /// # Errors
     /// The queue is full, or the connection is over.
     pub fn try_send_raw(&self, frame: Frame) -> Result<(), SendError> {
-        match self.outgoing.try_send(Outgoing::Frame(frame)) {
+        match self.outgoing.try_send(Box::new(Outgoing::Frame(frame))) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SendError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SendError::Ended(self.ended())),
@@ -202,7 +198,7 @@ impl Socket {
     /// How the connection ended, if it did before that.
     pub async fn flush(&self) -> Result<(), End> {
         let (done, flushed) = oneshot::channel();
-        self.slot().await?.send(Outgoing::Flush(done));
+        self.queue(Outgoing::Flush(done)).await?;
         flushed.await.map_err(|_| self.ended())
     }
 
@@ -256,8 +252,7 @@ impl Socket {
     /// # Errors
     /// How the connection ended, if it has.
     pub async fn half_close(&self) -> Result<(), End> {
-        self.slot().await?.send(Outgoing::HalfClose);
-        Ok(())
+        self.queue(Outgoing::HalfClose).await
     }
 
     /// Drops the connection at once, with a TCP reset where the transport can: no DISCONNECT, no
@@ -307,18 +302,21 @@ impl Socket {
             let attached = attachments.into_iter().map(Frame::Binary);
             Outgoing::Frames(std::iter::once(frame).chain(attached).collect())
         };
-        self.slot().await?.send(outgoing);
+        self.queue(outgoing).await
+    }
+
+    async fn queue(&self, outgoing: Outgoing) -> Result<(), End> {
+        self.slot().await?.send(Box::new(outgoing));
         Ok(())
     }
 
-    async fn slot(&self) -> Result<mpsc::Permit<'_, Outgoing>, End> {
+    async fn slot(&self) -> Result<mpsc::Permit<'_, Box<Outgoing>>, End> {
         self.outgoing.reserve().await.map_err(|_| self.ended())
     }
 
     async fn leave(&self, goodbye: bool) {
         let left = timeout(FAREWELL, async {
-            if let Ok(slot) = self.slot().await {
-                slot.send(Outgoing::Close(goodbye));
+            if self.queue(Outgoing::Close(goodbye)).await.is_ok() {
                 self.closed().await;
             }
         });

@@ -14,9 +14,9 @@ use serde::Deserialize;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// The target file for `touchstone load --provision file:…`: all that exists here.
 pub const TARGET: &str = "[[accounts]]\ntoken = \"bare\"\nsessions = [\"session\"]\n";

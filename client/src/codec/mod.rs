@@ -13,7 +13,7 @@ mod tests;
 
 pub use args::Args;
 pub(crate) use args::range_in;
-pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
+pub use tungstenite::Utf8Bytes as Text;
 
 use bytes::Bytes;
 

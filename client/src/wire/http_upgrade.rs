@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Duration, timeout},
 };
-use tokio_tungstenite::tungstenite::{
+use tungstenite::{
     Error,
     handshake::{
         client::{Response, generate_key},
@@ -25,6 +25,8 @@ use crate::{
 
 /// The largest answer head that is read.
 const MAX_HEAD: usize = 64 << 10;
+/// What there is room for at first; most heads are read at once then.
+const USUAL_HEAD: usize = 1 << 10;
 /// The most of an error's body that is read, and shown.
 const MAX_BODY: usize = 512;
 /// How long the body of an error may take: it only decorates a message.
@@ -50,7 +52,7 @@ pub(super) async fn upgrade(
         .map_err(|e| broken(e.to_string()))?;
     stream.flush().await.map_err(|e| broken(e.to_string()))?;
 
-    let mut head = Vec::new();
+    let mut head = Vec::with_capacity(USUAL_HEAD);
     let (size, response) = loop {
         if head.len() > MAX_HEAD {
             return Err(broken(format!(

@@ -6,6 +6,7 @@
 
 mod http_upgrade;
 mod polling;
+mod read_ahead;
 mod stage;
 mod upgrade;
 mod websocket;
