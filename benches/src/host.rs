@@ -203,6 +203,17 @@ pub fn cores() -> anyhow::Result<Vec<usize>> {
         .collect())
 }
 
+/// The two cores that a comparison needs, so that what is measured does not share one with the rest.
+///
+/// # Errors
+/// The calling thread may run on one core only.
+pub fn two_cores() -> anyhow::Result<[usize; 2]> {
+    match cores()?[..] {
+        [first, second, ..] => Ok([first, second]),
+        _ => bail!("two cores are needed, one for the server and one for the other side"),
+    }
+}
+
 /// Keeps the calling thread, and whatever it starts from now on, on one core.
 ///
 /// # Errors

@@ -10,4 +10,5 @@ pub mod fleet;
 pub mod host;
 pub mod load;
 pub mod process;
+pub mod program;
 pub mod rounds;

@@ -1,5 +1,6 @@
 //! A server in a process of its own, so that its memory and CPU time can be told from ours.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,6 +27,16 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
+    /// Starts `touchstone serve` on a free port.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn touchstone(program: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        Self::start(command).await
+    }
+
     /// Starts `command` and waits for the line `listening on URL` on its stdout. The process
     /// inherits the cores of the calling thread.
     ///

@@ -8,10 +8,6 @@
     clippy::print_stdout,
     reason = "the figures are what this program is for"
 )]
-#![expect(
-    clippy::print_stderr,
-    reason = "progress and failures go beside the figures"
-)]
 
 use std::env::current_exe;
 use std::fs;
@@ -20,15 +16,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio::runtime;
 use touchstone_benches::host;
 use touchstone_benches::load::own::{Idle, Own, Peak};
 use touchstone_benches::load::{Work, bare};
 use touchstone_benches::process::{READY, ServerProcess};
+use touchstone_benches::program;
 
 /// How long each rate is tried.
 const STEP: Duration = Duration::from_secs(2);
@@ -76,31 +72,19 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::on_this_thread(run(&Arguments::parse()))
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let most = arguments.connections.iter().chain(&arguments.idle).max();
     host::allow_connections(most.map_or(0, |most| *most as usize))?;
     if arguments.serve {
-        return runtime.block_on(be_the_server());
+        return be_the_server().await;
     }
-    let cores = host::cores()?;
-    let &[for_server, for_generator, ..] = cores.as_slice() else {
-        bail!("two cores are needed, one for the server and one for the generator");
-    };
+    let [for_server, for_generator] = host::two_cores()?;
     // The servers inherit this; the generator gets the other one.
     host::pin(for_server)?;
-    runtime.block_on(measure(arguments, for_generator))
+    measure(arguments, for_generator).await
 }
 
 async fn be_the_server() -> anyhow::Result<()> {
@@ -129,19 +113,14 @@ impl Behind {
     }
 
     async fn start(self, touchstone: &Path) -> anyhow::Result<ServerProcess> {
-        let command = match self {
+        match self {
             Self::Bare => {
                 let mut command = Command::new(current_exe().context("cannot find this program")?);
                 command.arg("--serve");
-                command
+                ServerProcess::start(command).await
             }
-            Self::Reference => {
-                let mut command = Command::new(touchstone);
-                command.args(["serve", "--listen", "127.0.0.1:0"]);
-                command
-            }
-        };
-        ServerProcess::start(command).await
+            Self::Reference => ServerProcess::touchstone(touchstone).await,
+        }
     }
 }
 

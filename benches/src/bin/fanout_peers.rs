@@ -8,23 +8,20 @@
 //! `benches/peers/run` installs and builds what this needs, then calls it.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
-#![expect(
-    clippy::print_stderr,
-    reason = "progress and failures go beside the table"
-)]
+#![expect(clippy::print_stderr, reason = "progress goes beside the table")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 use tokio::process::Command;
-use tokio::runtime;
 use tokio::time::Instant;
 use touchstone_benches::fleet::{Account, Fleet};
 use touchstone_benches::host;
 use touchstone_benches::process::ServerProcess;
+use touchstone_benches::program;
 use touchstone_benches::rounds::{Comparison, Round};
 
 /// Rounds that nothing is taken from: they let V8 compile what is hot, and buffers grow.
@@ -90,43 +87,28 @@ struct Scenario {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::on_this_thread(run(&Arguments::parse()))
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let most = arguments
         .receivers
         .iter()
         .max()
         .context("--receivers is empty")?;
     host::allow_connections(2 * *most as usize)?;
-    let cores = host::cores()?;
-    let &[for_servers, for_us, ..] = cores.as_slice() else {
-        bail!("two cores are needed, one for the servers and one for the driver");
-    };
-    // The runtime lives on this thread, so that pinning the thread pins all of the driver.
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let deadline = Instant::now() + Duration::from_secs(arguments.limit);
-        for &receivers in &arguments.receivers {
-            // Processes inherit the core of the thread that starts them.
-            host::pin(for_servers)?;
-            let servers = start(arguments).await?;
-            host::pin(for_us)?;
-            for comparison in compare(arguments, receivers, &servers, deadline).await? {
-                println!("{comparison}");
-            }
+    let [for_servers, for_us] = host::two_cores()?;
+    let deadline = Instant::now() + Duration::from_secs(arguments.limit);
+    for &receivers in &arguments.receivers {
+        // Processes inherit the core of the thread that starts them.
+        host::pin(for_servers)?;
+        let servers = start(arguments).await?;
+        host::pin(for_us)?;
+        for comparison in compare(arguments, receivers, &servers, deadline).await? {
+            println!("{comparison}");
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// Both servers, one process each.
@@ -136,13 +118,11 @@ struct Servers {
 }
 
 async fn start(arguments: &Arguments) -> anyhow::Result<Servers> {
-    let mut ours = Command::new(&arguments.ours);
-    ours.args(["serve", "--listen", "127.0.0.1:0"]);
     let mut peer = Command::new("node");
     // What operators of Node set; its libraries skip checks that are for development.
     peer.arg(&arguments.peer).env("NODE_ENV", "production");
     Ok(Servers {
-        ours: ServerProcess::start(ours).await?,
+        ours: ServerProcess::touchstone(&arguments.ours).await?,
         peer: ServerProcess::start(peer).await?,
     })
 }

@@ -10,7 +10,6 @@
     clippy::print_stdout,
     reason = "the figures are what this program is for"
 )]
-#![expect(clippy::print_stderr, reason = "where a program tells why it failed")]
 
 use std::env::current_exe;
 use std::net::Ipv4Addr;
@@ -24,6 +23,7 @@ use tokio::process::Command;
 use touchstone_benches::fleet::{Account, Fleet};
 use touchstone_benches::host;
 use touchstone_benches::process::{READY, ServerProcess};
+use touchstone_benches::program;
 use touchstone_reference_server::{Config, serve};
 use url::Url;
 
@@ -52,13 +52,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::ended(run(Arguments::parse()).await)
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {

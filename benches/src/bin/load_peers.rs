@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 #![expect(
     clippy::print_stderr,
-    reason = "progress and failures go beside the table"
+    reason = "progress, and who is left out, goes beside the table"
 )]
 
 use std::collections::BTreeMap;
@@ -16,8 +16,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Parser;
-use tokio::process::Command;
-use tokio::runtime;
 use tokio::time::timeout;
 use touchstone_benches::fleet::Account;
 use touchstone_benches::host;
@@ -28,6 +26,7 @@ use touchstone_benches::load::table::{Figures, Table};
 use touchstone_benches::load::tools::{Places, Tool};
 use touchstone_benches::load::{Trials, Work};
 use touchstone_benches::process::ServerProcess;
+use touchstone_benches::program;
 
 /// How long each rate is tried on the way to the highest.
 const STEP: Duration = Duration::from_secs(2);
@@ -82,32 +81,20 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::on_this_thread(run(&Arguments::parse()))
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Generators inherit the limit, and the server.
     host::allow_connections(2 * arguments.connections as usize)?;
-    let cores = host::cores()?;
-    let &[for_server, for_generators, ..] = cores.as_slice() else {
-        bail!("two cores are needed, one for the server and one for the generators");
-    };
+    let [for_server, for_generators] = host::two_cores()?;
     // We send for the foreign tools, and stay off the core that is measured.
     host::pin(for_server)?;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let load = host::load_average()?;
     if load > BUSY {
         eprintln!("other programs keep this machine busy (load {load}): believe little of this");
     }
-    let table = runtime.block_on(compare(arguments, for_generators))?;
+    let table = compare(arguments, for_generators).await?;
     print!("{table}");
     if table.rounds.iter().all(BTreeMap::is_empty) {
         bail!("no tool could be measured");
@@ -116,9 +103,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn compare(arguments: &Arguments, for_generators: usize) -> anyhow::Result<Table> {
-    let mut command = Command::new(&arguments.touchstone);
-    command.args(["serve", "--listen", "127.0.0.1:0"]);
-    let server = ServerProcess::start(command).await?;
+    let server = ServerProcess::touchstone(&arguments.touchstone).await?;
     let mut comparison = Comparison {
         places: Places {
             touchstone: arguments.touchstone.clone(),

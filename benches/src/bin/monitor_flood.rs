@@ -9,7 +9,6 @@
     clippy::print_stdout,
     reason = "the figures are what this program is for"
 )]
-#![expect(clippy::print_stderr, reason = "where a program tells why it failed")]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,7 +28,7 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use touchstone_benches::host;
+use touchstone_benches::{host, program};
 use touchstone_client::trace::Recorder;
 use touchstone_client::{Clock, Direction, Frame, Tap};
 use touchstone_tui_monitor::event::{Control, Effect, Now};
@@ -84,13 +83,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match flood(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::ended(flood(&Arguments::parse()).await)
 }
 
 async fn flood(arguments: &Arguments) -> anyhow::Result<()> {

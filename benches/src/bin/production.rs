@@ -9,7 +9,6 @@
     clippy::print_stdout,
     reason = "the figures are what this program is for"
 )]
-#![expect(clippy::print_stderr, reason = "where a program tells why it failed")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +19,7 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 use touchstone_benches::host;
 use touchstone_benches::load::shards::Shards;
+use touchstone_benches::program;
 
 /// The ramp as the scenario has it, and the phase for it.
 const RAMP: &str = "ramp = \"10s\"";
@@ -51,15 +51,8 @@ struct Arguments {
     lead: u64,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    program::on_this_thread(run(&Arguments::parse()))
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {

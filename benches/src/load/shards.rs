@@ -132,9 +132,7 @@ impl Shards<'_> {
     pub async fn run(&self) -> anyhow::Result<Found> {
         let mut servers = Vec::new();
         for _ in 0..self.count {
-            let mut command = Command::new(self.program);
-            command.args(["serve", "--listen", "127.0.0.1:0"]);
-            servers.push(ServerProcess::start(command).await?);
+            servers.push(ServerProcess::touchstone(self.program).await?);
         }
         let start_at = Duration::from_millis(Clock::System.unix_ms()) + self.lead;
         let start_at = humantime::format_rfc3339_seconds(UNIX_EPOCH + start_at);
