@@ -175,22 +175,32 @@ async fn converse(hub: &Hub, peer: &Arc<Peer>) -> anyhow::Result<()> {
     let mut sequence = 0;
     loop {
         peer.read(&mut buffer).await?;
-        let mut updates = Vec::new();
+        let (mut updates, mut answers) = (Vec::new(), Vec::new());
         while let Some(text) = take_frame(&mut buffer)? {
             if text.starts_with("40") {
                 if text.contains("\"user-scoped\"") {
                     hub.receivers().push(Arc::clone(peer));
                 }
                 peer.write(&framed(CONNECTED));
-            } else if let Some(args) = text.strip_prefix("42") {
-                sequence += 1;
-                updates.extend(framed(&update(args, sequence)?));
+            } else if let Some(event) = text.strip_prefix("42") {
+                let args = event.trim_start_matches(|c: char| c.is_ascii_digit());
+                let ack = &event[..event.len() - args.len()];
+                if ack.is_empty() {
+                    sequence += 1;
+                    updates.extend(framed(&update(args, sequence)?));
+                } else {
+                    // Only `ping` asks for an answer, to learn that nothing more comes before it.
+                    answers.extend(framed(&format!("43{ack}[{{}}]")));
+                }
             }
         }
         if !updates.is_empty() {
             for receiver in &*hub.receivers() {
                 receiver.write(&updates);
             }
+        }
+        if !answers.is_empty() {
+            peer.write(&answers);
         }
     }
 }
@@ -268,7 +278,7 @@ fn update(args: &str, sequence: u64) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, time::Duration};
 
     use serde_json::{Value, json};
     use touchstone_client::{ConnectOptions, connect};
@@ -301,5 +311,9 @@ mod tests {
                 assert_eq!(update["body"]["message"]["content"]["c"], text.as_str());
             }
         }
+        // As a generator does at the end of a run.
+        let within = Duration::from_secs(20);
+        let reply = session.call("ping", (), within).await.unwrap();
+        assert_eq!(reply.data().unwrap(), json!({}));
     }
 }

@@ -22,9 +22,9 @@ use super::table::Figures;
 use super::{KEPT_UP, Trials, Work};
 use crate::host::{Usage, on_core};
 
-/// How many connections are opened per second, at most, and the least time for all.
+/// How many connections are opened per second. The other generators open as fast as they can, and one
+/// that has to wait for the next connection sleeps and wakes for each.
 const DIALS: u32 = 4_000;
-const CONNECT: Duration = Duration::from_secs(1);
 /// The time after that in which nothing is sent.
 const QUIET: Duration = Duration::from_secs(2);
 /// The time after the last message. Its first half is for the last events; in the second, the process
@@ -212,7 +212,7 @@ impl Own<'_> {
 
 /// The time in which all connections are opened.
 fn ramp(work: Work) -> Duration {
-    CONNECT.max(Duration::from_secs(1) * work.connections / DIALS)
+    Duration::from_secs(1) * work.connections / DIALS
 }
 
 /// One account, its connections, and a session that sends.
