@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::text::plural;
@@ -42,9 +42,10 @@ pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Ex
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let paths = traces(&arguments.traces)?;
     // One trace that cannot be used is a mistake; of many, it is one that is told.
-    if let [path] = paths.as_slice() {
-        Recording::read(path).map_err(failure)?;
-    }
+    let only = match paths.as_slice() {
+        [path] => Some(Recording::read(path).map_err(failure)?),
+        _ => None,
+    };
     let faults = parse_faults(&arguments.fault)?;
     let stop = Stop::on_signals().context("cannot catch signals")?;
     let embedded = if arguments.against.is_empty() {
@@ -66,7 +67,7 @@ pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Ex
         sent: AtomicUsize::new(0),
         is_quiet,
     };
-    let (run, trouble) = player.all(paths).await;
+    let (run, trouble) = player.all(paths, only).await;
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
@@ -129,20 +130,24 @@ struct Player<'a> {
 type Outcome = (Replayed, Option<Failure>);
 
 impl Player<'_> {
-    /// All of them, and what ended the whole run.
-    async fn all(&self, paths: Vec<PathBuf>) -> (ReplayRun, Option<Failure>) {
+    /// All of them, and what ended the whole run. The `only` one has been read already.
+    async fn all(
+        &self,
+        paths: Vec<PathBuf>,
+        mut only: Option<Recording>,
+    ) -> (ReplayRun, Option<Failure>) {
         let started = Instant::now();
         let started_at = Clock::System.unix_ms();
         let total = paths.len();
         let several = total > 1;
-        let replays = paths
-            .into_iter()
-            .zip(0_u64..)
-            .map(|(path, index)| async move {
-                self.one(path, self.seed.wrapping_add(index), several).await
-            });
+        let replays = paths.into_iter().zip(0_u64..).map(|(path, index)| {
+            let read = only.take();
+            let seed = self.seed.wrapping_add(index);
+            async move { self.one(path, read, seed, several).await }
+        });
         let mut outcomes = stream::iter(replays).buffered(self.arguments.jobs.into());
         let mut told = interval_at(started + FIRST_PROGRESS, PROGRESS);
+        told.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut traces = Vec::new();
         let mut trouble = None;
         loop {
@@ -196,11 +201,17 @@ impl Player<'_> {
     }
 
     /// Nothing where the user has ended the run before.
-    async fn one(&self, path: PathBuf, seed: u64, several: bool) -> Option<Outcome> {
+    async fn one(
+        &self,
+        path: PathBuf,
+        read: Option<Recording>,
+        seed: u64,
+        several: bool,
+    ) -> Option<Outcome> {
         if self.stop.asked() {
             return None;
         }
-        let recording = match Recording::read(&path) {
+        let recording = match read.map_or_else(|| Recording::read(&path), Ok) {
             Ok(recording) => recording,
             Err(error) => {
                 let outcome = Err(failure(error).told());

@@ -92,25 +92,30 @@ pub(super) async fn play(
             () = plan.stop.cancelled() => break,
             () = player.wait_for_causes(step) => {}
         }
+        if player.log.is_full() {
+            break;
+        }
         sent_us.push(player.log.t_us());
         player.carry_out(sent_us.len() - 1, step).await;
         plan.sent.fetch_add(1, Ordering::Relaxed);
     }
-    let interrupted = tokio::select! {
-        biased;
-        () = plan.stop.cancelled() => {
-            player.log.close();
-            true
-        }
-        () = player.finish() => false,
-    };
+    let is_full = player.log.is_full();
+    let interrupted = is_full
+        || tokio::select! {
+            biased;
+            () = plan.stop.cancelled() => {
+                player.log.close();
+                true
+            }
+            () = player.finish() => false,
+        };
     let Player { log, unsent, .. } = player;
     let mut kept = log.kept();
     let mut unsent = unsent;
-    if kept.overflowed {
+    if is_full {
         unsent.push(Unsent {
             conn: "-".into(),
-            what: "the rest of the answers".into(),
+            what: "the rest".into(),
             why: "the server sends more than is kept".into(),
             step: None,
         });

@@ -27,10 +27,11 @@ use super::{
     script::Recording,
 };
 
-/// How many things are kept of what the server does. More is a flood, and not in any recording.
-const MAX_HEARD: usize = 1_000_000;
-/// How many bytes of them.
-const MAX_BYTES: usize = 256 << 20;
+/// How much is kept of what the server does. More than this, and than twice what was recorded, is a flood.
+const BOUNDS: Bounds = Bounds {
+    things: 1_000_000,
+    bytes: 256 << 20,
+};
 
 /// The slowest delivery that is reckoned with.
 const SLOW: Duration = Duration::from_millis(500);
@@ -110,6 +111,9 @@ impl Awaited {
             let given_up = &self.given_up;
             {
                 let kept = log.kept();
+                if kept.overflowed {
+                    return;
+                }
                 self.open.retain(|one| {
                     let lost = given_up.get(&one.class).copied().unwrap_or(0);
                     kept.counts.get(&one.class).copied().unwrap_or(0) + lost < one.count
@@ -169,6 +173,22 @@ pub(super) struct Log {
     admitted: HashMap<String, Value>,
     /// The ack ids that the server asked for then, in order, by connection.
     asked: HashMap<String, Vec<u64>>,
+    bounds: Bounds,
+}
+
+struct Bounds {
+    things: usize,
+    bytes: usize,
+}
+
+impl Bounds {
+    fn of(recording: &Recording) -> Self {
+        let bytes: usize = recording.heard.iter().map(|one| size(&one.what)).sum();
+        Self {
+            things: BOUNDS.things.max(2 * recording.heard.len()),
+            bytes: BOUNDS.bytes.max(2 * bytes),
+        }
+    }
 }
 
 pub(super) struct Kept {
@@ -178,7 +198,7 @@ pub(super) struct Kept {
     asked: HashMap<String, Vec<u64>>,
     pub(super) names: Names,
     bytes: usize,
-    pub(super) overflowed: bool,
+    overflowed: bool,
     closed: bool,
 }
 
@@ -216,7 +236,13 @@ impl Log {
             answers,
             admitted,
             asked,
+            bounds: Bounds::of(recording),
         }
+    }
+
+    /// Whether the server has sent more than is kept, so that nothing more is heard.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept().overflowed
     }
 
     pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -275,7 +301,8 @@ impl Log {
                 .entry((conn.to_owned(), what.class()))
                 .or_default() += 1;
             kept.bytes += size(&what);
-            kept.overflowed = kept.heard.len() >= MAX_HEARD || kept.bytes > MAX_BYTES;
+            let Bounds { things, bytes } = self.bounds;
+            kept.overflowed = kept.heard.len() >= things || kept.bytes > bytes;
             let t_us = kept.start.elapsed().as_micros();
             kept.heard.push(Heard {
                 t_us: u64::try_from(t_us).unwrap_or(u64::MAX),
@@ -346,5 +373,46 @@ impl Tap for Ear {
         if !matches!(end, End::ClientClosed) {
             self.hear(What::Ended(end.to_string()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::replay::testing::{lines, recording};
+
+    #[tokio::test]
+    async fn a_flood_is_not_kept_and_nothing_is_waited_for_behind_it() {
+        let recording = recording(&lines("0 u > ping#1\n1 u < #1 {}\n2 u < update {}"));
+        let mut log = Log::new(&recording, 0);
+        assert_eq!(
+            (log.bounds.things, log.bounds.bytes),
+            (BOUNDS.things, BOUNDS.bytes)
+        );
+        log.bounds.things = 1;
+        let hear = |log: &Log| {
+            let (name, args) = ("flood".to_owned(), json!([]));
+            log.hear(
+                "u",
+                What::Event {
+                    name,
+                    args,
+                    ack: None,
+                },
+            );
+        };
+        hear(&log);
+        assert!(!log.is_full());
+        hear(&log);
+        hear(&log);
+        assert!(log.is_full());
+        assert_eq!(log.kept().heard.len(), 2);
+        let mut awaited = Awaited::new(&recording, |_| true);
+        awaited.before(u64::MAX);
+        // It is ready without any wait.
+        let settled = tokio::time::timeout(Duration::ZERO, awaited.settle(&log));
+        assert!(settled.await.is_ok());
     }
 }
