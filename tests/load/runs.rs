@@ -9,6 +9,7 @@ use touchstone_client::Direction;
 use touchstone_client::trace::{Bounds, Kind, Record, Recorder, Traced};
 use touchstone_fixtures::SCENARIOS;
 use touchstone_loadgen::merge::merge;
+use touchstone_loadgen::report::Report;
 use touchstone_loadgen::run::{RunError, RunPlan, Trace, run};
 use touchstone_loadgen::scenario::{EventKind, Scenario, Span};
 use touchstone_loadgen::schedule::{Schedule, Shard};
@@ -37,6 +38,7 @@ handler-delay = '1ms'
 handler-jitter = '5ms'
 [bounds]
 lag-p99 = '10s'
+unsent = 0.1
 [audit]
 late-after = '10s'
 [[phases]]
@@ -114,8 +116,48 @@ async fn everything_at_once_is_delivered() {
     let connections = report.connections;
     assert_eq!((connections.dropped, connections.failed), (0, 0));
     assert!(connections.closed > 0 && connections.registered > 0);
+    check_adds_up(&report);
     // Nobody connects before the start, from which all times count.
     assert!(report.latency_us.connect.min > 0);
+}
+
+/// The same things are counted by type, by phase and by second, and all come to the same.
+#[track_caller]
+fn check_adds_up(report: &Report) {
+    let audit = &report.audit;
+    let generator = &report.generator;
+    assert_eq!(generator.planned, generator.sent + generator.unsent);
+    for volatile in [false, true] {
+        let of_type = report.events.values();
+        let of_type = of_type.filter(|event| event.volatile == volatile);
+        let sum = of_type.fold([0; 3], |[expected, delivered, uncertain], event| {
+            let of = event.audit;
+            [
+                expected + of.expected,
+                delivered + of.delivered,
+                uncertain + of.uncertain,
+            ]
+        });
+        let whole = match volatile {
+            true => audit.volatile,
+            false => audit.counts,
+        };
+        assert_eq!(whole.expected, whole.delivered + whole.lost);
+        assert_eq!(sum, [whole.expected, whole.delivered, whole.uncertain]);
+    }
+    assert!(
+        audit.counts.uncertain > 0,
+        "nobody comes or goes: {audit:?}"
+    );
+    let delivered = audit.counts.delivered + audit.volatile.delivered;
+    let whole = [generator.planned, generator.sent, delivered];
+    let add = |sum: [u64; 3], of: [u64; 3]| std::array::from_fn(|at| sum[at] + of[at]);
+    let phases = report.phases.iter();
+    let phases = phases.map(|phase| [phase.planned, phase.sent, phase.delivered]);
+    assert_eq!(phases.fold([0; 3], add), whole, "by phase");
+    let seconds = report.series.iter();
+    let seconds = seconds.map(|second| [second.planned, second.sent, second.delivered]);
+    assert_eq!(seconds.fold([0; 3], add), whole, "by second");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

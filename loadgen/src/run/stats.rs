@@ -64,7 +64,8 @@ pub(super) struct OfPhase {
     pub(super) latency: Histogram<u64>,
 }
 
-/// One second; `planned`, `sent` and `delivered` are what happened in it.
+/// One second; `planned`, `sent` and `delivered` are what happened in it. A delivery that is taken back
+/// later, since its event was refused, stays in the second of its arrival.
 #[derive(Debug, Clone)]
 pub(super) struct OfSecond {
     pub(super) planned: u64,
@@ -280,11 +281,15 @@ impl Stats {
             let (phase, _) = self.phase(entry.planned);
             let phase = &mut self.phases[phase];
             match found {
-                Found::Delivered => phase.delivered += 1,
+                Found::Delivered => {
+                    phase.delivered += 1;
+                    self.second.delivered += 1;
+                }
                 Found::Retracted => phase.delivered = phase.delivered.saturating_sub(1),
                 Found::Wrong(Outcome::Lost) => phase.lost += 1,
                 Found::Returned => {
                     phase.delivered += 1;
+                    self.second.delivered += 1;
                     phase.lost = phase.lost.saturating_sub(1);
                 }
                 Found::Wrong(_) | Found::Uncertain => {}
@@ -331,13 +336,12 @@ impl Stats {
 
     /// An event has arrived where it should.
     pub(super) fn arrived(&mut self, arrival: &Arrival, at: u64) {
-        let (phase, counted) = self.phase(arrival.planned);
-        let latency = at.saturating_sub(arrival.planned);
-        self.second.delivered += 1;
-        self.second.latency.saturating_record(latency);
         if !arrival.counts {
             return;
         }
+        let (phase, counted) = self.phase(arrival.planned);
+        let latency = at.saturating_sub(arrival.planned);
+        self.second.latency.saturating_record(latency);
         self.phases[phase].latency.saturating_record(latency);
         if counted {
             let of_kind = self.of_kind(arrival.kind);

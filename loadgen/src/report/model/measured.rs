@@ -110,9 +110,9 @@ pub struct Second {
     pub planned: u64,
     /// Events that were sent in it.
     pub sent: u64,
-    /// Events that arrived in it.
+    /// Of the deliveries that the audit counts as delivered, those that arrived in it.
     pub delivered: u64,
-    /// Latency of what arrived in it, of all events.
+    /// Latency of what arrived in it, of all events, but not where connections were slow on purpose.
     pub latency_us: Summary,
     /// The same in full.
     pub histogram: Packed,
