@@ -30,6 +30,21 @@ pub(super) fn consistent(scenario: &Scenario) -> Result<(), String> {
                 .to_owned(),
         );
     }
+    for role in Role::ALL {
+        let registrations = scenario.rules(role).registrations;
+        if registrations > LARGEST_BURST {
+            return Err(format!(
+                "{}: registrations is {registrations}, the most is {LARGEST_BURST}",
+                role.word()
+            ));
+        }
+    }
+    for (what, timeout) in [
+        ("connect.timeout", scenario.connect.timeout),
+        ("rpc.timeout", scenario.rpc.timeout),
+    ] {
+        at_least(what, timeout, Span::from_millis(10))?;
+    }
     for (at, traffic) in scenario.traffic.iter().enumerate() {
         emits(scenario, traffic).map_err(|problem| {
             format!("traffic {} ({}): {problem}", at + 1, traffic.event.name())

@@ -100,6 +100,18 @@ fn contradictions_are_named() {
         |text| format!("{text}[[turn]]\nlasts = '1s'\npause = '1ms'"),
         "turn.pause is 1ms, the least is 10ms",
     );
+    check_refused(
+        |text| format!("{text}[session]\nregistrations = 4000000000"),
+        "session: registrations is 4000000000, the most is 10000",
+    );
+    check_refused(
+        |text| format!("{text}[rpc]\ntimeout = '0s'"),
+        "rpc.timeout is 0s, the least is 10ms",
+    );
+    check_refused(
+        |text| format!("{text}[connect]\ntimeout = '0s'"),
+        "connect.timeout is 0s, the least is 10ms",
+    );
     let shift = "[[shift]]\nonline = '1s'";
     check_refused(
         |text| text.replace("sessions = 6", "sessions = 6\nper-session = 2") + shift,
