@@ -462,7 +462,7 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
         without_any = if is_dead { without_any + 1 } else { 0 };
         if without_any == DEAD_AFTER {
             seen.failure = Some(format!(
-                "no connection was open for {DEAD_AFTER} seconds: the server is gone"
+                "no connection was open for {DEAD_AFTER} seconds: the server is gone, or keeps none"
             ));
             for worker in workers {
                 worker.signals.stop.cancel();

@@ -15,6 +15,8 @@ pub(super) enum Incoming<'a> {
     Registered,
     /// A method could not be registered, or something else of that kind.
     RpcError,
+    /// The server complains, before it disconnects, about what came with CONNECT.
+    Refusal(Cow<'a, str>),
     /// Anything else.
     Event,
 }
@@ -32,12 +34,24 @@ pub(super) fn look(packet: &str) -> Incoming<'_> {
             Err(_) => Incoming::Event,
         };
     }
+    if let Some(args) = rest.strip_prefix("[\"error\",") {
+        let args = args.strip_suffix(']').unwrap_or(args);
+        let said = serde_json::from_str::<Complaint<'_>>(args).ok();
+        return Incoming::Refusal(said.map_or("an error event".into(), |said| said.message));
+    }
     match rest.strip_prefix("[\"rpc-") {
         Some(rest) if rest.starts_with("request\"") => Incoming::Request(id),
         Some(rest) if rest.starts_with("registered\"") => Incoming::Registered,
         Some(rest) if rest.starts_with("error\"") => Incoming::RpcError,
         _ => Incoming::Event,
     }
+}
+
+/// The argument of the event `error`.
+#[derive(Deserialize)]
+struct Complaint<'a> {
+    #[serde(borrow)]
+    message: Cow<'a, str>,
 }
 
 /// A heartbeat's ephemeral: whose it is and the time that it carries, which identifies it.
@@ -190,6 +204,13 @@ mod tests {
             &Incoming::Registered,
         );
         check("2[\"rpc-error\",{}]", &Incoming::RpcError);
+        let refusal = |message: &'static str| Incoming::Refusal(message.into());
+        check(
+            "2[\"error\",{\"message\":\"No token\"}]",
+            &refusal("No token"),
+        );
+        check("2[\"error\",7]", &refusal("an error event"));
+        check("2[\"error\"]", &Incoming::Event);
         check("2[\"update\",{}]", &Incoming::Event);
         check("3[]", &Incoming::Event);
         check("2", &Incoming::Event);

@@ -26,7 +26,9 @@ use touchstone_loadgen::slo::{Slo, objectives};
 use touchstone_reference_server::Config;
 use url::Url;
 
-use crate::args::{LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArguments, Recipients};
+use crate::args::{
+    DEFAULT_PATH, LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArguments, Recipients,
+};
 use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
@@ -153,12 +155,12 @@ async fn attend(
     if let Some(exporter) = exporter {
         exporter.follow(seen.clone());
     }
-    let url = plan.urls[0].clone();
+    let options = plan.options.clone();
     let showing = live::show(title, seen, stop, manner);
     let running = async {
         tokio::select! {
             outcome = Box::pin(touchstone_loadgen::run::run(plan)) => {
-                outcome.map_err(|error| failure(error, &url))
+                outcome.map_err(|error| failure(error, &options))
             }
             () = stop.given_up() => Err(Failure::expected(
                 Exit::Interrupted,
@@ -192,7 +194,7 @@ impl Target {
         let provisioner = Provisioner::open(&spec, &options).map_err(Failure::usage)?;
         let name = match embedded {
             Some(_) => "the embedded reference server".to_owned(),
-            None => urls[0].as_str().trim_end_matches('/').to_owned(),
+            None => shown(&urls[0]),
         };
         Ok(Self {
             name,
@@ -238,6 +240,11 @@ impl Target {
             trace: None,
         }
     }
+}
+
+/// A base URL as it is typed.
+fn shown(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// A server that this run has started.
@@ -297,15 +304,19 @@ fn exit_of(report: &Report, stop: &Stop) -> Exit {
     }
 }
 
-fn failure(error: RunError, url: &Url) -> Failure {
+fn failure(error: RunError, options: &ConnectOptions) -> Failure {
     match error {
         RunError::Stopped => Failure::expected(
             Exit::Interrupted,
             anyhow!("ended before the schedule began"),
         ),
         RunError::Server { .. } | RunError::Unreachable { .. } => {
+            let target = match options.path.as_str() {
+                DEFAULT_PATH => shown(&options.url),
+                path => format!("{} --path {path}", shown(&options.url)),
+            };
             Failure::expected(Exit::Unreachable, error).hint(format!(
-                "touchstone check {url} --only 'handshake.*' says in detail what the server answers"
+                "touchstone check {target} --only 'handshake.*' says in detail what the server answers"
             ))
         }
         RunError::Files(_) => {

@@ -96,7 +96,13 @@ fn a_server_that_is_not_there_or_dies_is_no_success() {
     check(
         &["load", &server.url, "--path", "/elsewhere"],
         3,
-        &["no connection to"],
+        &[
+            "no connection to",
+            &format!(
+                "hint: touchstone check {} --path /elsewhere --only",
+                server.url
+            ),
+        ],
     );
 
     let mut server = Served::start(&[]);

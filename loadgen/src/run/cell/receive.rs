@@ -49,6 +49,9 @@ impl Cell {
                     self.ready(of_peer, now);
                 }
             }
+            Incoming::Refusal(message) => {
+                self.stats().error(&format!("the server said: {message}"));
+            }
             Incoming::RpcError => self.stats().error("a method was not registered"),
             Incoming::Event => {
                 self.stamped(peer, packet, now);
