@@ -109,7 +109,7 @@ pub(crate) struct ScheduleArguments {
     pub(crate) scenario: String,
 
     /// Multiply the population of the scenario, with 4 or 0.25 for instance
-    #[arg(long, value_name = "K", default_value = "1", value_parser = parse_scale)]
+    #[arg(long, value_name = "K", default_value = "1", allow_negative_numbers = true, value_parser = parse_scale)]
     pub(crate) scale: Scale,
 
     /// How long all phases together last, by changing the last one that counts, such as 30s

@@ -102,16 +102,18 @@ fn assigns(expression: &str) -> bool {
         .any(|(at, _)| before_and_after(at))
 }
 
-/// The objectives of a run: those given, and [`DEFAULT`] where none of them says anything about the
-/// audit.
+/// The objectives of a run: those given, each once, and [`DEFAULT`] where none of them says anything
+/// about the audit.
 ///
 /// # Errors
 /// One of them is none.
 pub fn objectives<'a>(given: impl IntoIterator<Item = &'a str>) -> Result<Vec<Slo>, SloError> {
-    let mut all = given
-        .into_iter()
-        .map(Slo::parse)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut all: Vec<Slo> = Vec::new();
+    for expression in given {
+        if !all.iter().any(|slo| slo.expression == expression) {
+            all.push(Slo::parse(expression)?);
+        }
+    }
     let audited = |slo: &Slo| slo.fields.iter().any(|field| field[0] == "audit");
     if !all.iter().any(audited) {
         all.insert(0, Slo::parse(DEFAULT)?);
@@ -378,5 +380,13 @@ mod tests {
         check_objectives(&[], &[DEFAULT]);
         check_objectives(&["seed > 0"], &[DEFAULT, "seed > 0"]);
         check_objectives(&["audit.lost < 3"], &["audit.lost < 3"]);
+    }
+
+    #[test]
+    fn what_is_given_twice_counts_once() {
+        check_objectives(
+            &["audit.lost < 3", "seed > 0", "audit.lost < 3"],
+            &["audit.lost < 3", "seed > 0"],
+        );
     }
 }

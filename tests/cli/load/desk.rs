@@ -85,13 +85,13 @@ pub(crate) fn long(desk: &Desk) -> String {
 /// Reads progress until a line has this in it.
 #[track_caller]
 pub(super) fn await_line(stderr: &mut BufReader<ChildStderr>, part: &str) -> String {
-    let mut line = String::new();
+    let mut said = String::new();
     loop {
-        line.clear();
-        let length = stderr.read_line(&mut line).expect("text");
-        assert!(length > 0, "the run ended before it said {part:?}");
-        if line.contains(part) {
-            return line;
+        let before = said.len();
+        let length = stderr.read_line(&mut said).expect("text");
+        assert!(length > 0, "the run ended before it said {part:?}:\n{said}");
+        if said[before..].contains(part) {
+            return said.split_off(before);
         }
     }
 }

@@ -67,6 +67,11 @@ fn scenarios_that_are_none_are_told_before_the_run() {
         2,
         &["cannot read the scenario none.toml"],
     );
+    check(
+        &["load", "plan", "--scale", "-1"],
+        2,
+        &["\"-1\" is no scale"],
+    );
     check(&["load", "--report", "pdf=x"], 2, &["formats are json"]);
     check(
         &["load", "--start-at", "2020-01-01T00:00:00Z"],
