@@ -22,7 +22,8 @@ pub(crate) struct Rules {
     pub(crate) late_after: u64,
     /// What takes longer from the time of sending is lost.
     pub(crate) lost_after: u64,
-    /// So long after its CONNECT answer, a connection may miss events.
+    /// So long after its CONNECT answer, a connection may miss events; and what it sends so shortly
+    /// before DISCONNECT, servers on the official library drop where they read both at once.
     pub(crate) grace: u64,
 }
 
@@ -406,13 +407,13 @@ impl Ledger {
         }
     }
 
-    /// A connection comes, goes, stops or resumes. `surely` says that all it sent before was
-    /// handled; otherwise what it sent lately may have been lost with it.
+    /// A connection comes, goes, stops or resumes. What it sent until `handled` the server has surely
+    /// handled; if it goes, what it sent later may have been lost with it.
     pub(crate) fn set_presence(
         &mut self,
         peer: u32,
         presence: Presence,
-        surely: bool,
+        handled: u64,
         at: u64,
         findings: &mut impl FnMut(Finding),
     ) {
@@ -439,8 +440,12 @@ impl Ledger {
                 expected.remove(peer);
                 findings(finding(Found::Uncertain, number, entry, peer));
             }
-            let in_doubt = *state == State::Unanswered || !surely && *state == State::Binding;
-            if entry.sender == peer && entry.sent >= lately && in_doubt {
+            let in_doubt = match *state {
+                State::Unanswered => entry.sent >= lately,
+                State::Binding => entry.sent > handled,
+                State::Refused | State::Unknown => false,
+            };
+            if entry.sender == peer && in_doubt {
                 *state = State::Unknown;
             }
         }

@@ -90,13 +90,13 @@ impl Desk {
     }
 
     fn presence(&mut self, peer: u32, presence: Presence, at: u64) {
-        self.leave(peer, presence, true, at);
+        self.leave(peer, presence, at, at);
     }
 
-    fn leave(&mut self, peer: u32, presence: Presence, surely: bool, at: u64) {
+    fn leave(&mut self, peer: u32, presence: Presence, handled: u64, at: u64) {
         let counts = &mut self.counts;
         let note = &mut |finding: Finding| finding.found.count(counts);
-        self.ledger.set_presence(peer, presence, surely, at, note);
+        self.ledger.set_presence(peer, presence, handled, at, note);
     }
 
     fn answer(&mut self, number: u32, taken: bool) {
@@ -289,11 +289,12 @@ fn what_was_under_way_to_one_that_left_is_uncertain() {
 }
 
 #[test]
-fn a_sender_that_dies_leaves_doubts_and_one_that_leaves_does_not() {
-    for (surely, expected) in [(true, "lost"), (false, "uncertain")] {
+fn what_the_server_may_not_have_handled_when_its_sender_left_is_uncertain() {
+    let sent = 10 * SECOND;
+    for (handled, expected) in [(sent, "lost"), (sent - 1, "uncertain")] {
         let mut desk = Desk::narrow();
-        desk.message(10 * SECOND);
-        desk.leave(AGENT, Presence::Away, surely, 10 * SECOND + 1);
+        desk.message(sent);
+        desk.leave(AGENT, Presence::Away, handled, sent + 1);
         desk.check([(expected, 3), NONE, NONE]);
     }
 }

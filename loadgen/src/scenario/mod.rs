@@ -314,7 +314,8 @@ pub struct AuditRules {
     /// From the send to the moment when what has not arrived is given up as lost. It also bounds
     /// the memory of the audit, and the wait at the end of the run.
     pub lost_after: Span,
-    /// How long after its CONNECT answer a connection may miss events without blame.
+    /// How long after its CONNECT answer a connection may miss events without blame, and how long
+    /// before its DISCONNECT what it sends may be lost.
     pub grace: Span,
 }
 

@@ -60,7 +60,7 @@ impl Cell {
         let mut stats = self.stats();
         stats.connected(planned, dialed, at);
         let account = &self.account;
-        ledger.set_presence(peer, Presence::Since(at), true, at, &mut |finding| {
+        ledger.set_presence(peer, Presence::Since(at), at, at, &mut |finding| {
             stats.found(account, &finding);
         });
         drop(stats);
@@ -172,17 +172,19 @@ impl Cell {
             stats.error(why);
         }
         drop(stats);
-        self.forget(&mut state, peer, false, at);
+        let handled = at.saturating_sub(self.common.rules.late_after);
+        self.forget(&mut state, peer, handled, at);
         let of_peer = &state.peers[peer as usize];
         of_peer.wanted.then_some(of_peer.missing_since)
     }
 
-    /// Clears what belongs to a connection that is no more.
+    /// Clears what belongs to a connection that is no more. What it sent until `handled` is not lost
+    /// with it.
     pub(super) fn forget(
         &self,
         state: &mut State,
         peer: u32,
-        surely: bool,
+        handled: u64,
         at: u64,
     ) -> Option<Socket> {
         let State { ledger, peers, .. } = state;
@@ -203,7 +205,7 @@ impl Cell {
             }
         }
         let account = &self.account;
-        ledger.set_presence(peer, Presence::Away, surely, at, &mut |finding| {
+        ledger.set_presence(peer, Presence::Away, handled, at, &mut |finding| {
             stats.found(account, &finding);
         });
         of_peer.socket.take()
@@ -229,7 +231,12 @@ impl Cell {
             return;
         }
         of_peer.generation += 1;
-        of_peer.leaving = false;
+        let has_asked = std::mem::take(&mut of_peer.leaving);
+        let doubtful = match how {
+            How::Disconnect if has_asked => 0,
+            How::Disconnect => self.common.rules.grace,
+            How::Abort => self.common.rules.late_after,
+        };
         let was_open = of_peer.open;
         if was_open {
             of_peer.missing_since = at;
@@ -240,7 +247,7 @@ impl Cell {
             stats.wanted -= 1;
             stats.connections.closed += u64::from(was_open);
         }
-        let socket = self.forget(&mut state, peer, how == How::Disconnect, at);
+        let socket = self.forget(&mut state, peer, at.saturating_sub(doubtful), at);
         drop(state);
         match (socket, how) {
             (Some(socket), How::Disconnect) => {
@@ -292,7 +299,7 @@ impl Cell {
         of_peer.excused = true;
         let mut stats = self.stats();
         let account = &self.account;
-        ledger.set_presence(peer, presence, true, at, &mut |finding| {
+        ledger.set_presence(peer, presence, at, at, &mut |finding| {
             stats.found(account, &finding);
         });
     }
