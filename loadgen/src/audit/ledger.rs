@@ -259,7 +259,8 @@ impl Ledger {
                 Presence::Away | Presence::Silent => {}
             }
         }
-        if entry.kind.delivered_as().is_some() {
+        // Calls are independent of each other.
+        if entry.kind.delivered_as().is_some() && entry.kind != EventKind::RpcCall {
             let stream = (entry.sender, entry.kind, entry.target);
             if let Some(previous) = self.last.insert(stream, number)
                 && let Some(record) = self.record(previous)

@@ -232,6 +232,16 @@ fn reordering_is_per_sender_and_recipient() {
 }
 
 #[test]
+fn calls_may_overtake_each_other() {
+    let mut desk = Desk::narrow();
+    let calls = [0, 1].map(|_| desk.send(EventKind::RpcCall, USER, AGENT, 10 * SECOND));
+    for call in calls.into_iter().rev() {
+        desk.arrive(call, &[AGENT], 11 * SECOND);
+    }
+    desk.check([("delivered", 2), NONE, NONE]);
+}
+
+#[test]
 fn what_is_lost_may_come_back_late() {
     let mut desk = Desk::narrow();
     let number = desk.message(10 * SECOND);
