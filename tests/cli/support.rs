@@ -81,10 +81,19 @@ pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("the child is there");
 }
 
-/// An address that was free a moment ago, for a server that is told where to listen.
+/// An address that was free a moment ago, for a server that is told where to listen. Its port is none
+/// of those that the kernel gives to whoever connects or asks for any, so that nobody else takes it
+/// meanwhile.
 pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    let first = 10_000 + std::process::id() as usize % 100 * 200;
+    loop {
+        let next = first + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.0.0.1:{next}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// `touchstone serve` in a process of its own, ended when dropped.
