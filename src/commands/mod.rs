@@ -40,7 +40,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
         Command::Load(load) => runtime()?.block_on(load::run(*load, quiet)),
-        Command::Replay(replay) => runtime()?.block_on(replay::run(*replay, quiet)),
+        Command::Replay(replay) => {
+            let runtime = runtime()?;
+            let ended = runtime.block_on(replay::run(*replay, quiet));
+            // Nobody waits for what reads or compares a recording when the user has ended the run.
+            runtime.shutdown_background();
+            ended
+        }
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
         Command::Completions { shell } => {

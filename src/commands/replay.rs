@@ -1,6 +1,7 @@
 //! `touchstone replay`: the client side of recordings, sent to a server again.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
@@ -41,13 +43,13 @@ const PROGRESS: Duration = Duration::from_secs(5);
 pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Exit, Failure> {
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let paths = traces(&arguments.traces)?;
+    let stop = Stop::on_signals().context("cannot catch signals")?;
     // One trace that cannot be used is a mistake; of many, it is one that is told.
     let only = match paths.as_slice() {
-        [path] => Some(Recording::read(path).map_err(failure)?),
+        [path] => read(path, &stop).await.transpose().map_err(failure)?,
         _ => None,
     };
     let faults = parse_faults(&arguments.fault)?;
-    let stop = Stop::on_signals().context("cannot catch signals")?;
     let embedded = if arguments.against.is_empty() {
         let config = Config {
             faults,
@@ -79,6 +81,20 @@ pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Ex
         return Ok(Exit::Interrupted);
     }
     Ok(exit_of(&run))
+}
+
+/// Reads a trace beside everything else, since it may be large. Nothing where the user has ended
+/// the run before.
+async fn read(path: &Path, stop: &Stop) -> Option<Result<Recording, ReplayError>> {
+    let path = path.to_owned();
+    tokio::select! {
+        biased;
+        () = stop.when_asked() => None,
+        read = spawn_blocking(move || Recording::read(&path)) => match read {
+            Ok(read) => Some(read),
+            Err(error) => resume_unwind(error.into_panic()),
+        },
+    }
 }
 
 /// The traces that are named, those of folders in the order of their names.
@@ -204,14 +220,18 @@ impl Player<'_> {
     async fn one(
         &self,
         path: PathBuf,
-        read: Option<Recording>,
+        already: Option<Recording>,
         seed: u64,
         several: bool,
     ) -> Option<Outcome> {
         if self.stop.asked() {
             return None;
         }
-        let recording = match read.map_or_else(|| Recording::read(&path), Ok) {
+        let read = match already {
+            Some(recording) => Ok(recording),
+            None => read(&path, &self.stop).await?,
+        };
+        let recording = match read {
             Ok(recording) => recording,
             Err(error) => {
                 let outcome = Err(failure(error).told());

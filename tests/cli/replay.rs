@@ -1,8 +1,13 @@
 //! `touchstone replay`: recordings sent to the server that they came from, to one with a fault, and to
 //! none; and the failure of a case, mended and not.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::sync_channel;
+use std::thread::spawn;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -314,6 +319,26 @@ fn an_interrupted_replay_still_reports() {
     assert_eq!(report["traces"][0]["interrupted"], true, "{report}");
     // Nothing is held against the server that it was not asked for.
     assert_eq!(report["summary"]["missing"], 0, "{report}");
+}
+
+#[test]
+fn nobody_has_to_wait_until_a_trace_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("endless.jsonl");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.is_ok_and(|made| made.success()));
+    let name = pipe.display().to_string();
+    let child = touchstone(&["replay", &name]).spawn();
+    let child = child.expect("the program starts");
+    // Whoever opens a pipe for writing waits until somebody reads it.
+    let (opened, reader) = sync_channel(1);
+    spawn(move || opened.send(File::options().write(true).open(pipe)));
+    let writer = reader.recv_timeout(Duration::from_secs(60));
+    let writer = writer.expect("a reader").expect("the pipe");
+    signal(&child, Signal::INT);
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(130));
+    drop(writer);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! What has none is missing or extra, unless the recording leaves it to chance, the contract leaves it to
 //! the server, or it rests on a step that could not be replayed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     barrier::{Barriers, lacking_routes},
@@ -102,13 +102,16 @@ impl Judge<'_> {
             let outcome = barriers.over(self.recording, heard, false, outcome);
             items.push(item(heard, &calls, outcome));
         }
+        let is_admission = |one: &&Heard| matches!(one.what, What::Admitted(_));
+        let admitted = then.iter().filter(is_admission);
+        let admitted: HashSet<&str> = admitted.map(|one| one.conn.as_str()).collect();
         let mut extras: Vec<&Heard> = self.found.now.take_rest();
         extras.sort_by_key(|heard| heard.t_us);
         for heard in extras {
             let is_last = last_known
                 .get(heard.conn.as_str())
                 .is_none_or(|known| heard.t_us > *known);
-            let outcome = self.extra(then, heard, is_last);
+            let outcome = self.extra(heard, admitted.contains(heard.conn.as_str()), is_last);
             let outcome = barriers.over(self.recording, heard, true, outcome);
             items.push(item(heard, &calls, outcome));
         }
@@ -130,11 +133,8 @@ impl Judge<'_> {
         }
     }
 
-    fn extra(&self, then: &[Heard], heard: &Heard, is_last: bool) -> Outcome {
+    fn extra(&self, heard: &Heard, admitted: bool, is_last: bool) -> Outcome {
         let ended_us = self.found.now.ended.get(heard.conn.as_str()).copied();
-        let admitted = then
-            .iter()
-            .any(|one| one.conn == heard.conn && matches!(one.what, What::Admitted(_)));
         let reason = if self
             .chance
             .is_new_presence(heard, &self.changes, &self.found.names)

@@ -5,7 +5,7 @@
 //! packets: what no good client would send is sent again as well.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -64,6 +64,8 @@ pub(super) async fn play(
 ) -> Result<Played, ReplayError> {
     let now = plan.clock.unix_ms();
     let log = Arc::new(Log::new(recording, now));
+    let is_refusal = |one: &&Heard| matches!(one.what, What::Refused(_));
+    let refused = recording.heard.iter().filter(is_refusal);
     let mut player = Player {
         recording,
         plan,
@@ -75,6 +77,7 @@ pub(super) async fn play(
         requests: JoinSet::new(),
         awaited: Awaited::new(recording, |heard| !chance.is_presence(heard)),
         unsent: Vec::new(),
+        refused: refused.map(|one| one.conn.as_str()).collect(),
         nodes: 0,
         left_us: None,
     };
@@ -96,7 +99,11 @@ pub(super) async fn play(
             break;
         }
         sent_us.push(player.log.t_us());
-        player.carry_out(sent_us.len() - 1, step).await;
+        tokio::select! {
+            biased;
+            () = plan.stop.cancelled() => break,
+            () = player.carry_out(sent_us.len() - 1, step) => {}
+        }
         plan.sent.fetch_add(1, Ordering::Relaxed);
     }
     let is_full = player.log.is_full();
@@ -140,6 +147,8 @@ struct Player<'a> {
     requests: JoinSet<Option<Unsent>>,
     awaited: Awaited,
     unsent: Vec<Unsent>,
+    /// Connections that were refused then.
+    refused: HashSet<&'a str>,
     nodes: usize,
     /// When somebody left in the recording, if that was the last step.
     left_us: Option<u64>,
@@ -272,16 +281,8 @@ impl Player<'_> {
     /// Whether a connection that was refused then is being refused in the other form: it is admitted
     /// before it is told why it is not.
     fn is_refusing(&self, conn: &str) -> bool {
-        let was = |what: fn(&What) -> bool, heard: &[Heard]| {
-            heard.iter().any(|one| one.conn == conn && what(&one.what))
-        };
-        was(
-            |what| matches!(what, What::Refused(_)),
-            &self.recording.heard,
-        ) && was(
-            |what| matches!(what, What::Admitted(_)),
-            &self.log.kept().heard,
-        )
+        let is_admission = |one: &Heard| one.conn == conn && matches!(one.what, What::Admitted(_));
+        self.refused.contains(conn) && self.log.kept().heard.iter().any(is_admission)
     }
 
     fn leave(&mut self, conn: &str) -> bool {

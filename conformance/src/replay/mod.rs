@@ -35,11 +35,13 @@ mod translate;
 mod waiting;
 
 use std::{
+    panic::resume_unwind,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::TraceError;
 
@@ -115,7 +117,15 @@ pub async fn replay(
     let started_at = plan.clock.unix_ms();
     let chance = chance::Chance::new(&recording);
     let mut played = drive::play(&recording, plan, &chance).await?;
-    let verdicts = compare::compare(&mut recording, &mut played, &chance);
+    // A long recording takes a while, in which whoever waits for the report may change their mind.
+    let compared = spawn_blocking(move || {
+        let verdicts = compare::compare(&mut recording, &mut played, &chance);
+        (recording, played, verdicts)
+    });
+    let (recording, played, verdicts) = match compared.await {
+        Ok(compared) => compared,
+        Err(error) => resume_unwind(error.into_panic()),
+    };
     let mut unsent = played.unsent;
     unsent.extend(verdicts.unsent);
     Ok(ReplayReport {
