@@ -148,7 +148,7 @@ struct Change {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Changing {
+pub(super) enum Changing {
     Opens,
     Closes,
 }
@@ -219,7 +219,7 @@ fn change(step: &Step, sent_us: u64, last_us: u64, admitted: Option<&u64>) -> Op
 }
 
 /// The machine whose presence this tells, and what its connection did.
-fn presence_of(what: &What) -> Option<(&str, Changing)> {
+pub(super) fn presence_of(what: &What) -> Option<(&str, Changing)> {
     let What::Event { name, args, .. } = what else {
         return None;
     };
@@ -346,6 +346,18 @@ mod tests {
             opened(1000, 0)
         );
         presence(&stays, &format!("1106 {ABSENT}"), settled);
+    }
+
+    /// Each is left to chance by itself: one had come before the connection was there, the other was
+    /// not waited for.
+    #[test]
+    fn coming_is_no_counterpart_of_going() {
+        let text = "0 u > CONNECT {\"token\":\"a1…\"}\n3 m > CONNECT \
+                    {\"token\":\"a1…\",\"machineId\":\"m\"}\n5 u < CONNECT\n8 m < CONNECT\n\
+                    10 u > ping#1\n12 u < #1 {}\n20 m closes";
+        let came = [format!("9 {PRESENT}"), format!("22 {ABSENT}")];
+        let told = [PRESENCE, LATER].map(|why| format!("u ephemeral machine-activity: {why}"));
+        check(text, [&came[0], &came[1]], &told);
     }
 
     /// A connection that is opened, pings at 10 ms, and whatever else happens.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
+    chance::presence_of,
     heard::{Heard, What},
     names::Names,
 };
@@ -49,11 +50,13 @@ impl<'a> Waiting<'a> {
         self.queue(&like.conn, &like.what)?.pop_front()
     }
 
-    /// One of the same kind about the same session, machine or artifact, or about none.
+    /// One of the same kind about the same session, machine or artifact, or about none. That a machine
+    /// has come says nothing of its going.
     pub(super) fn take_about(&mut self, like: &Heard, names: &Names) -> Option<Came<'a>> {
         let about = entity(&like.what).map(|id| names.renamed(id));
+        let change = |what: &What| presence_of(what).map(|(_, change)| change);
         self.take_where(&like.conn, &like.what, |one| {
-            entity(&one.what) == about.as_deref()
+            entity(&one.what) == about.as_deref() && change(&one.what) == change(&like.what)
         })
     }
 
