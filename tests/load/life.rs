@@ -1,15 +1,11 @@
 //! What agents and daemons send at their beginning and end, in the order of real clients.
 
-use std::sync::Arc;
-
-use tokio::time::Instant;
 use touchstone_client::Direction;
-use touchstone_client::trace::{Bounds, Kind, Record, Recorder, Traced};
-use touchstone_loadgen::report::{Report, model::Counts};
-use touchstone_loadgen::run::{RunPlan, Trace, run};
-use touchstone_loadgen::schedule::{Schedule, What};
+use touchstone_client::trace::{Kind, Traced};
+use touchstone_loadgen::report::model::Counts;
+use touchstone_loadgen::schedule::What;
 
-use crate::support::{plan, server};
+use crate::support::{Recorded, recorded};
 
 /// An event that a connection has sent.
 struct Sent {
@@ -18,33 +14,6 @@ struct Sent {
     /// The time that it tells.
     time: Option<u64>,
     thinking: Option<bool>,
-}
-
-/// A run with all that its connections sent.
-struct Recorded {
-    schedule: Arc<Schedule>,
-    report: Report,
-    records: Vec<Record>,
-}
-
-async fn recorded(scenario: &str) -> Recorded {
-    let server = server(&[]).await;
-    let recorder = Recorder::new(Instant::now(), Bounds::default());
-    let plan = RunPlan {
-        trace: Some(Trace {
-            recorder: recorder.clone(),
-            accounts: 1,
-        }),
-        ..plan(server.url(), server.url(), scenario, "1/1")
-    };
-    let schedule = Arc::clone(&plan.schedule);
-    let report = run(plan).await.expect("a report");
-    server.stop().await.expect("an end");
-    Recorded {
-        schedule,
-        report,
-        records: recorder.records(),
-    }
 }
 
 impl Recorded {
@@ -113,7 +82,7 @@ how = 'abort'
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_and_daemons_introduce_themselves_as_in_life() {
-    let run = recorded(OUTAGE).await;
+    let run = recorded(OUTAGE, 1).await;
     let daemon = "machine-update-state? rpc-register rpc-register machine-alive";
     let agent = "update-state? rpc-register rpc-register";
     assert_eq!(run.told("1/machine-1"), daemon);
@@ -156,7 +125,7 @@ online = '1s'
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_think_and_end_as_in_life() {
-    let run = recorded(SHIFTS).await;
+    let run = recorded(SHIFTS, 1).await;
     let account = run.schedule.accounts().next().expect("an account");
     let leaves = run.schedule.actions(account);
     let leavers: Vec<_> = leaves

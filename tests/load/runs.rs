@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 use touchstone_client::Direction;
-use touchstone_client::trace::{Bounds, Kind, Record, Recorder, Traced};
+use touchstone_client::trace::{Kind, Record, Traced};
 use touchstone_fixtures::SCENARIOS;
 use touchstone_loadgen::merge::merge;
 use touchstone_loadgen::report::Report;
-use touchstone_loadgen::run::{RunError, RunPlan, Trace, run};
+use touchstone_loadgen::run::{RunError, run};
 use touchstone_loadgen::scenario::{EventKind, Scenario, Span};
 use touchstone_loadgen::schedule::{Schedule, Shard};
 use url::Url;
 
-use crate::support::{load, plan, server};
+use crate::support::{load, plan, recorded, server};
 
 /// Everything that can be emitted, and everything that can happen to connections.
 const EVERYTHING: &str = "
@@ -265,17 +264,7 @@ event = 'message'
 every = '100ms'
 size = 100
 ";
-    let server = server(&[]).await;
-    let recorder = Recorder::new(Instant::now(), Bounds::default());
-    let plan = RunPlan {
-        trace: Some(Trace {
-            recorder: recorder.clone(),
-            accounts: 2,
-        }),
-        ..plan(server.url(), server.url(), scenario, "1/1")
-    };
-    run(plan).await.expect("a report");
-    let records = recorder.records();
+    let records = recorded(scenario, 2).await.records;
     let names: BTreeSet<_> = records.iter().map(|record| record.conn.as_str()).collect();
     let expected = "- 1/machine-1 1/session-1 1/user-1 1/user-2 2/machine-1 2/session-1 2/user-1 \
                     2/user-2 http http/a1 http/a2";

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::trace::{Bounds, Record, Recorder};
 use touchstone_client::{Clock, ConnectOptions};
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{Report, model::Recipients};
-use touchstone_loadgen::run::{PORTS, RunError, RunPlan, run};
+use touchstone_loadgen::run::{PORTS, RunError, RunPlan, Trace, run};
 use touchstone_loadgen::scenario::{Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Shard};
 use touchstone_reference_server::{Config, Faults};
@@ -58,4 +60,32 @@ pub(crate) fn plan(url: &Url, rest: &Url, scenario: &str, shard: &str) -> RunPla
 /// Runs a scenario against a server.
 pub(crate) async fn load(server: &Embedded, scenario: &str) -> Result<Report, RunError> {
     run(plan(server.url(), server.url(), scenario, "1/1")).await
+}
+
+/// A run with all that the connections of its first accounts sent and received.
+pub(crate) struct Recorded {
+    pub(crate) schedule: Arc<Schedule>,
+    pub(crate) report: Report,
+    pub(crate) records: Vec<Record>,
+}
+
+/// Runs a scenario against a right server, and records that many accounts.
+pub(crate) async fn recorded(scenario: &str, accounts: u32) -> Recorded {
+    let server = server(&[]).await;
+    let recorder = Recorder::new(Instant::now(), Bounds::default());
+    let plan = RunPlan {
+        trace: Some(Trace {
+            recorder: recorder.clone(),
+            accounts,
+        }),
+        ..plan(server.url(), server.url(), scenario, "1/1")
+    };
+    let schedule = Arc::clone(&plan.schedule);
+    let report = run(plan).await.expect("a report");
+    server.stop().await.expect("an end");
+    Recorded {
+        schedule,
+        report,
+        records: recorder.records(),
+    }
 }

@@ -2,11 +2,29 @@
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Child, ChildStderr};
 
 use rustix::process::Signal;
 
 use super::desk::{Desk, await_line, long};
 use crate::support::{Served, check, free_address, signal, touchstone};
+
+/// A run of which all connections are there and work.
+fn working(arguments: &[&str]) -> (Child, BufReader<ChildStderr>) {
+    let mut child = touchstone(arguments).spawn().expect("the program starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    await_line(&mut stderr, "work: 20 of 20");
+    (child, stderr)
+}
+
+/// Whoever reads on keeps the program from waiting for room in the pipe.
+#[track_caller]
+fn ends(child: Child, mut stderr: BufReader<ChildStderr>, code: i32, told: &str) {
+    std::io::copy(&mut stderr, &mut std::io::sink()).expect("the rest");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(code));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(told));
+}
 
 #[test]
 fn metrics_are_served_while_the_run_lasts() {
@@ -66,16 +84,10 @@ fn ctrl_c_ends_a_run_with_its_report() {
         "--report",
         &to,
     ];
-    let mut child = touchstone(&all).spawn().expect("the program starts");
-    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-    await_line(&mut stderr, "work: 20 of 20");
+    let (child, mut stderr) = working(&all);
     signal(&child, Signal::INT);
     await_line(&mut stderr, "the report follows");
-    // Whoever reads on keeps the program from waiting for room in the pipe.
-    std::io::copy(&mut stderr, &mut std::io::sink()).expect("the rest");
-    let output = child.wait_with_output().expect("an end");
-    assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("INTERRUPTED"));
+    ends(child, stderr, 130, "INTERRUPTED");
     let report = desk.read("report.json");
     assert_eq!(report["interrupted"], true);
     assert_eq!(report["audit"]["lost"], 0);
@@ -117,13 +129,8 @@ fn a_server_that_is_not_there_or_dies_is_no_success() {
         "--report",
         &to,
     ];
-    let mut child = touchstone(&all).spawn().expect("the program starts");
-    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-    await_line(&mut stderr, "work: 20 of 20");
+    let (child, stderr) = working(&all);
     server.child.kill().expect("it runs");
-    std::io::copy(&mut stderr, &mut std::io::sink()).expect("the rest");
-    let output = child.wait_with_output().expect("an end");
-    assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("FAILED"));
+    ends(child, stderr, 3, "FAILED");
     assert!(desk.read("report.json")["failure"].is_string());
 }
