@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use touchstone_client::provision::ProvisionSpec;
+use touchstone_conformance::SpawnCommand;
 use url::Url;
 
 pub(crate) use load::{
@@ -160,7 +162,8 @@ pub(crate) struct CheckArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct TargetArguments {
-    /// Base URLs of the server under test; several are nodes of one cluster
+    /// Base URLs of the server under test; several are nodes of one cluster; a path goes before all
+    /// paths of the server
     #[arg(value_name = "URL", value_parser = parse_base_url)]
     pub(crate) urls: Vec<Url>,
 
@@ -171,11 +174,11 @@ pub(crate) struct TargetArguments {
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]
     #[arg(long, value_name = "HOW")]
-    pub(crate) provision: Option<String>,
+    pub(crate) provision: Option<ProvisionSpec>,
 
     /// Start the server with this command, and end it afterwards
-    #[arg(long, value_name = "CMD", requires = "accused")]
-    pub(crate) spawn: Option<String>,
+    #[arg(long, value_name = "CMD", requires = "accused", value_parser = SpawnCommand::parse)]
+    pub(crate) spawn: Option<SpawnCommand>,
 
     /// How long the server lets the callee of an RPC be silent [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "accused")]
@@ -330,6 +333,20 @@ pub(crate) fn parse_base_url(text: &str) -> Result<Url, String> {
     if url.host().is_none() {
         return Err("names no host; write it like http://127.0.0.1:3005".to_owned());
     }
+    // What would not be sent is refused: a server behind it may be another one.
+    let unused = [
+        (url.query().is_some(), "a query"),
+        (url.fragment().is_some(), "a fragment"),
+        (
+            !url.username().is_empty() || url.password().is_some(),
+            "a user name or password",
+        ),
+    ];
+    if let Some((_, what)) = unused.into_iter().find(|(has, _)| *has) {
+        return Err(format!(
+            "has {what}, which no request would carry; leave it out (a path is kept, as a prefix)"
+        ));
+    }
     Ok(url)
 }
 
@@ -352,6 +369,10 @@ mod tests {
         check_url("localhost:3005", Ok("http://localhost:3005/"));
         check_url("https://example.org/sub", Ok("https://example.org/sub"));
         check_url("127.0.0.1", Ok("http://127.0.0.1/"));
+        check_url("https://example.org/sub/?x=1", Err("a query"));
+        check_url("https://example.org/?", Err("a query"));
+        check_url("https://example.org/sub#part", Err("a fragment"));
+        check_url("https://me:secret@example.org", Err("a user name"));
         check_url("ftp://example.org", Err("use http or https"));
         check_url("http://", Err("http://127.0.0.1:3005"));
         check_url("http://host:99999", Err("invalid port"));

@@ -12,6 +12,9 @@ use anyhow::{Context as _, anyhow};
 use clap::ValueEnum as _;
 use serde::Deserialize;
 
+use touchstone_client::provision::ProvisionSpec;
+use touchstone_conformance::SpawnCommand;
+
 use crate::args::{self, CheckArguments, Level};
 use crate::error::Failure;
 
@@ -85,7 +88,7 @@ fn find(text: &str, name: &str) -> anyhow::Result<Profile> {
     })
 }
 
-/// Sets what is not set yet. Paths of the profile are relative to `folder`.
+/// Sets what is not set yet. Paths of the profile are relative to `folder`, and its commands run there.
 fn fill(arguments: &mut CheckArguments, profile: Profile, folder: &Path) -> anyhow::Result<()> {
     let target = &mut arguments.target;
     if target.urls.is_empty() {
@@ -97,14 +100,19 @@ fn fill(arguments: &mut CheckArguments, profile: Profile, folder: &Path) -> anyh
     }
     anyhow::ensure!(!target.urls.is_empty(), "urls: at least one is needed");
     or(&mut target.path, profile.path);
-    let provision = profile
-        .provision
-        .map(|how| match how.strip_prefix("file:") {
-            Some(file) => format!("file:{}", folder.join(file).display()),
-            None => how,
-        });
-    or(&mut target.provision, provision);
-    or(&mut target.spawn, profile.spawn);
+    let provision = profile.provision.map(|how| {
+        let spec = parsed("provision", &how, |how| {
+            how.parse::<ProvisionSpec>()
+                .map_err(|error| error.to_string())
+        })?;
+        anyhow::Ok(spec.relative_to(folder))
+    });
+    or(&mut target.provision, provision.transpose()?);
+    let spawn = profile.spawn.map(|command| {
+        let command = SpawnCommand::parse(&command).context("spawn")?;
+        anyhow::Ok(command.within(folder))
+    });
+    or(&mut target.spawn, spawn.transpose()?);
     let times = [
         ("rpc-timeout", &mut target.rpc_timeout, profile.rpc_timeout),
         (
@@ -179,10 +187,12 @@ mod tests {
         let mut filled = arguments(flags);
         let profile = find(SAMPLE, name).expect("a profile");
         fill(&mut filled, profile, Path::new("/project")).expect("a good profile");
-        assert_eq!(
-            format!("{filled:#?}"),
-            format!("{:#?}", arguments(expected))
-        );
+        let mut expected = arguments(expected);
+        // No flag says where a command of a profile runs.
+        if let Some(spawn) = expected.target.spawn.take() {
+            expected.target.spawn = Some(spawn.within(Path::new("/project")));
+        }
+        assert_eq!(format!("{filled:#?}"), format!("{expected:#?}"));
     }
 
     #[test]

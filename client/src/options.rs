@@ -28,10 +28,11 @@ pub enum Transport {
 /// Everything that [`connect`](crate::connect) needs to know. Cheap to clone.
 #[derive(Clone)]
 pub struct ConnectOptions {
-    /// The server's base URL: `http`, `https`, `ws` or `wss`. Its own path is ignored.
+    /// The server's base URL: `http`, `https`, `ws` or `wss`. Its path is the prefix behind which a
+    /// reverse proxy has the whole server, so it goes before every path of this one, REST included.
     pub url: Url,
-    /// The Socket.IO path, `/v1/updates` unless changed. A trailing slash is added on the wire,
-    /// as official clients do.
+    /// The Socket.IO path, `/v1/updates` unless changed, below the path of the URL. A trailing slash is
+    /// added on the wire, as official clients do.
     pub path: String,
     /// The CONNECT packet's auth object, or none.
     pub auth: Option<Value>,
@@ -131,7 +132,7 @@ impl ConnectOptions {
 
     /// The URL that requests of this connection go to, with an HTTP scheme and `query`.
     pub(crate) fn endpoint(&self, query: &str) -> String {
-        format!("{}{}?{query}", self.origin(), self.request_path())
+        format!("{}/?{query}", self.base_of(&self.path))
     }
 
     /// The user's query parameters as they are appended to those of Engine.IO; for the wire only.
@@ -146,8 +147,13 @@ impl ConnectOptions {
         encoded.finish()
     }
 
-    /// Scheme, host and port, with an HTTP scheme and without a slash at the end.
-    pub(crate) fn origin(&self) -> String {
+    /// What the paths of REST routes are appended to: scheme, host, port and the URL's own path, with an
+    /// HTTP scheme and without a slash at the end.
+    pub(crate) fn base(&self) -> String {
+        self.base_of("")
+    }
+
+    fn base_of(&self, path: &str) -> String {
         let scheme = if self.is_tls() { "https" } else { "http" };
         let host = self.url.host_str().unwrap_or_default();
         let port = self
@@ -155,15 +161,22 @@ impl ConnectOptions {
             .port()
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        format!("{scheme}://{host}{port}")
+        format!("{scheme}://{host}{port}{}", self.below_prefix(path))
     }
 
-    /// The path with exactly one leading and one trailing slash.
+    /// The path of the Socket.IO requests, with one leading and one trailing slash.
     pub(crate) fn request_path(&self) -> String {
-        match self.path.trim_matches('/') {
-            "" => "/".to_owned(),
-            path => format!("/{path}/"),
-        }
+        format!("{}/", self.below_prefix(&self.path))
+    }
+
+    /// A path below that of the URL: each part with a slash before it, and none at the end.
+    fn below_prefix(&self, path: &str) -> String {
+        [self.url.path(), path]
+            .map(|part| part.trim_matches('/'))
+            .iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| format!("/{part}"))
+            .collect()
     }
 }
 
@@ -202,12 +215,24 @@ mod tests {
     fn requests_go_to_the_path_with_a_trailing_slash() {
         check("http://a:1", "/v1/updates", "http://a:1/v1/updates/?EIO=4");
         check(
-            "ws://a:1/ignored",
+            "ws://a:1/behind/proxy/",
             "/v1/updates/",
-            "http://a:1/v1/updates/?EIO=4",
+            "http://a:1/behind/proxy/v1/updates/?EIO=4",
         );
         check("wss://a", "socket.io", "https://a/socket.io/?EIO=4");
         check("https://[::1]:8", "/", "https://[::1]:8/?EIO=4");
+    }
+
+    #[test]
+    fn the_path_of_the_url_goes_before_all_others() {
+        #[track_caller]
+        fn check(url: &str, base: &str) {
+            assert_eq!(ConnectOptions::new(url.parse().unwrap()).base(), base);
+        }
+        check("http://a:1", "http://a:1");
+        check("wss://a/", "https://a");
+        check("http://a:1/one", "http://a:1/one");
+        check("http://a:1/one/two//", "http://a:1/one/two");
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub enum DoctorError {
         hung_up: bool,
         /// Other paths that do answer.
         answering: Vec<String>,
+        /// The address without the path of the URL, if that answers.
+        without_prefix: Option<String>,
     },
     /// No TLS connection comes about.
     #[error("cannot speak TLS with {url}: {reason}")]
@@ -106,6 +108,8 @@ pub enum DoctorError {
         reason: String,
         /// Whether the server lacks the way in which it was tried.
         unsupported: bool,
+        /// The address without the path of the URL, if that answers.
+        without_prefix: Option<String>,
     },
     /// A connection with a good token does not come about.
     #[error("cannot connect to {url} with a new account: {reason}")]
@@ -146,6 +150,16 @@ impl DoctorError {
                  try https://"
                     .into(),
             ),
+            Self::NoSocketIo {
+                without_prefix: Some(url),
+                ..
+            }
+            | Self::Provision {
+                without_prefix: Some(url),
+                ..
+            } => Some(format!(
+                "a server answers without the path of the URL, which goes before all others: try {url}"
+            )),
             Self::NoSocketIo {
                 url,
                 hung_up,
@@ -205,23 +219,20 @@ pub(crate) async fn examine(
     let account = timeout(STEP * 2, cx.account()).await;
     let account = match account {
         Ok(Ok(account)) => account,
-        Ok(Err(stop)) => return Err(provision_error(stop)),
+        Ok(Err(stop)) => return Err(provision_error(target, stop).await),
         Err(_) => {
             let reason = format!("no answer within {} s", (STEP * 2).as_secs());
-            return Err(DoctorError::Provision {
-                reason,
-                unsupported: false,
-            });
+            return Err(provision_error(target, Stop::Trouble(reason)).await);
         }
     };
     let mut ping = Duration::ZERO;
     for url in &target.urls {
         ping = ping.max(admit(target, url, account.token()).await?);
     }
-    let missing = cx
-        .missing_capabilities(&account)
-        .await
-        .map_err(provision_error)?;
+    let missing = match cx.missing_capabilities(&account).await {
+        Ok(missing) => missing,
+        Err(stop) => return Err(provision_error(target, stop).await),
+    };
     Ok(DoctorReport {
         target: TargetSummary {
             name: target.name.clone(),
@@ -235,22 +246,18 @@ pub(crate) async fn examine(
     })
 }
 
-fn provision_error(stop: Stop) -> DoctorError {
-    match stop {
-        Stop::Skip(reason) => DoctorError::Provision {
-            reason,
-            unsupported: true,
-        },
+async fn provision_error(target: &Target, stop: Stop) -> DoctorError {
+    let (reason, unsupported) = match stop {
+        Stop::Skip(reason) => (reason, true),
         Stop::Blocked { reason, .. } | Stop::Trouble(reason) | Stop::Dropped(reason) => {
-            DoctorError::Provision {
-                reason,
-                unsupported: false,
-            }
+            (reason, false)
         }
-        Stop::Judged => DoctorError::Provision {
-            reason: "it was refused".into(),
-            unsupported: false,
-        },
+        Stop::Judged => ("it was refused".into(), false),
+    };
+    DoctorError::Provision {
+        reason,
+        unsupported,
+        without_prefix: answering_without_prefix(target, &target.urls[0]).await,
     }
 }
 
@@ -304,13 +311,17 @@ async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
             reason: crate::told(&source),
         }),
         error => {
-            let answering = answering_paths(target, url).await;
+            let (answering, without_prefix) = tokio::join!(
+                answering_paths(target, url),
+                answering_without_prefix(target, url)
+            );
             Err(DoctorError::NoSocketIo {
                 url: shown(url),
                 path: target.path.clone(),
                 reason: without_address(&error),
                 hung_up: matches!(error, ConnectError::Broken { .. }),
                 answering,
+                without_prefix,
             })
         }
     }
@@ -338,6 +349,20 @@ async fn answering_paths(target: &Target, url: &Url) -> Vec<String> {
                 .then(|| (*path).to_owned())
         });
     join_all(guesses).await.into_iter().flatten().collect()
+}
+
+/// The address without the URL's path, where that was the mistake.
+async fn answering_without_prefix(target: &Target, url: &Url) -> Option<String> {
+    let mut bare = url.clone();
+    bare.set_path("");
+    if bare == *url {
+        return None;
+    }
+    let options = ConnectOptions::new(bare.clone())
+        .path(&target.path)
+        .timeout(GUESS);
+    let answers = Engine::open(&options).await.is_ok();
+    answers.then(|| shown(&bare))
 }
 
 /// Connects as a user and pings.

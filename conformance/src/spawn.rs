@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -36,6 +37,7 @@ pub struct SpawnCommand {
     shown: String,
     program: String,
     args: Vec<String>,
+    folder: Option<PathBuf>,
 }
 
 /// Why a server could not be started.
@@ -75,7 +77,14 @@ impl SpawnCommand {
             shown: command.to_owned(),
             program,
             args: words.collect(),
+            folder: None,
         })
+    }
+
+    /// The same command, run in a folder other than the current one.
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
     }
 }
 
@@ -98,7 +107,11 @@ pub struct Server {
 impl Server {
     /// Starts `command` in a process group of its own.
     pub(crate) fn start(command: &SpawnCommand) -> Result<Self, SpawnError> {
-        let mut child = Command::new(&command.program)
+        let mut process = Command::new(&command.program);
+        if let Some(folder) = &command.folder {
+            process.current_dir(folder);
+        }
+        let mut child = process
             .args(&command.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

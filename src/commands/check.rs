@@ -9,10 +9,9 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use touchstone_client::ConnectOptions;
-use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::provision::Provisioner;
 use touchstone_conformance::{
-    Baseline, Case, Level, Plan, RunError, Selection, SpawnCommand, StopSignals, Summary, Target,
-    Timeouts,
+    Baseline, Case, Level, Plan, RunError, Selection, StopSignals, Summary, Target, Timeouts,
 };
 use touchstone_reference_server::Config;
 
@@ -29,19 +28,14 @@ use super::serve::parse_faults;
 
 /// Judges the server that the arguments name.
 pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Exit, Failure> {
+    // What a profile says is said again by its name.
+    let reproduce = reproduce_command(&arguments);
     profile::apply(&mut arguments)?;
     let selection = selection(&arguments.selection)?;
     if arguments.list {
         return list(&selection, &arguments.report);
     }
     let faults = parse_faults(&arguments.fault)?;
-    let spawn = arguments
-        .target
-        .spawn
-        .as_deref()
-        .map(SpawnCommand::parse)
-        .transpose();
-    let spawn = spawn.map_err(Failure::usage)?;
     let baseline = baseline(&arguments.baseline)?;
     let mut reports = Reports::open(&arguments.report, quiet)?;
     if let Some(path) = &arguments.write_baseline {
@@ -65,7 +59,8 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     };
     let mut plan = plan(&arguments, embedded.as_ref())?;
     plan.selection = selection;
-    plan.spawn = spawn;
+    plan.spawn = arguments.target.spawn.take();
+    plan.reproduce = reproduce;
     plan.baseline = baseline;
     plan.record = arguments.trace.is_some();
 
@@ -170,8 +165,7 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
         ..
     } = &arguments.target;
     let urls = embedded.map_or_else(|| urls.clone(), |embedded| vec![embedded.url().clone()]);
-    let provision = provision.as_deref().unwrap_or(args::DEFAULT_PROVISION);
-    let provision: ProvisionSpec = provision.parse().map_err(Failure::usage)?;
+    let provision = provision.clone().unwrap_or_default();
     let provisioner = Provisioner::open(&provision, &ConnectOptions::new(urls[0].clone()))
         .map_err(Failure::usage)?;
     let mut target = Target::new(urls, provisioner);
@@ -190,7 +184,6 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
         .seed
         .unwrap_or_else(|| random.random::<u32>().into());
     let mut plan = Plan::new(target, seed, random.random());
-    plan.reproduce = reproduce_command(arguments);
     plan.repeat = arguments.repeat.into();
     if let Some(jobs) = arguments.jobs {
         plan.jobs = jobs.into();
@@ -220,13 +213,17 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
     );
     let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
     let texts = [
-        ("--path", &target.path),
-        ("--provision", &target.provision),
-        ("--spawn", &target.spawn),
+        ("--profile", arguments.profile.clone()),
+        ("--path", target.path.clone()),
+        (
+            "--provision",
+            target.provision.as_ref().map(ToString::to_string),
+        ),
+        ("--spawn", target.spawn.as_ref().map(ToString::to_string)),
     ];
     for (name, text) in texts {
         if let Some(text) = text {
-            flag(name, text);
+            flag(name, &text);
         }
     }
     let stated = [

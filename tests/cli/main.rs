@@ -2,6 +2,7 @@
 
 mod check;
 mod load;
+mod prefix;
 mod readme;
 mod recipes;
 mod replay;

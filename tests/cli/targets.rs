@@ -11,7 +11,7 @@ use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{Account, NewMachine, NewSession, ProvisionSpec, Provisioner};
 use url::Url;
 
-use crate::support::{Ran, Served, check, run, touchstone};
+use crate::support::{Ran, Served, check, free_address, run, touchstone};
 
 /// Cases that need no more than a few sessions and machines each, on several nodes or one.
 const SELECTED: [&str; 6] = [
@@ -254,4 +254,59 @@ fn a_profile_stands_for_its_flags() {
     let ran = checked("far");
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("but local"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_commands_of_a_profile_run_in_the_folder_of_its_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = TempDir::new().expect("a folder");
+    let folder = project.path().join("deep/below");
+    fs::create_dir_all(&folder).expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = project.path().join(name);
+        fs::write(&path, text).expect("a file");
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, executable).expect("a program");
+    };
+    let address = free_address();
+    let program = env!("CARGO_BIN_EXE_touchstone");
+    let serve = format!("#!/bin/sh\npwd > where\nexec {program} serve --listen {address}\n");
+    write("serve.sh", &serve);
+    // The program leaves a sign of where it ran, and then does nothing more.
+    write("make.sh", "#!/bin/sh\npwd > made\n");
+    let profiles = format!(
+        "[profiles.spawned]\nurls = ['{address}']\nspawn = './serve.sh'\n\
+         [profiles.made]\nurls = ['{address}']\nspawn = './serve.sh'\nprovision = 'command:./make.sh'\n"
+    );
+    write("touchstone.toml", &profiles);
+    let checked = |name: &str| -> Ran {
+        let mut command = touchstone(&["check", "--profile", name, "--only", "ping.*"]);
+        let output = command.current_dir(&folder).output();
+        output.expect("the program starts").into()
+    };
+    let ran = checked("spawned");
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    checked("made");
+    let root = project.path().canonicalize().expect("a folder");
+    for sign in ["where", "made"] {
+        let told = fs::read_to_string(project.path().join(sign)).expect(sign);
+        assert_eq!(Path::new(told.trim()), root, "{sign}");
+    }
+}
+
+#[test]
+fn what_a_profile_says_is_repeated_by_its_name() {
+    let served = Served::start(&["--fault", "version-plus-two"]);
+    let project = TempDir::new().expect("a folder");
+    let profile = format!(
+        "[profiles.local]\nurls = [\"{}\"]\nprovision = 'rest'\nno-slow = true\n",
+        served.url
+    );
+    fs::write(project.path().join("touchstone.toml"), profile).expect("a file");
+    let case = "session.update-metadata.success";
+    let mut command = touchstone(&["check", "--profile", "local", "--only", case]);
+    let output = command.current_dir(project.path()).output();
+    let ran: Ran = output.expect("the program starts").into();
+    let repeat = format!("touchstone check --profile local --only '{case}'");
+    assert!(ran.stdout.contains(&repeat), "{}", ran.stdout);
 }

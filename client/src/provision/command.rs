@@ -21,6 +21,7 @@
 //! means that it should leave; it is killed if it does not.
 
 use std::{
+    path::Path,
     process::Stdio,
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
@@ -86,11 +87,12 @@ struct Answer {
 }
 
 impl Command {
-    /// Starts the program; `command` is split into words as a shell would, but no shell runs.
+    /// Starts the program, in `folder` where that is not the current one; `command` is split into words
+    /// as a shell would, but no shell runs.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(command: &str) -> Result<Self, ProvisionError> {
+    pub fn start(command: &str, folder: Option<&Path>) -> Result<Self, ProvisionError> {
         let failed = |problem: String| ProvisionError::Command {
             command: command.to_owned(),
             problem,
@@ -99,7 +101,11 @@ impl Command {
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| failed("it is empty".to_owned()))?;
-        let mut child = tokio::process::Command::new(program)
+        let mut process = tokio::process::Command::new(program);
+        if let Some(folder) = folder {
+            process.current_dir(folder);
+        }
+        let mut child = process
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

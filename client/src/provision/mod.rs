@@ -9,7 +9,12 @@ pub mod command;
 pub mod file;
 pub mod rest;
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -156,8 +161,27 @@ pub enum ProvisionSpec {
     Rest,
     /// A TOML file with ready accounts.
     File(PathBuf),
-    /// A program that speaks JSON lines, with its arguments.
-    Command(String),
+    /// A program that speaks JSON lines.
+    Command {
+        /// The program with its arguments.
+        command: String,
+        /// Where it runs, unless in the current folder.
+        folder: Option<PathBuf>,
+    },
+}
+
+impl ProvisionSpec {
+    /// The same, seen from a folder other than the current one: what a file means that stands there.
+    pub fn relative_to(self, folder: &Path) -> Self {
+        match self {
+            Self::Rest => Self::Rest,
+            Self::File(path) => Self::File(folder.join(path)),
+            Self::Command { command, .. } => Self::Command {
+                command,
+                folder: Some(folder.to_owned()),
+            },
+        }
+    }
 }
 
 /// The text is no provisioner.
@@ -174,9 +198,10 @@ impl FromStr for ProvisionSpec {
         match text.split_once(':') {
             None if text == "rest" => Ok(Self::Rest),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("command", command)) if !command.trim().is_empty() => {
-                Ok(Self::Command(command.to_owned()))
-            }
+            Some(("command", command)) if !command.trim().is_empty() => Ok(Self::Command {
+                command: command.to_owned(),
+                folder: None,
+            }),
             _ => Err(ProvisionSpecError {
                 given: text.to_owned(),
             }),
@@ -189,7 +214,7 @@ impl fmt::Display for ProvisionSpec {
         match self {
             Self::Rest => f.write_str("rest"),
             Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Command(command) => write!(f, "command:{command}"),
+            Self::Command { command, .. } => write!(f, "command:{command}"),
         }
     }
 }
@@ -217,8 +242,10 @@ impl Provisioner {
         match spec {
             ProvisionSpec::Rest => Rest::new(options).map(Self::Rest),
             ProvisionSpec::File(path) => File::read(path).map(Arc::new).map(Self::File),
-            ProvisionSpec::Command(command) => {
-                Command::start(command).map(Arc::new).map(Self::Command)
+            ProvisionSpec::Command { command, folder } => {
+                Command::start(command, folder.as_deref())
+                    .map(Arc::new)
+                    .map(Self::Command)
             }
         }
     }
@@ -337,7 +364,10 @@ mod tests {
         );
         check(
             "command:./make x:y",
-            Some(&ProvisionSpec::Command("./make x:y".to_owned())),
+            Some(&ProvisionSpec::Command {
+                command: "./make x:y".to_owned(),
+                folder: None,
+            }),
         );
         for wrong in ["", "REST", "rest:", "file", "file:", "command: ", "http:x"] {
             check(wrong, None);

@@ -69,7 +69,7 @@ impl Rest {
         let client = http::client(options).map_err(ProvisionError::Setup)?;
         Ok(Self {
             client,
-            base: options.origin(),
+            base: options.base(),
             max_body: options.max_message,
             recorder: None,
         })

@@ -28,7 +28,7 @@ impl Program {
     }
 
     fn start(&self) -> Command {
-        Command::start(&format!("sh '{}'", self.path("program.sh").display())).unwrap()
+        Command::start(&format!("sh '{}'", self.path("program.sh").display()), None).unwrap()
     }
 
     fn requests(&self) -> Vec<Value> {
@@ -175,7 +175,7 @@ async fn a_program_that_fails_is_told_and_not_trusted_again() {
 async fn a_program_that_cannot_start_is_told() {
     let mut told = Vec::new();
     for command in ["/nonexistent/program --flag", "'unbalanced", ""] {
-        told.push(Command::start(command).unwrap_err().to_string());
+        told.push(Command::start(command, None).unwrap_err().to_string());
     }
     insta::assert_snapshot!(told.join("\n"));
 }
