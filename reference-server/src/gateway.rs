@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::builders;
 use crate::connection::{Connection, Link, PushError};
 use crate::faults::{Fault, Faults};
+use crate::first_ping::FirstPing;
 use crate::handlers;
 use crate::handshake::{self, Refusal};
 use crate::listener::{RequestSwitch, Switch};
@@ -43,7 +44,10 @@ type Transport = Socket<TransportState>;
 
 /// What the gateway keeps per Engine.IO session.
 #[derive(Default)]
-pub(crate) struct TransportState(Mutex<State>);
+pub(crate) struct TransportState {
+    state: Mutex<State>,
+    first_ping: FirstPing,
+}
 
 #[derive(Default)]
 struct State {
@@ -52,6 +56,8 @@ struct State {
     pending: Option<Pending>,
     /// Ends the TCP connection that packets are written to.
     switch: Option<Arc<Switch>>,
+    /// Why this side has ended the transport: what still comes is not looked at.
+    ended: Option<&'static str>,
     connect_timeout: Option<AbortHandle>,
 }
 
@@ -67,7 +73,7 @@ enum Stage {
 
 impl TransportState {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,11 +94,24 @@ impl Gateway {
         }
     }
 
-    /// Ends all transports, in a way that clients take for the end of the server.
+    /// The first ping of a session.
+    pub(crate) fn first_ping(&self, sid: Sid) -> Option<FirstPing> {
+        let transports = self.transports();
+        transports
+            .get(&sid)
+            .map(|transport| transport.data.first_ping.clone())
+    }
+
+    /// Whether a path is that of the Socket.IO clients.
+    pub(crate) fn is_path(&self, path: &str) -> bool {
+        path.trim_end_matches('/') == self.app.config.path.trim_end_matches('/')
+    }
+
+    /// Ends all transports.
     pub(crate) fn close_all(&self) {
         let all: Vec<_> = self.transports().values().cloned().collect();
         for transport in all {
-            transport.close(DisconnectReason::ClosingServer);
+            end(&transport, "the server ends");
         }
     }
 
@@ -116,8 +135,14 @@ impl Gateway {
     }
 
     fn receive(&self, transport: &Arc<Transport>, text: &str) -> Result<(), PacketError> {
-        if transport.data.lock().pending.is_some() {
-            return Err(PacketError::OutOfOrder);
+        {
+            let state = transport.data.lock();
+            if state.ended.is_some() {
+                return Ok(());
+            }
+            if state.pending.is_some() {
+                return Err(PacketError::OutOfOrder);
+            }
         }
         let (namespace, packet) = packet::decode(text)?;
         if namespace != "/" {
@@ -137,12 +162,13 @@ impl Gateway {
     }
 
     fn receive_binary(&self, transport: &Arc<Transport>, bytes: Bytes) -> Result<(), PacketError> {
-        let pending = transport
-            .data
-            .lock()
-            .pending
-            .take()
-            .ok_or(PacketError::OutOfOrder)?;
+        let pending = {
+            let mut state = transport.data.lock();
+            if state.ended.is_some() {
+                return Ok(());
+            }
+            state.pending.take().ok_or(PacketError::OutOfOrder)?
+        };
         match pending.add(bytes)? {
             Ok(packet) => self.handle(transport, packet),
             Err(pending) => {
@@ -238,7 +264,7 @@ impl Gateway {
             text.as_str()
         };
         if self.app.faults().on(Fault::RefusalDrop) {
-            transport.close(DisconnectReason::TransportClose);
+            end(transport, "refused");
             return;
         }
         // The transport stays, so that the client reads why; the connect timeout ends it.
@@ -309,7 +335,7 @@ impl Gateway {
                 self.close_all();
             }
             tracing::debug!(socket = %transport.id, %error, "closing a transport that spoke nonsense");
-            transport.close(DisconnectReason::PacketParsingError);
+            end(transport, "spoke nonsense");
         }
     }
 }
@@ -328,7 +354,7 @@ impl EngineIoHandler for Gateway {
         let task = tokio::spawn(async move {
             timeout.await;
             tracing::debug!(socket = %silent.id, "no accepted CONNECT in time");
-            silent.close(DisconnectReason::TransportClose);
+            end(&silent, "did not connect");
         });
         let mut state = transport.data.lock();
         state.switch = switch.map(|info| Arc::clone(&info.0.0));
@@ -337,15 +363,19 @@ impl EngineIoHandler for Gateway {
 
     fn on_disconnect(&self, transport: Arc<Transport>, reason: DisconnectReason) {
         self.change_transports(|all| all.remove(&transport.id));
-        let stage = {
+        let (stage, ended) = {
             let mut state = transport.data.lock();
             if let Some(timeout) = state.connect_timeout.take() {
                 timeout.abort();
             }
-            std::mem::replace(&mut state.stage, Stage::Over)
+            (
+                std::mem::replace(&mut state.stage, Stage::Over),
+                state.ended,
+            )
         };
         if let Stage::Inside(connection) = stage {
-            self.leave(&connection, &format!("{reason:?}"));
+            let reason = ended.map_or_else(|| format!("{reason:?}"), str::to_owned);
+            self.leave(&connection, &reason);
         }
     }
 
@@ -357,6 +387,22 @@ impl EngineIoHandler for Gateway {
     fn on_binary(self: &Arc<Self>, bytes: Bytes, transport: Arc<Transport>) {
         let result = self.receive_binary(&transport, bytes);
         self.close_if_wrong(&transport, result);
+    }
+}
+
+/// Ends a transport as official servers do: a WebSocket by its close frame alone. A client that is
+/// sent an Engine.IO close packet takes its end for wanted, and some never come back.
+fn end(transport: &Transport, reason: &'static str) {
+    let websocket = {
+        let mut state = transport.data.lock();
+        state.ended = Some(reason);
+        let is_websocket = transport.transport_type() == TransportType::Websocket;
+        state.switch.clone().filter(|_| is_websocket)
+    };
+    match websocket {
+        // engineioxide closes a WebSocket that it cannot read, after it has sent what was queued.
+        Some(switch) => switch.stop_reading(),
+        None => transport.close(DisconnectReason::ClosingServer),
     }
 }
 

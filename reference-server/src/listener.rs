@@ -9,8 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
@@ -20,12 +20,17 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::first_ping::{FirstPing, Outgoing, PingFilter};
+
 /// Ends one TCP connection.
 #[derive(Debug, Default)]
 pub(crate) struct Switch {
     is_thrown: AtomicBool,
+    is_unread: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// Set once the connection is a WebSocket.
+    first_ping: OnceLock<FirstPing>,
 }
 
 impl Switch {
@@ -34,6 +39,19 @@ impl Switch {
         self.is_thrown.store(true, Ordering::SeqCst);
         self.reader.wake();
         self.writer.wake();
+    }
+
+    /// Lets all further reads fail. Whoever serves the connection takes it for broken, but can still
+    /// write.
+    pub(crate) fn stop_reading(&self) {
+        self.is_unread.store(true, Ordering::SeqCst);
+        self.reader.wake();
+    }
+
+    /// The connection is a WebSocket from now on, whose session has this first ping.
+    pub(crate) fn becomes_websocket(&self, first_ping: FirstPing) {
+        // An HTTP connection becomes a WebSocket once.
+        let _ = self.first_ping.set(first_ping);
     }
 
     /// Fails if the switch was thrown; otherwise `waker` is woken when it is.
@@ -112,6 +130,7 @@ impl Listener for SwitchedListener {
                 switch,
                 id,
                 switches: self.switches.clone(),
+                pings: Pings::Untouched,
             },
             address,
         )
@@ -129,6 +148,32 @@ pub(crate) struct SwitchedStream {
     switch: Arc<Switch>,
     id: u64,
     switches: Switches,
+    pings: Pings,
+}
+
+/// Whether the first ping of the connection has to be left out.
+#[derive(Debug)]
+enum Pings {
+    /// Not while it speaks HTTP.
+    Untouched,
+    Filtered(Box<PingFilter>),
+    Over,
+}
+
+impl SwitchedStream {
+    fn begin_filter(&mut self) {
+        if let (Pings::Untouched, Some(ping)) = (&self.pings, self.switch.first_ping.get()) {
+            self.pings = Pings::Filtered(Box::new(PingFilter::new(ping.clone())));
+        }
+    }
+
+    fn filter(&mut self) -> Option<&mut PingFilter> {
+        self.begin_filter();
+        match &mut self.pings {
+            Pings::Filtered(filter) => Some(filter),
+            Pings::Untouched | Pings::Over => None,
+        }
+    }
 }
 
 impl Drop for SwitchedStream {
@@ -145,7 +190,18 @@ impl AsyncRead for SwitchedStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.switch.check(&this.switch.reader, cx)?;
-        Pin::new(&mut this.stream).poll_read(cx, buffer)
+        if this.switch.is_unread.load(Ordering::SeqCst) {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionAborted)));
+        }
+        this.begin_filter();
+        let Pings::Filtered(filter) = &mut this.pings else {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        };
+        let has_read_pong = ready!(filter.poll_read(Pin::new(&mut this.stream), cx, buffer))?;
+        if has_read_pong {
+            this.pings = Pings::Over;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -157,6 +213,18 @@ impl AsyncWrite for SwitchedStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.switch.check(&this.switch.writer, cx)?;
+        match this.filter().map(|filter| filter.outgoing(bytes)) {
+            Some(Outgoing::LeaveOut(count)) => return Poll::Ready(Ok(count)),
+            Some(Outgoing::Pass(count)) => {
+                let count = ready!(Pin::new(&mut this.stream).poll_write(cx, &bytes[..count]))?;
+                if let Some(filter) = this.filter() {
+                    filter.written(&bytes[..count]);
+                }
+                return Poll::Ready(Ok(count));
+            }
+            Some(Outgoing::Over) => this.pings = Pings::Over,
+            None => {}
+        }
         Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -22,6 +22,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::engine;
 use crate::faults::Fault;
 use crate::gateway::Gateway;
 use crate::listener::{RequestSwitch, SwitchedListener, Switches};
@@ -106,7 +107,7 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
         config.max_payload
     };
     let max_frame = usize::try_from(max_payload).unwrap_or(usize::MAX);
-    let engine = EngineIoConfig {
+    let settings = EngineIoConfig {
         req_path: config.path.trim_end_matches('/').to_owned().into(),
         ping_interval: config.ping_interval,
         ping_timeout: config.ping_timeout,
@@ -122,35 +123,17 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
     let not_found =
         Router::new().fallback(move |method, uri| rest::not_found(missing, method, uri));
     let socket_io =
-        EngineIoService::with_config_inner(not_found, Arc::new(gateway.clone()), engine);
+        EngineIoService::with_config_inner(not_found, Arc::new(gateway.clone()), settings);
     rest::routes(app)
         .with_state(Arc::clone(app))
         .fallback_service(socket_io)
         .layer(middleware::from_fn_with_state(
             gateway.clone(),
-            follow_upgrade,
+            engine::correct,
         ))
         .layer(middleware::from_fn(survive_panics))
         .layer(middleware::from_fn_with_state(Arc::clone(app), misjudge))
         .layer(CorsLayer::very_permissive())
-}
-
-/// When a polling client moves to a WebSocket, its packets go to another TCP connection from then on,
-/// which is the one to end when it does not keep up.
-async fn follow_upgrade(
-    State(gateway): State<Gateway>,
-    ConnectInfo(switch): ConnectInfo<RequestSwitch>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let fields = request.uri().query().unwrap_or_default().split('&');
-    let sid = fields.clone().find_map(|field| field.strip_prefix("sid="));
-    if let Some(sid) = sid.and_then(|sid| sid.parse().ok())
-        && fields.clone().any(|field| field == "transport=websocket")
-    {
-        gateway.moves_to(sid, &switch);
-    }
-    next.run(request).await
 }
 
 /// Faults that answer a request with another status than the route gave.

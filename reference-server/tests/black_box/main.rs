@@ -6,6 +6,7 @@
 )]
 
 mod control;
+mod engine;
 mod handlers;
 mod handshake;
 mod limits;
