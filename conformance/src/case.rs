@@ -18,6 +18,8 @@ pub(crate) enum Stop {
     Judged,
     /// The target does not offer what the case needs.
     Skip(String),
+    /// The list of accounts has too few of something. What is needed in all is known when the run is over.
+    Short,
     /// A connection that the case relied on ended. Unless the server is gone, that is a verdict.
     Dropped(String),
     /// A precondition failed; `parent` is the requirement that judges it.

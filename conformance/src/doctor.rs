@@ -11,14 +11,16 @@ use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout},
 };
-use touchstone_client::{CallError, ConnectError, ConnectOptions, Engine, connect};
+use touchstone_client::{
+    CallError, ConnectError, ConnectOptions, Engine, connect, provision::Provisioner,
+};
 use url::Url;
 
 use crate::{
     case::Stop,
     clock::Clock,
     ctx::{Ctx, Scope},
-    event::TargetSummary,
+    event::{SHORT, TargetSummary},
     run::shared::Shared,
     target::{Capability, Target, shown},
 };
@@ -251,6 +253,13 @@ async fn provision_error(target: &Target, stop: Stop) -> DoctorError {
         Stop::Skip(reason) => (reason, true),
         Stop::Blocked { reason, .. } | Stop::Trouble(reason) | Stop::Dropped(reason) => {
             (reason, false)
+        }
+        Stop::Short => {
+            let told = match &target.provisioner {
+                Provisioner::File(file) => file.shortage(),
+                _ => None,
+            };
+            (told.unwrap_or_else(|| SHORT.into()), false)
         }
         Stop::Judged => ("it was refused".into(), false),
     };

@@ -25,6 +25,9 @@ pub(crate) const GONE_BEFORE: &str = "the server stopped answering before this c
 /// The reason of a case that the user ended, or that never began because of that.
 pub(crate) const INTERRUPTED: &str = "the run was interrupted before this case ended";
 
+/// The reason of a case for which too little was listed, until the run knows how much is needed.
+pub(crate) const SHORT: &str = "too few accounts, sessions or machines are listed";
+
 /// One thing that happened in a run, in order. `Started` is the first and `Finished` the last.
 #[derive(Debug)]
 pub enum RunEvent {
@@ -279,9 +282,22 @@ impl Summary {
         self.fail - self.known.min(self.fail)
     }
 
-    /// Whether something could not be carried out: a green run with this set proves less than it says.
+    /// Whether something could not be carried out, or next to nothing was judged: a green run with this
+    /// set proves less than it says.
     pub fn incomplete(&self) -> bool {
-        self.error > 0 || self.blocked > 0
+        self.error > 0 || self.blocked > 0 || self.hardly_judged().is_some()
+    }
+
+    /// What to say of a run that judged less than a tenth of what was selected, since the server lacks
+    /// what the rest needs.
+    pub(crate) fn hardly_judged(&self) -> Option<String> {
+        let judged = self.pass + self.fail + self.warn + self.info;
+        (self.total > 0 && judged * 10 < self.total).then(|| {
+            let of = touchstone_client::text::plural(self.total as u64, "case");
+            format!(
+                "{judged} of {of} could be judged, which is too little for a verdict on the server"
+            )
+        })
     }
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn kind(provisioner: &Provisioner) -> &'static str {
 fn stop(error: &ProvisionError) -> Stop {
     let reason = crate::told(error);
     match error {
-        ProvisionError::Unsupported { .. } | ProvisionError::NotEnough { .. } => Stop::Skip(reason),
+        ProvisionError::Unsupported { .. } => Stop::Skip(reason),
+        ProvisionError::NotEnough { .. } => Stop::Short,
         _ => Stop::Trouble(reason),
     }
 }

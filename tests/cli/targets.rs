@@ -175,7 +175,7 @@ fn a_file_that_lists_too_little_says_so() {
     check(
         &["check", &served.url, "--provision", &provision],
         3,
-        &["too few accounts", "accounts.toml"],
+        &["at least 1 account (0 listed)", "accounts.toml"],
     );
 }
 
@@ -309,4 +309,55 @@ fn what_a_profile_says_is_repeated_by_its_name() {
     let ran: Ran = output.expect("the program starts").into();
     let repeat = format!("touchstone check --profile local --only '{case}'");
     assert!(ran.stdout.contains(&repeat), "{}", ran.stdout);
+}
+
+#[test]
+fn a_file_of_too_few_accounts_judges_nothing_in_green() {
+    let served = Served::start(&[]);
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("accounts.toml");
+    fs::write(&path, listed(&prepare(&served)[..2])).expect("a file");
+    let provision = format!("file:{}", path.display());
+    let report = |format: &str| folder.path().join(format).display().to_string();
+    let formats = ["json", "junit", "markdown", "github", "html"];
+    let reports: Vec<_> = formats
+        .iter()
+        .flat_map(|format| {
+            [
+                "--report".to_owned(),
+                format!("{format}={}", report(format)),
+            ]
+        })
+        .collect();
+    let reports: Vec<_> = reports.iter().map(String::as_str).collect();
+    let target = ["check", &served.url, "--provision", &provision, "--no-slow"];
+    let ran = check(&[&target[..], &reports].concat(), 12, &[]);
+    let told = "accounts.toml lists too little; needed are at least ";
+    assert_eq!(ran.stdout.matches(told).count(), 1, "{}", ran.stdout);
+    let read = |format: &str| fs::read_to_string(report(format)).expect(format);
+    let json: Value = serde_json::from_str(&read("json")).expect("a report");
+    let blocked = json["summary"]["blocked"].as_u64().expect("a count");
+    assert!(blocked > 100, "{}", json["summary"]);
+    assert!(
+        ran.stdout.contains(" accounts (2 listed)"),
+        "{}",
+        ran.stdout
+    );
+    let least = |text: &str| text.split(told).nth(1).unwrap_or_default().to_owned();
+    for format in formats {
+        let text = read(format);
+        assert!(text.contains(told), "{format}: {text}");
+        let count: u64 = least(&text)
+            .split(' ')
+            .next()
+            .and_then(|count| count.parse().ok())
+            .expect("a number");
+        assert!(count >= blocked, "{format}: {count} of {blocked}");
+    }
+    assert!(read("junit").contains(&format!("errors=\"{}\"", blocked + 1)));
+    for format in ["markdown", "github"] {
+        assert_eq!(read(format).matches(told).count(), 1, "{format}");
+    }
+    // The page has it once for all cases, and once more where each case is looked up.
+    assert_eq!(read("html").matches(told).count() as u64, blocked + 1);
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{Account, Made, ProvisionError};
 use crate::Secret;
+use crate::text::plural;
 
 /// A target file, and what of it has been handed out.
 #[derive(Debug)]
@@ -148,6 +149,39 @@ impl File {
             })
     }
 
+    /// What has been asked for beyond what is listed, in one sentence; nothing where it was enough.
+    /// Whoever is refused one thing asks for nothing further, so that these are the least numbers.
+    pub fn shortage(&self) -> Option<String> {
+        let used = self.used();
+        let lack = |needed: usize, listed: usize, what: &str, of: &str| {
+            let needed_things = plural(needed as u64, what);
+            (needed > listed).then(|| format!("{needed_things}{of} ({listed} listed)"))
+        };
+        let most = |asked: &HashMap<usize, usize>, what, listed: fn(&Listed) -> usize| {
+            let each = asked.iter().filter_map(|(&number, &asked)| {
+                let listed = listed(self.accounts.get(number)?);
+                (asked > listed).then_some((asked, listed))
+            });
+            let (asked, listed) = each.max()?;
+            lack(asked, listed, what, " for each account")
+        };
+        let lacks: Vec<_> = [
+            lack(used.accounts, self.accounts.len(), "account", ""),
+            most(&used.sessions, "session", |listed| listed.sessions.len()),
+            most(&used.machines, "machine", |listed| listed.machines.len()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!lacks.is_empty()).then(|| {
+            let path = self.path.display();
+            format!(
+                "{path} lists too little; needed are at least {}",
+                lacks.join(", ")
+            )
+        })
+    }
+
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -266,6 +300,10 @@ mod tests {
         too few accounts in target.toml: 2 needed so far, 1 listed; add more to it
         an access key for session s and machine m is not supported: target.toml lists none
         ");
+        insta::assert_snapshot!(file.shortage().unwrap(), @"target.toml lists too little; needed are at least 2 accounts (1 listed), 3 sessions for each account (1 listed), 1 machine for each account (0 listed)");
+        let enough = parse(SAMPLE).unwrap();
+        enough.session(&enough.account().unwrap()).unwrap();
+        assert_eq!(enough.shortage(), None);
     }
 
     #[test]

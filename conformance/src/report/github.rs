@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Gone, clean, counts, one_line, to_explain};
+use super::{Gone, by_reason, clean, counts, one_line, plural, to_explain};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
     verdict::Verdict,
@@ -55,6 +55,17 @@ impl<W: Write> GitHub<W> {
             };
             let title = property(&format!("{} {word}", case.id));
             self.annotate(kind, &format!("title={title}"), &told(case))?;
+        }
+        for (reason, ids) in by_reason(run, Verdict::Blocked) {
+            let title = property(&format!(
+                "{} could not be judged",
+                plural(ids.len(), "case")
+            ));
+            let message = format!("{reason}\n{}", ids.join(", "));
+            self.annotate("error", &format!("title={title}"), &message)?;
+        }
+        if let Some(hardly) = run.summary.hardly_judged() {
+            self.annotate("error", "title=incomplete", &hardly)?;
         }
         if let Some(gone) = Gone::of(run) {
             let title = property(&gone.headline());

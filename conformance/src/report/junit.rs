@@ -56,6 +56,15 @@ fn document(run: &RunReport) -> Report {
         };
         suite.add_test_case(test(case));
     }
+    if let Some(hardly) = run.summary.hardly_judged() {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(hardly).set_type("incomplete");
+        let mut suite = TestSuite::new("run");
+        let mut test = TestCase::new("enough could be judged", status);
+        test.set_classname("run");
+        suite.add_test_case(test);
+        suites.push(("run", suite));
+    }
     if !run.stale.is_empty() {
         let mut suite = TestSuite::new("baseline");
         for entry in &run.stale {

@@ -5,7 +5,9 @@
 
 use std::io::{self, Write};
 
-use super::{Gone, clean, counts, one_line, plural, to_explain, trace_lines, trait_text};
+use super::{
+    Gone, by_reason, clean, counts, one_line, plural, to_explain, trace_lines, trait_text,
+};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
     verdict::Verdict,
@@ -38,6 +40,9 @@ impl<W: Write> Markdown<W> {
         )?;
         if run.summary.interrupted {
             writeln!(self.out, "\nThe run was interrupted.")?;
+        }
+        if let Some(hardly) = run.summary.hardly_judged() {
+            writeln!(self.out, "\n**Incomplete**: {hardly}.")?;
         }
         for missing in &run.target.missing {
             writeln!(self.out, "\n- not offered: {}", code(missing))?;
@@ -117,22 +122,21 @@ impl<W: Write> Markdown<W> {
     }
 
     fn unjudged(&mut self, run: &RunReport) -> io::Result<()> {
-        let cases = run.cases.iter().filter(|case| {
-            matches!(case.verdict, Verdict::Skip | Verdict::Blocked) && !case.lost_its_server()
-        });
-        let mut cases = cases.peekable();
-        if cases.peek().is_some() {
+        let unjudged = [Verdict::Blocked, Verdict::Skip];
+        let groups = unjudged.map(|verdict| (verdict, by_reason(run, verdict)));
+        if groups.iter().any(|(_, reasons)| !reasons.is_empty()) {
             writeln!(self.out, "\n## Not judged, with the reason\n")?;
         }
-        for case in cases {
-            let reason = case.reason.as_deref().unwrap_or_default();
-            writeln!(
-                self.out,
-                "- {} {}: {}",
-                case.verdict,
-                code(case.id),
-                code(reason)
-            )?;
+        for (verdict, reasons) in groups {
+            for (reason, ids) in reasons {
+                let ids: Vec<_> = ids.into_iter().map(code).collect();
+                writeln!(
+                    self.out,
+                    "- {verdict}: {}: {}",
+                    code(reason),
+                    ids.join(", ")
+                )?;
+            }
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ pub(crate) use markdown::code;
 pub use terminal::{Style, Terminal};
 pub(crate) use touchstone_client::text::{clean, one_line};
 
+use std::collections::BTreeMap;
+
 use crate::{
     event::{CaseReport, Direction, RunReport, Summary, TraceLine},
     verdict::Verdict,
@@ -121,6 +123,18 @@ pub(crate) fn to_explain(run: &RunReport) -> Vec<&CaseReport> {
     cases
 }
 
+/// Cases of one verdict by their common reason, except those that lost their server: a hundred identical
+/// lines help nobody.
+pub(crate) fn by_reason(run: &RunReport, verdict: Verdict) -> BTreeMap<&str, Vec<&str>> {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let of = |case: &&CaseReport| case.verdict == verdict && !case.lost_its_server();
+    for case in run.cases.iter().filter(of) {
+        let reason = case.reason.as_deref().unwrap_or("no reason recorded");
+        by_reason.entry(reason).or_default().push(case.id);
+    }
+    by_reason
+}
+
 /// What there is to say once when the server stopped answering: which cases ran then, what the first of
 /// them met, and how many never began.
 pub(crate) struct Gone<'a> {
@@ -192,5 +206,34 @@ impl<'a> Gone<'a> {
         format!(
             "{alone}; with --spawn 'CMD' touchstone starts the server again and finds the case by itself"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::*, *};
+
+    #[test]
+    fn no_format_shows_a_run_that_judged_next_to_nothing_as_green() {
+        let run = hardly();
+        assert!(run.summary.incomplete());
+        let events = of_run(run);
+        let told = "1 of 11 cases could be judged";
+        let rendered = [
+            render_events(&events, |out| Terminal::new(out, Style::Plain)),
+            render_events(&events, Markdown::new),
+            render_events(&events, Html::new),
+            render_events(&events, |out| JUnit::new(out)),
+            render_events(&events, GitHub::new),
+        ];
+        for text in &rendered {
+            assert!(text.contains(told), "{text}");
+        }
+        assert!(rendered[3].contains("errors=\"1\""), "{}", rendered[3]);
+        assert!(
+            rendered[4].contains("::error title=incomplete::"),
+            "{}",
+            rendered[4]
+        );
     }
 }

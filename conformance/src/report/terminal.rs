@@ -11,7 +11,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-use super::{Gone, clean, one_line, plural, tally, tally_of, trace_lines, trait_text};
+use super::{Gone, by_reason, clean, one_line, plural, tally, tally_of, trace_lines, trait_text};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport, TraceLine},
     ledger::Requirement,
@@ -244,20 +244,13 @@ impl<W: Write> Terminal<W> {
         Ok(())
     }
 
-    /// Cases of one verdict by their common reason: a hundred identical lines help nobody.
+    /// Cases of one verdict by their common reason, except an error that was told by itself.
     fn reasons(&mut self, run: &RunReport, verdict: Verdict, title: &str) -> io::Result<()> {
-        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let told = |case: &&CaseReport| !case.lost_its_server() && !tells_alone(run, case);
-        for case in run
-            .cases
-            .iter()
-            .filter(|case| case.verdict == verdict)
-            .filter(told)
-        {
-            let reason = case.reason.as_deref().unwrap_or("no reason recorded");
-            by_reason.entry(reason).or_default().push(case.id);
-        }
-        for (reason, ids) in by_reason {
+        let alone = |ids: &[&str]| verdict == Verdict::Error && ids.len() == 1;
+        for (reason, ids) in by_reason(run, verdict) {
+            if alone(&ids) {
+                continue;
+            }
             let head = self
                 .style
                 .verdict(verdict, format!("{title}: {}", plural(ids.len(), "case")));
@@ -325,12 +318,15 @@ impl<W: Write> Terminal<W> {
         if summary.interrupted {
             let rest = plural(summary.error + summary.blocked, "case");
             writeln!(self.out, "interrupted: {rest} could not be judged")?;
-        } else if summary.incomplete() {
+        } else if summary.error + summary.blocked > 0 {
             writeln!(
                 self.out,
                 "incomplete: {} could not be judged",
                 plural(summary.error + summary.blocked, "case")
             )?;
+        }
+        if let Some(hardly) = summary.hardly_judged() {
+            writeln!(self.out, "{}", self.style.verdict(Verdict::Error, hardly))?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::{
     cases::connection,
     ctx::Ctx,
     doctor,
-    event::{CaseReport, Dialect, GONE_DURING},
+    event::{CaseReport, Dialect, GONE_DURING, SHORT},
     verdict::{Verdict, folded, worst},
 };
 
@@ -51,8 +51,8 @@ pub(crate) async fn execute(
         },
     };
     // Whatever went wrong, a server that has gone meanwhile explains it better.
-    let troubled =
-        !matches!(flow, Ok(()) | Err(Stop::Skip(_))) || worst(&cx.findings) >= Verdict::Warn;
+    let troubled = !matches!(flow, Ok(()) | Err(Stop::Skip(_) | Stop::Short))
+        || worst(&cx.findings) >= Verdict::Warn;
     let dead = troubled && !doctor::is_alive(&shared).await;
     let (verdict, reason) = if dead {
         cx.findings.clear();
@@ -113,6 +113,7 @@ fn conclude(case: &Case, cx: &Ctx, flow: Flow) -> (Verdict, Option<String>) {
     match flow {
         Err(Stop::Judged) => (found, None),
         Err(Stop::Skip(reason)) => unless_found(Verdict::Skip, reason),
+        Err(Stop::Short) => unless_found(Verdict::Blocked, SHORT.into()),
         Err(Stop::Blocked { parent, reason }) => unless_found(
             Verdict::Blocked,
             format!("{reason} (judged by {})", parent.id),

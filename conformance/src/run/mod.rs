@@ -18,6 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use touchstone_client::provision::Provisioner;
 
 use self::{
     execute::{Outcome, execute},
@@ -28,7 +29,8 @@ use crate::{
     cases::connection,
     doctor::{self, DoctorError},
     event::{
-        CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, Summary,
+        CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, SHORT,
+        Summary,
     },
     launch::{self, LaunchError},
     ledger::Requirement,
@@ -157,6 +159,14 @@ pub async fn run(
         .iter()
         .filter_map(|case| run.reports.remove(case.id))
         .collect();
+    if let Provisioner::File(file) = &plan.target.provisioner
+        && let Some(shortage) = file.shortage()
+    {
+        let short = |case: &&mut CaseReport| case.reason.as_deref() == Some(SHORT);
+        for case in cases.iter_mut().filter(short) {
+            case.reason = Some(shortage.clone());
+        }
+    }
     let stale = plan.baseline.apply(&mut cases);
     let summary = Summary::of(&cases, stale.len(), run.state == State::Interrupted);
     let finished = RunReport {

@@ -13,7 +13,9 @@ use std::{
 use maud::{Markup, html};
 
 use self::page::{badge, filters, page};
-use super::{Gone, arrow, clean, counts, one_line, plural, to_explain, trace_ms, trait_text};
+use super::{
+    Gone, arrow, by_reason, clean, counts, one_line, plural, to_explain, trace_ms, trait_text,
+};
 use crate::{
     event::{CaseReport, Direction, Reporter, RunEvent, RunReport},
     verdict::Verdict,
@@ -101,6 +103,15 @@ fn alerts(run: &RunReport) -> Markup {
                     p { "The first of them, " code { (id) } ", met: " (one_line(met)) }
                 }
                 p.dim { (gone.hint()) }
+            }
+        }
+        @if let Some(hardly) = run.summary.hardly_judged() {
+            div.card.alert.error { strong { "Incomplete: " } (hardly) }
+        }
+        @for (reason, ids) in by_reason(run, Verdict::Blocked) {
+            div.card.alert.error {
+                strong { (plural(ids.len(), "case")) " could not be judged: " } (clean(reason))
+                p.dim { (ids.join(", ")) }
             }
         }
         @if !run.stale.is_empty() {
