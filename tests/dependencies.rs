@@ -32,6 +32,11 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        "touchstone-reference-faults",
+        &["touchstone-reference-server"],
+        &["touchstone-client"],
+    ),
+    (
         "touchstone-tui-monitor",
         &["touchstone-client", "touchstone-fixtures"],
         &[],
@@ -46,6 +51,7 @@ const EVERYTHING: &[&str] = &[
     "touchstone-conformance",
     "touchstone-fixtures",
     "touchstone-loadgen",
+    "touchstone-reference-faults",
     "touchstone-reference-server",
     "touchstone-tui-monitor",
 ];
@@ -58,6 +64,7 @@ const JUDGES: &[&str] = &[
     "touchstone-loadgen",
 ];
 const SERVER_SIDE: &[&str] = &[
+    "touchstone-reference-faults",
     "touchstone-reference-server",
     "socketioxide",
     "engineioxide",

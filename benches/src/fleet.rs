@@ -313,7 +313,8 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use touchstone_reference_server::{Config, Faults};
+    use touchstone_reference_faults::Faults;
+    use touchstone_reference_server::Config;
 
     use super::*;
     use crate::embedded;
@@ -378,11 +379,7 @@ mod tests {
     /// Sends two bursts through a server with these faults.
     async fn bursts(faults: &[&str]) -> anyhow::Result<()> {
         let faults = Faults::parse(faults.iter().copied())?;
-        let url = embedded::start(Config {
-            faults,
-            ..Config::default()
-        })
-        .await?;
+        let url = embedded::start(faults.applied_to(Config::default())).await?;
         let account = Account::provision(&url, 0).await?;
         let mut fleet = Fleet::connect(&account, 5, 100).await?;
         fleet.burst(1).await?;

@@ -1,7 +1,7 @@
 //! What every part of a running server shares: settings, store, router. And the two ways in which
 //! handlers and routes send: [`App::update`] and [`App::ephemeral`].
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,15 +9,15 @@ use crate::builders::{EphemeralPayload, Stamp, UpdatePayload};
 use crate::config::Config;
 use crate::connection::Everyone;
 use crate::control::Tap;
-use crate::distort;
 use crate::faults::Faults;
 use crate::handlers::rpc::Methods;
 use crate::router::{Audience, ConnectionId, RecipientFilter, Router, Routing};
+use crate::seams::Seams;
 use crate::store::{Account, AccountState, Store};
 
 /// A running server, without its listeners.
 #[derive(Debug)]
-pub(crate) struct App {
+pub struct App {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) router: Router,
@@ -48,6 +48,11 @@ impl App {
         &self.config.faults
     }
 
+    /// What takes part in the server's work, if anything does.
+    pub(crate) fn seams(&self) -> Option<&Arc<dyn Seams>> {
+        self.config.seams.as_ref()
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.config.clock.now()
     }
@@ -69,7 +74,9 @@ impl App {
             id: &id,
             at: self.now(),
         });
-        distort::update(self.faults(), &mut payload);
+        if let Some(seams) = self.seams() {
+            seams.payload("update", &mut payload.0);
+        }
         let mut audience = Audience {
             account: account.id(),
             registry: &state.registry,
@@ -77,7 +84,7 @@ impl App {
         };
         let routing = self
             .router
-            .emit_update(&mut audience, payload.clone(), filter, skip);
+            .emit_update(self, &mut audience, payload.clone(), filter, skip);
         (payload, routing)
     }
 
@@ -89,9 +96,11 @@ impl App {
         state: &AccountState,
         mut payload: EphemeralPayload,
     ) {
-        distort::ephemeral(self.faults(), &mut payload);
+        if let Some(seams) = self.seams() {
+            seams.payload("ephemeral", &mut payload.0);
+        }
         let filter = RecipientFilter::UserScopedOnly;
         self.router
-            .emit_ephemeral(account.id(), &state.registry, &payload, &filter, None);
+            .emit_ephemeral(self, account.id(), &state.registry, &payload, &filter, None);
     }
 }

@@ -1,11 +1,13 @@
 //! What a person or a test can choose about the server. The defaults are those of the specification's
 //! decisions, section 1.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::ids::Ids;
+use crate::seams::Seams;
 
 /// The settings of one server.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Config {
     pub control: bool,
     /// Deliberate protocol faults; none by default.
     pub faults: Faults,
+    /// What takes part in the server's work from outside; nothing by default.
+    pub seams: Option<Arc<dyn Seams>>,
     /// Dates rows and judges heartbeats.
     pub clock: Clock,
     /// Makes ids and tokens.
@@ -56,6 +60,7 @@ impl Default for Config {
             send_queue: 16_384,
             control: false,
             faults: Faults::default(),
+            seams: None,
             clock: Clock::system(),
             ids: Ids::random(),
         }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::router::{ConnectionId, Routed, Scope};
+use crate::seams::Seams;
 use crate::store::Account;
 
 /// Why a packet could not be queued.
@@ -24,24 +25,38 @@ pub(crate) enum PushError {
     Closed,
 }
 
+/// How packets reach a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By long-polling.
+    Polling,
+    /// By a WebSocket, after it had connected by long-polling.
+    Upgraded,
+    /// By a WebSocket from the beginning.
+    WebSocket,
+}
+
 /// The way to a client, as far as a connection needs it.
 pub(crate) trait Link: Send + Sync {
     /// Queues a packet without waiting.
     fn push(&self, packet: Str) -> Result<(), PushError>;
     /// Ends the transport at once, also if its peer reads nothing.
     fn abort(&self);
+    /// How packets get there now.
+    fn way(&self) -> Way;
 }
 
 /// What a called socket acknowledged: its first argument, if it gave one.
 pub(crate) type CallAnswer = Option<Box<RawValue>>;
 
 /// A client that was admitted.
-pub(crate) struct Connection {
+pub struct Connection {
     id: ConnectionId,
     socket_id: String,
     scope: Scope,
     account: Arc<Account>,
     link: Box<dyn Link>,
+    seams: Option<Arc<dyn Seams>>,
     is_gone: AtomicBool,
     /// Requests of ours that the client has not answered yet. `None` once it has left.
     calls: Mutex<Option<Calls>>,
@@ -63,6 +78,7 @@ impl Connection {
         scope: Scope,
         account: Arc<Account>,
         link: Box<dyn Link>,
+        seams: Option<Arc<dyn Seams>>,
     ) -> Self {
         Self {
             id,
@@ -70,6 +86,7 @@ impl Connection {
             scope,
             account,
             link,
+            seams,
             is_gone: AtomicBool::new(false),
             calls: Mutex::new(Some(Calls::default())),
             events: AtomicU64::new(0),
@@ -78,16 +95,33 @@ impl Connection {
     }
 
     /// The id that the client knows its connection by.
-    pub(crate) fn socket_id(&self) -> &str {
+    #[must_use]
+    pub fn socket_id(&self) -> &str {
         &self.socket_id
     }
 
-    pub(crate) fn account(&self) -> &Arc<Account> {
+    /// The account that it belongs to.
+    #[must_use]
+    pub fn account(&self) -> &Arc<Account> {
         &self.account
     }
 
     /// Queues a packet. Whoever falls so far behind that its queue is full is disconnected here.
-    pub(crate) fn send(&self, packet: Str) {
+    pub(crate) fn send(self: &Arc<Self>, packet: Str) {
+        let is_sent = |seams: &Arc<dyn Seams>| seams.send(self, &packet);
+        if self.seams.as_ref().is_none_or(is_sent) {
+            self.push(packet);
+        }
+    }
+
+    /// How packets get to it.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.link.way()
+    }
+
+    /// Queues a packet, past all seams.
+    pub fn push(&self, packet: Str) {
         if self.is_gone.load(Ordering::Relaxed) {
             return;
         }

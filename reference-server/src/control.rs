@@ -215,16 +215,20 @@ impl Route<'_> {
             sent,
             self.app
                 .router
-                .emit_update(&mut audience, payload, self.filter, self.skip),
+                .emit_update(self.app, &mut audience, payload, self.filter, self.skip),
         )
     }
 
     fn ephemeral(self, state: &AccountState, payload: EphemeralPayload) -> (Value, Routing) {
         let (account, registry) = (self.account.id(), &state.registry);
-        let routing =
-            self.app
-                .router
-                .emit_ephemeral(account, registry, &payload, &self.filter, self.skip);
+        let routing = self.app.router.emit_ephemeral(
+            self.app,
+            account,
+            registry,
+            &payload,
+            &self.filter,
+            self.skip,
+        );
         (payload.0, routing)
     }
 }

@@ -20,14 +20,15 @@ use tokio::task::AbortHandle;
 
 use crate::app::App;
 use crate::builders;
-use crate::connection::{Connection, Link, PushError};
-use crate::faults::{Fault, Faults};
+use crate::connection::{Connection, Link, PushError, Way};
+use crate::faults::Fault;
 use crate::first_ping::FirstPing;
 use crate::handlers;
-use crate::handshake::{self, Refusal};
+use crate::handshake;
 use crate::listener::{RequestSwitch, Switch};
 use crate::packet::{self, Packet, PacketError, Pending};
 use crate::router::{Routed as _, Scope};
+use crate::seams::Admission;
 use crate::store::{Account, AccountState};
 
 /// Takes clients in and hands their events to the handlers.
@@ -222,18 +223,33 @@ impl Gateway {
             }
             Some(Err(_)) => return Err(PacketError::Arguments),
         };
-        match handshake::admit(&self.app, &auth) {
-            Err(refusal) => {
-                self.refuse(transport, refusal);
+        let admitted = handshake::admit(&self.app, &auth);
+        let is_refused = admitted.is_err();
+        let mut admission = match admitted {
+            Ok((account, scope)) => Admission::Admitted { account, scope },
+            Err(_) if faults.on(Fault::RefusalDrop) => Admission::Closed,
+            Err(_) if faults.on(Fault::RefusalText) => Admission::Refused("no".to_owned()),
+            Err(refusal) => Admission::Refused(refusal.to_string()),
+        };
+        if let Some(seams) = self.app.seams() {
+            admission = seams.admit(&self.app, &auth, admission);
+        }
+        match admission {
+            Admission::Closed => end(transport, "refused"),
+            Admission::Refused(message) => {
+                tracing::debug!(socket = %transport.id, message, "refused");
+                // The transport stays, so that the client reads why; the connect timeout ends it.
+                let _ = transport.emit(packet::encode_refusal("/", &message));
                 let token = auth["token"].as_str().unwrap_or_default();
-                if faults.on(Fault::RefusedListens)
+                if is_refused
+                    && faults.on(Fault::RefusedListens)
                     && let Some(account) = self.app.store.account_of_token(token)
                 {
                     let listens = self.connection(transport, Arc::clone(&account), Scope::User);
                     account.lock().registry.add(Arc::new(listens));
                 }
             }
-            Ok((account, scope)) => {
+            Admission::Admitted { account, scope } => {
                 self.enter(transport, self.connection(transport, account, scope));
             }
         }
@@ -249,26 +265,10 @@ impl Gateway {
         let link = Box::new(TransportLink {
             transport: Arc::clone(transport),
             has_polled: transport.transport_type() == TransportType::Polling,
-            faults: self.app.faults().clone(),
         });
         let id = self.app.everyone.next_id();
-        Connection::new(id, transport.id.to_string(), scope, account, link)
-    }
-
-    fn refuse(&self, transport: &Arc<Transport>, refusal: Refusal) {
-        tracing::debug!(socket = %transport.id, %refusal, "refused");
-        let text = refusal.to_string();
-        let message = if self.app.faults().on(Fault::RefusalText) {
-            "no"
-        } else {
-            text.as_str()
-        };
-        if self.app.faults().on(Fault::RefusalDrop) {
-            end(transport, "refused");
-            return;
-        }
-        // The transport stays, so that the client reads why; the connect timeout ends it.
-        let _ = transport.emit(packet::encode_refusal("/", message));
+        let seams = self.app.seams().cloned();
+        Connection::new(id, transport.id.to_string(), scope, account, link, seams)
     }
 
     /// Answers CONNECT and puts the connection where events reach it, in this order: no client
@@ -417,21 +417,11 @@ struct TransportLink {
     transport: Arc<Transport>,
     /// Whether the client connected by polling.
     has_polled: bool,
-    faults: Faults,
 }
 
 impl Link for TransportLink {
     fn push(&self, packet: Str) -> Result<(), PushError> {
         use tokio::sync::mpsc::error::TrySendError;
-        if self.has_polled && self.faults.any() {
-            let loses = match self.transport.transport_type() {
-                TransportType::Polling => Fault::PollingLoses,
-                TransportType::Websocket => Fault::UpgradeLoses,
-            };
-            if self.faults.strikes(loses) {
-                return Ok(());
-            }
-        }
         match self.transport.reserve() {
             Ok(place) => {
                 place.emit(packet);
@@ -448,5 +438,13 @@ impl Link for TransportLink {
             switch.throw();
         }
         self.transport.close(DisconnectReason::TransportError);
+    }
+
+    fn way(&self) -> Way {
+        match self.transport.transport_type() {
+            TransportType::Polling => Way::Polling,
+            TransportType::Websocket if self.has_polled => Way::Upgraded,
+            TransportType::Websocket => Way::WebSocket,
+        }
     }
 }

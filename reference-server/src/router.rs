@@ -11,12 +11,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::app::App;
 use crate::builders::{EphemeralPayload, UpdatePayload};
 use crate::connection::Connection;
 use crate::control::{Decision, Tap};
 use crate::faults::{Fault, Faults};
-use crate::misroute;
 use crate::packet;
+use crate::seams::Emission;
 
 /// Tells connections apart; ascending in the order in which they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +80,16 @@ pub trait Routed {
     fn scope(&self) -> &Scope;
 }
 
+impl<T: Routed> Routed for Arc<T> {
+    fn id(&self) -> ConnectionId {
+        self.as_ref().id()
+    }
+
+    fn scope(&self) -> &Scope {
+        self.as_ref().scope()
+    }
+}
+
 /// Those of an account's connections that an event goes to, each once, in the order given.
 pub fn recipients<'c, C: Routed + ?Sized + 'c>(
     connections: impl IntoIterator<Item = &'c C>,
@@ -117,8 +128,8 @@ impl Registry {
         self.connections.get(&id)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values().map(Arc::as_ref)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.connections.values()
     }
 
     /// Whether a machine has a connection of its own.
@@ -172,6 +183,7 @@ impl Router {
     /// Puts an update into the queue of every connection that the filter means, except the skipped.
     pub(crate) fn emit_update(
         &self,
+        app: &App,
         audience: &mut Audience<'_>,
         payload: UpdatePayload,
         filter: RecipientFilter,
@@ -205,6 +217,7 @@ impl Router {
         };
         let account = audience.account;
         let routing = self.send(
+            app,
             account,
             audience.registry,
             "update",
@@ -216,6 +229,7 @@ impl Router {
         if let Some(late) = overtaken {
             let json = late.payload.as_json();
             self.send(
+                app,
                 account,
                 audience.registry,
                 "update",
@@ -231,6 +245,7 @@ impl Router {
     /// Puts an ephemeral into the queue of every connection that the filter means, except the skipped.
     pub(crate) fn emit_ephemeral(
         &self,
+        app: &App,
         account: &str,
         registry: &Registry,
         payload: &EphemeralPayload,
@@ -238,6 +253,7 @@ impl Router {
         skip: Option<ConnectionId>,
     ) -> Routing {
         self.send(
+            app,
             account,
             registry,
             "ephemeral",
@@ -254,6 +270,7 @@ impl Router {
     )]
     fn send(
         &self,
+        app: &App,
         account: &str,
         registry: &Registry,
         event: &'static str,
@@ -266,12 +283,31 @@ impl Router {
         let filter = widened.as_ref().unwrap_or(filter);
         // Encoded once: a queued packet is a reference to the same bytes for every recipient.
         let frame = packet::encode_event(event, payload, None);
-        let mut receivers: Vec<&Connection> = recipients(registry.iter(), filter, skip).collect();
+        let mut receivers: Vec<&Arc<Connection>> =
+            recipients(registry.iter(), filter, skip).collect();
         if self.faults.any() {
-            receivers = self.misrouted(registry, &receivers, skip, payload);
+            let event_type = event_type(payload);
+            receivers.retain(|other| !self.is_other_kind(other.scope(), event_type));
+        }
+        let rerouted = app.seams().map(|seams| {
+            let connections: Vec<_> = registry.iter().cloned().collect();
+            let emission = Emission {
+                account,
+                event,
+                payload,
+                filter,
+                skip,
+                connections: &connections,
+            };
+            let mut recipients = receivers.iter().copied().cloned().collect();
+            seams.route(app, &emission, &mut recipients);
+            recipients
+        });
+        if let Some(rerouted) = &rerouted {
+            receivers = rerouted.iter().collect();
         }
         let strangers = self.strangers(account, event, filter);
-        receivers.extend(strangers.iter().map(Arc::as_ref));
+        receivers.extend(&strangers);
         for _ in 0..copies {
             for connection in &receivers {
                 connection.send(frame.clone());
@@ -323,28 +359,6 @@ impl Router {
         }
     }
 
-    /// Who receives an event in the place of the right connections.
-    fn misrouted<'c>(
-        &self,
-        registry: &'c Registry,
-        right: &[&Connection],
-        skip: Option<ConnectionId>,
-        payload: &serde_json::Value,
-    ) -> Vec<&'c Connection> {
-        let event_type = payload["body"]["t"]
-            .as_str()
-            .or(payload["type"].as_str())
-            .unwrap_or_default();
-        let everyone = registry.iter().filter(|other| Some(other.id()) != skip);
-        everyone
-            .filter(|other| {
-                let is_right = right.iter().any(|one| one.id() == other.id());
-                misroute::receives(&self.faults, event_type, other.scope(), is_right)
-                    && !self.is_other_kind(other.scope(), event_type)
-            })
-            .collect()
-    }
-
     /// `wrong-session` is about sessions and `wrong-machine` about machines: whom they leave out.
     fn is_other_kind(&self, scope: &Scope, event_type: &str) -> bool {
         match scope {
@@ -382,4 +396,12 @@ impl Router {
         strangers.retain(|other| other.account().id() != account && leaks_to(other.scope()));
         strangers
     }
+}
+
+/// `body.t` of an update, or `type` of an ephemeral.
+fn event_type(payload: &serde_json::Value) -> &str {
+    let body = &payload["body"]["t"];
+    body.as_str()
+        .or(payload["type"].as_str())
+        .unwrap_or_default()
 }

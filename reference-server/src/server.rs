@@ -6,9 +6,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use engineioxide::config::EngineIoConfig;
@@ -28,6 +30,7 @@ use crate::gateway::Gateway;
 use crate::listener::{RequestSwitch, SwitchedListener, Switches};
 use crate::presence;
 use crate::rest::{self, ApiError};
+use crate::seams::{HttpAnswer, HttpRequest};
 
 /// How long clients may take to receive what is queued for them when the server ends.
 const GRACE: Duration = Duration::from_millis(300);
@@ -46,9 +49,12 @@ const _: () = assert!(
 /// When a listener has no local address, which means that it is unusable.
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    config: Config,
+    mut config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    if let Some(seams) = config.seams.clone() {
+        seams.settings(&mut config);
+    }
     let app = Arc::new(App::new(config));
     let gateway = Gateway::new(Arc::clone(&app));
     let service = service(&app, &gateway);
@@ -132,40 +138,49 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
             engine::correct,
         ))
         .layer(middleware::from_fn(survive_panics))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), misjudge))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), http_seam))
         .layer(CorsLayer::very_permissive())
 }
 
-/// Faults that answer a request with another status than the route gave.
-async fn misjudge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().trim_end_matches('/');
-    let is_socket = path == app.config.path.trim_end_matches('/');
-    let query = request.uri().query().unwrap_or_default();
-    let is_upgrade = query.contains("transport=websocket") && query.contains("sid=");
-    if is_socket && is_upgrade && app.faults().on(Fault::UpgradeRefused) {
-        return StatusCode::BAD_REQUEST.into_response();
+/// Lets the seams see every request, and what is answered.
+async fn http_seam(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(seams) = app.seams() else {
+        return next.run(request).await;
+    };
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let asked = HttpRequest {
+        method: &method,
+        uri: &uri,
+        is_socket: uri.path().trim_end_matches('/') == app.config.path.trim_end_matches('/'),
+    };
+    if let Some(HttpAnswer { status, body }) = seams.request(&app, &asked) {
+        return match body {
+            Some(body) => (status, Json(body)).into_response(),
+            None => status.into_response(),
+        };
     }
-    let mut response = next.run(request).await;
-    if is_socket && response.status().is_client_error() && app.faults().on(Fault::UnknownSidOk) {
-        *response.status_mut() = StatusCode::OK;
+    let (mut parts, mut body) = next.run(request).await.into_parts();
+    let kind = parts.headers.get(CONTENT_TYPE);
+    let mut json = None;
+    if kind.is_some_and(|kind| kind == "application/json") && !asked.is_socket {
+        let bytes = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .unwrap_or_default();
+        json = serde_json::from_slice(&bytes).ok();
+        body = bytes.into();
     }
-    for (fault, right, wrong) in [
-        (
-            Fault::BadBody500,
-            StatusCode::BAD_REQUEST,
-            StatusCode::INTERNAL_SERVER_ERROR,
-        ),
-        (
-            Fault::MachineTaken500,
-            StatusCode::CONFLICT,
-            StatusCode::INTERNAL_SERVER_ERROR,
-        ),
-    ] {
-        if app.faults().on(fault) && response.status() == right {
-            *response.status_mut() = wrong;
-        }
+    let before = HttpAnswer {
+        status: parts.status,
+        body: json,
+    };
+    let mut after = before.clone();
+    seams.response(&app, &asked, &mut after);
+    parts.status = after.status;
+    if let Some(json) = after.body.filter(|json| before.body.as_ref() != Some(json)) {
+        parts.headers.remove(CONTENT_LENGTH);
+        body = json.to_string().into();
     }
-    response
+    Response::from_parts(parts, body)
 }
 
 /// A route that panics is answered with 500; the process and the connection live on.

@@ -13,7 +13,6 @@ use touchstone_client::provision::Provisioner;
 use touchstone_conformance::{
     Baseline, Case, Level, Plan, RunError, Selection, StopSignals, Summary, Target, Timeouts,
 };
-use touchstone_reference_server::Config;
 
 use crate::args::{self, CheckArguments, SelectionArguments, TargetArguments};
 use crate::embedded::{self, Embedded};
@@ -47,13 +46,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     let stop = stop_signals().context("cannot catch signals")?;
 
     let embedded = if arguments.target.urls.is_empty() {
-        Some(
-            Embedded::start(Config {
-                faults,
-                ..embedded::quick()
-            })
-            .await?,
-        )
+        Some(Embedded::start(faults.applied_to(embedded::quick())).await?)
     } else {
         None
     };

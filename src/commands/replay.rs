@@ -20,7 +20,6 @@ use touchstone_conformance::replay::{
 use touchstone_conformance::{
     Clock, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict,
 };
-use touchstone_reference_server::Config;
 
 use crate::args::ReplayArguments;
 use crate::embedded::{self, Embedded};
@@ -51,10 +50,7 @@ pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Ex
     };
     let faults = parse_faults(&arguments.fault)?;
     let embedded = if arguments.against.is_empty() {
-        let config = Config {
-            faults,
-            ..embedded::quick()
-        };
+        let config = faults.applied_to(embedded::quick());
         Some(Embedded::start(config).await?)
     } else {
         None

@@ -5,7 +5,8 @@ use std::future::Future;
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use touchstone_reference_server::{Config, Faults, faults, serve};
+use touchstone_reference_faults::{Faults, faults};
+use touchstone_reference_server::{Config, serve};
 
 use crate::args::{LimitArguments, ServeArguments};
 use crate::error::Failure;
@@ -29,14 +30,11 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
 }
 
 fn config(arguments: &ServeArguments) -> Result<Config, Failure> {
-    let mut config = Config {
-        faults: parse_faults(&arguments.fault)?,
-        ..Config::default()
-    };
+    let mut config = Config::default();
     config.path.clone_from(&arguments.path);
     config.control = arguments.control;
     arguments.limits.apply(&mut config);
-    Ok(config)
+    Ok(parse_faults(&arguments.fault)?.applied_to(config))
 }
 
 /// The faults that the names on the command line stand for.

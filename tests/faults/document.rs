@@ -1,7 +1,7 @@
 //! `docs/faults.md`, from the table and the list of faults.
 
 use touchstone_conformance::requirements;
-use touchstone_reference_server::faults;
+use touchstone_reference_faults::faults;
 
 use crate::table::{Findings, Table};
 

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use tokio::runtime::{Builder, Runtime};
 use touchstone_conformance::{Case, Level, Selection, cases, requirements};
-use touchstone_reference_server::faults;
+use touchstone_reference_faults::faults;
 
 use table::{Row, Table};
 use trial::{Outcome, try_all};

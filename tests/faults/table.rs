@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use touchstone_conformance::Selection;
-use touchstone_reference_server::faults;
+use touchstone_reference_faults::faults;
 
 use crate::trial::Outcome;
 

@@ -12,7 +12,7 @@ use touchstone_client::text::told;
 use touchstone_conformance::{
     Level, Plan, Reporter, RunError, RunEvent, Selection, StopSignals, Target, Verdict, run,
 };
-use touchstone_reference_server::{Config, Faults};
+use touchstone_reference_faults::Faults;
 
 use crate::embedded::{Embedded, quick, stated};
 use crate::table::{Findings, Table};
@@ -69,7 +69,7 @@ pub(crate) async fn try_all(
 /// Judges a server with this fault, as `check` judges the embedded one.
 pub(crate) async fn judge(fault: Option<&str>, selection: Selection, jobs: usize) -> Outcome {
     let faults = Faults::parse(fault).expect("the table spells faults");
-    let server = Embedded::start(Config { faults, ..quick() })
+    let server = Embedded::start(faults.applied_to(quick()))
         .await
         .expect("a server");
     let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");

@@ -14,7 +14,7 @@ use touchstone_loadgen::report::{Report, model::Recipients};
 use touchstone_loadgen::run::{PORTS, RunError, RunPlan, Trace, run};
 use touchstone_loadgen::scenario::{Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Shard};
-use touchstone_reference_server::{Config, Faults};
+use touchstone_reference_faults::Faults;
 use url::Url;
 
 use crate::embedded::{Embedded, quick};
@@ -25,8 +25,9 @@ static RUNS: AtomicU32 = AtomicU32::new(0);
 /// A server with these faults.
 pub(crate) async fn server(faults: &[&str]) -> Embedded {
     let faults = Faults::parse(faults.iter().copied()).expect("faults");
-    let config = Config { faults, ..quick() };
-    Embedded::start(config).await.expect("a server")
+    Embedded::start(faults.applied_to(quick()))
+        .await
+        .expect("a server")
 }
 
 /// A plan for a scenario, with accounts of the server at `rest` and connections to `url`.

@@ -15,7 +15,8 @@ use touchstone_conformance::{
     Case, CaseReport, Mismatch, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Timeouts,
     Verdict, run,
 };
-use touchstone_reference_server::{Config, Faults};
+use touchstone_reference_faults::Faults;
+use touchstone_reference_server::Config;
 use url::Url;
 
 use crate::embedded::{Embedded, quick, stated};
@@ -78,13 +79,14 @@ async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) ->
         ..stated()
     };
     let config = Config {
-        faults,
         connect_timeout: PATIENCE,
         ping_timeout: PATIENCE,
         rpc_timeout: PATIENCE,
         ..quick()
     };
-    let server = Embedded::start(config).await.expect("a server");
+    let server = Embedded::start(faults.applied_to(config))
+        .await
+        .expect("a server");
     let port = server.url().port().expect("a port");
     let proxy = slow_way(SocketAddr::from(([127, 0, 0, 1], port)), delay).await;
     let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");

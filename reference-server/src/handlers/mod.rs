@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::connection::Connection;
 use crate::faults::{Fault, Faults};
-use crate::misanswer;
 use crate::packet;
 use crate::router::{ConnectionId, Routed as _, Scope};
+use crate::seams::{self, Flow};
 use crate::store::Account;
 
 mod access_key;
@@ -194,13 +194,19 @@ impl Call<'_> {
             connection: Arc::clone(self.connection),
             event: self.event,
             ack: self.ack,
-            faults: self.faults().clone(),
+            app: Arc::clone(self.app),
         }
     }
 
     /// Sends an event to the connection that the call came from.
     fn emit(&self, event: &str, payload: &Value) {
-        let packet = packet::encode_event(event, payload, None);
+        let packet = match self.app.seams() {
+            Some(seams) => match seams.answer(event, payload.clone()) {
+                Some(payload) => packet::encode_event(event, &payload, None),
+                None => return,
+            },
+            None => packet::encode_event(event, payload, None),
+        };
         if self.faults().on(Fault::RpcNoticesPublic) {
             let rows = self.account().lock();
             rows.registry
@@ -217,27 +223,24 @@ struct Responder {
     connection: Arc<Connection>,
     event: &'static str,
     ack: Option<u64>,
-    faults: Faults,
+    app: Arc<App>,
 }
 
 impl Responder {
     fn send(self, answer: &impl Serialize) {
-        let Some(id) = self.ack.filter(|_| !self.faults.on(Fault::NoAck)) else {
+        let Some(id) = self.ack.filter(|_| !self.app.faults().on(Fault::NoAck)) else {
             return;
         };
-        let packet = if self.faults.any() {
-            // What does not fit into a JSON value is not what a fault would change.
-            match serde_json::to_value(answer) {
-                Ok(answer) => match misanswer::answer(&self.faults, self.event, answer) {
-                    Some(wrong) => self.encoded(id, &wrong),
-                    None => return,
-                },
-                Err(_) => self.encoded(id, answer),
-            }
-        } else {
-            packet::encode_ack(id, answer)
+        let seams = self.app.seams();
+        // What does not fit into a JSON value is not what anybody would change.
+        let packet = match seams.map(|seams| (seams, serde_json::to_value(answer))) {
+            Some((seams, Ok(answer))) => match seams.answer(self.event, answer) {
+                Some(answer) => self.encoded(id, &answer),
+                None => return,
+            },
+            _ => self.encoded(id, answer),
         };
-        if self.faults.on(Fault::AckTwice) {
+        if self.app.faults().on(Fault::AckTwice) {
             self.connection.send(packet.clone());
         }
         self.connection.send(packet);
@@ -245,8 +248,8 @@ impl Responder {
 
     fn encoded(&self, id: u64, answer: &impl Serialize) -> Str {
         match () {
-            () if self.faults.on(Fault::AckWrapped) => packet::encode_ack(id, &[answer]),
-            () if self.faults.on(Fault::AckEmpty) => packet::encode_empty_ack(id),
+            () if self.app.faults().on(Fault::AckWrapped) => packet::encode_ack(id, &[answer]),
+            () if self.app.faults().on(Fault::AckEmpty) => packet::encode_empty_ack(id),
             () => packet::encode_ack(id, answer),
         }
     }
@@ -258,14 +261,9 @@ impl Responder {
 struct Data(Map<String, Value>);
 
 impl Data {
-    fn parse(raw: Option<&RawValue>, faults: &Faults) -> Self {
-        let mut fields = raw
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default();
-        if faults.any() {
-            misanswer::data(faults, &mut fields);
-        }
-        Self(fields)
+    fn parse(raw: Option<&RawValue>) -> Self {
+        let fields = raw.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        Self(fields.unwrap_or_default())
     }
 
     fn get(&self, field: &str) -> Option<&Value> {
@@ -310,11 +308,23 @@ pub(crate) fn dispatch(
         return;
     }
     // RPC parameters are only passed on, so `rpc-call` reads its fields raw.
-    let data = if event == "rpc-call" {
+    let mut data = if event == "rpc-call" {
         Data::default()
     } else {
-        Data::parse(raw, app.faults())
+        Data::parse(raw)
     };
+    if let Some(seams) = app.seams() {
+        let mut call = seams::Call {
+            connection,
+            event,
+            raw,
+            data: &mut data.0,
+            wants_answer: ack.is_some(),
+        };
+        if seams.call(app, &mut call) == Flow::Ignore {
+            return;
+        }
+    }
     let account = account_meant(app, connection, &data);
     let call = Call {
         app,

@@ -177,11 +177,7 @@ fn is_plain(method: &str) -> bool {
 }
 
 fn refuse(call: &Call<'_>, kind: &str) -> Answer {
-    let error = if call.faults().on(Fault::ErrorText) {
-        "failed"
-    } else {
-        "Invalid method name"
-    };
+    let error = "Invalid method name";
     call.emit("rpc-error", &json!({ "type": kind, "error": error }));
     Answer::Never
 }

@@ -103,7 +103,7 @@ pub(super) async fn post(
         drop(state);
         return Ok(Json(answered_early(&app, &account, id, &batch)));
     }
-    let is_skipped = |other: &&Connection| {
+    let is_skipped = |other: &&Arc<Connection>| {
         app.faults().on(Fault::PostSkipsUser) && *other.scope() == Scope::User
     };
     let skipped = state.registry.iter().find(is_skipped).map(|user| user.id());

@@ -27,7 +27,7 @@ pub(crate) type PublicKey = [u8; 32];
 const MAX_PAIRINGS: usize = 10_000;
 
 /// One account. Its rows are reached through [`Account::lock`].
-pub(crate) struct Account {
+pub struct Account {
     id: String,
     token: String,
     state: Mutex<AccountState>,
@@ -40,7 +40,9 @@ impl Account {
         Arc::new(Self { id, token, state })
     }
 
-    pub(crate) fn id(&self) -> &str {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
         &self.id
     }
 

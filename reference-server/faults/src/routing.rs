@@ -1,9 +1,12 @@
 //! Faults that change who receives a certain event, after the filter has named the right ones.
 //!
-//! Each is a row of data. The router asks for every connection and keeps knowing only right filters.
+//! Each is a row of data.
 
-use crate::faults::{Fault, Faults};
-use crate::router::Scope;
+use std::sync::Arc;
+
+use touchstone_reference_server::seams::{Connection, Emission, Routed as _, Scope};
+
+use crate::{Fault, Faults};
 
 /// A kind of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ use Kind::{Machines, Sessions, Users};
 const ARTIFACT: &[&str] = &["new-artifact", "update-artifact", "delete-artifact"];
 
 /// The fault, the types of events that it concerns, and what it does to them.
-const MISROUTES: &[(Fault, &[&str], Effect)] = &[
+const REROUTED: &[(Fault, &[&str], Effect)] = &[
     (Fault::UserDeaf, &["new-message"], Without(Users)),
     (Fault::UserDeafSession, &["update-session"], Without(Users)),
     (Fault::UserDeafMachine, &["update-machine"], Without(Users)),
@@ -94,22 +97,40 @@ const MISROUTES: &[(Fault, &[&str], Effect)] = &[
     (Fault::UsageLost, &["usage"], Lost),
 ];
 
-/// Whether a connection receives an event of this type (`body.t` of an update, `type` of an
-/// ephemeral): what is right, unless a fault that is on says something else.
-pub(crate) fn receives(faults: &Faults, event_type: &str, scope: &Scope, is_right: bool) -> bool {
-    let kind = match scope {
+/// Puts those that receive an event in the place of the right recipients.
+pub(crate) fn reroute(
+    faults: &Faults,
+    emission: &Emission<'_>,
+    recipients: &mut Vec<Arc<Connection>>,
+) {
+    let payload = emission.payload;
+    let body = payload.get("body").unwrap_or(payload);
+    let event_type = body["t"].as_str().or(payload["type"].as_str());
+    let event_type = event_type.unwrap_or_default();
+    for (fault, types, effect) in REROUTED {
+        if !faults.on(*fault) || !types.contains(&event_type) {
+            continue;
+        }
+        match effect {
+            Without(deaf) => recipients.retain(|one| kind(one) != *deaf),
+            Also(meant) => {
+                for other in emission.connections {
+                    let is_skipped = emission.skip == Some(other.id());
+                    let is_there = recipients.iter().any(|one| one.id() == other.id());
+                    if kind(other) == *meant && !is_skipped && !is_there {
+                        recipients.push(Arc::clone(other));
+                    }
+                }
+            }
+            Lost => recipients.clear(),
+        }
+    }
+}
+
+fn kind(connection: &Connection) -> Kind {
+    match connection.scope() {
         Scope::User => Users,
         Scope::Session(_) => Sessions,
         Scope::Machine(_) => Machines,
-    };
-    let mut acting = MISROUTES
-        .iter()
-        .filter(|(fault, types, _)| faults.on(*fault) && types.contains(&event_type));
-    acting
-        .try_fold(is_right, |receives, (.., effect)| match effect {
-            Without(deaf) => Some(receives && *deaf != kind),
-            Also(meant) => Some(receives || *meant == kind),
-            Lost => None,
-        })
-        .unwrap_or(false)
+    }
 }

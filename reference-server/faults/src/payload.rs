@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::builders::{EphemeralPayload, UpdatePayload};
-use crate::faults::{Fault, Faults};
+use crate::{Fault, Faults};
 
 /// Keys of a body or an ephemeral that a fault gives another name: the fault, the types that it
 /// concerns, the right key, the wrong key.
@@ -209,11 +208,16 @@ fn in_seconds(at: &Value) -> Value {
     at.as_i64().map_or(Value::Null, |at| Value::from(at / 1000))
 }
 
-/// Applies the payload faults of updates that are on.
-pub(crate) fn update(faults: &Faults, UpdatePayload(payload): &mut UpdatePayload) {
-    if !faults.any() {
-        return;
+/// Applies the payload faults that are on to an `update` or `ephemeral`.
+pub(crate) fn rewrite(faults: &Faults, event: &str, payload: &mut Value) {
+    if event == "update" {
+        update(faults, payload);
+    } else {
+        ephemeral(faults, payload);
     }
+}
+
+fn update(faults: &Faults, payload: &mut Value) {
     let event_type = payload["body"]["t"].as_str().unwrap_or_default().to_owned();
     if let Some(body) = payload.get_mut("body") {
         parts(faults, &event_type, body);
@@ -249,11 +253,7 @@ pub(crate) fn update(faults: &Faults, UpdatePayload(payload): &mut UpdatePayload
     }
 }
 
-/// Applies the payload faults of ephemerals that are on.
-pub(crate) fn ephemeral(faults: &Faults, EphemeralPayload(payload): &mut EphemeralPayload) {
-    if !faults.any() {
-        return;
-    }
+fn ephemeral(faults: &Faults, payload: &mut Value) {
     let event_type = payload["type"].as_str().unwrap_or_default().to_owned();
     parts(faults, &event_type, payload);
     if faults.on(Fault::EphemeralTypeKey)

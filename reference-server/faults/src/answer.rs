@@ -1,8 +1,8 @@
-//! Faults that change what is answered to an event, or what is understood of its data.
+//! Faults that change what is answered to an event.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::faults::{Fault, Faults};
+use crate::{Fault, Faults};
 
 const SESSION: &[&str] = &["update-metadata", "update-state"];
 const MACHINE: &[&str] = &["machine-update-metadata", "machine-update-state"];
@@ -58,9 +58,11 @@ const DROPPED: &[(Fault, &[&str], &str, &str)] = &[
 ];
 
 /// Puts the answer that the faults that are on have instead; `None` if there is none.
-pub(crate) fn answer(faults: &Faults, event: &str, mut answer: Value) -> Option<Value> {
-    let is_error =
-        answer["result"] == "error" || answer["ok"] == false || answer["success"] == false;
+pub(crate) fn rewrite(faults: &Faults, event: &str, mut answer: Value) -> Option<Value> {
+    let is_error = event == "rpc-error"
+        || answer["result"] == "error"
+        || answer["ok"] == false
+        || answer["success"] == false;
     if is_error {
         if UNTOLD
             .iter()
@@ -75,7 +77,7 @@ pub(crate) fn answer(faults: &Faults, event: &str, mut answer: Value) -> Option<
                 }
             }
         }
-        if faults.on(Fault::ErrorBare) {
+        if faults.on(Fault::ErrorBare) && event != "rpc-error" {
             return Some(Value::from("error"));
         }
         if faults.on(Fault::RpcErrorOk) && event == "rpc-call" {
@@ -107,62 +109,4 @@ pub(crate) fn answer(faults: &Faults, event: &str, mut answer: Value) -> Option<
         }
     }
     Some(answer)
-}
-
-/// Fields that hold what a client wants kept as it is.
-const KEPT: &[&str] = &["metadata", "agentState", "daemonState", "message"];
-
-/// Every field that some event knows.
-const KNOWN: &[&str] = &[
-    "sid",
-    "metadata",
-    "agentState",
-    "daemonState",
-    "expectedVersion",
-    "message",
-    "localId",
-    "time",
-    "thinking",
-    "machineId",
-    "sessionId",
-    "artifactId",
-    "id",
-    "header",
-    "body",
-    "dataEncryptionKey",
-    "key",
-    "tokens",
-    "cost",
-    "method",
-    "params",
-];
-
-/// The length, in characters, that the fault `values-short` cuts values to.
-const SHORT: usize = 64 * 1024;
-
-/// Puts what the faults that are on understand in the place of an event's data.
-pub(crate) fn data(faults: &Faults, fields: &mut Map<String, Value>) {
-    if faults.on(Fault::ExtraRefused) && fields.keys().any(|key| !KNOWN.contains(&key.as_str())) {
-        fields.clear();
-    }
-    for key in KEPT {
-        let Some(Value::String(text)) = fields.get_mut(*key) else {
-            continue;
-        };
-        if faults.on(Fault::ValuesTrimmed) {
-            *text = text.trim().to_owned();
-        }
-        if faults.on(Fault::ValuesNulCut) {
-            text.retain(|letter| letter != '\0');
-        }
-        if faults.on(Fault::ValuesAscii) {
-            *text = text
-                .chars()
-                .map(|c| if c.is_ascii() { c } else { '?' })
-                .collect();
-        }
-        if faults.on(Fault::ValuesShort) && text.len() > SHORT {
-            *text = text.chars().take(SHORT).collect();
-        }
-    }
 }

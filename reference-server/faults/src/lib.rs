@@ -1,0 +1,257 @@
+//! The reference server made wrong on purpose, in one named way at a time.
+//!
+//! It exists so that a conformance suite can be shown to catch what it claims to catch. The server
+//! itself is right and knows no fault: everything here acts through its
+//! [seams](touchstone_reference_server::seams), after the right behaviour has been decided. What a fault
+//! has to remember is kept here, in [`Faults`], and never in the server.
+//!
+//! # Adding a fault
+//!
+//! 1. A line in `table.rs`: a variant, the name on the command line, what goes wrong in one sentence;
+//!    `[every N]` for one that acts on each N-th occasion.
+//! 2. Its effect, in the module of the seam where it acts, as a row of the table there if one fits:
+//!    `call.rs` (what comes in), `payload.rs` (what events say), `routing.rs` (who receives them),
+//!    `answer.rs` (acknowledgements), `http.rs` (statuses and bodies), `send.rs` (packets). A method
+//!    of [`Seams`] that no module here implements yet gets a module of its own.
+//! 3. `cargo test --test faults -- --ignored`, which measures the cases that catch it. A fault that no
+//!    case catches is either a missing case or not a fault.
+//!
+//! # Adding a liberty
+//!
+//! A liberty is a legitimate difference: it takes the same seams, but stands in a table of its own
+//! and must make no case fail. Its module implements [`Seams`] as [`Faults`] does here.
+
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+use touchstone_reference_server::Config;
+use touchstone_reference_server::seams::{
+    Call, Connection, Emission, Flow, Frame, HttpAnswer, HttpRequest, Seams, Server,
+};
+
+mod answer;
+mod call;
+mod http;
+mod payload;
+mod routing;
+mod send;
+mod table;
+
+use table::{DEFAULTS, Fault, TABLE};
+pub use touchstone_reference_server::{FaultError, FaultInfo};
+
+/// Declares the faults: per part of the protocol, a variant, a name, perhaps a default argument, and
+/// what goes wrong.
+macro_rules! list {
+    ($($layer:literal {
+        $($variant:ident $name:literal $([every $default:literal])? $description:literal)*
+    })*) => {
+        /// One wrong behaviour. The table in this module says which.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault { $($($variant,)*)* }
+
+        pub(crate) const TABLE: &[FaultInfo] = &[$($(FaultInfo {
+            layer: $layer,
+            name: $name,
+            description: $description,
+            argument: if 0 $(+ $default)? == 0_u64 { None } else { Some("N") },
+        },)*)*];
+
+        pub(crate) const DEFAULTS: &[u64] = &[$($(0 $(+ $default)?,)*)*];
+    };
+}
+pub(crate) use list;
+
+/// The parts of the protocol, in the order in which people read of them.
+const LAYERS: &[&str] = &[
+    "Delivery",
+    "Sequence and versions",
+    "Envelopes and bodies",
+    "Answers",
+    "Handshake",
+    "Presence",
+    "Messages",
+    "RPC",
+    "Artifacts, access keys, usage, REST",
+    "Transport",
+];
+
+/// All faults that exist, for lists, part by part.
+#[must_use]
+pub fn faults() -> &'static [FaultInfo] {
+    static ALL: LazyLock<Vec<FaultInfo>> = LazyLock::new(|| {
+        let mut all = [TABLE, touchstone_reference_server::faults()].concat();
+        all.sort_by_key(|fault| LAYERS.iter().position(|layer| *layer == fault.layer));
+        all
+    });
+    &ALL
+}
+
+/// The faults that are turned on; clones share their counters.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    active: Arc<Active>,
+    /// Those that are still in the server itself.
+    woven: touchstone_reference_server::Faults,
+}
+
+#[derive(Debug)]
+struct Active {
+    /// Per fault: 0 when off, else its argument (1 for those without).
+    every: [u64; TABLE.len()],
+    occasions: [AtomicU64; TABLE.len()],
+}
+
+impl Faults {
+    /// Turns on faults by name, each as `name` or `name=N`.
+    ///
+    /// # Errors
+    /// When a name or an argument is wrong.
+    pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, FaultError> {
+        let mut every = [0; TABLE.len()];
+        let mut woven = Vec::new();
+        for text in names {
+            let (name, argument) = match text.split_once('=') {
+                Some((name, argument)) => (name, Some(argument)),
+                None => (text, None),
+            };
+            let Some(index) = TABLE.iter().position(|fault| fault.name == name) else {
+                woven.push(text);
+                continue;
+            };
+            every[index] = match argument {
+                None => DEFAULTS[index].max(1),
+                Some(_) if TABLE[index].argument.is_none() => {
+                    return Err(FaultError::NoArgument(TABLE[index].name));
+                }
+                Some(argument) => argument.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
+                    FaultError::BadArgument {
+                        name: TABLE[index].name,
+                        argument: argument.to_owned(),
+                    }
+                })?,
+            };
+        }
+        let occasions = std::array::from_fn(|_| AtomicU64::new(0));
+        Ok(Self {
+            active: Arc::new(Active { every, occasions }),
+            woven: touchstone_reference_server::Faults::parse(woven)?,
+        })
+    }
+
+    /// The same settings for a server with these faults.
+    #[must_use]
+    pub fn applied_to(self, config: Config) -> Config {
+        let faults = self.woven.clone();
+        let is_any = self.active.every.iter().any(|&every| every > 0);
+        let seams = is_any.then(|| Arc::new(self) as Arc<dyn Seams>);
+        Config {
+            faults,
+            seams,
+            ..config
+        }
+    }
+
+    /// Whether a fault is turned on.
+    pub(crate) fn on(&self, fault: Fault) -> bool {
+        self.active.every[fault as usize] > 0
+    }
+
+    /// Counts an occasion of a fault, and tells whether it acts on this one.
+    pub(crate) fn strikes(&self, fault: Fault) -> bool {
+        let every = self.active.every[fault as usize];
+        let occasion = &self.active.occasions[fault as usize];
+        every > 0 && (occasion.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(every)
+    }
+}
+
+impl Seams for Faults {
+    fn call(&self, _server: &Server, call: &mut Call<'_>) -> Flow {
+        call::rewrite(self, call.data);
+        Flow::Handle
+    }
+
+    fn payload(&self, event: &str, payload: &mut Value) {
+        payload::rewrite(self, event, payload);
+    }
+
+    fn route(
+        &self,
+        _server: &Server,
+        emission: &Emission<'_>,
+        recipients: &mut Vec<Arc<Connection>>,
+    ) {
+        routing::reroute(self, emission, recipients);
+    }
+
+    fn answer(&self, event: &str, answer: Value) -> Option<Value> {
+        answer::rewrite(self, event, answer)
+    }
+
+    fn send(&self, connection: &Arc<Connection>, _frame: &Frame) -> bool {
+        send::is_sent(self, connection)
+    }
+
+    fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
+        http::refused(self, request)
+    }
+
+    fn response(&self, _server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        http::rewrite(self, request, answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_sorted_out() {
+        let mut names: Vec<_> = faults().iter().map(|fault| fault.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), faults().len());
+        for fault in faults() {
+            assert!(Faults::parse([fault.name]).is_ok(), "{}", fault.name);
+            assert!(LAYERS.contains(&fault.layer), "{}", fault.name);
+            assert!(
+                !fault.description.is_empty() && !fault.description.ends_with('.'),
+                "{}",
+                fault.name
+            );
+        }
+    }
+
+    #[track_caller]
+    fn check(name: &str, expected: &str) {
+        assert_eq!(Faults::parse([name]).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn wrong_names_are_explained() {
+        check("nope", "unknown fault \"nope\"");
+        check("", "unknown fault \"\"");
+        check("sid-key=3", "fault sid-key takes no argument");
+        check(
+            "polling-loses=0",
+            "fault polling-loses: \"0\" is not a whole number from 1",
+        );
+        check(
+            "lost-update=x",
+            "fault lost-update: \"x\" is not a whole number from 1",
+        );
+    }
+
+    #[test]
+    fn periodic_faults_strike_each_nth_time() {
+        let faults = Faults::parse(["polling-loses=3", "sid-key"]).unwrap();
+        let strikes: Vec<bool> = (0..6)
+            .map(|_| faults.strikes(Fault::PollingLoses))
+            .collect();
+        assert_eq!(strikes, [false, false, true, false, false, true]);
+        assert!(faults.on(Fault::SidKey) && !faults.on(Fault::NoCreatedAt));
+        assert!(!faults.strikes(Fault::UpgradeLoses));
+    }
+}

@@ -1,0 +1,135 @@
+//! The names of the faults, what each does wrong, and the argument that some take.
+
+use crate::{FaultInfo, list};
+
+list! {
+    "Delivery" {
+        MachineDeaf "machine-deaf" "a machine's own connections do not hear of changes to it"
+        UserDeaf "user-deaf" "user-scoped connections do not receive new messages"
+        UserDeafSession "user-deaf-session" "user-scoped connections do not hear of changes of sessions"
+        UserDeafMachine "user-deaf-machine" "user-scoped connections do not hear of changes of machines"
+        SessionDeaf "session-deaf" "a session's own connections do not hear of changes to it"
+        SessionDeafMessage "session-deaf-message" "a session's own connections do not receive its messages"
+        MessageToSessions "message-to-sessions" "a message reaches the connections of all sessions of the account"
+        MessageToMachines "message-to-machines" "a message also reaches machine-scoped connections"
+        SessionToSessions "session-to-sessions" "a change of a session reaches the connections of all sessions of the account"
+        SessionToMachines "session-to-machines" "a change of a session also reaches machine-scoped connections"
+        MachineToSessions "machine-to-sessions" "a change of a machine also reaches session-scoped connections"
+        MachineToMachines "machine-to-machines" "a change of a machine reaches the connections of all machines of the account"
+        ArtifactToSessions "artifact-to-sessions" "what concerns artifacts also reaches session-scoped connections"
+        ArtifactToMachines "artifact-to-machines" "what concerns artifacts also reaches machine-scoped connections"
+        CreatedToSessions "created-to-sessions" "that a session was created or deleted also reaches session-scoped connections"
+        ActivityToSessions "activity-to-sessions" "the activity of a session also reaches session-scoped connections"
+        ActivityToMachines "activity-to-machines" "the activity of a machine also reaches machine-scoped connections"
+        UsageToSessions "usage-to-sessions" "usage also reaches session-scoped connections"
+        NewSessionLost "new-session-lost" "new sessions are not announced"
+        NewMachineLost "new-machine-lost" "new machines are not announced by new-machine"
+        NewArtifactLost "new-artifact-lost" "new artifacts are not announced"
+        UpdateArtifactLost "update-artifact-lost" "changes of artifacts are not announced"
+        ActivityLost "activity-lost" "the activity of sessions is not announced"
+        UsageLost "usage-lost" "usage is not announced"
+        SettingsToSessions "settings-to-sessions" "changed settings also reach session-scoped connections"
+        SettingsLost "settings-lost" "changed settings are not announced"
+        KvToSessions "kv-to-sessions" "changes of the key-value store also reach session-scoped connections"
+        KvLost "kv-lost" "changes of the key-value store are not announced"
+        FeedLost "feed-lost" "posts to a feed are not announced"
+    }
+    "Sequence and versions" {
+    }
+    "Envelopes and bodies" {
+        SidKey "sid-key" "the body of update-session names the session `sid` instead of `id`"
+        NullOptionals "null-optionals" "parts that did not change are null in update-session, instead of absent"
+        Seconds "seconds" "createdAt of updates is in seconds"
+        NoEnvelopeId "no-envelope-id" "updates have no id"
+        TextVersions "text-versions" "the versions in update-session, update-machine and update-artifact are texts"
+        NoThinking "no-thinking" "activity does not say whether the session is thinking"
+        SeqText "seq-text" "the seq of updates is a text"
+        SameEnvelopeId "same-envelope-id" "all updates have the same id"
+        NoEnvelopeSeq "no-envelope-seq" "updates have no seq"
+        NoCreatedAt "no-created-at" "updates have no createdAt"
+        FlatBody "flat-body" "the parts of an update's body stand in the update itself"
+        EphemeralTypeKey "ephemeral-type-key" "ephemerals name their type `t`"
+        OldVersions "old-versions" "update-session, update-machine and update-artifact carry the version before the change"
+        BareValues "bare-values" "update-session, update-machine and update-artifact carry values without their versions"
+        NullMachineParts "null-machine-parts" "parts that did not change are null in update-machine, instead of absent"
+        NullArtifactParts "null-artifact-parts" "parts that did not change are null in update-artifact, instead of absent"
+        NewSessionKey "new-session-key" "new-session names the session `sid` instead of `id`"
+        NewSessionShort "new-session-short" "new-session lacks the metadata"
+        DeleteSessionKey "delete-session-key" "delete-session names the session `id` instead of `sid`"
+        MessageKey "message-key" "new-message names the session `id` instead of `sid`"
+        MessageNoId "message-no-id" "the message in new-message has no id"
+        MessageNoSeq "message-no-seq" "the message in new-message has no seq"
+        MessagePlain "message-plain" "the content in new-message is the bare text"
+        MessageSeconds "message-seconds" "createdAt of messages is in seconds"
+        LocalIdAbsent "local-id-absent" "the message in new-message has no localId"
+        MachineKey "machine-key" "new-machine and update-machine name the machine `id` instead of `machineId`"
+        NewMachineShort "new-machine-short" "new-machine lacks the metadata"
+        NewMachineKeyless "new-machine-no-version" "new-machine lacks the version of the metadata"
+        NewArtifactKey "new-artifact-key" "new-artifact names the artifact `id` instead of `artifactId`"
+        NewArtifactShort "new-artifact-short" "new-artifact lacks the body"
+        ArtifactKey "artifact-key" "update-artifact names the artifact `id` instead of `artifactId`"
+        DeleteArtifactKey "delete-artifact-key" "delete-artifact names the artifact `id` instead of `artifactId`"
+        ThinkingText "thinking-text" "thinking is a text"
+        ThinkingStuck "thinking-stuck" "thinking is always false"
+        ActivityKey "activity-key" "activity names the session `sid` instead of `id`"
+        ActivityNoTime "activity-no-time" "activity does not say since when"
+        ActivitySeconds "activity-seconds" "activeAt of activities is in seconds"
+        MachineActivityKey "machine-activity-key" "machine-activity names the machine `machineId` instead of `id`"
+        MachineActivityNoTime "machine-activity-no-time" "machine-activity does not say since when"
+        UsageKey "usage-key" "usage names the session `sessionId` instead of `id`"
+        UsageNoCost "usage-no-cost" "usage lacks the cost"
+        UsageTotals "usage-totals" "usage carries the total of the tokens alone"
+        AccountKey "account-key" "update-account names the account `userId` instead of `id`"
+        KvChangesMap "kv-changes-map" "kv-batch-update has an object of keys instead of a list of changes"
+        FeedNoCursor "feed-no-cursor" "new-feed-post lacks the cursor"
+        NewMachineSeconds "new-machine-seconds" "activeAt in new-machine is in seconds"
+        MachineActiveSeconds "machine-active-seconds" "update-machine has an activeAt in seconds"
+        NewSessionNoVersion "new-session-no-version" "new-session lacks the version of the metadata"
+        NewSessionStateless "new-session-stateless" "new-session says that there is no agent state"
+    }
+    "Answers" {
+        AnswerOk "answer-ok" "success is called `ok` in answers"
+        AnswerNoVersion "answer-no-version" "the answer to a change lacks the version"
+        AnswerNoValue "answer-no-value" "the answer to a change lacks the value"
+        AnswerTextVersions "answer-text-versions" "versions in answers are texts"
+        ArtifactAnswerShort "artifact-answer-short" "artifacts in answers lack the version of the body"
+        ArtifactUpdateShort "artifact-update-short" "the answer to a change of an artifact lacks the version of the header"
+        UsageAnswerShort "usage-answer-short" "the answer to a usage report lacks its id"
+        AccessKeyShort "access-key-short" "access keys in answers lack their version"
+        ErrorText "error-text" "every error says `failed`"
+        ErrorBare "error-bare" "an error is answered as the bare text `error`"
+        SessionErrorUntold "session-error-untold" "errors of session changes are never acknowledged"
+        MachineErrorUntold "machine-error-untold" "errors of machine changes are never acknowledged"
+        ArtifactErrorUntold "artifact-error-untold" "errors of artifact events are never acknowledged"
+        UsageErrorUntold "usage-error-untold" "errors of usage reports are never acknowledged"
+        AccessKeyErrorUntold "access-key-error-untold" "errors of access-key-get are never acknowledged"
+        RpcErrorUntold "rpc-error-untold" "errors of rpc-call are never acknowledged"
+        ExtraRefused "extra-refused" "data with a field that the server does not know counts as malformed"
+        ValuesTrimmed "values-trimmed" "white space around values is dropped"
+        ValuesNulCut "values-nul-cut" "NUL characters are dropped from values"
+        ValuesAscii "values-ascii" "characters beyond ASCII become question marks in values"
+        ValuesShort "values-short" "values are cut to 64 k characters"
+    }
+    "Handshake" {
+    }
+    "Presence" {
+        EndActive "end-active" "every activity of a session says that it is active"
+    }
+    "Messages" {
+    }
+    "RPC" {
+        AnswerFalsyNull "rpc-falsy-null" "results that are false, 0 or empty become null"
+        RpcErrorOk "rpc-error-ok" "a failed call is answered with ok true"
+        RpcNoOk "rpc-no-ok" "the answer to a call lacks ok"
+    }
+    "Artifacts, access keys, usage, REST" {
+        BadBody500 "bad-body-500" "a body that lacks a field is answered 500"
+        MachineTaken500 "machine-taken-500" "the id of another account's machine is answered 500"
+    }
+    "Transport" {
+        UpgradeRefused "upgrade-refused" "the upgrade from polling to a WebSocket, which is offered, is refused"
+        UnknownSidOk "unknown-sid-ok" "requests for a transport or a session of it that does not exist are answered 200"
+        PollingLoses "polling-loses" [every 4] "each N-th packet for a client that polls is dropped"
+        UpgradeLoses "upgrade-loses" [every 4] "each N-th packet for a client that has been upgraded to a WebSocket is dropped"
+    }
+}

@@ -1,0 +1,153 @@
+//! The seams of the server: the places where something outside of it may take part.
+//!
+//! The server is right, and knows nothing of what stands at its seams. Whoever wants a server that
+//! differs in a named way implements [`Seams`] and puts it into [`Config::seams`]: the faults, which
+//! show that a suite catches what it claims to catch, and the liberties, which show that it blames
+//! nobody who is right in another way (`reference-server/faults`). Each method is handed what is right
+//! and may change it; each does nothing by default, and without seams none is ever called.
+//!
+//! A method that is called while an account is locked says so. It must not wait, nor lock an account.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::{Method, StatusCode, Uri};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::Config;
+use crate::router::RecipientFilter;
+
+pub use crate::app::App as Server;
+pub use crate::connection::{Connection, Way};
+pub use crate::router::{ConnectionId, Routed, Scope};
+pub use crate::store::Account;
+/// A Socket.IO packet as it is queued for a connection; clones share the same bytes.
+pub use engineioxide::Str as Frame;
+
+/// What may take part in the server's work.
+pub trait Seams: fmt::Debug + Send + Sync {
+    /// Settings, before anything starts.
+    fn settings(&self, _config: &mut Config) {}
+
+    /// A client has sent CONNECT with `auth`: whether it is let in, and as what.
+    fn admit(&self, _server: &Server, _auth: &Value, right: Admission) -> Admission {
+        right
+    }
+
+    /// An event came in and is about to be handled.
+    fn call(&self, _server: &Server, _call: &mut Call<'_>) -> Flow {
+        Flow::Handle
+    }
+
+    /// A builder has made the payload of an `update` or `ephemeral`. The account is locked.
+    fn payload(&self, _event: &str, _payload: &mut Value) {}
+
+    /// An event is about to be queued for `recipients`, in their order. A connection that stands there
+    /// twice receives it twice. The account is locked.
+    fn route(
+        &self,
+        _server: &Server,
+        _emission: &Emission<'_>,
+        _recipients: &mut Vec<Arc<Connection>>,
+    ) {
+    }
+
+    /// What acknowledges `event`, or the payload of an event that answers it (`rpc-registered`,
+    /// `rpc-error`), under the name of that. `None` leaves the client without an answer.
+    fn answer(&self, _event: &str, answer: Value) -> Option<Value> {
+        Some(answer)
+    }
+
+    /// A packet is about to be queued for a connection; false takes it away. Whoever takes it may
+    /// hand it to [`Connection::push`] later. Accounts may be locked.
+    fn send(&self, _connection: &Arc<Connection>, _frame: &Frame) -> bool {
+        true
+    }
+
+    /// An HTTP request came in; an answer keeps it from its route.
+    fn request(&self, _server: &Server, _request: &HttpRequest<'_>) -> Option<HttpAnswer> {
+        None
+    }
+
+    /// What an HTTP request is about to be answered.
+    fn response(&self, _server: &Server, _request: &HttpRequest<'_>, _answer: &mut HttpAnswer) {}
+}
+
+/// What becomes of a client that has sent CONNECT.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is connected.
+    Admitted {
+        /// Whose rows it sees.
+        account: Arc<Account>,
+        /// What it is there for.
+        scope: Scope,
+    },
+    /// It is told CONNECT_ERROR with this message.
+    Refused(String),
+    /// Its transport is closed without a word.
+    Closed,
+}
+
+/// Whether an event is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// As usual.
+    Handle,
+    /// As if it had never come.
+    Ignore,
+}
+
+/// An event on its way in.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The connection that it came from.
+    pub connection: &'a Arc<Connection>,
+    /// Its name.
+    pub event: &'a str,
+    /// Its first argument as it came.
+    pub raw: Option<&'a RawValue>,
+    /// The fields of the first argument, which the handlers read; none for `rpc-call`, whose
+    /// parameters are only passed on.
+    pub data: &'a mut Map<String, Value>,
+    /// Whether its sender wants an answer.
+    pub wants_answer: bool,
+}
+
+/// An event on its way out.
+#[derive(Debug)]
+pub struct Emission<'a> {
+    /// The account that it concerns.
+    pub account: &'a str,
+    /// `update` or `ephemeral`.
+    pub event: &'a str,
+    /// What it says.
+    pub payload: &'a Value,
+    /// Which connections it is for.
+    pub filter: &'a RecipientFilter,
+    /// A connection that is left out.
+    pub skip: Option<ConnectionId>,
+    /// All connections of the account.
+    pub connections: &'a [Arc<Connection>],
+}
+
+/// An HTTP request, without its body.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRequest<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path and query.
+    pub uri: &'a Uri,
+    /// Whether its path is the one of Socket.IO.
+    pub is_socket: bool,
+}
+
+/// What an HTTP request is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, if it is JSON. What another body says cannot be changed.
+    pub body: Option<Value>,
+}
