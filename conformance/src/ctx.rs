@@ -9,15 +9,19 @@ use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use touchstone_client::{Args, CallError, ConnectError, ConnectOptions, End, connect};
+use touchstone_client::{
+    Args, CallError, ConnectError, ConnectOptions, End, connect, provision::Provisioner,
+};
 use touchstone_fixtures as fixtures;
 
 use crate::{
     case::{Flow, Stop},
     cases::{delivery, handshake},
+    clock::ServerClock,
     event::Dialect,
     evidence::{Evidence, shorten},
     ledger::Requirement,
+    opaque,
     peer::{Answer, Peer},
     run::shared::Shared,
     verdict::{Finding, Mismatch},
@@ -36,6 +40,7 @@ pub(crate) struct Ctx {
     names: StdRng,
     salt: String,
     made: u32,
+    server_clock: ServerClock,
 }
 
 /// What a connection stands for: its `clientType`, with the id it asks for.
@@ -85,6 +90,7 @@ impl Ctx {
             names: StdRng::seed_from_u64(mix(seed, &salt)),
             salt,
             made: 0,
+            server_clock: ServerClock::default(),
         }
     }
 
@@ -233,11 +239,10 @@ impl Ctx {
     // Random values.
 
     /// Text that occurs nowhere else in this run, so that an event can be told by it whatever its keys
-    /// are called. Letters, digits and dashes only: it reads the same in any encoding.
+    /// are called. It is a value that every server keeps as it is, see [`opaque`].
     pub(crate) fn marker(&mut self, what: &str) -> String {
         self.made += 1;
-        let random: u64 = self.rng.random();
-        format!("{what}-{}-{}-{random:016x}", self.salt, self.made)
+        opaque::marker(what, &self.salt, self.made, self.rng.random())
     }
 
     /// A version 4 UUID, which is what real servers ask of artifact ids.
@@ -248,11 +253,21 @@ impl Ctx {
         version_4(high, low)
     }
 
-    /// A time that no other event of this case carries: up to a minute ago, in Unix milliseconds.
+    /// A time for a heartbeat, in Unix milliseconds: of now by the server's clock, not before anything that
+    /// this case has made, and after every other time of this case.
     pub(crate) fn recent_time(&mut self) -> u64 {
-        self.made += 1;
-        let ago: u64 = self.rng.random_range(1..=500);
-        self.shared.clock.unix_ms() - 1_000 * u64::from(self.made % 50) - ago
+        let here = self.shared.clock.unix_ms();
+        self.server_clock.next(here)
+    }
+
+    /// Learns the server's clock from the `createdAt` of what it has made since `asked`.
+    pub(crate) fn saw_created(&mut self, asked: u64, record: &Value) {
+        // What a file or a program hands out may have been made at any time.
+        let is_new = matches!(self.shared.target.provisioner, Provisioner::Rest(_));
+        if let Some(stamp) = record["createdAt"].as_u64().filter(|_| is_new) {
+            let answered = self.shared.clock.unix_ms();
+            self.server_clock.stamped(stamp, asked, answered);
+        }
     }
 
     /// Where what a server keeps, such as account keys, comes from.

@@ -22,6 +22,7 @@ mod evidence;
 mod explain;
 mod launch;
 mod ledger;
+mod opaque;
 mod pace;
 mod peer;
 mod plan;

@@ -83,8 +83,9 @@ impl Ctx {
             metadata: self.marker("metadata"),
             ..NewSession::default()
         };
+        let asked = self.shared.clock.unix_ms();
         let made = self.provisioner().session(&account.inner, &new).await;
-        let id = self.made(made)?;
+        let id = self.made(asked, made)?;
         self.evidence.mark(&format!("session {id} is made"));
         Ok(Session { id })
     }
@@ -96,15 +97,17 @@ impl Ctx {
             metadata: self.marker("metadata"),
             ..NewMachine::default()
         };
+        let asked = self.shared.clock.unix_ms();
         let made = self.provisioner().machine(&account.inner, &new).await;
-        let id = self.made(made)?;
+        let id = self.made(asked, made)?;
         self.evidence.mark(&format!("machine {id} is made"));
         Ok(Machine { id })
     }
 
-    /// The id of what was made. Its versions are remembered where the server told them.
-    fn made(&mut self, made: Result<Made, ProvisionError>) -> Flow<String> {
+    /// The id of what was `asked` for. Its versions and times are remembered where the server told them.
+    fn made(&mut self, asked: u64, made: Result<Made, ProvisionError>) -> Flow<String> {
         let Made { id, record } = made.map_err(|error| stop(&error))?;
+        self.saw_created(asked, &record);
         for (field, key) in [
             ("metadata", "metadataVersion"),
             ("agentState", "agentStateVersion"),

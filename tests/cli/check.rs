@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::{
     Proxy, Served, Then, answer, check, free_address, listen, signal, touchstone,
 };
+use crate::values;
 
 #[track_caller]
 fn assert_all_passed(report: &str) {
@@ -23,8 +24,12 @@ fn assert_all_passed(report: &str) {
 
 #[test]
 fn the_embedded_server_passes() {
-    let ran = check(&["check"], 0, &[]);
+    let traces = tempfile::tempdir().expect("a folder");
+    let folder = traces.path().to_str().expect("UTF-8");
+    let ran = check(&["check", "--trace", folder], 0, &[]);
     assert_all_passed(&ran.stdout);
+    let unusual = values::unusual(traces.path());
+    assert!(unusual.is_empty(), "{}", unusual.join("\n"));
     for text in [&ran.stdout, &ran.stderr] {
         assert!(!text.contains('\u{1b}'), "escape codes in a pipe: {text}");
     }

@@ -12,4 +12,5 @@ mod support;
 mod surface;
 mod targets;
 mod terminal;
+mod values;
 mod watch;

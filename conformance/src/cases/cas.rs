@@ -10,6 +10,7 @@ use crate::{
     case::{Flow, Stop},
     ctx::{Ctx, same_json},
     ledger::Requirement,
+    opaque,
     peer::Peer,
     stage::{Role, Stage, Wanted},
 };
@@ -163,7 +164,7 @@ impl Cas {
         let mut calls = Vec::new();
         for writer in 0..WRITERS {
             let peer = stage.peer(roles[writer % roles.len()]);
-            let value = format!("{race}-{writer}");
+            let value = opaque::numbered(&race, writer);
             calls.push(cx.ask(
                 peer,
                 self.event,
@@ -252,7 +253,7 @@ impl Cas {
     /// The current version and value, as a write with a version from the future is told.
     pub(crate) async fn peek(&self, cx: &mut Ctx, peer: &Peer, id: &str) -> Flow<(Value, Value)> {
         let future = json!(cx.version(id, self.field) + 1_000);
-        let data = self.data(id, &json!("never written"), &future);
+        let data = self.data(id, &json!(cx.marker("refused")), &future);
         let answer = cx.call(self.refuses_stale, peer, self.event, data).await?;
         if answer["result"] != "version-mismatch" {
             return Err(Stop::Blocked {

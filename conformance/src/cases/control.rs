@@ -9,6 +9,7 @@ use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
     ledger::requirement_table,
+    opaque,
     peer::Arrival,
     stage::{Role, Stage},
 };
@@ -83,15 +84,15 @@ fn builders(marker: &str) -> Vec<(&'static str, &'static str, Value)> {
         row
     };
     let session = times(json!({
-        "id": marker, "seq": 1, "metadata": "m", "metadataVersion": 0, "agentState": null,
+        "id": marker, "seq": 1, "metadata": "bQ==", "metadataVersion": 0, "agentState": null,
         "agentStateVersion": 0, "dataEncryptionKey": null, "active": true,
     }));
     let machine = times(json!({
-        "id": marker, "seq": 1, "metadata": "m", "metadataVersion": 1, "daemonState": null,
+        "id": marker, "seq": 1, "metadata": "bQ==", "metadataVersion": 1, "daemonState": null,
         "daemonStateVersion": 0, "dataEncryptionKey": null, "active": true,
     }));
     let message = json!({
-        "id": marker, "seq": 1, "content": {"t": "encrypted", "c": "c"}, "localId": null,
+        "id": marker, "seq": 1, "content": {"t": "encrypted", "c": "Yw=="}, "localId": null,
         "createdAt": time, "updatedAt": time,
     });
     let artifact = json!({
@@ -215,7 +216,7 @@ async fn matrix(cx: &mut Ctx) -> Flow {
             let mut schemas = Vec::new();
             let mut requests = Vec::new();
             for place in 0..builders("").len() {
-                let marker = format!("{marker}/{place}/");
+                let marker = opaque::numbered(&marker, place);
                 let (builder, schema, args) = builders(&marker).swap_remove(place);
                 let mut request =
                     json!({"token": stage.account.token(), "builder": builder, "args": args});

@@ -12,6 +12,7 @@ use crate::{
     case::{Flow, Stop},
     ctx::Ctx,
     ledger::Requirement,
+    opaque,
     stage::{Role, Stage},
 };
 
@@ -34,7 +35,7 @@ pub(super) async fn charge(
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     let marker = cx.marker("plain");
     for number in 0..MESSAGES {
-        let message = json!({"sid": stage.s1.id, "message": format!("{marker}:{number:03}")});
+        let message = json!({"sid": stage.s1.id, "message": opaque::numbered(&marker, number)});
         cx.emit(stage.peer(Role::U1), "message", message).await?;
     }
     // All of them have been handled before the connection's next answer, and what will ever arrive has

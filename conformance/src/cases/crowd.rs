@@ -12,6 +12,7 @@ use crate::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
+    opaque,
     peer::{Arrival, Peer},
     stage::{Role, Stage},
 };
@@ -73,8 +74,7 @@ async fn passes(
     size: usize,
 ) -> Flow<bool> {
     let marker = cx.marker("passing");
-    let filler = "x".repeat(size);
-    let data = json!({"sid": sid, "message": format!("{marker}{filler}")});
+    let data = json!({"sid": sid, "message": opaque::filled(&marker, size)});
     cx.emit(sender, "message", data).await?;
     let is_it =
         |arrival: &Arrival| arrival.kind() == Some("new-message") && arrival.raw.contains(&marker);

@@ -206,25 +206,22 @@ async fn seq_unused(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     let peer = stage.peer(Role::U1);
     let unknown = cx.marker("no-such-session");
+    let refused = cx.marker("refused");
     let mut used = Vec::new();
     for round in 1..=3 {
         let first = changed(cx, &stage).await?;
         for cas in [&super::session::METADATA, &super::session::STATE] {
-            let stale = cas.data(&stage.s1.id, &json!("refused"), &json!(-1));
+            let stale = cas.data(&stage.s1.id, &json!(refused), &json!(-1));
             cx.emit(peer, cas.event, stale).await?;
-            let missing = cas.data(&unknown, &json!("refused"), &json!(0));
+            let missing = cas.data(&unknown, &json!(refused), &json!(0));
             cx.emit(peer, cas.event, missing).await?;
             cx.emit(peer, cas.event, json!({"sid": stage.s1.id}))
                 .await?;
         }
         cx.emit(peer, "artifact-update", json!({"artifactId": unknown}))
             .await?;
-        cx.emit(
-            peer,
-            "message",
-            json!({"sid": unknown, "message": "refused"}),
-        )
-        .await?;
+        cx.emit(peer, "message", json!({"sid": unknown, "message": refused}))
+            .await?;
         let second = changed(cx, &stage).await?;
         let count = unseen_between(stage.peer(Role::U2), &first, &second);
         // A lost update leaves a hole as well, but not in each round.
@@ -248,7 +245,7 @@ async fn envelopes(cx: &mut Ctx) -> Flow {
     let alive = json!({"sid": stage.s1.id, "time": time});
     cx.emit(stage.peer(Role::U1), "session-alive", alive)
         .await?;
-    let message = json!({"sid": stage.s1.id, "message": "x"});
+    let message = json!({"sid": stage.s1.id, "message": cx.marker("message")});
     cx.emit(stage.peer(Role::U1), "message", message).await?;
     // By its name and content alone, since its type is what is under judgment.
     let told =

@@ -116,7 +116,6 @@ async fn cause(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
     cx.emit(peer, "message", data).await?;
     caused.push(Wanted::update("new-message", marker));
     caused.extend(artifact_life(cx, stage).await?);
-    let time = cx.recent_time();
     let (alive, ended) = (
         cx.session(&stage.account).await?,
         cx.session(&stage.account).await?,
@@ -127,7 +126,8 @@ async fn cause(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
         ("session-end", "sid", ended.id),
         ("machine-alive", "machineId", machine.id),
     ] {
-        cx.emit(peer, event, json!({key: id, "time": time})).await?;
+        let data = json!({key: id, "time": cx.recent_time()});
+        cx.emit(peer, event, data).await?;
         caused.push(match key {
             "sid" => Wanted::ephemeral("activity", id),
             _ => Wanted::ephemeral("machine-activity", id),

@@ -123,11 +123,12 @@ async fn keys(cx: &mut Ctx) -> Flow {
     let (a, b) = (cx.account().await?, cx.account().await?);
     let key = cx.marker("key");
     let path = format!("/v1/kv/{key}");
-    for (account, value) in [(&a, "a"), (&b, "b")] {
+    let values = [(&a, cx.marker("a")), (&b, cx.marker("b"))];
+    for (account, value) in &values {
         let body = json!({"mutations": [{"key": key, "value": value, "version": -1}]});
         cx.rest(&KEYS, account, "POST", "/v1/kv", &body).await?;
     }
-    for (account, value) in [(&a, "a"), (&b, "b")] {
+    for (account, value) in &values {
         let read = cx.rest(&KEYS, account, "GET", &path, &Value::Null).await?;
         cx.equal(&KEYS, "value", &json!(value), &read["value"]);
     }
@@ -150,7 +151,7 @@ async fn foreign_ids(cx: &mut Ctx) -> Flow {
     let _ = cx.ask(owner, "artifact-create", new).await?;
     let (sid, machine) = (stage.s1.id.as_str(), stage.m1_id());
     let marker = cx.marker("foreign");
-    let time = cx.shared.clock.unix_ms();
+    let time = cx.recent_time();
     let part = json!({"data": "Zm9yZWlnbg==", "expectedVersion": 1});
     let total = json!({"total": 1});
     let events = [
@@ -212,7 +213,7 @@ async fn foreign_ids(cx: &mut Ctx) -> Flow {
         }
     }
     stage.prove_silence(cx).await?;
-    let sentinels = |raw: &String| raw.contains("sentinel-");
+    let sentinels = |raw: &String| raw.contains("sentinel");
     let new: Vec<_> = everything(&stage)
         .into_iter()
         .filter(|raw| !before.contains(raw) && !sentinels(raw))
@@ -240,8 +241,9 @@ async fn rest_ids(cx: &mut Ctx) -> Flow {
     let stranger = cx.account().await?;
     let (sid, machine) = (stage.s1.id.clone(), stage.m1_id().to_owned());
     let key = format!("/v1/access-keys/{sid}/{machine}");
-    let data = json!({"data": "foreign", "expectedVersion": 1});
-    let batch = json!({"messages": [{"content": "foreign"}]});
+    let foreign = cx.marker("foreign");
+    let data = json!({"data": foreign, "expectedVersion": 1});
+    let batch = json!({"messages": [{"content": foreign}]});
     let attempts = [
         ("GET", format!("/v1/sessions/{sid}/messages"), Value::Null),
         ("GET", format!("/v3/sessions/{sid}/messages"), Value::Null),
@@ -312,7 +314,7 @@ async fn silence(cx: &mut Ctx) -> Flow {
     let account = &stage.account;
     let body = json!({"tag": word, "metadata": word});
     cx.rest_any(account, "POST", "/v1/sessions", &body).await?;
-    let body = json!({"id": format!("machine-{word}"), "metadata": word});
+    let body = json!({"id": cx.marker("machine"), "metadata": word});
     cx.rest_any(account, "POST", "/v1/machines", &body).await?;
     let body = json!({"settings": word, "expectedVersion": 0});
     cx.rest_any(account, "POST", "/v1/account/settings", &body)

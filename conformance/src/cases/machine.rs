@@ -262,7 +262,7 @@ async fn unknown(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
     let id = cx.marker("no-such-machine");
     for cas in [&METADATA, &STATE] {
-        let data = cas.data(&id, &json!("x"), &json!(0));
+        let data = cas.data(&id, &json!(cx.marker("nobody")), &json!(0));
         let answer = cx
             .call(&UNKNOWN, stage.peer(Role::U1), cas.event, data)
             .await?;
@@ -286,7 +286,11 @@ async fn foreign(cx: &mut Ctx) -> Flow {
         cx.round_trip(stranger).await?;
         let wanted = Wanted::update(cas.update, &marker);
         stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
-        let read = cas.data(stage.m1_id(), &json!("x"), &json!(version + 1000));
+        let read = cas.data(
+            stage.m1_id(),
+            &json!(cx.marker("refused")),
+            &json!(version + 1000),
+        );
         let answer = cx.call(cas.answers, owner, cas.event, read).await?;
         let untouched = !answer.to_string().contains(&marker);
         cx.check(
@@ -322,7 +326,7 @@ async fn error_texts(cx: &mut Ctx) -> Flow {
     let mut rows = vec![(&STATE, null_state)];
     for cas in [&METADATA, &STATE] {
         for key in ["machineId", cas.field, "expectedVersion"] {
-            let mut row = cas.data(stage.m1_id(), &json!("x"), &json!(0));
+            let mut row = cas.data(stage.m1_id(), &json!(cx.marker("incomplete")), &json!(0));
             if let Some(fields) = row.as_object_mut() {
                 fields.remove(key);
             }

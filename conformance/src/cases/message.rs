@@ -310,7 +310,8 @@ async fn local_id(cx: &mut Ctx) -> Flow {
     ];
     for (told, senders) in rows {
         let local_id = cx.marker("local");
-        let data = json!({"sid": stage.s1.id, "message": "same", "localId": local_id});
+        let same = cx.marker("same");
+        let data = json!({"sid": stage.s1.id, "message": same, "localId": local_id});
         for (place, &sender) in senders.iter().enumerate() {
             if place == 1 {
                 // Who remembers the last message alone is found out by one in between.
@@ -358,7 +359,8 @@ async fn local_id_seq(cx: &mut Ctx) -> Flow {
     let mut holes = Vec::new();
     for round in 1..=3 {
         let local_id = cx.marker("local");
-        let data = json!({"sid": stage.s1.id, "message": "first", "localId": local_id});
+        let text = cx.marker("first");
+        let data = json!({"sid": stage.s1.id, "message": text, "localId": local_id});
         let first = delivered(cx, &stage, data.clone(), &local_id).await?;
         cx.emit(stage.peer(Role::U1), "message", data).await?;
         let marker = cx.marker("after");

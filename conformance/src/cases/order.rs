@@ -10,6 +10,7 @@ use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
     ledger::requirement_table,
+    opaque,
     peer::Arrival,
     stage::{Role, Stage, Wanted},
 };
@@ -51,7 +52,7 @@ async fn burst(cx: &mut Ctx) -> Flow {
     let sender = stage.peer(Role::S1);
     let marker = cx.marker("burst");
     for n in 0..BURST {
-        let data = json!({"sid": stage.s1.id, "message": format!("{marker}/{n}/")});
+        let data = json!({"sid": stage.s1.id, "message": opaque::numbered(&marker, n)});
         cx.emit(sender, "message", data).await?;
     }
     cx.round_trip(sender).await?;
@@ -67,7 +68,7 @@ async fn burst(cx: &mut Ctx) -> Flow {
         let log = peer.all(|arrival| wanted.matches(arrival));
         let place = |arrival: &Arrival| {
             let content = arrival.data["body"]["message"]["content"]["c"].as_str()?;
-            content.split('/').nth(1)?.parse::<usize>().ok()
+            opaque::number_in(content, &marker)
         };
         let places: Vec<_> = log.iter().filter_map(place).collect();
         let told = format!("{places:?}");
@@ -105,7 +106,7 @@ async fn concurrent(cx: &mut Ctx) -> Flow {
         let peer = stage_ref.peer(role);
         let mut version = json!(0);
         for n in 0..ROUNDS {
-            let text = format!("{marker_ref}/{n}");
+            let text = opaque::numbered(marker_ref, n);
             let message = json!({"sid": stage_ref.s1.id, "message": text});
             cx_ref.emit(peer, "message", message).await?;
             let change = session::METADATA.data(&own, &json!(text), &version);

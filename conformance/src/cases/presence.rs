@@ -410,7 +410,7 @@ async fn traits(cx: &mut Ctx) -> Flow {
     ];
     for (name, thinking) in rows {
         let session = cx.session(&stage.account).await?;
-        let time = cx.shared.clock.unix_ms();
+        let time = cx.recent_time();
         let data = json!({"sid": session.id, "time": time, "thinking": thinking});
         cx.emit(stage.peer(Role::S1), "session-alive", data).await?;
         cx.round_trip(stage.peer(Role::S1)).await?;

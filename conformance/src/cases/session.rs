@@ -337,7 +337,7 @@ async fn unknown(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
     let id = cx.marker("no-such-session");
     for cas in [&METADATA, &STATE] {
-        let data = cas.data(&id, &json!("x"), &json!(0));
+        let data = cas.data(&id, &json!(cx.marker("nobody")), &json!(0));
         let expected = format!(
             "{{\"result\":\"error\"}} for {} of an unknown session",
             cas.event
@@ -375,7 +375,11 @@ async fn foreign(cx: &mut Ctx) -> Flow {
         cx.round_trip(stranger).await?;
         let wanted = Wanted::update(cas.update, &marker);
         stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
-        let read = cas.data(&stage.s1.id, &json!("x"), &json!(version + 1000));
+        let read = cas.data(
+            &stage.s1.id,
+            &json!(cx.marker("refused")),
+            &json!(version + 1000),
+        );
         let answer = cx.call(cas.answers, owner, cas.event, read).await?;
         let untouched = !answer.to_string().contains(&marker);
         cx.check(

@@ -19,6 +19,7 @@ use crate::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::{Requirement, requirement_table},
+    opaque,
     peer::{Arrival, Peer},
     stage::{Role, Stage},
 };
@@ -102,7 +103,7 @@ impl Series {
 
     /// Sends the next message to the session `sid`.
     async fn send(&mut self, cx: &Ctx, sender: &Peer, sid: &str) -> Flow {
-        let message = format!("{}:{:06}", self.marker, self.sent);
+        let message = opaque::numbered(&self.marker, self.sent);
         self.sent += 1;
         cx.emit(sender, "message", json!({"sid": sid, "message": message}))
             .await
@@ -110,8 +111,7 @@ impl Series {
 
     /// The number of the message in `arrival`, if it is one of this series.
     fn number(&self, arrival: &Arrival) -> Option<usize> {
-        let at = arrival.raw.find(&self.marker)? + self.marker.len() + 1;
-        arrival.raw.get(at..at + 6)?.parse().ok()
+        opaque::number_in(&arrival.raw, &self.marker)
     }
 
     /// Judges that `receiver` has each message once and in order. The last one tells that those before it
@@ -363,10 +363,7 @@ async fn large_message(cx: &mut Ctx) -> Flow {
     let marker = cx.marker("large");
     let size = limit_of(sender).min(LARGEST) / 10 * 9;
     // The envelope of the event counts as well.
-    let message = format!(
-        "{marker}{}",
-        "x".repeat(size.saturating_sub(marker.len() + 200))
-    );
+    let message = opaque::filled(&marker, size.saturating_sub(200));
     let data = json!({"sid": stage.s1.id, "message": message});
     cx.emit(sender, "message", data).await?;
     let arrival = receiver

@@ -214,7 +214,8 @@ async fn without_session(cx: &mut Ctx) -> Flow {
 
 async fn errors(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
-    let good = usage("key", Some(&stage.s1.id), 1);
+    let good = usage(&cx.marker("usage"), Some(&stage.s1.id), 1);
+    let nobody = cx.marker("nosuchsession");
     let with = |key: &str, value: Value| {
         let mut report = good.clone();
         report[key] = value;
@@ -245,10 +246,7 @@ async fn errors(cx: &mut Ctx) -> Flow {
         (with("cost", json!({})), cost),
         (with("cost", json!("free")), cost),
         (with("sessionId", json!(5)), "Invalid sessionId"),
-        (
-            with("sessionId", json!("no-such-session")),
-            "Session not found",
-        ),
+        (with("sessionId", json!(nobody)), "Session not found"),
     ];
     for (request, text) in rows {
         let answer = cx

@@ -167,7 +167,7 @@ async fn write(
             &arrival.data["body"][cas.field]["value"],
         );
     }
-    let stale = cas.data(id, &json!("refused"), &json!(-1));
+    let stale = cas.data(id, &json!(cx.marker("refused")), &json!(-1));
     let told = cx.call(by, peer, cas.event, stale).await?;
     let place = format!("in the mismatch of {}", cas.event);
     // A server that writes it all the same, or tells no value, is judged elsewhere.

@@ -81,10 +81,9 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         .await?;
     cx.equal(&STALE, "data", &json!(second), &after["accessKey"]["data"]);
 
-    let unknown = format!("/v1/access-keys/{}/{}", cx.marker("no-session"), machine.id);
-    let answer = cx
-        .rest_any(&account, "POST", &unknown, &json!({"data": "x"}))
-        .await?;
+    let unknown = format!("/v1/access-keys/{}/{}", cx.marker("nosession"), machine.id);
+    let data = json!({"data": cx.marker("key")});
+    let answer = cx.rest_any(&account, "POST", &unknown, &data).await?;
     cx.check(&PAIR, answer.status == 404, "404", told(&answer));
     let stranger = cx.account().await?;
     status(cx, &PAIR, &stranger, ("GET", &path, &Value::Null), 404).await?;

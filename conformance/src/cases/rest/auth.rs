@@ -116,7 +116,7 @@ async fn no_token(cx: &mut Ctx) -> Flow {
     let session = cx.session(&account).await?;
     let tag = cx.marker("tag");
     let delete = format!("/v1/sessions/{}", session.id);
-    let new = json!({"tag": tag, "metadata": "none"});
+    let new = json!({"tag": tag, "metadata": cx.marker("metadata")});
     let requests = [
         ("GET", "/v1/sessions", Value::Null),
         ("POST", "/v1/sessions", new),
@@ -160,12 +160,12 @@ async fn answers(cx: &mut Ctx) -> Flow {
     let unknown = cx.rest_any(&account, "GET", &path, &Value::Null).await?;
     cx.check(&UNKNOWN_ROUTE, unknown.status == 404, "404", told(&unknown));
     for (path, body) in [
-        ("/v1/sessions", json!({"metadata": "no tag"})),
+        ("/v1/sessions", json!({"metadata": cx.marker("notag")})),
         (
             "/v1/sessions",
-            json!({"tag": 17, "metadata": "tag of a wrong type"}),
+            json!({"tag": 17, "metadata": cx.marker("wrongtag")}),
         ),
-        ("/v1/machines", json!({"metadata": "no id"})),
+        ("/v1/machines", json!({"metadata": cx.marker("noid")})),
         ("/v1/auth", json!({"publicKey": "no challenge"})),
     ] {
         let answer = cx.rest_any(&account, "POST", path, &body).await?;

@@ -7,6 +7,7 @@ use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
     ledger::requirement_table,
+    opaque,
     stage::{Delivery, Role, Stage, Wanted},
 };
 
@@ -45,13 +46,15 @@ async fn store(cx: &mut Ctx) -> Flow {
     let account = &stage.account;
     let prefix = cx.marker("key");
     let (one, two, three) = (
-        format!("{prefix}.one"),
-        format!("{prefix}.two"),
-        format!("{prefix}.three"),
+        opaque::numbered(&prefix, 1),
+        opaque::numbered(&prefix, 2),
+        opaque::numbered(&prefix, 3),
     );
+    let [first, second, third, stale] =
+        ["one", "two", "three", "stale"].map(|what| cx.marker(what));
     let new = json!({"mutations": [
-        {"key": one, "value": "1", "version": -1},
-        {"key": two, "value": "2", "version": -1},
+        {"key": one, "value": first, "version": -1},
+        {"key": two, "value": second, "version": -1},
     ]});
     let written = cx.rest(&WRITTEN, account, "POST", "/v1/kv", &new).await?;
     let results = &written["results"];
@@ -67,15 +70,17 @@ async fn store(cx: &mut Ctx) -> Flow {
     let seen = stage.observe(cx, &[update]).await?;
     let body = &seen[0].data["body"];
     cx.schema(&BODY, &BODY, "update/kv-batch-update", body)?;
-    let both = [(&one, "1"), (&two, "2")].into_iter().all(|(key, value)| {
-        find(&body["changes"], "key", key)
-            .is_some_and(|row| row["value"] == value && row["version"] == 0)
-    });
+    let both = [(&one, &first), (&two, &second)]
+        .into_iter()
+        .all(|(key, value)| {
+            find(&body["changes"], "key", key)
+                .is_some_and(|row| row["value"] == *value && row["version"] == 0)
+        });
     cx.check(&WRITTEN, both, "both changes in one update", body);
 
     let path = format!("/v1/kv/{one}");
     let single = cx.rest(&READ, account, "GET", &path, &Value::Null).await?;
-    cx.equal(&READ, "value", &json!("1"), &single["value"]);
+    cx.equal(&READ, "value", &json!(first), &single["value"]);
     let keys = json!({"keys": [one, two, three]});
     let bulk = cx
         .rest(&READ, account, "POST", "/v1/kv/bulk", &keys)
@@ -85,18 +90,18 @@ async fn store(cx: &mut Ctx) -> Flow {
         .rest(&READ, account, "GET", &listed_path, &Value::Null)
         .await?;
     for rows in [&bulk["values"], &listed["items"]] {
-        let right = find(rows, "key", &two).is_some_and(|row| row["value"] == "2")
+        let right = find(rows, "key", &two).is_some_and(|row| row["value"] == second)
             && rows.as_array().is_some_and(|rows| rows.len() == 2);
         cx.check(&READ, right, "the two keys", rows);
     }
 
-    let stale = json!({"mutations": [
-        {"key": three, "value": "3", "version": -1},
-        {"key": one, "value": "stale", "version": -1},
+    let late = json!({"mutations": [
+        {"key": three, "value": third, "version": -1},
+        {"key": one, "value": stale, "version": -1},
     ]});
-    let refused = status(cx, &ATOMIC, account, ("POST", "/v1/kv", &stale), 409).await?;
+    let refused = status(cx, &ATOMIC, account, ("POST", "/v1/kv", &late), 409).await?;
     let told = find(&refused["errors"], "key", &one)
-        .is_some_and(|row| row["version"] == 0 && row["value"] == "1");
+        .is_some_and(|row| row["version"] == 0 && row["value"] == first);
     cx.check(
         &ATOMIC,
         told,

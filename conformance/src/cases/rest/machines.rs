@@ -127,7 +127,9 @@ async fn read(cx: &mut Ctx) -> Flow {
     let single = cx
         .rest(&READ, &stage.account, "GET", &path, &Value::Null)
         .await?;
-    let again = json!({"id": id, "metadata": cx.marker("other"), "daemonState": "other"});
+    let again = json!({
+        "id": id, "metadata": cx.marker("other"), "daemonState": cx.marker("other"),
+    });
     let posted = cx
         .rest(&UNCHANGED, &stage.account, "POST", "/v1/machines", &again)
         .await?;

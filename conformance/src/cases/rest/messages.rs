@@ -171,7 +171,7 @@ async fn post(cx: &mut Ctx) -> Flow {
     let markers: Vec<_> = (0..3).map(|_| cx.marker("posted")).collect();
     let batch: Vec<_> = markers
         .iter()
-        .map(|marker| json!({"content": marker, "localId": format!("local-{marker}")}))
+        .map(|marker| json!({"content": marker, "localId": cx.marker("local")}))
         .collect();
     let path = format!("/v3/sessions/{}/messages", stage.s1.id);
     let answer = cx
@@ -240,10 +240,11 @@ async fn again(cx: &mut Ctx) -> Flow {
     let first = &arrivals[0].data["body"]["message"];
     let path = format!("/v3/sessions/{}/messages", stage.s1.id);
     let local_id = cx.marker("local");
+    let [repeated, new] = ["again", "new"].map(|what| cx.marker(what));
     let batch = json!({"messages": [
-        {"content": "again", "localId": first["localId"]},
-        {"content": "new", "localId": local_id},
-        {"content": "new", "localId": local_id},
+        {"content": repeated, "localId": first["localId"]},
+        {"content": new, "localId": local_id},
+        {"content": new, "localId": local_id},
     ]});
     let answer = cx
         .rest(&POST_LOCAL_ID, &stage.account, "POST", &path, &batch)

@@ -283,7 +283,7 @@ async fn deleted(cx: &mut Ctx) -> Flow {
         "404 for a second deletion",
         told(&again),
     );
-    let data = session::METADATA.data(&doomed.id, &json!("ghost"), &json!(0));
+    let data = session::METADATA.data(&doomed.id, &json!(cx.marker("ghost")), &json!(0));
     // Whether an unknown session is answered at all is judged by session.unknown.
     if let Ok(answer) = cx
         .ask(stage.peer(Role::U1), "update-metadata", data)
