@@ -94,13 +94,23 @@ impl App {
         &self,
         account: &Account,
         state: &AccountState,
+        payload: EphemeralPayload,
+    ) {
+        self.ephemeral_to(account, state, &RecipientFilter::UserScopedOnly, payload);
+    }
+
+    /// Sends an ephemeral to the connections that a filter means.
+    pub(crate) fn ephemeral_to(
+        &self,
+        account: &Account,
+        state: &AccountState,
+        filter: &RecipientFilter,
         mut payload: EphemeralPayload,
     ) {
         if let Some(seams) = self.seams() {
             seams.payload("ephemeral", &mut payload.0);
         }
-        let filter = RecipientFilter::UserScopedOnly;
         self.router
-            .emit_ephemeral(self, account.id(), &state.registry, &payload, &filter, None);
+            .emit_ephemeral(self, account.id(), &state.registry, &payload, filter, None);
     }
 }

@@ -370,6 +370,26 @@ pub fn machine_status(machine_id: &str, online: bool, at: i64) -> EphemeralPaylo
     }))
 }
 
+/// `session-event`, which the specification does not have and newer servers send: something happened
+/// in a session that its owner is to be told of.
+#[must_use]
+pub fn session_event(
+    session_id: &str,
+    kind: &str,
+    title: &str,
+    body: &str,
+    at: i64,
+) -> EphemeralPayload {
+    EphemeralPayload(json!({
+        "type": "session-event",
+        "sessionId": session_id,
+        "kind": kind,
+        "title": title,
+        "body": body,
+        "timestamp": at,
+    }))
+}
+
 /// The same object with its leading `id` under another name.
 fn renamed(row: Value, name: &str) -> Value {
     let Value::Object(row) = row else { return row };

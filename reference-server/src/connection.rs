@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use engineioxide::Str;
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use crate::packet::Passed;
 use crate::router::{ConnectionId, Routed, Scope};
 use crate::seams::Seams;
 use crate::store::Account;
@@ -38,8 +39,8 @@ pub enum Way {
 
 /// The way to a client, as far as a connection needs it.
 pub(crate) trait Link: Send + Sync {
-    /// Queues a packet without waiting.
-    fn push(&self, packet: Str) -> Result<(), PushError>;
+    /// Queues a packet, and the attachments that it announces, without waiting.
+    fn push(&self, packet: Str, attachments: &[Bytes]) -> Result<(), PushError>;
     /// Ends the transport at once, also if its peer reads nothing.
     fn abort(&self);
     /// How packets get there now.
@@ -47,7 +48,7 @@ pub(crate) trait Link: Send + Sync {
 }
 
 /// What a called socket acknowledged: its first argument, if it gave one.
-pub(crate) type CallAnswer = Option<Box<RawValue>>;
+pub(crate) type CallAnswer = Option<Passed>;
 
 /// A client that was admitted.
 pub struct Connection {
@@ -114,6 +115,15 @@ impl Connection {
         }
     }
 
+    /// Queues a packet and the attachments that it announces. Such a packet passes the seams.
+    pub(crate) fn send_with(self: &Arc<Self>, packet: Str, attachments: &[Bytes]) {
+        if attachments.is_empty() {
+            self.send(packet);
+        } else {
+            self.queue(packet, attachments);
+        }
+    }
+
     /// How packets get to it.
     #[must_use]
     pub fn way(&self) -> Way {
@@ -122,10 +132,14 @@ impl Connection {
 
     /// Queues a packet, past all seams.
     pub fn push(&self, packet: Str) {
+        self.queue(packet, &[]);
+    }
+
+    fn queue(&self, packet: Str, attachments: &[Bytes]) {
         if self.is_gone.load(Ordering::Relaxed) {
             return;
         }
-        match self.link.push(packet) {
+        match self.link.push(packet, attachments) {
             Ok(()) => {}
             Err(PushError::Closed) => self.is_gone.store(true, Ordering::Relaxed),
             Err(PushError::Full) => {

@@ -190,13 +190,27 @@ impl Gateway {
                 self.leave(&connection, "left the namespace");
                 Ok(())
             }
-            (Packet::Event { ack, args }, Stage::Inside(connection)) => {
+            (
+                Packet::Event {
+                    ack,
+                    args,
+                    attachments,
+                },
+                Stage::Inside(connection),
+            ) => {
                 let (name, data) = packet::event(&args)?;
-                handlers::dispatch(&self.app, &connection, &name, data, ack);
+                handlers::dispatch(&self.app, &connection, &name, data, &attachments, ack);
                 Ok(())
             }
-            (Packet::Ack { id, args }, Stage::Inside(connection)) => {
-                connection.answered(id, packet::first_argument(&args)?);
+            (
+                Packet::Ack {
+                    id,
+                    args,
+                    attachments,
+                },
+                Stage::Inside(connection),
+            ) => {
+                connection.answered(id, packet::first_argument(&args, &attachments)?);
                 Ok(())
             }
             (Packet::Event { ack: Some(id), .. }, Stage::Outside)
@@ -237,7 +251,7 @@ impl Gateway {
         match admission {
             Admission::Closed => end(transport, "refused"),
             Admission::Refused(message) => {
-                tracing::debug!(socket = %transport.id, message, "refused");
+                tracing::info!(socket = %transport.id, reason = message, "connection refused");
                 // The transport stays, so that the client reads why; the connect timeout ends it.
                 let _ = transport.emit(packet::encode_refusal("/", &message));
                 let token = auth["token"].as_str().unwrap_or_default();
@@ -288,7 +302,12 @@ impl Gateway {
                 timeout.abort();
             }
         }
-        tracing::debug!(socket = connection.socket_id(), scope = ?connection.scope(), "connected");
+        tracing::info!(
+            socket = connection.socket_id(),
+            scope = %connection.scope(),
+            account = account.id(),
+            "connected"
+        );
         connection.send(packet::encode_connected(connection.socket_id()));
         if !(self.app.faults().on(Fault::ReturnDeaf) && rows.registry.has_lost()) {
             rows.registry.add(Arc::clone(&connection));
@@ -302,7 +321,7 @@ impl Gateway {
     /// Takes a connection out of everything that knows it, and announces a machine that went with
     /// its last connection.
     fn leave(&self, connection: &Connection, reason: &str) {
-        tracing::debug!(socket = connection.socket_id(), reason, "disconnected");
+        tracing::info!(socket = connection.socket_id(), reason, "disconnected");
         connection.leave();
         let account = connection.account();
         let mut rows = account.lock();
@@ -334,7 +353,7 @@ impl Gateway {
             if self.app.faults().on(Fault::GarbageKills) {
                 self.close_all();
             }
-            tracing::debug!(socket = %transport.id, %error, "closing a transport that spoke nonsense");
+            tracing::info!(socket = %transport.id, reason = %error, "closing a transport that spoke nonsense");
             end(transport, "spoke nonsense");
         }
     }
@@ -353,7 +372,7 @@ impl EngineIoHandler for Gateway {
         let silent = Arc::clone(&transport);
         let task = tokio::spawn(async move {
             timeout.await;
-            tracing::debug!(socket = %silent.id, "no accepted CONNECT in time");
+            tracing::info!(socket = %silent.id, reason = "no accepted CONNECT in time", "closing a transport");
             end(&silent, "did not connect");
         });
         let mut state = transport.data.lock();
@@ -420,11 +439,15 @@ struct TransportLink {
 }
 
 impl Link for TransportLink {
-    fn push(&self, packet: Str) -> Result<(), PushError> {
+    fn push(&self, packet: Str, attachments: &[Bytes]) -> Result<(), PushError> {
         use tokio::sync::mpsc::error::TrySendError;
         match self.transport.reserve() {
             Ok(place) => {
-                place.emit(packet);
+                if attachments.is_empty() {
+                    place.emit(packet);
+                } else {
+                    place.emit_many(packet, attachments.iter().cloned().collect());
+                }
                 Ok(())
             }
             Err(TrySendError::Full(())) => Err(PushError::Full),

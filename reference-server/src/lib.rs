@@ -26,6 +26,7 @@ mod gateway;
 mod handlers;
 mod handshake;
 mod ids;
+mod journal;
 mod listener;
 mod packet;
 mod presence;

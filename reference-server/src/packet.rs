@@ -5,16 +5,14 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use engineioxide::Str;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Attachments that one binary packet may announce. The specification has no binary events, so this
-/// only bounds what a careless client can make us hold.
+/// Attachments that one binary packet may announce. Only RPC passes binary values on, so this bounds
+/// what a careless client can make us hold.
 const MAX_ATTACHMENTS: usize = 64;
 
 /// A packet as it came, without its namespace.
@@ -25,9 +23,17 @@ pub(crate) enum Packet {
     /// DISCONNECT: the client leaves the namespace.
     Disconnect,
     /// An event: a JSON array whose first element is the name.
-    Event { ack: Option<u64>, args: String },
+    Event {
+        ack: Option<u64>,
+        args: String,
+        attachments: Vec<Bytes>,
+    },
     /// The answer to an event of ours: a JSON array of arguments.
-    Ack { id: u64, args: String },
+    Ack {
+        id: u64,
+        args: String,
+        attachments: Vec<Bytes>,
+    },
     /// The head of an event or ack whose attachments follow in so many binary messages.
     Binary {
         attachments: usize,
@@ -82,10 +88,12 @@ pub(crate) fn decode(text: &str) -> Result<(&str, Packet), PacketError> {
         b'2' | b'5' => Packet::Event {
             ack: id,
             args: body.to_owned(),
+            attachments: Vec::new(),
         },
         b'3' | b'6' => Packet::Ack {
             id: id.ok_or(PacketError::AckId)?,
             args: body.to_owned(),
+            attachments: Vec::new(),
         },
         _ => return Err(PacketError::Type),
     };
@@ -126,39 +134,68 @@ impl Pending {
         }
     }
 
-    /// Takes one attachment; the packet once it is whole. Each attachment stands in the arguments as
-    /// standard base64 text, which is what real servers store for a binary `message`.
+    /// Takes one attachment; the packet once it is whole.
     pub(crate) fn add(mut self, attachment: Bytes) -> Result<Result<Packet, Self>, PacketError> {
         self.bytes.push(attachment);
         if self.bytes.len() < self.wanted {
             return Ok(Err(self));
         }
-        let (Packet::Event { args, .. } | Packet::Ack { args, .. }) = &mut self.head else {
+        let (Packet::Event { attachments, .. } | Packet::Ack { attachments, .. }) = &mut self.head
+        else {
             return Err(PacketError::OutOfOrder);
         };
-        let mut value: Value = serde_json::from_str(args).map_err(|_| PacketError::Arguments)?;
-        fill(&mut value, &self.bytes);
-        *args = value.to_string();
+        *attachments = self.bytes;
         Ok(Ok(self.head))
     }
 }
 
-/// Puts attachments in the place of their placeholders. The depth of `value` is bounded by its parser.
-fn fill(value: &mut Value, attachments: &[Bytes]) {
+/// A value that one client sends another: as it came, with the binary values in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed {
+    pub(crate) json: Box<RawValue>,
+    /// What the placeholders in it stand for, by their numbers.
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Passed {
+    /// A part of a packet that had these attachments.
+    fn new(part: &RawValue, attachments: &[Bytes]) -> Self {
+        let mut passed = Self {
+            json: part.to_owned(),
+            attachments: Vec::new(),
+        };
+        if !attachments.is_empty()
+            && let Ok(mut value) = serde_json::from_str(part.get())
+        {
+            number_anew(&mut value, attachments, &mut passed.attachments);
+            passed.json = serde_json::value::to_raw_value(&value).unwrap_or(passed.json);
+        }
+        passed
+    }
+}
+
+/// Collects the attachments that a value names, and gives them the numbers in which they stand. A
+/// placeholder of nothing becomes null: receivers close a connection that names what is not there.
+/// The depth of `value` is bounded by its parser.
+fn number_anew(value: &mut Value, all: &[Bytes], named: &mut Vec<Bytes>) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, attachments)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| number_anew(item, all, named)),
         Value::Object(fields) if fields.get("_placeholder") == Some(&Value::Bool(true)) => {
-            let index = fields
-                .get("num")
-                .and_then(Value::as_u64)
-                .and_then(|n| usize::try_from(n).ok());
-            if let Some(bytes) = index.and_then(|index| attachments.get(index)) {
-                *value = Value::String(STANDARD.encode(bytes));
+            let number = fields.get("num").and_then(Value::as_u64);
+            let index = number.and_then(|number| usize::try_from(number).ok());
+            match index.and_then(|index| all.get(index)) {
+                Some(bytes) => {
+                    fields.insert("num".to_owned(), named.len().into());
+                    named.push(bytes.clone());
+                }
+                None => *value = Value::Null,
             }
         }
         Value::Object(fields) => fields
             .values_mut()
-            .for_each(|field| fill(field, attachments)),
+            .for_each(|field| number_anew(field, all, named)),
         _ => {}
     }
 }
@@ -173,12 +210,24 @@ pub(crate) fn event(args: &str) -> Result<(String, Option<&RawValue>), PacketErr
 }
 
 /// The first argument of an ack, if it has one.
-pub(crate) fn first_argument(args: &str) -> Result<Option<Box<RawValue>>, PacketError> {
+pub(crate) fn first_argument(
+    args: &str,
+    attachments: &[Bytes],
+) -> Result<Option<Passed>, PacketError> {
     if args.is_empty() {
         return Ok(None);
     }
     let items: Vec<&RawValue> = serde_json::from_str(args).map_err(|_| PacketError::Arguments)?;
-    Ok(items.first().map(|&item| item.to_owned()))
+    Ok(items.first().map(|item| Passed::new(item, attachments)))
+}
+
+/// A field of an event's data that is only passed on.
+pub(crate) fn passed(
+    fields: &HashMap<String, &RawValue>,
+    name: &str,
+    attachments: &[Bytes],
+) -> Option<Passed> {
+    fields.get(name).map(|part| Passed::new(part, attachments))
 }
 
 /// The fields of a JSON object, each still raw; empty for anything else.
@@ -189,13 +238,37 @@ pub(crate) fn raw_fields(data: Option<&RawValue>) -> HashMap<String, &RawValue> 
 
 /// `42["name",payload]`, or with an ack id `42<id>["name",payload]` (the leading 4 is Engine.IO's).
 pub(crate) fn encode_event(name: &str, payload: &impl Serialize, ack: Option<u64>) -> Str {
+    encode_binary_event(name, payload, ack, 0)
+}
+
+/// The same with so many attachments that follow: `45<count>-…`.
+pub(crate) fn encode_binary_event(
+    name: &str,
+    payload: &impl Serialize,
+    ack: Option<u64>,
+    attachments: usize,
+) -> Str {
     let id = ack.map(|id| id.to_string()).unwrap_or_default();
-    Str::from(format!("2{id}{}", json(&(name, payload))))
+    let kind = kind("2", "5", attachments);
+    Str::from(format!("{kind}{id}{}", json(&(name, payload))))
 }
 
 /// `43<id>[payload]`.
 pub(crate) fn encode_ack(id: u64, payload: &impl Serialize) -> Str {
-    Str::from(format!("3{id}{}", json(&(payload,))))
+    encode_binary_ack(id, payload, 0)
+}
+
+/// The same with so many attachments that follow: `46<count>-…`.
+pub(crate) fn encode_binary_ack(id: u64, payload: &impl Serialize, attachments: usize) -> Str {
+    let kind = kind("3", "6", attachments);
+    Str::from(format!("{kind}{id}{}", json(&(payload,))))
+}
+
+fn kind(plain: &str, binary: &str, attachments: usize) -> String {
+    match attachments {
+        0 => plain.to_owned(),
+        count => format!("{binary}{count}-"),
+    }
 }
 
 /// `43<id>[]`: an answer without arguments.
@@ -245,6 +318,7 @@ mod tests {
         Packet::Event {
             ack,
             args: args.to_owned(),
+            attachments: Vec::new(),
         }
     }
 
@@ -268,6 +342,7 @@ mod tests {
                 Packet::Ack {
                     id: 5,
                     args: "[]".to_owned(),
+                    attachments: Vec::new(),
                 },
             )),
         );
@@ -295,12 +370,30 @@ mod tests {
     }
 
     #[test]
-    fn attachments_become_base64_text() {
-        let args = r#"["message",{"message":{"_placeholder":true,"num":0}},{"_placeholder":true,"num":9}]"#;
-        let pending = Pending::new(1, event_of(None, args));
-        let packet = pending.add(Bytes::from_static(b"hi")).unwrap().unwrap();
-        let filled = r#"["message",{"message":"aGk="},{"_placeholder":true,"num":9}]"#;
-        assert_eq!(packet, event_of(None, filled));
+    fn attachments_are_passed_on_with_numbers_of_their_own() {
+        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let all = [bytes("zero"), bytes("one"), bytes("two")];
+        let part = r#"{"b":{"_placeholder":true,"num":2},"a":[{"_placeholder":true,"num":0},1.10],"c":{"_placeholder":true,"num":9}}"#;
+        let data = format!(r#"{{"method":{{"_placeholder":true,"num":1}},"params":{part}}}"#);
+        let data: Box<RawValue> = serde_json::from_str(&data).unwrap();
+        let fields = raw_fields(Some(&data));
+        let found = passed(&fields, "params", &all).unwrap();
+        assert_eq!(
+            found.json.get(),
+            r#"{"b":{"_placeholder":true,"num":0},"a":[{"_placeholder":true,"num":1},1.1],"c":null}"#
+        );
+        assert_eq!(found.attachments, [bytes("two"), bytes("zero")]);
+        // What came without attachments stays as it is, even if it looks like a placeholder.
+        let found = passed(&fields, "params", &[]).unwrap();
+        assert_eq!((found.json.get(), found.attachments.len()), (part, 0));
+    }
+
+    #[test]
+    fn packets_say_how_many_attachments_follow() {
+        assert_eq!(&*encode_binary_event("a", &1, Some(7), 2), r#"52-7["a",1]"#);
+        assert_eq!(&*encode_binary_ack(7, &1, 1), "61-7[1]");
+        assert_eq!(&*encode_event("a", &1, None), r#"2["a",1]"#);
+        assert_eq!(&*encode_ack(7, &1), "37[1]");
     }
 
     #[test]
@@ -310,8 +403,11 @@ mod tests {
         assert_eq!(name, "rpc-call");
         assert_eq!(raw_fields(data)["params"].get(), "1e400");
         assert_eq!(raw_fields(data)["x"].get(), r#"{"deep":[1.10]}"#);
-        assert_eq!(first_argument("[1.10,2]").unwrap().unwrap().get(), "1.10");
-        assert!(first_argument("[]").unwrap().is_none());
+        assert_eq!(
+            first_argument("[1.10,2]", &[]).unwrap().unwrap().json.get(),
+            "1.10"
+        );
+        assert!(first_argument("[]", &[]).unwrap().is_none());
         for wrong in ["", "{}", "[]", "[1]", "[null]", "[\"a\""] {
             assert!(event(wrong).is_err(), "{wrong}");
         }

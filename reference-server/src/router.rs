@@ -6,6 +6,7 @@
 //! connection, and ahead of the answer to their cause. The router knows no handlers and no storage.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,16 @@ pub enum Scope {
     Session(String),
     /// `machine-scoped`: sees what concerns this machine.
     Machine(String),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User => f.write_str("user"),
+            Self::Session(id) => write!(f, "session {id}"),
+            Self::Machine(id) => write!(f, "machine {id}"),
+        }
+    }
 }
 
 /// Which connections of an account an event is for (the specification's `RecipientFilter`).

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::engine;
 use crate::faults::Fault;
 use crate::gateway::Gateway;
+use crate::journal;
 use crate::listener::{RequestSwitch, SwitchedListener, Switches};
 use crate::presence;
 use crate::rest::{self, ApiError};
@@ -139,6 +140,7 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
         ))
         .layer(middleware::from_fn(survive_panics))
         .layer(middleware::from_fn_with_state(Arc::clone(app), http_seam))
+        .layer(middleware::from_fn(journal::requests))
         .layer(CorsLayer::very_permissive())
 }
 

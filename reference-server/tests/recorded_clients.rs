@@ -91,7 +91,7 @@ async fn session_old() {
 
 #[tokio::test]
 async fn session_new() {
-    check(SESSION_NEW, [24, 22, 52, 53]).await;
+    check(SESSION_NEW, [24, 22, 52, 57]).await;
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn a_server_that_does_otherwise_is_reported() {
             SESSION_NEW,
             "wide-artifacts",
             DEADLINE,
-            "session-new.jsonl:80 (at the end): daemon#1 got update new-session nobody recorded",
+            "session-new.jsonl:82 (at the end): daemon#1 got update new-session nobody recorded",
         ),
         check_fault(
             DAEMON_OLD,
@@ -148,7 +148,7 @@ async fn a_server_that_does_otherwise_is_reported() {
             SESSION_NEW,
             "ping-data",
             DEADLINE,
-            "session-new.jsonl:149 (kill session): ack 10 to session1#2: [0]: expected {}, got null",
+            "session-new.jsonl:153 (kill session): ack 10 to session1#2: [0]: expected {}, got null",
         ),
         check_fault(
             DAEMON_NEW,

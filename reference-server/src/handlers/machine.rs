@@ -19,11 +19,11 @@ pub(super) fn alive(call: &Call<'_>) -> Answer {
         call.faults(),
     );
     let (Some(id), Some(time)) = (call.data.text("machineId"), time) else {
-        return Answer::Never;
+        return Answer::Ignored("machineId or time is missing, of a wrong type, or too old");
     };
     let mut state = call.account().lock();
     let Some(machine) = state.machines.get_mut(id) else {
-        return Answer::Never;
+        return Answer::Ignored("the account has no machine of this id");
     };
     machine.active = true;
     machine.active_at = time;

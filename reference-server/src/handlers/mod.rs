@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use engineioxide::Str;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::connection::Connection;
 use crate::faults::{Fault, Faults};
+use crate::journal;
 use crate::packet;
 use crate::router::{ConnectionId, Routed as _, Scope};
 use crate::seams::{self, Flow};
@@ -37,6 +39,10 @@ enum Answer {
     Later,
     /// The event is never acknowledged, or answers by an event of its own.
     Never,
+    /// This, now, whose reason its interface has no field for.
+    Refused(Value, &'static str),
+    /// The event is never acknowledged, and changed nothing for this reason.
+    Ignored(&'static str),
 }
 
 /// What a handler's failure looks like to its caller.
@@ -170,6 +176,9 @@ struct Call<'a> {
     raw: Option<&'a RawValue>,
     /// The first argument's fields.
     data: Data,
+    /// The binary values of the packet. Their placeholders are objects, which no handler takes for a
+    /// text.
+    attachments: &'a [Bytes],
     ack: Option<u64>,
 }
 
@@ -228,29 +237,34 @@ struct Responder {
 
 impl Responder {
     fn send(self, answer: &impl Serialize) {
+        self.send_with(answer, &[]);
+    }
+
+    /// Acknowledges with binary values, whose placeholders are in the answer.
+    fn send_with(self, answer: &impl Serialize, attachments: &[Bytes]) {
         let Some(id) = self.ack.filter(|_| !self.app.faults().on(Fault::NoAck)) else {
             return;
         };
-        let seams = self.app.seams();
+        let (seams, count) = (self.app.seams(), attachments.len());
         // What does not fit into a JSON value is not what anybody would change.
         let packet = match seams.map(|seams| (seams, serde_json::to_value(answer))) {
             Some((seams, Ok(answer))) => match seams.answer(self.event, answer) {
-                Some(answer) => self.encoded(id, &answer),
+                Some(answer) => self.encoded(id, &answer, count),
                 None => return,
             },
-            _ => self.encoded(id, answer),
+            _ => self.encoded(id, answer, count),
         };
         if self.app.faults().on(Fault::AckTwice) {
-            self.connection.send(packet.clone());
+            self.connection.send_with(packet.clone(), attachments);
         }
-        self.connection.send(packet);
+        self.connection.send_with(packet, attachments);
     }
 
-    fn encoded(&self, id: u64, answer: &impl Serialize) -> Str {
+    fn encoded(&self, id: u64, answer: &impl Serialize, attachments: usize) -> Str {
         match () {
             () if self.app.faults().on(Fault::AckWrapped) => packet::encode_ack(id, &[answer]),
             () if self.app.faults().on(Fault::AckEmpty) => packet::encode_empty_ack(id),
-            () => packet::encode_ack(id, answer),
+            () => packet::encode_binary_ack(id, answer, attachments),
         }
     }
 }
@@ -290,6 +304,7 @@ pub(crate) fn dispatch(
     connection: &Arc<Connection>,
     event: &str,
     raw: Option<&RawValue>,
+    attachments: &[Bytes],
     ack: Option<u64>,
 ) {
     let is_first = connection.is_first_event();
@@ -297,7 +312,7 @@ pub(crate) fn dispatch(
         return;
     }
     let Some(handler) = HANDLERS.iter().find(|handler| handler.event == event) else {
-        tracing::debug!(socket = connection.socket_id(), event, "unknown event");
+        journal::ignored(connection.socket_id(), event, "unknown event");
         if app.faults().on(Fault::UnknownEnds) {
             connection.end();
         }
@@ -333,6 +348,7 @@ pub(crate) fn dispatch(
         event: handler.event,
         raw,
         data,
+        attachments,
         ack,
     };
     let run = || {
@@ -343,9 +359,19 @@ pub(crate) fn dispatch(
         (handler.run)(&call)
     };
     match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Answer::Now(answer)) => call.responder().send(&answer),
+        Ok(Answer::Now(answer)) => {
+            journal::answered(connection.socket_id(), event, &answer);
+            call.responder().send(&answer);
+        }
+        Ok(Answer::Refused(answer, reason)) => {
+            journal::refused(connection.socket_id(), event, reason);
+            call.responder().send(&answer);
+        }
         Ok(Answer::Later) => {}
-        Ok(Answer::Never) => {
+        Ok(answer @ (Answer::Never | Answer::Ignored(_))) => {
+            if let Answer::Ignored(reason) = answer {
+                journal::ignored(connection.socket_id(), event, reason);
+            }
             if app.faults().on(Fault::HeartbeatsAcked) && matches!(handler.failure, Failure::Silent)
             {
                 call.responder().send(&json!({}));

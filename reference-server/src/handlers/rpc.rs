@@ -14,7 +14,8 @@ use super::{Answer, Call};
 use crate::app::App;
 use crate::connection::Connection;
 use crate::faults::{Fault, Faults};
-use crate::packet;
+use crate::journal;
+use crate::packet::{self, Passed};
 use crate::router::{ConnectionId, Registry, Routed as _};
 use crate::store::{Account, AccountState};
 
@@ -179,6 +180,7 @@ fn is_plain(method: &str) -> bool {
 fn refuse(call: &Call<'_>, kind: &str) -> Answer {
     let error = "Invalid method name";
     call.emit("rpc-error", &json!({ "type": kind, "error": error }));
+    journal::refused(call.connection.socket_id(), call.event, error);
     Answer::Never
 }
 
@@ -235,13 +237,16 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
         .iter()
         .filter(|other| other.id() == callee.id())
         .count();
-    let mut params = fields.get("params").map(|&params| params.to_owned());
+    let mut params = packet::passed(&fields, "params", call.attachments);
     if faults.on(Fault::RpcParamsWrapped) {
-        params = params.as_deref().and_then(wrapped);
+        params = params.and_then(wrapped);
     }
+    let attachments = params
+        .as_ref()
+        .map_or(&[][..], |params| &params.attachments);
     let request = Request {
         method: &method,
-        params: params.as_deref(),
+        params: params.as_ref().map(|params| &*params.json),
         sid: faults
             .on(Fault::RpcRequestSid)
             .then(|| call.connection.socket_id()),
@@ -251,12 +256,13 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     }
     let (id, answered) = callee.expect_answer();
     let times = 1 + usize::from(faults.on(Fault::RpcRequestTwice)) + again;
+    let packet = packet::encode_binary_event("rpc-request", &request, Some(id), attachments.len());
     for _ in 0..times {
-        callee.send(packet::encode_event("rpc-request", &request, Some(id)));
+        callee.send_with(packet.clone(), attachments);
     }
     if faults.on(Fault::RpcToAll) {
         for other in registrants {
-            other.send(packet::encode_event("rpc-request", &request, Some(id)));
+            other.send_with(packet.clone(), attachments);
         }
     }
     let (responder, mut timeout) = (call.responder(), call.app.config.rpc_timeout);
@@ -271,13 +277,18 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
         if faults.on(Fault::RpcHang) && !matches!(outcome, Ok(Ok(_))) {
             return;
         }
+        let mut attachments = Vec::new();
         let response = match outcome {
             Ok(Ok(result)) => {
                 let result = if faults.on(Fault::RpcResultWrapped) {
-                    result.as_deref().and_then(wrapped)
+                    result.and_then(wrapped)
                 } else {
                     result
                 };
+                let (result, binary) = result
+                    .map(|result| (result.json, result.attachments))
+                    .unzip();
+                attachments = binary.unwrap_or_default();
                 Response {
                     ok: true,
                     error: None,
@@ -301,11 +312,15 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
                 }
             }
         };
-        responder.send(&response);
+        if let Some(error) = response.error {
+            journal::refused(caller.socket_id(), "rpc-call", error);
+        }
+        responder.send_with(&response, &attachments);
     });
     Answer::Later
 }
 
-fn wrapped(value: &RawValue) -> Option<Box<RawValue>> {
-    RawValue::from_string(format!("[{value}]")).ok()
+fn wrapped(passed: Passed) -> Option<Passed> {
+    let json = RawValue::from_string(format!("[{}]", passed.json)).ok()?;
+    Some(Passed { json, ..passed })
 }

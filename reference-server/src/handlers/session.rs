@@ -11,6 +11,11 @@ use crate::store::{Account, AccountState, Posted};
 
 use crate::app::App;
 
+/// Why events are refused or ignored, for the log.
+const WRONG_FIELDS: &str = "a field is missing or of a wrong type";
+const NO_SESSION: &str = "the account has no session of this id";
+const NO_TIME: &str = "sid or time is missing, of a wrong type, or too old";
+
 /// The error answer of this handler's events; the interface gives it no message.
 pub(super) fn error() -> Value {
     json!({ "result": "error" })
@@ -41,7 +46,7 @@ fn change(call: &Call<'_>, field: &str, value: Option<Option<String>>) -> Answer
         value,
         call.data.number("expectedVersion"),
     ) else {
-        return Answer::Now(error());
+        return Answer::Refused(error(), WRONG_FIELDS);
     };
     let faults = call.faults();
     let mut state = call.account().lock();
@@ -49,7 +54,7 @@ fn change(call: &Call<'_>, field: &str, value: Option<Option<String>>) -> Answer
         return if faults.on(Fault::UnknownSilent) {
             Answer::Never
         } else {
-            Answer::Now(error())
+            Answer::Refused(error(), NO_SESSION)
         };
     };
     let is_metadata = field == "metadata";
@@ -103,15 +108,15 @@ pub(super) fn alive(call: &Call<'_>) -> Answer {
     let timeout = call.app.config.presence_timeout;
     let time = heartbeat_time(call.data.number("time"), now, timeout, faults);
     let (Some(id), Some(time)) = (call.data.text("sid"), time) else {
-        return Answer::Never;
+        return Answer::Ignored(NO_TIME);
     };
     let thinking = is_truthy(call.data.get("thinking"));
     let mut state = call.account().lock();
     let Some(session) = state.sessions.get_mut(id) else {
-        return Answer::Never;
+        return Answer::Ignored(NO_SESSION);
     };
     if session.ended && !faults.on(Fault::ReviveEnded) {
-        return Answer::Never;
+        return Answer::Ignored("the session has ended");
     }
     session.active = true;
     session.active_at = time;
@@ -129,16 +134,15 @@ pub(super) fn end(call: &Call<'_>) -> Answer {
         timeout,
         call.faults(),
     );
-    if let (Some(id), Some(time)) = (call.data.text("sid"), time) {
-        end_session(
-            call.app,
-            call.account(),
-            &mut call.account().lock(),
-            id,
-            time,
-        );
+    let (Some(id), Some(time)) = (call.data.text("sid"), time) else {
+        return Answer::Ignored(NO_TIME);
+    };
+    let (account, rows) = (call.account(), &mut call.account().lock());
+    if end_session(call.app, account, rows, id, time) {
+        Answer::Never
+    } else {
+        Answer::Ignored(NO_SESSION)
     }
-    Answer::Never
 }
 
 /// Ends a session and announces it; false if the account has none of this id.
@@ -169,7 +173,7 @@ pub(super) fn message(call: &Call<'_>) -> Answer {
     let empty = (is_missing && call.faults().on(Fault::MessageContentless)).then_some("");
     let text = call.data.text("message").or(empty);
     let (Some(id), Some(text)) = (call.data.text("sid"), text) else {
-        return Answer::Never;
+        return Answer::Ignored(WRONG_FIELDS);
     };
     let local_id = match call.data.get("localId") {
         Some(Value::Number(number)) if call.faults().on(Fault::DedupeNumber) => {
@@ -179,7 +183,7 @@ pub(super) fn message(call: &Call<'_>) -> Answer {
     };
     let mut state = call.account().lock();
     let sender = (!call.faults().on(Fault::EchoToSender)).then(|| call.connection.id());
-    post_message(
+    let posted = post_message(
         call.app,
         call.account(),
         &mut state,
@@ -188,7 +192,11 @@ pub(super) fn message(call: &Call<'_>) -> Answer {
         local_id,
         sender,
     );
-    Answer::Never
+    match posted {
+        None => Answer::Ignored(NO_SESSION),
+        Some(Posted::Known(_)) => Answer::Ignored("a message with this localId is there already"),
+        Some(Posted::New(_)) => Answer::Never,
+    }
 }
 
 /// Stores a message and sends it, unless one with its localId is there already. `None` if the

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
+use crate::builders;
 use crate::faults::Fault;
+use crate::router::RecipientFilter;
 use crate::store::PushToken;
 
 /// `GET /`.
@@ -87,13 +89,15 @@ pub(super) async fn remove_push_token(
     Ok(Json(json!({ "success": true })))
 }
 
-/// `POST /v1/sessions/:id/push-event`: this server sends no notifications, and says so.
+/// `POST /v1/sessions/:id/push-event`: connections are told of it, as newer servers do; this server
+/// sends no notifications, and says so.
 pub(super) async fn push_event(
+    State(app): State<Arc<App>>,
     Caller(account): Caller,
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Answer {
-    Fields::check(
+    let fields = Fields::check(
         &body,
         &[
             ("kind", Kind::Text),
@@ -105,6 +109,10 @@ pub(super) async fn push_event(
     if !state.sessions.contains_key(&id) {
         return Err(ApiError::not_found("Session not found"));
     }
+    let [kind, title, text] = ["kind", "title", "body"].map(|field| fields.text(field));
+    let payload = builders::session_event(&id, kind, title, text, app.now());
+    let filter = RecipientFilter::AllInterestedInSession { session_id: id };
+    app.ephemeral_to(&account, &state, &filter, payload);
     let result = if state.push_tokens.is_empty() {
         "no_tokens"
     } else {

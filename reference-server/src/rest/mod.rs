@@ -10,13 +10,14 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::control;
 use crate::faults::{Fault, Faults};
+use crate::journal::HttpReason;
 use crate::store::Account;
 
 pub(crate) mod access_keys;
@@ -65,7 +66,10 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        let texts = ["message", "error"].map(|field| self.body[field].as_str());
+        let reason = texts.into_iter().flatten().next().unwrap_or("no reason");
+        let reason = HttpReason(reason.to_owned());
+        (self.status, Extension(reason), Json(self.body)).into_response()
     }
 }
 

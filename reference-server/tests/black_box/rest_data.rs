@@ -433,6 +433,33 @@ async fn friends_and_feed() {
     .await;
 }
 
+/// A push event reaches the user-scoped connections and those of its session.
+#[tokio::test]
+async fn push_events_are_sent_to_connections() {
+    let server = Server::start().await;
+    let account = server.account().await;
+    let (session, other) = (account.session("t").await, account.session("o").await);
+    let mut hear = [account.user().await, account.on_session(&session).await];
+    let mut deaf = [
+        account.on_session(&other).await,
+        account.on_machine("m").await,
+        server.account().await.user().await,
+    ];
+    let event = json!({ "kind": "done", "title": "t", "body": "b" });
+    let path = format!("/v1/sessions/{session}/push-event");
+    account.post(&path, event).await;
+    let expected = json!({
+        "type": "session-event", "sessionId": session, "kind": "done", "title": "t", "body": "b",
+        "timestamp": START,
+    });
+    for client in &mut hear {
+        assert!(client.ephemerals().await.contains(&expected));
+    }
+    for client in &mut deaf {
+        assert!(!client.ephemerals().await.contains(&expected));
+    }
+}
+
 #[tokio::test]
 async fn small_routes() {
     let server = Server::start().await;

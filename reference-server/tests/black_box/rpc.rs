@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use touchstone_client::{Args, Frame, Text};
+use touchstone_client::Args;
 
 use crate::stand::{Client, DEADLINE, Server, within};
 
@@ -328,35 +327,4 @@ async fn a_call_without_a_callback_reaches_the_callee() {
     );
     callee.handled().await;
     caller.handled().await;
-}
-
-#[tokio::test]
-async fn a_binary_answer_becomes_base64_text() {
-    let server = Server::start().await;
-    let account = server.account().await;
-    let (caller, mut callee) = (account.user().await, account.user().await);
-    register(&mut callee, "m").await;
-    let reply = caller
-        .socket
-        .request("rpc-call", json!({ "method": "m" }))
-        .await
-        .unwrap();
-    let id = within("call", callee.events.recv())
-        .await
-        .unwrap()
-        .ack
-        .unwrap();
-    let head = format!("461-{id}[{{\"_placeholder\":true,\"num\":0}}]");
-    callee
-        .socket
-        .send_raw(Frame::Text(Text::from(head)))
-        .await
-        .unwrap();
-    callee
-        .socket
-        .send_raw(Frame::Binary(Bytes::from_static(b"hi")))
-        .await
-        .unwrap();
-    let reply = reply.within(DEADLINE).await.unwrap().data().unwrap();
-    assert_eq!(reply, json!({ "ok": true, "result": "aGk=" }));
 }
