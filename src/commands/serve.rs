@@ -22,7 +22,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
     // Signals are caught before the ready line, so that a supervisor may stop us right after it.
     let stopped = stop_signal().context("cannot catch signals")?;
     let listeners = listen(&arguments.listen).await?;
-    output::print(&ready_line(&listeners)?)?;
+    output::print(&ready_line(&listeners, &arguments.fault)?)?;
     serve(listeners, config, stopped)
         .await
         .context("the server failed")?;
@@ -76,13 +76,18 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Failure> {
     Ok(listeners)
 }
 
-fn ready_line(listeners: &[TcpListener]) -> anyhow::Result<String> {
+/// Where it listens, and that it is wrong on purpose if it is.
+fn ready_line(listeners: &[TcpListener], faults: &[String]) -> anyhow::Result<String> {
     let urls = listeners
         .iter()
         .map(|listener| Ok(format!("http://{}", listener.local_addr()?)))
         .collect::<std::io::Result<Vec<_>>>()
         .context("a listener has no address")?;
-    Ok(format!("listening on {}\n", urls.join(" ")))
+    let faults = match faults {
+        [] => String::new(),
+        faults => format!(" with the faults {}", faults.join(", ")),
+    };
+    Ok(format!("listening on {}{faults}\n", urls.join(" ")))
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM.

@@ -1,10 +1,14 @@
 //! `touchstone serve`: the ready line, stopping, and what it does not accept.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 
 use rustix::process::Signal;
+use serde_json::json;
+use touchstone_client::provision::{NewSession, Rest};
+use touchstone_client::{ConnectOptions, connect};
 
-use crate::support::{Served, check, signal};
+use crate::support::{Served, check, signal, touchstone};
 
 #[track_caller]
 fn check_stop(how: Signal) {
@@ -60,4 +64,117 @@ fn lists_its_faults() {
 fn serves_on_several_addresses() {
     let served = Served::start(&["--listen", "127.0.0.2:0"]);
     assert_eq!(served.urls.len(), 2, "{:?}", served.urls);
+}
+
+/// Whoever is annoyed by a server has to learn that it is wrong on purpose.
+#[test]
+fn names_its_faults_when_it_is_ready() {
+    let mut child = touchstone(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--fault",
+        "no-ack",
+        "--fault",
+        "lost-update=7",
+    ])
+    .spawn()
+    .expect("the program starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    child.kill().expect("a child that runs");
+    child.wait().expect("an end");
+    assert!(
+        line.ends_with(" with the faults no-ack, lost-update=7\n"),
+        "{line}"
+    );
+}
+
+/// With `-v` people see who came, what was asked, and why it was refused, but no secret.
+#[test]
+fn says_why_something_was_refused() {
+    let mut served = Served::start(&["-v"]);
+    let url = served.url.parse().expect("a URL");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let token = runtime.block_on(async {
+        let options = ConnectOptions::new(url);
+        let rest = Rest::new(&options).expect("HTTP");
+        let account = rest.account([7; 32]).await.expect("an account");
+        let session = NewSession { tag: "t".into(), metadata: "m".into(), ..NewSession::default() };
+        let session = rest.session(&account, &session).await.expect("a session");
+        for (method, path) in [("GET", "/v1/machines/nope"), ("DELETE", "/v1/push-tokens/device-secret")] {
+            let answer = rest.request(method, path, Some(&account.token), None).await;
+            answer.expect("an answer");
+        }
+        let refused = options.clone().auth(json!({ "token": "secret-nobody" }));
+        assert!(connect(&refused).await.is_err());
+        let auth = json!({ "token": account.token.expose(), "clientType": "session-scoped", "sessionId": session.id });
+        let (socket, _events) = connect(&options.auth(auth)).await.expect("a connection");
+        socket.emit("message", json!({ "sid": "nope", "message": "m" })).await.expect("open");
+        let deadline = std::time::Duration::from_secs(20);
+        for (event, data) in [
+            ("update-metadata", json!({ "sid": "nope", "metadata": "m", "expectedVersion": 0 })),
+            ("update-metadata", json!({ "sid": session.id, "metadata": 5, "expectedVersion": 0 })),
+            ("update-metadata", json!({ "sid": session.id, "metadata": "m", "expectedVersion": 9 })),
+            ("artifact-read", json!({ "artifactId": "nope" })),
+            ("rpc-call", json!({ "method": "nope" })),
+        ] {
+            socket.call(event, data, deadline).await.expect("an answer");
+        }
+        account.token.expose().to_owned()
+    });
+    signal(&served.child, Signal::TERM);
+    let mut log = String::new();
+    let mut stderr = served.child.stderr.take().expect("a pipe");
+    stderr.read_to_string(&mut log).expect("text");
+    for parts in [
+        &["method=POST", "path=\"/v1/sessions\"", "status=200"][..],
+        &[
+            "path=\"/v1/machines/nope\"",
+            "status=404",
+            "reason=\"Machine not found\"",
+        ],
+        &["path=\"/v1/push-tokens/…\"", "status=200"],
+        &["connection refused", "reason=Invalid authentication token"],
+        &["connected", "scope=session "],
+        &[
+            "ignored",
+            "event=\"message\"",
+            "reason=\"the account has no session of this id\"",
+        ],
+        &[
+            "refused",
+            "event=\"update-metadata\"",
+            "reason=\"the account has no session of this id\"",
+        ],
+        &[
+            "refused",
+            "event=\"update-metadata\"",
+            "reason=\"a field is missing or of a wrong type\"",
+        ],
+        &[
+            "refused",
+            "event=\"update-metadata\"",
+            "reason=\"version-mismatch\"",
+        ],
+        &[
+            "refused",
+            "event=\"artifact-read\"",
+            "reason=\"Artifact not found\"",
+        ],
+        &[
+            "refused",
+            "event=\"rpc-call\"",
+            "reason=\"RPC method not available\"",
+        ],
+    ] {
+        let is_there = log
+            .lines()
+            .any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(is_there, "no line with {parts:?} in\n{log}");
+    }
+    for secret in [token.as_str(), "secret-nobody", "device-secret"] {
+        assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
 }

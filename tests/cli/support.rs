@@ -114,7 +114,11 @@ impl Served {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let listed = line.trim().strip_prefix("listening on ").expect(&line);
-        let urls: Vec<_> = listed.split(' ').map(str::to_owned).collect();
+        let urls: Vec<_> = listed
+            .split(' ')
+            .take_while(|word| *word != "with")
+            .map(str::to_owned)
+            .collect();
         let url = urls[0].clone();
         Self { child, url, urls }
     }
