@@ -1,38 +1,12 @@
 // Drives the official Socket.IO client against one server and prints what it saw as one JSON object.
 // Usage: node peer.mjs URL websocket|upgrade
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { io } from 'socket.io-client';
+import { once, post, signIn, within } from './account.mjs';
 
 const [url, mode] = process.argv.slice(2);
 const transports = { websocket: ['websocket'], upgrade: ['polling', 'websocket'] }[mode];
-const DEADLINE_MS = 20_000;
-
-/** Fails loudly, with the name of what never came, instead of hanging. */
-const within = (what, promise) => Promise.race([
-  promise,
-  new Promise((_, reject) => setTimeout(() => reject(new Error(`timed out: ${what}`)), DEADLINE_MS).unref()),
-]);
-
-async function post(path, body, token) {
-  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
-  const response = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
-  if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
-  return response.json();
-}
-
-async function signIn() {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const challenge = randomBytes(32);
-  const { token } = await post('/v1/auth', {
-    publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url').toString('base64'),
-    challenge: challenge.toString('base64'),
-    signature: sign(null, challenge, privateKey).toString('base64'),
-  });
-  return token;
-}
 
 const open = (auth) => io(url, { path: '/v1/updates', transports, auth, reconnection: false, forceNew: true });
-const once = (socket, event) => new Promise((resolve) => socket.once(event, (...args) => resolve(args)));
 
 async function connected(auth) {
   const socket = open(auth);
@@ -43,8 +17,8 @@ async function connected(auth) {
   return socket;
 }
 
-const token = await signIn();
-const { session } = await post('/v1/sessions', { tag: 'interop', metadata: 'm' }, token);
+const token = await signIn(url);
+const { session } = await post(url, '/v1/sessions', { tag: 'interop', metadata: 'm' }, token);
 const user = await connected({ token, clientType: 'user-scoped' });
 const agent = await connected({ token, clientType: 'session-scoped', sessionId: session.id });
 const machine = await connected({ token, clientType: 'machine-scoped', machineId: 'interop-machine' });
