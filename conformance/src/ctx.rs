@@ -16,7 +16,7 @@ use touchstone_fixtures as fixtures;
 
 use crate::{
     case::{Flow, Stop},
-    cases::{delivery, handshake},
+    cases::{connection, delivery, handshake},
     clock::ServerClock,
     event::Dialect,
     evidence::{Evidence, shorten},
@@ -24,6 +24,7 @@ use crate::{
     opaque,
     peer::{Answer, Peer},
     run::shared::Shared,
+    shape::shape,
     verdict::{Finding, Mismatch},
 };
 
@@ -51,7 +52,19 @@ pub(crate) enum Scope<'a> {
     Machine(&'a str),
 }
 
+/// The kind of thing that the answer to a ping is.
+pub(crate) const PING: &str = "ping";
+
 impl Scope<'_> {
+    /// What judges that a connection of this scope is admitted.
+    fn admitted_by(self) -> &'static Requirement {
+        match self {
+            Self::User => &handshake::ADMITS_USER_SCOPED,
+            Self::Session(_) => &handshake::ADMITS_SESSION_SCOPED,
+            Self::Machine(_) => &handshake::ADMITS_MACHINE_SCOPED,
+        }
+    }
+
     /// The CONNECT auth for `token`.
     pub(crate) fn auth(self, token: &str) -> Value {
         match self {
@@ -294,46 +307,97 @@ impl Ctx {
         options
     }
 
-    /// Connects with `auth`, whatever comes of it.
-    pub(crate) async fn try_connect(
+    /// Connects where a refusal is not what the case is about, and proves that the connection is served:
+    /// its ping is answered. Events that are sent before that may be lost, which one case judges
+    /// (`handshake.early-events`) and no other may stumble over.
+    pub(crate) async fn connect(&self, name: &str, token: &str, scope: Scope<'_>) -> Flow<Peer> {
+        let peer = self.connect_unproved(name, token, scope).await?;
+        if self.is_served(&peer).await? || !self.answers_pings() {
+            return Ok(peer);
+        }
+        Err(Stop::Blocked {
+            parent: scope.admitted_by(),
+            reason: format!("the connection {name} stands, but its pings are not answered"),
+        })
+    }
+
+    /// As [`connect`](Self::connect), at the moment in which CONNECT is answered.
+    pub(crate) async fn connect_unproved(
         &self,
         name: &str,
-        auth: Option<Value>,
-    ) -> Result<Peer, ConnectError> {
-        let options = self.options(name, auth);
+        token: &str,
+        scope: Scope<'_>,
+    ) -> Flow<Peer> {
+        let options = self.options(name, Some(scope.auth(token)));
         let started = Instant::now();
-        let (socket, events) = connect(&options).await?;
+        let (socket, events) = connect(&options).await.map_err(|error| {
+            let reason = format!("{name} cannot connect: {}", crate::told(&error));
+            match error {
+                ConnectError::Refused { .. } | ConnectError::Ended(_) => Stop::Blocked {
+                    parent: scope.admitted_by(),
+                    reason,
+                },
+                _ => Stop::Trouble(reason),
+            }
+        })?;
         self.shared.pace.saw_answer(started.elapsed());
         Ok(Peer::new(name, socket, events))
     }
 
-    /// Connects where a refusal is not what the case is about.
-    pub(crate) async fn connect(&self, name: &str, token: &str, scope: Scope<'_>) -> Flow<Peer> {
-        self.try_connect(name, Some(scope.auth(token)))
-            .await
-            .map_err(|error| {
-                let reason = format!("{name} cannot connect: {}", crate::told(&error));
-                match error {
-                    ConnectError::Refused { .. } => Stop::Blocked {
-                        parent: &handshake::ADMITS_USER_SCOPED,
-                        reason,
-                    },
-                    _ => Stop::Trouble(reason),
+    /// Whether a ping on `peer` is answered, one of several: the first ones may be lost, when a server
+    /// sets up its handlers only after it has answered CONNECT.
+    pub(crate) async fn is_served(&self, peer: &Peer) -> Flow<bool> {
+        let started = Instant::now();
+        let mut within = self.shared.pace.settle();
+        loop {
+            let left = self
+                .shared
+                .pace
+                .patience_for(PING)
+                .saturating_sub(started.elapsed());
+            match peer.call_within("ping", (), within.min(left)).await {
+                Ok(_) => {
+                    self.shared.pace.came(PING, started.elapsed());
+                    return Ok(true);
                 }
-            })
+                Err(CallError::Timeout { .. }) if within < left => within *= 2,
+                Err(CallError::Timeout { .. }) => {
+                    self.shared.pace.missed(PING);
+                    return Ok(false);
+                }
+                Err(CallError::Ended { source, .. }) => return Err(self.dropped(peer, &source)),
+            }
+        }
+    }
+
+    /// Whether this server is not known to leave every ping without an answer.
+    pub(crate) fn answers_pings(&self) -> bool {
+        !self.shared.pace.never_came(PING)
     }
 
     // Calls.
 
-    /// Calls `event` and gives what was answered, if anything was in time.
+    /// Calls `event` and gives what was answered, if anything was in time. A call of a kind that never was
+    /// answered is waited for in full once, and shorter later on.
     pub(crate) async fn ask(
         &self,
         peer: &Peer,
         event: &str,
         args: impl Into<Args>,
     ) -> Flow<Result<Answer, NoAnswer>> {
-        self.ask_within(peer, event, args, self.shared.pace.patience())
-            .await
+        let args = args.into();
+        let kind = match event {
+            "ping" if args.is_empty() => PING.to_owned(),
+            _ => format!("{event} {}", shape(&args, |id| self.shared.exists(id))),
+        };
+        let patience = self.shared.pace.patience_for(&kind);
+        let started = Instant::now();
+        let answer = self.ask_within(peer, event, args, patience).await?;
+        match &answer {
+            Ok(_) => self.shared.pace.came(&kind, started.elapsed()),
+            Err(_) => self.shared.pace.missed(&kind),
+        }
+        Ok(answer)
     }
 
     /// As [`ask`](Self::ask), with a patience of the case's own.
@@ -388,9 +452,17 @@ impl Ctx {
             .map_err(|end| self.dropped(peer, &end))
     }
 
-    /// Shows that `peer` is served: its `ping` is answered.
+    /// Shows that `peer` is served: its `ping` is answered. That says nothing about events that were sent
+    /// before it: handlers of different events may run side by side.
     pub(crate) async fn round_trip(&self, peer: &Peer) -> Flow<bool> {
-        Ok(self.ask(peer, "ping", ()).await?.is_ok())
+        let answered = self.ask(peer, "ping", ()).await?.is_ok();
+        if !answered && !self.answers_pings() {
+            return Err(Stop::Blocked {
+                parent: &connection::PING,
+                reason: "no ping is ever answered".into(),
+            });
+        }
+        Ok(answered)
     }
 
     /// The stop for a connection that ended while the case relied on it. One that was flooded before

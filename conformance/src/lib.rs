@@ -30,6 +30,7 @@ mod provide;
 pub mod replay;
 pub mod report;
 mod run;
+mod shape;
 mod spawn;
 mod stage;
 mod target;

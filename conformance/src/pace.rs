@@ -4,8 +4,14 @@
 //! the server: a slow network or a busy machine must never look like a fault. What counts is what is
 //! usual for the run, not its worst moment: one event that a faulty server kept back must not make all
 //! cases wait for half a minute. The settle window is the last resort where no sentinel exists.
+//!
+//! What is waited for has a kind: the answer to an event with data of some shape, an update of some type.
+//! A kind that never came is waited for in full once. Later waits for it are shorter, and still many
+//! times what was measured; as soon as it comes once, it is waited for in full again. No kind has a say
+//! in how long another one is waited for, except by the general pace.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,11 +19,14 @@ use std::{
 /// The least time that is waited for something that must come, unless the target says otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The most time that is waited for something that must come.
-const PATIENCE_LIMIT: Duration = Duration::from_secs(30);
+/// The most time that is waited for something that must come, without any progress.
+const PATIENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// How much slower than the slow ones so far something may be before it counts as missing.
-const PATIENCE_FACTOR: u32 = 20;
+const PATIENCE_FACTOR: u32 = 10;
+
+/// The part of the least patience that a kind of thing which never came is granted, once that is known.
+const BRIEF_PART: u32 = 5;
 
 /// The least settle window: brokers deliver up to 180 ms after the ack.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -46,6 +55,21 @@ pub(crate) struct Pace {
 struct Seen {
     answers: Times,
     deliveries: Times,
+    kinds: HashMap<String, Kind>,
+}
+
+/// What is known of one kind of thing.
+#[derive(Debug, Default)]
+struct Kind {
+    times: Times,
+    /// It was waited for in full, and did not come.
+    missed: bool,
+}
+
+impl Kind {
+    fn never_came(&self) -> bool {
+        self.missed && self.times.is_empty()
+    }
 }
 
 impl Pace {
@@ -67,6 +91,55 @@ impl Pace {
     /// An event that was waited for came `took` after what caused it.
     pub(crate) fn saw_delivery(&self, took: Duration) {
         self.seen().deliveries.add(took);
+    }
+
+    /// Something of this kind came after `took`.
+    pub(crate) fn came(&self, kind: &str, took: Duration) {
+        let mut seen = self.seen();
+        match seen.kinds.get_mut(kind) {
+            Some(known) => known.times.add(took),
+            None => {
+                let mut known = Kind::default();
+                known.times.add(took);
+                seen.kinds.insert(kind.to_owned(), known);
+            }
+        }
+    }
+
+    /// Something of this kind was waited for, for as long as [`patience_for`](Self::patience_for) it,
+    /// and did not come.
+    pub(crate) fn missed(&self, kind: &str) {
+        self.seen().kinds.entry(kind.to_owned()).or_default().missed = true;
+    }
+
+    /// Whether something of this kind was waited for and has not come once so far.
+    pub(crate) fn never_came(&self, kind: &str) -> bool {
+        self.seen().kinds.get(kind).is_some_and(Kind::never_came)
+    }
+
+    /// How long to wait for something of this kind.
+    pub(crate) fn patience_for(&self, kind: &str) -> Duration {
+        let own = {
+            let seen = self.seen();
+            let known = seen.kinds.get(kind);
+            if known.is_some_and(Kind::never_came) {
+                None
+            } else {
+                Some(known.map_or(Duration::ZERO, |known| known.times.slow()))
+            }
+        };
+        match own {
+            None => self.brief(),
+            Some(slow) => self
+                .patience()
+                .max((slow * PATIENCE_FACTOR).min(PATIENCE_LIMIT)),
+        }
+    }
+
+    /// How long to wait for what is not expected to come any more.
+    fn brief(&self) -> Duration {
+        let patience = self.patience();
+        (self.slow() * PATIENCE_FACTOR).clamp((self.patience / BRIEF_PART).min(patience), patience)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -113,6 +186,10 @@ impl Default for Times {
 }
 
 impl Times {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+
     fn add(&mut self, took: Duration) {
         let micros = took.as_micros().max(1) as f64;
         let class = (micros.log2() * CLASSES_PER_OCTAVE).ceil() as usize;
@@ -174,7 +251,7 @@ mod tests {
         check(&[(1, 0)], PATIENCE, SETTLE);
         check(&[(50, 1)], PATIENCE, SETTLE);
         check(&[(10, 200)], PATIENCE, ms(800));
-        check(&[(1, 400), (1, 200)], ms(8_000), ms(1_600));
+        check(&[(1, 800), (1, 400)], ms(8_000), ms(3_200));
         check(&[(3, 5_000)], PATIENCE_LIMIT, ms(20_000));
         check(&[(1, 600_000)], PATIENCE_LIMIT, ms(4 * 224_000));
     }
@@ -182,7 +259,7 @@ mod tests {
     #[test]
     fn accidents_change_nothing() {
         check(&[(99, 1), (1, 5_000)], PATIENCE, SETTLE);
-        check(&[(99, 400), (1, 5_000)], ms(8_000), ms(1_600));
+        check(&[(99, 800), (1, 10_000)], ms(8_000), ms(3_200));
         // Not even several of them, since none of it is usual.
         check(&[(9, 1), (1, 5_000)], PATIENCE, SETTLE);
     }
@@ -191,9 +268,9 @@ mod tests {
     fn many_quick_answers_do_not_hide_slow_deliveries() {
         let pace = Pace::new(PATIENCE, None);
         (0..10_000).for_each(|_| pace.saw_answer(ms(1)));
-        (0..10).for_each(|_| pace.saw_delivery(ms(400)));
+        (0..10).for_each(|_| pace.saw_delivery(ms(800)));
         assert_about(pace.patience(), ms(8_000));
-        assert_about(pace.settle(), ms(1_600));
+        assert_about(pace.settle(), ms(3_200));
     }
 
     #[test]
@@ -201,8 +278,39 @@ mod tests {
         let pace = Pace::new(Duration::from_secs(1), None);
         assert_eq!(pace.patience(), Duration::from_secs(1));
         assert_eq!(pace.sentinel(), ms(250));
-        pace.saw_answer(ms(200));
+        pace.saw_answer(ms(400));
         assert_about(pace.patience(), ms(4_000));
+    }
+
+    #[test]
+    fn what_never_came_is_waited_for_in_full_once() {
+        let pace = Pace::new(PATIENCE, None);
+        (0..10).for_each(|_| pace.saw_answer(ms(5)));
+        assert_eq!(pace.patience_for("a"), PATIENCE);
+        pace.missed("a");
+        assert_eq!(pace.patience_for("a"), ms(1_000));
+        assert!(pace.never_came("a"));
+        // Nobody else is waited for less.
+        assert_eq!(pace.patience_for("b"), PATIENCE);
+        assert!(!pace.never_came("b"));
+        // The shorter wait grows with the pace of the server as well.
+        (0..90).for_each(|_| pace.saw_answer(ms(300)));
+        assert_about(pace.patience_for("a"), ms(3_000));
+        // It came at last.
+        pace.came("a", ms(4_000));
+        assert!(!pace.never_came("a"));
+        assert_eq!(pace.patience_for("a"), PATIENCE_LIMIT);
+        pace.missed("a");
+        assert_eq!(pace.patience_for("a"), PATIENCE_LIMIT);
+    }
+
+    #[test]
+    fn a_slow_kind_has_more_time_than_others() {
+        let pace = Pace::new(PATIENCE, None);
+        (0..100).for_each(|_| pace.saw_answer(ms(5)));
+        (0..3).for_each(|_| pace.came("slow", ms(900)));
+        assert_about(pace.patience_for("slow"), ms(9_000));
+        assert_eq!(pace.patience_for("other"), PATIENCE);
     }
 
     #[test]

@@ -173,6 +173,26 @@ impl Peer {
         .await
     }
 
+    /// Waits until `count` finds `wanted` things in the log, for as long as they keep coming: the wait
+    /// ends when `patience` has passed since the last time that there were more of them. Gives how many
+    /// there are.
+    pub(crate) async fn wait_while_coming(
+        &self,
+        patience: Duration,
+        wanted: usize,
+        mut count: impl FnMut(&[Arrival]) -> usize,
+    ) -> usize {
+        let mut seen = 0;
+        loop {
+            let more = |log: &[Arrival]| Some(count(log)).filter(|now| *now > seen);
+            match self.wait(Instant::now() + patience, more).await {
+                Some(now) if now < wanted => seen = now,
+                Some(now) => return now,
+                None => return seen,
+            }
+        }
+    }
+
     /// Waits until the connection has ended.
     pub(crate) async fn wait_end(&self, deadline: Instant) -> Option<End> {
         let mut changed = self.inner.changed.subscribe();

@@ -108,6 +108,7 @@ impl Ctx {
     fn made(&mut self, asked: u64, made: Result<Made, ProvisionError>) -> Flow<String> {
         let Made { id, record } = made.map_err(|error| stop(&error))?;
         self.saw_created(asked, &record);
+        self.shared.made(&id);
         for (field, key) in [
             ("metadata", "metadataVersion"),
             ("agentState", "agentStateVersion"),

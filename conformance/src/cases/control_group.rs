@@ -5,15 +5,12 @@
 
 use std::collections::HashSet;
 
-use serde_json::json;
-
 use super::delivery::{NO_DUPLICATE, NO_LOSS};
 use crate::{
     case::{Flow, Stop},
     ctx::Ctx,
     ledger::Requirement,
-    opaque,
-    stage::{Role, Stage},
+    stage::{Role, Series, Stage},
 };
 
 /// How many messages tell: enough that a server which loses each tenth of all its updates is as good as
@@ -33,22 +30,14 @@ pub(super) async fn charge(
         "a series of messages between two plain connections, to see whether it goes wrong as well",
     );
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let marker = cx.marker("plain");
-    for number in 0..MESSAGES {
-        let message = json!({"sid": stage.s1.id, "message": opaque::numbered(&marker, number)});
-        cx.emit(stage.peer(Role::U1), "message", message).await?;
+    let (sender, receiver) = (stage.peer(Role::U1), stage.peer(Role::U2));
+    let mut plain = Series::new(cx, "plain");
+    for _ in 0..MESSAGES {
+        plain.send(cx, sender, &stage.s1.id).await?;
     }
-    // All of them have been handled before the connection's next answer, and what will ever arrive has
-    // arrived before the sentinels that follow it.
-    stage.prove_silence(cx).await?;
-    let arrived = stage
-        .peer(Role::U2)
-        .all(|arrival| arrival.kind() == Some("new-message") && arrival.raw.contains(&marker));
-    let envelopes: HashSet<_> = arrived.iter().map(|arrival| &arrival.raw).collect();
-    let (lost, doubled) = (
-        MESSAGES - envelopes.len().min(MESSAGES),
-        arrived.len() - envelopes.len(),
-    );
+    let numbers = plain.arrived(cx, sender, &stage.s1.id, receiver).await?;
+    let distinct: HashSet<_> = numbers.iter().collect();
+    let (lost, doubled) = (MESSAGES - distinct.len(), numbers.len() - distinct.len());
     // A server that sends none of them does not lose some.
     let general = match (lost, doubled) {
         (1..MESSAGES, _) => &NO_LOSS,
@@ -58,9 +47,6 @@ pub(super) async fn charge(
             return Ok(());
         }
     };
-    if lost > 0 {
-        cx.shared.saw_loss();
-    }
     cx.broken(
         general,
         expected,

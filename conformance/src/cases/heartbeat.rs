@@ -72,8 +72,8 @@ async fn idle(cx: &mut Ctx) -> Flow {
     let account = cx.account().await?;
     let peer = cx.connect("idle", account.token(), Scope::User).await?;
     let patience = patience_of(&peer)?;
-    // One more interval than a client waits for, so that a server without pings is found out.
-    let until = Instant::now() + patience + peer.socket.handshake().ping_interval;
+    // A little longer than the client waits for a ping, which tells a server that sends none.
+    let until = Instant::now() + patience + cx.shared.pace.sentinel();
     let end = peer.wait_end(until).await;
     let pinged = !matches!(end, Some(End::PingTimeout { .. }));
     let told = format!("a ping within {} ms", patience.as_millis());

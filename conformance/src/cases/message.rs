@@ -242,9 +242,6 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
         );
         return;
     }
-    if lost > 0 {
-        cx.shared.saw_loss();
-    }
     cx.check(
         &delivery::NO_LOSS,
         lost == 0,

@@ -21,7 +21,7 @@ use crate::{
     ledger::{Requirement, requirement_table},
     opaque,
     peer::{Arrival, Peer},
-    stage::{Role, Stage},
+    stage::{Role, Series, Stage},
 };
 
 requirement_table! {
@@ -87,68 +87,36 @@ const UPGRADE_MESSAGES: usize = 2_000;
 /// The largest message that is tried, whatever a server announces.
 const LARGEST: usize = 4_000_000;
 
-/// A series of numbered messages of one sender.
-struct Series {
-    marker: String,
-    sent: usize,
-}
+/// How many messages in each direction are under way at most while a connection is upgraded.
+const UNDER_WAY: usize = 4;
 
-impl Series {
-    fn new(cx: &mut Ctx, what: &str) -> Self {
-        Self {
-            marker: cx.marker(what),
-            sent: 0,
-        }
-    }
-
-    /// Sends the next message to the session `sid`.
-    async fn send(&mut self, cx: &Ctx, sender: &Peer, sid: &str) -> Flow {
-        let message = opaque::numbered(&self.marker, self.sent);
-        self.sent += 1;
-        cx.emit(sender, "message", json!({"sid": sid, "message": message}))
-            .await
-    }
-
-    /// The number of the message in `arrival`, if it is one of this series.
-    fn number(&self, arrival: &Arrival) -> Option<usize> {
-        opaque::number_in(&arrival.raw, &self.marker)
-    }
-
-    /// Judges that `receiver` has each message once and in order. The last one tells that those before it
-    /// are not on their way any more, for one sender's messages arrive in order.
-    async fn judge(&self, cx: &mut Ctx, receiver: &Peer, by: &'static Requirement) -> Flow {
-        let numbers = |log: &[Arrival]| -> Vec<usize> {
-            log.iter()
-                .filter(|arrival| arrival.kind() == Some("new-message"))
-                .filter_map(|arrival| self.number(arrival))
-                .collect()
-        };
-        let deadline = cx.deadline();
-        receiver
-            .wait(deadline, |log| {
-                numbers(log).contains(&(self.sent - 1)).then_some(())
-            })
-            .await;
-        let arrived = numbers(&receiver.all(|_| true));
-        let wrong = arrived.iter().enumerate().find(|(at, n)| at != *n);
-        let told = match (wrong, arrived.len() == self.sent) {
-            (None, true) => None,
-            (Some((at, n)), _) => Some(format!("message {n} came in place {at}")),
-            (None, false) => Some(format!("{} of them", arrived.len())),
-        };
-        let ended = receiver.ended().map_or_else(String::new, |end| {
-            format!("; it ended: {}", crate::told(&end))
-        });
-        let Some(told) = told else {
+/// Judges that `receiver` has each message of `series` once and in order.
+async fn judge(
+    cx: &mut Ctx,
+    series: &Series,
+    (sender, receiver): (&Peer, &Peer),
+    sid: &str,
+    by: &'static Requirement,
+) -> Flow {
+    let arrived = series.arrived(cx, sender, sid, receiver).await?;
+    let wrong = arrived.iter().enumerate().find(|(at, n)| at != *n);
+    let told = match (wrong, arrived.len() == series.sent()) {
+        (None, true) => {
             cx.held(by);
             return Ok(());
-        };
-        let expected = format!(
-            "{} messages, once and in order, at {}",
-            self.sent, receiver.name
-        );
-        charge(cx, by, &expected, &format!("{told}{ended}")).await
-    }
+        }
+        (Some((at, n)), _) => format!("message {n} came in place {at}"),
+        (None, false) => format!("{} of them", arrived.len()),
+    };
+    let ended = receiver.ended().map_or_else(String::new, |end| {
+        format!("; it ended: {}", crate::told(&end))
+    });
+    let expected = format!(
+        "{} messages, once and in order, at {}",
+        series.sent(),
+        receiver.name
+    );
+    charge(cx, by, &expected, &format!("{told}{ended}")).await
 }
 
 /// A user-scoped connection over `transport`; nothing where the server does not offer that.
@@ -164,7 +132,10 @@ async fn connect_over(
     match connect(&options).await {
         Ok((socket, events)) => {
             cx.fact("transport.polling", "offered");
-            Ok(Some(Peer::new(name, socket, events)))
+            let peer = Peer::new(name, socket, events);
+            // Whether it is, is judged by what passes over it; this is about what comes too early.
+            cx.is_served(&peer).await?;
+            Ok(Some(peer))
         }
         Err(ConnectError::Http { status, .. }) if (400..500).contains(&status) => {
             cx.fact("transport.polling", "not offered");
@@ -190,7 +161,8 @@ async fn polling(cx: &mut Ctx) -> Flow {
         for _ in 0..BURST {
             series.send(cx, sender, &stage.s1.id).await?;
         }
-        series.judge(cx, receiver, &POLLING).await?;
+        let sid = &stage.s1.id;
+        judge(cx, &series, (sender, receiver), sid, &POLLING).await?;
     }
     let served = cx.round_trip(&poller).await?;
     cx.check(&POLLING, served, "a ping that is answered", "no answer");
@@ -221,11 +193,18 @@ async fn upgrade(cx: &mut Ctx) -> Flow {
         loop {
             to_mover.send(cx, u1, sid).await?;
             from_mover.send(cx, &mover, sid).await?;
-            // The round trip keeps the pace: there is always something under way, never a heap of it.
-            let pause = cx.round_trip(u1);
+            // The arrivals keep the pace: there is always something under way, never a heap of it.
+            let pause = async {
+                for (series, receiver) in [(&to_mover, &mover), (&from_mover, u1)] {
+                    let enough = |log: &[Arrival]| {
+                        (series.count(log) + UNDER_WAY > series.sent()).then_some(())
+                    };
+                    receiver.wait(cx.deadline(), enough).await;
+                }
+            };
             tokio::select! {
                 outcome = &mut upgraded => break outcome,
-                answered = pause, if to_mover.sent < UPGRADE_MESSAGES => { answered?; }
+                () = pause, if to_mover.sent() < UPGRADE_MESSAGES => {}
             }
         }
     };
@@ -233,8 +212,8 @@ async fn upgrade(cx: &mut Ctx) -> Flow {
         to_mover.send(cx, u1, sid).await?;
         from_mover.send(cx, &mover, sid).await?;
     }
-    to_mover.judge(cx, &mover, &UPGRADE).await?;
-    from_mover.judge(cx, u1, &UPGRADE).await?;
+    judge(cx, &to_mover, (u1, &mover), sid, &UPGRADE).await?;
+    judge(cx, &from_mover, (&mover, u1), sid, &UPGRADE).await?;
     let told = match &outcome {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),

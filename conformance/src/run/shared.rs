@@ -1,10 +1,13 @@
-//! What the cases of one run share: the target, its pace, and what was learnt about it as a whole.
+//! What the cases of one run share: the target, its pace, and what they have made.
+//!
+//! Nothing here may change how another case judges: what one case has found out about the server is in
+//! its report, and nowhere else.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -29,7 +32,8 @@ pub(crate) struct Shared {
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
-    loses_updates: AtomicBool,
+    /// The ids of all sessions and machines that were made for this run.
+    ids: Mutex<HashSet<String>>,
 }
 
 impl Shared {
@@ -49,7 +53,7 @@ impl Shared {
             record: false,
             missing,
             next_node: AtomicUsize::new(0),
-            loses_updates: AtomicBool::new(false),
+            ids: Mutex::default(),
         }
     }
 
@@ -59,14 +63,15 @@ impl Shared {
         self.target.urls[turn % self.target.urls.len()].clone()
     }
 
-    /// Some case has seen a single update get lost.
-    pub(crate) fn saw_loss(&self) {
-        self.loses_updates.store(true, Ordering::Relaxed);
+    /// A session or machine with this id was made.
+    pub(crate) fn made(&self, id: &str) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.insert(id.to_owned());
     }
 
-    /// Whether this server is known to lose single updates, so that one which is missing elsewhere says
-    /// nothing about what should have caused it.
-    pub(crate) fn loses_updates(&self) -> bool {
-        self.loses_updates.load(Ordering::Relaxed)
+    /// Whether `id` is that of a session or machine that was made for this run.
+    pub(crate) fn exists(&self, id: &str) -> bool {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.contains(id)
     }
 }

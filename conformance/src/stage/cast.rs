@@ -60,16 +60,25 @@ impl Role {
     /// Who the role is, for a reader of the report.
     pub(super) fn described(self) -> &'static str {
         match self {
-            Self::U1 => "u1 (user-scoped)",
-            Self::U2 => "u2 (user-scoped)",
-            Self::S1 => "s1 (session-scoped on the session)",
-            Self::S1B => "s1b (session-scoped on the session)",
-            Self::S2 => "s2 (session-scoped on another session)",
-            Self::M1 => "m1 (machine-scoped on the machine)",
-            Self::M2 => "m2 (machine-scoped on another machine)",
-            Self::V1 => "v1 (user-scoped of another account)",
-            Self::VS => "vs (another account, with this session's id)",
-            Self::VM => "vm (another account, with this machine's id)",
+            Self::U1 => "a user-scoped connection (u1)",
+            Self::U2 => "another user-scoped connection (u2)",
+            Self::S1 => "a connection of the session (s1)",
+            Self::S1B => "another connection of the session (s1b)",
+            Self::S2 => "a connection of another session (s2)",
+            Self::M1 => "a connection of the machine (m1)",
+            Self::M2 => "a connection of another machine (m2)",
+            Self::V1 => "a second account's user-scoped connection (v1)",
+            Self::VS => "a second account's session connection (vs)",
+            Self::VM => "a second account's machine connection (vm)",
+        }
+    }
+
+    /// The word for what kind of connection it is.
+    pub(super) fn scope(self) -> &'static str {
+        match self {
+            Self::U1 | Self::U2 | Self::V1 => "user-scoped",
+            Self::S1 | Self::S1B | Self::S2 | Self::VS => "session-scoped",
+            Self::M1 | Self::M2 | Self::VM => "machine-scoped",
         }
     }
 
@@ -104,6 +113,11 @@ impl Wanted {
             kind,
             marker: marker.into(),
         }
+    }
+
+    /// The kind of thing that is waited for: `update new-message`.
+    pub(super) fn named(&self) -> String {
+        format!("{} {}", self.event, self.kind)
     }
 
     /// Whether `arrival` is meant.

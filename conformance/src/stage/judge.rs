@@ -1,5 +1,7 @@
 //! Who is to blame: missing, doubled and misdirected events of one action.
 
+use std::time::Duration;
+
 use super::{Delivery, Role, Stage, Wanted};
 use crate::{
     case::{Flow, Stop},
@@ -14,7 +16,13 @@ use crate::{
 const PROBE_UPDATES: u32 = 40;
 
 impl Stage {
-    pub(super) async fn judge(&self, cx: &mut Ctx, delivery: &Delivery<'_>) -> Flow<Arrival> {
+    /// `waited` is how long it was waited for everyone to have it.
+    pub(super) async fn judge(
+        &self,
+        cx: &mut Ctx,
+        delivery: &Delivery<'_>,
+        waited: Duration,
+    ) -> Flow<Arrival> {
         let wanted = &delivery.wanted;
         let received = |role: &Role| self.peer(*role).all(|arrival| wanted.matches(arrival));
         let logs: Vec<_> = delivery
@@ -34,7 +42,7 @@ impl Stage {
             .collect();
         let expected = format!("{} for {}", wanted.kind, everyone.join(", "));
         let Some(first) = logs.iter().find_map(|(_, log)| log.first().cloned()) else {
-            self.blame_absence(cx, delivery, &expected).await?;
+            self.blame_absence(cx, delivery, &expected, waited).await?;
             return Err(Stop::Judged);
         };
         cx.check(
@@ -115,24 +123,29 @@ impl Stage {
 
     /// An event reached nobody. Either the server does not send it, or it loses updates now and then:
     /// a series of updates that certainly exist tells the two apart.
-    async fn blame_absence(&self, cx: &mut Ctx, delivery: &Delivery<'_>, expected: &str) -> Flow {
+    async fn blame_absence(
+        &self,
+        cx: &mut Ctx,
+        delivery: &Delivery<'_>,
+        expected: &str,
+        waited: Duration,
+    ) -> Flow {
         let lost = match delivery.wanted.event {
             "update" => self.lost_of_series(cx).await?,
             _ => 0,
         };
-        if lost > 0 || (delivery.wanted.event == "update" && cx.shared.loses_updates()) {
-            cx.shared.saw_loss();
+        let waited = waited.as_secs_f64();
+        if lost > 0 {
             cx.broken(
                 &delivery::NO_LOSS,
                 expected,
                 format!("nothing for anyone; of {PROBE_UPDATES} further updates {lost} got lost"),
             );
         } else {
-            let patience = cx.shared.pace.patience().as_secs_f64();
             cx.broken(
                 delivery.by,
                 expected,
-                format!("nothing for anyone within {patience:.1} s"),
+                format!("nothing for anyone within {waited:.1} s"),
             );
         }
         Ok(())
@@ -161,16 +174,21 @@ impl Stage {
         // The last one may be lost as well, so more are sent until one arrives.
         self.prove_silence(cx).await?;
         let kind = sentinel.subject.kind();
-        let arrived = listener.all(|arrival| arrival.kind() == Some(kind));
-        let lost = markers
-            .iter()
-            .filter(|marker| !arrived.iter().any(|arrival| arrival.raw.contains(*marker)))
-            .count();
+        let count = |log: &[Arrival]| {
+            let arrived = log.iter().filter(|arrival| arrival.kind() == Some(kind));
+            let arrived: Vec<_> = arrived.map(|arrival| &arrival.raw).collect();
+            let has = |marker: &&String| arrived.iter().any(|raw| raw.contains(*marker));
+            markers.iter().filter(has).count()
+        };
+        let patience = cx.shared.pace.sentinel();
+        let arrived = listener
+            .wait_while_coming(patience, markers.len(), count)
+            .await;
         // A server that sends none of them does not lose some.
-        if lost == markers.len() {
+        if arrived == 0 {
             Ok(0)
         } else {
-            Ok(u32::try_from(lost).unwrap_or(u32::MAX))
+            Ok(u32::try_from(markers.len() - arrived).unwrap_or(u32::MAX))
         }
     }
 }

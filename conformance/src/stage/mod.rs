@@ -4,7 +4,8 @@
 //! that must reach each connection of the cast through the same router: a change of its own session, of
 //! its own machine. When a connection has its sentinel, whatever it has not received by then was not
 //! sent to it. No time passes for that, and a server that acknowledges first and delivers later is
-//! judged as fairly as one that does not.
+//! judged as fairly as one that does not. What must arrive is waited for as long as anything that is
+//! waited for still arrives.
 //!
 //! Events are told by markers, text that occurs in nothing else, never by the keys that are under
 //! judgment. A server that loses single updates is blamed for losing updates, whichever case meets it.
@@ -12,13 +13,17 @@
 mod cast;
 mod judge;
 mod sentinel;
+mod series;
 
 use std::{collections::HashSet, sync::Mutex};
 
-use futures_util::future::join_all;
-use tokio::time::Instant;
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use tokio::time::{Duration, Instant, timeout_at};
 
-pub(crate) use self::cast::{Delivery, Role, Wanted};
+pub(crate) use self::{
+    cast::{Delivery, Role, Wanted},
+    series::Series,
+};
 use crate::{
     case::{Flow, Stop},
     ctx::{Ctx, Scope},
@@ -79,11 +84,20 @@ impl Stage {
         for (&role, peer) in cast.iter().zip(connected) {
             match peer {
                 Ok(peer) => stage.peers.push((role, peer)),
-                // A server may refuse ids that are not the account's; then nothing can leak to them.
-                Err(Stop::Blocked { .. }) if matches!(role, Role::VS | Role::VM) => {}
+                // A server may refuse ids that are not the account's, in whatever way; then nothing can
+                // leak to them.
+                Err(Stop::Blocked { .. } | Stop::Dropped(_))
+                    if matches!(role, Role::VS | Role::VM) =>
+                {
+                    cx.note(format!(
+                        "{} is not admitted, which a server may do; the rest is judged without it",
+                        role.described()
+                    ));
+                }
                 Err(stop) => return Err(stop),
             }
         }
+        stage.prove_receiving(cx).await?;
         Ok(stage)
     }
 
@@ -145,29 +159,57 @@ impl Stage {
         cx: &mut Ctx,
         deliveries: &[Delivery<'_>],
     ) -> Flow<Vec<Arrival>> {
-        let started = Instant::now();
-        // A server that is known to lose updates need not be waited for again and again.
-        let patience = match cx.shared.loses_updates() {
-            true => cx.shared.pace.sentinel(),
-            false => cx.shared.pace.patience(),
-        };
-        let deadline = started + patience;
-        for delivery in deliveries {
-            for &role in delivery.reaches {
-                let wanted = |arrival: &Arrival| delivery.wanted.matches(arrival);
-                if let Some(arrival) = self.peer(role).wait_for(deadline, wanted).await {
-                    cx.shared
-                        .pace
-                        .saw_delivery(arrival.at.saturating_duration_since(started));
-                }
-            }
-        }
+        let waited = self.await_all(cx, deliveries).await;
         self.prove_silence(cx).await?;
         let mut firsts = Vec::new();
         for delivery in deliveries {
-            firsts.push(self.judge(cx, delivery).await?);
+            firsts.push(self.judge(cx, delivery, waited).await?);
         }
         Ok(firsts)
+    }
+
+    /// Waits until everyone has what must reach them, as long as any of it still arrives. Gives how long
+    /// that took.
+    async fn await_all(&self, cx: &Ctx, deliveries: &[Delivery<'_>]) -> Duration {
+        let pace = &cx.shared.pace;
+        let started = Instant::now();
+        let kinds = deliveries.iter().map(|delivery| delivery.wanted.named());
+        let patience = kinds
+            .map(|kind| pace.patience_for(&kind))
+            .max()
+            .unwrap_or_default();
+        // Nobody waits so long: it is the patience that ends the wait, each time when nothing came.
+        let end =
+            started + patience * u32::try_from(self.peers.len() * deliveries.len()).unwrap_or(1);
+        let mut missing: Vec<_> = deliveries
+            .iter()
+            .map(|delivery| delivery.reaches.len())
+            .collect();
+        let mut pending: FuturesUnordered<_> = deliveries
+            .iter()
+            .enumerate()
+            .flat_map(|(index, delivery)| {
+                delivery.reaches.iter().map(move |&role| async move {
+                    let wanted = |arrival: &Arrival| delivery.wanted.matches(arrival);
+                    (index, self.peer(role).wait_for(end, wanted).await)
+                })
+            })
+            .collect();
+        let mut deadline = started + patience;
+        while let Ok(Some((index, arrival))) = timeout_at(deadline, pending.next()).await {
+            let Some(arrival) = arrival else { continue };
+            missing[index] -= 1;
+            let took = arrival.at.saturating_duration_since(started);
+            pace.saw_delivery(took);
+            pace.came(&deliveries[index].wanted.named(), took);
+            deadline = deadline.max(Instant::now() + patience);
+        }
+        for (delivery, missing) in deliveries.iter().zip(missing) {
+            if missing == delivery.reaches.len() {
+                pace.missed(&delivery.wanted.named());
+            }
+        }
+        started.elapsed()
     }
 
     /// Judges that nobody received an event which must not exist. The action must have been followed, on

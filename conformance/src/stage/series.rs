@@ -1,0 +1,93 @@
+//! A series of numbered messages of one sender to one session: what arrives of it, and in which order.
+
+use serde_json::json;
+
+use crate::{
+    case::Flow,
+    ctx::Ctx,
+    opaque,
+    peer::{Arrival, Peer},
+};
+
+/// Numbered messages, told by a marker.
+pub(crate) struct Series {
+    marker: String,
+    sent: usize,
+}
+
+impl Series {
+    /// A series of which nothing has been sent yet.
+    pub(crate) fn new(cx: &mut Ctx, what: &str) -> Self {
+        Self {
+            marker: cx.marker(what),
+            sent: 0,
+        }
+    }
+
+    /// How many messages were sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// Sends the next message to the session `sid`.
+    pub(crate) async fn send(&mut self, cx: &Ctx, sender: &Peer, sid: &str) -> Flow {
+        let message = opaque::numbered(&self.marker, self.sent);
+        self.sent += 1;
+        cx.emit(sender, "message", json!({"sid": sid, "message": message}))
+            .await
+    }
+
+    /// The number of the message in `arrival`, if it is one of this series.
+    pub(crate) fn number(&self, arrival: &Arrival) -> Option<usize> {
+        if arrival.kind() != Some("new-message") {
+            return None;
+        }
+        opaque::number_in(&arrival.raw, &self.marker)
+    }
+
+    /// The numbers that have arrived so far, in the order of arrival.
+    pub(crate) fn numbers(&self, log: &[Arrival]) -> Vec<usize> {
+        log.iter()
+            .filter_map(|arrival| self.number(arrival))
+            .collect()
+    }
+
+    /// How many different messages of the series have arrived so far.
+    pub(crate) fn count(&self, log: &[Arrival]) -> usize {
+        let mut numbers = self.numbers(log);
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.len()
+    }
+
+    /// Waits until `receiver` has all of them, as long as they keep coming. When they stop to come, another
+    /// message of the same sender to the same session tells that what is missing is lost: one sender's
+    /// messages to a session arrive in order, which nothing else of that sender proves. Gives the
+    /// numbers in the order of arrival.
+    pub(crate) async fn arrived(
+        &self,
+        cx: &mut Ctx,
+        sender: &Peer,
+        sid: &str,
+        receiver: &Peer,
+    ) -> Flow<Vec<usize>> {
+        let (brief, patience) = (cx.shared.pace.sentinel(), cx.shared.pace.patience());
+        let count = |log: &[Arrival]| self.count(log);
+        let here = receiver.wait_while_coming(brief, self.sent, count).await;
+        if here < self.sent && receiver.ended().is_none() {
+            let probe = cx.marker("probe");
+            cx.emit(sender, "message", json!({"sid": sid, "message": probe}))
+                .await?;
+            let count_or_probe =
+                |log: &[Arrival]| match log.iter().any(|arrival| arrival.raw.contains(&probe)) {
+                    true => self.sent,
+                    false => self.count(log),
+                };
+            receiver
+                .wait_while_coming(patience, self.sent, count_or_probe)
+                .await;
+            receiver.wait_while_coming(brief, self.sent, count).await;
+        }
+        Ok(self.numbers(&receiver.all(|_| true)))
+    }
+}
