@@ -351,10 +351,7 @@ fn as_found(case: &CaseReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        case::Case,
-        verdict::{Finding, Mismatch},
-    };
+    use crate::{case::Case, verdict::Finding};
 
     fn case() -> &'static Case {
         cases()
@@ -363,15 +360,14 @@ mod tests {
     }
 
     fn report(case: &'static Case, verdict: Verdict) -> CaseReport {
-        let broken = (verdict == Verdict::Fail).then(|| Mismatch {
-            expected: "one".into(),
-            actual: "two\nlines".into(),
-        });
+        let finding = match verdict {
+            Verdict::Fail => {
+                Finding::broken(case.requirements[0], "one".into(), "two\nlines".into())
+            }
+            _ => Finding::held(case.requirements[0]),
+        };
         CaseReport {
-            findings: vec![Finding {
-                requirement: case.requirements[0],
-                broken,
-            }],
+            findings: vec![finding],
             ..crate::report::testing::case(case.id, verdict, case.requirements[0])
         }
     }

@@ -23,14 +23,18 @@ use crate::{
     ledger::Requirement,
     opaque,
     peer::{Answer, Peer},
-    run::shared::Shared,
+    run::{inputs::Steps, shared::Shared},
     shape::shape,
-    verdict::{Finding, Mismatch},
+    verdict::Finding,
 };
 
 /// The context of one run of one case.
 pub(crate) struct Ctx {
     pub(crate) shared: Arc<Shared>,
+    /// The case's id.
+    case: String,
+    /// Lets the server prove after each input that it lives, in a run that looks for the deadly one.
+    pub(crate) steps: Option<Arc<Steps>>,
     pub(crate) evidence: Evidence,
     pub(crate) findings: Vec<Finding>,
     pub(crate) notes: Vec<String>,
@@ -94,6 +98,8 @@ impl Ctx {
         let salt = format!("{salted:x}");
         Self {
             shared,
+            case: case_id.to_owned(),
+            steps: None,
             evidence: Evidence::new(Instant::now()),
             findings: Vec::new(),
             notes: Vec::new(),
@@ -111,10 +117,7 @@ impl Ctx {
 
     /// Records that `requirement` held.
     pub(crate) fn held(&mut self, requirement: &'static Requirement) {
-        self.findings.push(Finding {
-            requirement,
-            broken: None,
-        });
+        self.findings.push(Finding::held(requirement));
     }
 
     /// Records that `requirement` was broken.
@@ -128,11 +131,17 @@ impl Ctx {
         let actual = shorten(&actual.to_string());
         self.evidence
             .mark(&format!("{} is broken here: {actual}", requirement.id));
-        let broken = Some(Mismatch { expected, actual });
-        self.findings.push(Finding {
-            requirement,
-            broken,
-        });
+        self.findings
+            .push(Finding::broken(requirement, expected, actual));
+    }
+
+    /// The requirement that was found broken last.
+    pub(crate) fn last_broken(&self) -> Option<&'static Requirement> {
+        let last = self
+            .findings
+            .iter()
+            .rfind(|finding| finding.broken.is_some());
+        last.map(|finding| finding.requirement)
     }
 
     /// Records one finding, and tells whether the requirement held.
@@ -386,10 +395,7 @@ impl Ctx {
         args: impl Into<Args>,
     ) -> Flow<Result<Answer, NoAnswer>> {
         let args = args.into();
-        let kind = match event {
-            "ping" if args.is_empty() => PING.to_owned(),
-            _ => format!("{event} {}", shape(&args, |id| self.shared.exists(id))),
-        };
+        let kind = self.kind_of(event, &args);
         let patience = self.shared.pace.patience_for(&kind);
         let started = Instant::now();
         let answer = self.ask_within(peer, event, args, patience).await?;
@@ -400,6 +406,14 @@ impl Ctx {
         Ok(answer)
     }
 
+    /// The kind of thing that the answer to this call is.
+    fn kind_of(&self, event: &str, args: &Args) -> String {
+        match event {
+            "ping" if args.is_empty() => PING.to_owned(),
+            _ => format!("{event} {}", shape(args, |id| self.shared.exists(id))),
+        }
+    }
+
     /// As [`ask`](Self::ask), with a patience of the case's own.
     pub(crate) async fn ask_within(
         &self,
@@ -408,12 +422,17 @@ impl Ctx {
         args: impl Into<Args>,
         patience: Duration,
     ) -> Flow<Result<Answer, NoAnswer>> {
+        let args = args.into();
+        let text = self.sends(event, args.as_str());
         let started = Instant::now();
-        match peer.call_within(event, args, patience).await {
+        let answer = peer.call_within(event, args, patience).await;
+        let took = started.elapsed();
+        self.sent(&text).await;
+        match answer {
             Ok(answer) => {
                 // How long an RPC takes is up to whom it calls, and tells nothing of the server.
                 if event != "rpc-call" {
-                    self.shared.pace.saw_answer(started.elapsed());
+                    self.shared.pace.saw_answer(took);
                 }
                 Ok(Ok(answer))
             }
@@ -431,7 +450,9 @@ impl Ctx {
         data: Value,
     ) -> Flow<Value> {
         let shown = shorten(&data.to_string());
-        match self.ask(peer, event, data).await? {
+        let args = Args::from(data);
+        let kind = self.kind_of(event, &args);
+        match self.ask(peer, event, args).await? {
             Ok(answer) => Ok(answer.data),
             Err(NoAnswer { after }) => {
                 self.broken(
@@ -439,6 +460,9 @@ impl Ctx {
                     format!("an acknowledgement of {event} {shown}"),
                     format!("none within {:.1} s", after.as_secs_f64()),
                 );
+                if let Some(finding) = self.findings.last_mut() {
+                    finding.unanswered = Some(kind);
+                }
                 Err(Stop::Judged)
             }
         }
@@ -446,10 +470,49 @@ impl Ctx {
 
     /// Sends `event` without asking for an ack.
     pub(crate) async fn emit(&self, peer: &Peer, event: &str, data: impl Into<Args>) -> Flow {
+        let data = data.into();
+        let text = self.sends(event, data.as_str());
         peer.socket
             .emit(event, data)
             .await
-            .map_err(|end| self.dropped(peer, &end))
+            .map_err(|end| self.dropped(peer, &end))?;
+        self.sent(&text).await;
+        Ok(())
+    }
+
+    /// As [`emit`](Self::emit), with binary attachments.
+    pub(crate) async fn emit_binary(
+        &self,
+        peer: &Peer,
+        event: &str,
+        data: Vec<Value>,
+        attachments: Vec<Vec<u8>>,
+    ) -> Flow {
+        let text = self.sends(event, &Value::Array(data.clone()).to_string());
+        peer.socket
+            .emit_binary(
+                event,
+                data,
+                attachments.into_iter().map(Into::into).collect(),
+            )
+            .await
+            .map_err(|end| self.dropped(peer, &end))?;
+        self.sent(&text).await;
+        Ok(())
+    }
+
+    /// Notes that something is about to be sent, and gives the words for it.
+    pub(crate) fn sends(&self, what: &str, data: &str) -> String {
+        let text = shorten(format!("{what} {data}").trim_end());
+        self.shared.inputs.note(&self.case, text.clone());
+        text
+    }
+
+    /// To be called when something was sent: a run that looks for a deadly input waits here.
+    pub(crate) async fn sent(&self, text: &str) {
+        if let Some(steps) = &self.steps {
+            steps.after(&self.shared, text).await;
+        }
     }
 
     /// Shows that `peer` is served: its `ping` is answered. That says nothing about events that were sent

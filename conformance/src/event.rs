@@ -56,6 +56,8 @@ pub enum RunEvent {
     ServerDied {
         /// The cases that were running then.
         during: Vec<&'static str>,
+        /// What was sent last, and by which case.
+        suspect: Option<String>,
         /// What it printed last, if this run started it.
         output: Vec<String>,
         /// Whether it is going to be started again.
@@ -103,6 +105,8 @@ pub struct CaseReport {
     pub trace: Vec<TraceLine>,
     /// The same as a file of the format `touchstone-trace`, where the plan asks for it.
     pub recording: Option<String>,
+    /// The requirement that it builds on and that is broken, where that kept it from judging.
+    pub blocked_by: Option<&'static Requirement>,
 }
 
 impl CaseReport {
@@ -117,6 +121,19 @@ impl CaseReport {
             && self.reason.as_deref().is_some_and(|reason| {
                 reason.starts_with(GONE_DURING) || reason.starts_with(GONE_BEFORE)
             })
+    }
+
+    /// The findings that broke a requirement and that this case tells, worst first: what several cases
+    /// saw of one trait, one of them tells for all.
+    pub fn told(&self) -> impl Iterator<Item = (&Finding, &Mismatch)> {
+        let mut told: Vec<_> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.told_by.is_none())
+            .filter_map(|finding| Some((finding, finding.broken.as_ref()?)))
+            .collect();
+        told.sort_by_key(|(finding, _)| std::cmp::Reverse(finding.requirement.level));
+        told.into_iter()
     }
 
     /// The findings that broke a requirement, worst first.
@@ -178,6 +195,8 @@ pub struct RunReport {
     pub requirements: Vec<RequirementReport>,
     /// What was learnt about legitimate differences.
     pub dialect: Dialect,
+    /// What was sent last when the server stopped answering for good, and by which case.
+    pub suspect: Option<String>,
     /// Baseline entries that no longer fail, or that match nothing.
     pub stale: Vec<StaleEntry>,
 }

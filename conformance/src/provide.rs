@@ -183,8 +183,15 @@ impl Ctx {
         let Provisioner::Rest(rest) = self.provisioner() else {
             return Err(Stop::Skip("the target is not provisioned over REST".into()));
         };
+        // Signatures and challenges are secrets.
+        let shown = match path.starts_with("/v1/auth") {
+            true => String::new(),
+            false => body.to_string(),
+        };
+        let text = self.sends(&format!("{method} {path}"), &shown);
         let body = (!body.is_null()).then_some(body);
         let answer = rest.request(method, path, token, body).await;
+        self.sent(&text).await;
         answer.map_err(|error| stop(&error))
     }
 

@@ -79,6 +79,12 @@ pub struct Finding {
     pub requirement: &'static Requirement,
     /// What was found; `None` when the requirement held.
     pub broken: Option<Mismatch>,
+    /// The kind of call whose answer is missing, where that is what was found.
+    pub(crate) unanswered: Option<String>,
+    /// The case that tells this one's finding as well, where several cases saw the same trait.
+    pub told_by: Option<&'static str>,
+    /// The other cases that saw the same, where this one tells it for all of them.
+    pub also_in: Vec<&'static str>,
 }
 
 /// What was expected and what came instead.
@@ -91,6 +97,29 @@ pub struct Mismatch {
 }
 
 impl Finding {
+    /// `requirement` held.
+    pub(crate) fn held(requirement: &'static Requirement) -> Self {
+        Self {
+            requirement,
+            broken: None,
+            unanswered: None,
+            told_by: None,
+            also_in: Vec::new(),
+        }
+    }
+
+    /// `requirement` was broken.
+    pub(crate) fn broken(
+        requirement: &'static Requirement,
+        expected: String,
+        actual: String,
+    ) -> Self {
+        Self {
+            broken: Some(Mismatch { expected, actual }),
+            ..Self::held(requirement)
+        }
+    }
+
     /// The verdict of this finding alone.
     pub fn verdict(&self) -> Verdict {
         match self.broken {
@@ -124,8 +153,13 @@ pub(crate) fn folded(findings: Vec<Finding>) -> Vec<Finding> {
 
 /// The verdict of a case from its findings: the worst of them, and pass without any.
 pub(crate) fn worst(findings: &[Finding]) -> Verdict {
+    worst_of(findings)
+}
+
+/// As [`worst`], of some findings.
+pub(crate) fn worst_of<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Verdict {
     findings
-        .iter()
+        .into_iter()
         .map(Finding::verdict)
         .max()
         .unwrap_or(Verdict::Pass)
@@ -163,12 +197,9 @@ mod tests {
     fn check(findings: &[(Level, bool)], expected: Verdict) {
         let findings: Vec<_> = findings
             .iter()
-            .map(|&(level, held)| Finding {
-                requirement: requirement(level),
-                broken: (!held).then(|| Mismatch {
-                    expected: "x".into(),
-                    actual: "y".into(),
-                }),
+            .map(|&(level, held)| match held {
+                true => Finding::held(requirement(level)),
+                false => Finding::broken(requirement(level), "x".into(), "y".into()),
             })
             .collect();
         assert_eq!(worst(&findings), expected);
@@ -176,12 +207,9 @@ mod tests {
 
     #[test]
     fn what_is_found_again_is_told_once() {
-        let found = |level, actual: Option<&str>| Finding {
-            requirement: requirement(level),
-            broken: actual.map(|actual| Mismatch {
-                expected: "x".into(),
-                actual: actual.into(),
-            }),
+        let found = |level, actual: Option<&str>| match actual {
+            None => Finding::held(requirement(level)),
+            Some(actual) => Finding::broken(requirement(level), "x".into(), actual.into()),
         };
         let told: Vec<_> = folded(vec![
             found(Level::Must, None),

@@ -188,10 +188,8 @@ async fn binary(cx: &mut Ctx) -> Flow {
     });
     for event in touchstone_fixtures::CLIENT_EVENTS {
         for data in [blob.clone(), inside.clone()] {
-            peer.socket
-                .emit_binary(event, vec![data], vec![vec![0, 255, 1].into()])
-                .await
-                .map_err(|end| cx.dropped(peer, &end))?;
+            let attachments = vec![vec![0, 255, 1]];
+            cx.emit_binary(peer, event, vec![data], attachments).await?;
         }
     }
     all_served(cx, &stage).await

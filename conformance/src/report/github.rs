@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Gone, by_reason, clean, counts, one_line, plural, to_explain};
+use super::{Gone, also, by_reason, clean, counts, one_line, plural, to_explain, told_elsewhere};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
     verdict::Verdict,
@@ -73,6 +73,9 @@ impl<W: Write> GitHub<W> {
             if !gone.during.is_empty() {
                 message = format!("ran then: {}\n{message}", gone.suspects());
             }
+            if let Some(suspect) = gone.suspect() {
+                message = format!("{suspect}\n{message}");
+            }
             self.annotate("error", &format!("title={title}"), &message)?;
         }
         let title = property(&format!("touchstone: {}", run.target.name));
@@ -83,7 +86,8 @@ impl<W: Write> GitHub<W> {
 /// What there is to say about a case on one annotation.
 fn told(case: &CaseReport) -> String {
     let mut text = String::new();
-    for (requirement, mismatch) in case.broken() {
+    for (finding, mismatch) in case.told() {
+        let requirement = finding.requirement;
         let _ = writeln!(
             text,
             "{} {}: {}",
@@ -91,6 +95,12 @@ fn told(case: &CaseReport) -> String {
         );
         let _ = writeln!(text, "expected {}", mismatch.expected);
         let _ = writeln!(text, "got {}", mismatch.actual);
+        if let Some(also) = also(finding) {
+            let _ = writeln!(text, "{also}");
+        }
+    }
+    for line in told_elsewhere(case) {
+        let _ = writeln!(text, "{line}");
     }
     let reasons = case.known.iter().chain(&case.reason).chain(&case.notes);
     for reason in reasons {

@@ -82,6 +82,8 @@ struct CaseView<'a> {
     known: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_by: Option<&'static str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
     findings: Vec<FindingView<'a>>,
@@ -97,6 +99,10 @@ struct FindingView<'a> {
     expected: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actual: Option<&'a str>,
+    #[serde(rename = "toldBy", skip_serializing_if = "Option::is_none")]
+    told_by: Option<&'static str>,
+    #[serde(rename = "alsoIn", skip_serializing_if = "<[&str]>::is_empty")]
+    also_in: &'a [&'static str],
 }
 
 #[derive(Serialize)]
@@ -163,6 +169,7 @@ impl<'a> CaseView<'a> {
             flaky: case.flaky,
             known: case.known.as_deref(),
             reason: case.reason.as_deref(),
+            blocked_by: case.blocked_by.map(|requirement| requirement.id),
             notes: &case.notes,
             findings: case
                 .findings
@@ -172,18 +179,17 @@ impl<'a> CaseView<'a> {
                     verdict: finding.verdict(),
                     expected: finding.broken.as_ref().map(|b| b.expected.as_str()),
                     actual: finding.broken.as_ref().map(|b| b.actual.as_str()),
+                    told_by: finding.told_by,
+                    also_in: &finding.also_in,
                 })
                 .collect(),
-            failure: case
-                .broken()
-                .next()
-                .map(|(requirement, mismatch)| FailureView {
-                    requirement: requirement.id,
-                    expected: &mismatch.expected,
-                    actual: &mismatch.actual,
-                    reproduce: &case.reproduce,
-                    trace: &case.trace,
-                }),
+            failure: case.told().next().map(|(finding, mismatch)| FailureView {
+                requirement: finding.requirement.id,
+                expected: &mismatch.expected,
+                actual: &mismatch.actual,
+                reproduce: &case.reproduce,
+                trace: &case.trace,
+            }),
         }
     }
 }

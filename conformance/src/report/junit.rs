@@ -11,7 +11,7 @@ use std::{
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{clean, one_line, trace_lines};
+use super::{also, clean, one_line, told_elsewhere, trace_lines};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
     verdict::Verdict,
@@ -90,8 +90,8 @@ fn test(case: &CaseReport) -> TestCase {
         }
         (Verdict::Fail, None) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            if let Some((requirement, mismatch)) = case.broken().next() {
-                status.set_type(requirement.id).set_message(format!(
+            if let Some((finding, mismatch)) = case.told().next() {
+                status.set_type(finding.requirement.id).set_message(format!(
                     "expected {}, got {}",
                     one_line(&mismatch.expected),
                     one_line(&mismatch.actual)
@@ -129,7 +129,8 @@ fn test(case: &CaseReport) -> TestCase {
 /// What was found, and the wire trace.
 fn evidence(case: &CaseReport) -> String {
     let mut text = String::new();
-    for (requirement, mismatch) in case.broken() {
+    for (finding, mismatch) in case.told() {
+        let requirement = finding.requirement;
         let _ = writeln!(
             text,
             "{} {}: {}",
@@ -137,6 +138,12 @@ fn evidence(case: &CaseReport) -> String {
         );
         let _ = writeln!(text, "expected  {}", clean(&mismatch.expected));
         let _ = writeln!(text, "got       {}", clean(&mismatch.actual));
+        if let Some(also) = also(finding) {
+            let _ = writeln!(text, "{also}");
+        }
+    }
+    for line in told_elsewhere(case) {
+        let _ = writeln!(text, "{line}");
     }
     for note in &case.notes {
         let _ = writeln!(text, "note: {}", one_line(note));

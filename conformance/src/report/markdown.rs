@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 
 use super::{
-    Gone, by_reason, clean, counts, one_line, plural, to_explain, trace_lines, trait_text,
+    Gone, also, by_reason, clean, counts, first_to_mend, one_line, plural, to_explain,
+    told_elsewhere, trace_lines, trait_text,
 };
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
@@ -72,13 +73,35 @@ impl<W: Write> Markdown<W> {
                     code(met)
                 )?;
             }
+            if let Some(suspect) = gone.suspect() {
+                writeln!(self.out, "\nSuspect: {}", code(&suspect))?;
+            }
             writeln!(self.out, "\nHint: {}", code(&gone.hint()))?;
         }
+        self.first_to_mend(run)?;
         for case in to_explain(run) {
             self.case(case)?;
         }
         self.unjudged(run)?;
         self.dialect(run)
+    }
+
+    fn first_to_mend(&mut self, run: &RunReport) -> io::Result<()> {
+        for (at, (requirement, count)) in first_to_mend(run).iter().enumerate() {
+            if at == 0 {
+                writeln!(self.out, "\n## What to mend first\n")?;
+            }
+            writeln!(
+                self.out,
+                "{}. {} {}: {} could not be judged without it. {}",
+                at + 1,
+                requirement.level,
+                code(requirement.id),
+                plural(*count, "case"),
+                requirement.text
+            )?;
+        }
+        Ok(())
     }
 
     fn case(&mut self, case: &CaseReport) -> io::Result<()> {
@@ -88,7 +111,8 @@ impl<W: Write> Markdown<W> {
             verdict => verdict.as_str(),
         };
         writeln!(self.out, "\n## {word}: {}", code(case.id))?;
-        for (requirement, mismatch) in case.broken() {
+        for (finding, mismatch) in case.told() {
+            let requirement = finding.requirement;
             writeln!(
                 self.out,
                 "\n**{}** {}",
@@ -98,6 +122,12 @@ impl<W: Write> Markdown<W> {
             writeln!(self.out, "\n> {}", requirement.text)?;
             writeln!(self.out, "\nExpected:\n\n{}", fence(&mismatch.expected))?;
             writeln!(self.out, "\nGot:\n\n{}", fence(&mismatch.actual))?;
+            if let Some(also) = also(finding) {
+                writeln!(self.out, "\nThe same was {also}.")?;
+            }
+        }
+        for line in told_elsewhere(case) {
+            writeln!(self.out, "\n{line}.")?;
         }
         for (label, text) in [("Known", &case.known), ("Reason", &case.reason)] {
             if let Some(text) = text {

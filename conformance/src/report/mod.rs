@@ -29,7 +29,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     event::{CaseReport, Direction, RunReport, Summary, TraceLine},
-    verdict::Verdict,
+    ledger::Requirement,
+    verdict::{Finding, Verdict},
 };
 
 /// `1 case`, `2 cases`.
@@ -135,11 +136,53 @@ pub(crate) fn by_reason(run: &RunReport, verdict: Verdict) -> BTreeMap<&str, Vec
     by_reason
 }
 
+/// `also in: a.case, b.case`: the other cases that saw what a finding tells; nothing where there are
+/// none.
+pub(crate) fn also(finding: &Finding) -> Option<String> {
+    let seen = &finding.also_in;
+    (!seen.is_empty()).then(|| format!("also seen in {}", seen.join(", ")))
+}
+
+/// What a case met that another one tells: `session.update-metadata.answer is told by session.write`.
+pub(crate) fn told_elsewhere(case: &CaseReport) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for finding in &case.findings {
+        if let Some(teller) = finding.told_by {
+            let line = format!(
+                "{} is broken here as well: see {teller}",
+                finding.requirement.id
+            );
+            if !told.contains(&line) {
+                told.push(line);
+            }
+        }
+    }
+    told
+}
+
+/// What to mend first: requirements that kept other cases from judging, each with how many, most of them
+/// first.
+pub(crate) fn first_to_mend(run: &RunReport) -> Vec<(&'static Requirement, usize)> {
+    let mut first: Vec<(&'static Requirement, usize)> = Vec::new();
+    for requirement in run.cases.iter().filter_map(|case| case.blocked_by) {
+        match first
+            .iter_mut()
+            .find(|(known, _)| known.id == requirement.id)
+        {
+            Some((_, count)) => *count += 1,
+            None => first.push((requirement, 1)),
+        }
+    }
+    first.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    first
+}
+
 /// What there is to say once when the server stopped answering: which cases ran then, what the first of
 /// them met, and how many never began.
 pub(crate) struct Gone<'a> {
     pub(crate) during: Vec<&'a CaseReport>,
     pub(crate) before: usize,
+    suspect: Option<&'a str>,
 }
 
 impl<'a> Gone<'a> {
@@ -156,6 +199,7 @@ impl<'a> Gone<'a> {
         (!during.is_empty() || !before.is_empty()).then_some(Self {
             during,
             before: before.len(),
+            suspect: run.suspect.as_deref(),
         })
     }
 
@@ -192,6 +236,12 @@ impl<'a> Gone<'a> {
             Some((case.id, met))
         };
         self.during.iter().find_map(met)
+    }
+
+    /// Who may have done it: without a server of its own, a run cannot try.
+    pub(crate) fn suspect(&self) -> Option<String> {
+        let suspect = one_line(self.suspect?);
+        Some(format!("what was sent last is suspected: {suspect}"))
     }
 
     /// What a person can do about it.

@@ -11,11 +11,13 @@ use std::{
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-use super::{Gone, by_reason, clean, one_line, plural, tally, tally_of, trace_lines, trait_text};
+use super::{
+    Gone, also, by_reason, clean, first_to_mend, one_line, plural, tally, tally_of, told_elsewhere,
+    trace_lines, trait_text,
+};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport, TraceLine},
-    ledger::Requirement,
-    verdict::{Mismatch, Verdict},
+    verdict::{Finding, Mismatch, Verdict},
 };
 
 /// How many lines of a wire trace are shown, the last ones.
@@ -73,6 +75,7 @@ impl<W: Write> Terminal<W> {
 
     fn finished(&mut self, run: &RunReport) -> io::Result<()> {
         self.groups(run)?;
+        self.first_to_mend(run)?;
         for case in &run.cases {
             match case.verdict {
                 Verdict::Fail => self.failure(case)?,
@@ -130,7 +133,8 @@ impl<W: Write> Terminal<W> {
         writeln!(self.out, "\n{word} {id}")
     }
 
-    fn broken(&mut self, requirement: &Requirement, mismatch: &Mismatch) -> io::Result<()> {
+    fn broken(&mut self, finding: &Finding, mismatch: &Mismatch) -> io::Result<()> {
+        let requirement = finding.requirement;
         let verdict = Verdict::of_broken(requirement.level);
         let level = self.style.verdict(verdict, requirement.level);
         writeln!(
@@ -140,7 +144,43 @@ impl<W: Write> Terminal<W> {
         )?;
         writeln!(self.out, "    {}", self.style.dim(requirement.text))?;
         writeln!(self.out, "    expected  {}", indent(&mismatch.expected))?;
-        writeln!(self.out, "    got       {}", indent(&mismatch.actual))
+        writeln!(self.out, "    got       {}", indent(&mismatch.actual))?;
+        match also(finding) {
+            Some(also) => writeln!(self.out, "    {}", self.style.dim(also)),
+            None => Ok(()),
+        }
+    }
+
+    /// What a case found, and what it met that another case tells.
+    fn found(&mut self, case: &CaseReport) -> io::Result<()> {
+        for (finding, mismatch) in case.told() {
+            self.broken(finding, mismatch)?;
+        }
+        for line in told_elsewhere(case) {
+            writeln!(self.out, "  {}", self.style.dim(line))?;
+        }
+        Ok(())
+    }
+
+    /// What kept other cases from judging anything, in the order in which it pays to mend it.
+    fn first_to_mend(&mut self, run: &RunReport) -> io::Result<()> {
+        let first = first_to_mend(run);
+        if first.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out, "\n{}", self.style.bold("what to mend first"))?;
+        for (number, (requirement, count)) in first.iter().enumerate() {
+            let waiting = plural(*count, "case");
+            writeln!(
+                self.out,
+                "  {}. {} {}: {waiting} could not be judged without it",
+                number + 1,
+                requirement.level,
+                requirement.id
+            )?;
+            writeln!(self.out, "     {}", self.style.dim(requirement.text))?;
+        }
+        Ok(())
     }
 
     fn failure(&mut self, case: &CaseReport) -> io::Result<()> {
@@ -148,9 +188,7 @@ impl<W: Write> Terminal<W> {
             return self.known(case, reason);
         }
         self.heading(case, if case.flaky { "FLAKY" } else { "FAIL" })?;
-        for (requirement, mismatch) in case.broken() {
-            self.broken(requirement, mismatch)?;
-        }
+        self.found(case)?;
         for note in &case.notes {
             writeln!(self.out, "  note: {}", one_line(note))?;
         }
@@ -170,9 +208,7 @@ impl<W: Write> Terminal<W> {
 
     fn warning(&mut self, case: &CaseReport) -> io::Result<()> {
         self.heading(case, "WARN")?;
-        for (requirement, mismatch) in case.broken() {
-            self.broken(requirement, mismatch)?;
-        }
+        self.found(case)?;
         writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
     }
 
@@ -221,6 +257,9 @@ impl<W: Write> Terminal<W> {
                 "  the first of them, {id}, met: {}",
                 one_line(met)
             )?;
+        }
+        if let Some(suspect) = gone.suspect() {
+            writeln!(self.out, "  {suspect}")?;
         }
         writeln!(self.out, "  {}", gone.hint())
     }
@@ -379,6 +418,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
             }
             RunEvent::ServerDied {
                 during,
+                suspect,
                 output,
                 restarting,
             } => {
@@ -390,7 +430,14 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 let head = self
                     .style
                     .verdict(Verdict::Error, "the server stopped answering");
-                writeln!(self.out, "{head} while {} ran; {then}", some_of(during))?;
+                let during = match during.as_slice() {
+                    [] => "no case".to_owned(),
+                    some => some_of(some),
+                };
+                writeln!(self.out, "{head} while {during} ran; {then}")?;
+                if let Some(suspect) = suspect {
+                    writeln!(self.out, "  what was sent last: {}", one_line(suspect))?;
+                }
                 for line in output {
                     writeln!(self.out, "  | {}", one_line(line))?;
                 }

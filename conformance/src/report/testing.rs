@@ -16,7 +16,7 @@ use crate::{
         RunEvent, RunReport, Summary, TargetSummary, TraceLine,
     },
     ledger::{Basis, Level, Requirement},
-    verdict::{Finding, Mismatch, Verdict},
+    verdict::{Finding, Verdict},
 };
 
 static MISMATCH: Requirement = Requirement {
@@ -51,17 +51,12 @@ pub(crate) fn case(
         reproduce: format!("touchstone check http://127.0.0.1:3006 --only '{id}' --seed 7"),
         trace: Vec::new(),
         recording: None,
+        blocked_by: None,
     }
 }
 
 fn broken(requirement: &'static Requirement, expected: &str, actual: &str) -> Vec<Finding> {
-    vec![Finding {
-        requirement,
-        broken: Some(Mismatch {
-            expected: expected.into(),
-            actual: actual.into(),
-        }),
-    }]
+    vec![Finding::broken(requirement, expected.into(), actual.into())]
 }
 
 /// A small run that has one case of each verdict.
@@ -75,10 +70,7 @@ pub(crate) fn report() -> RunReport {
     };
     let cases = vec![
         CaseReport {
-            findings: vec![Finding {
-                requirement: &MISMATCH,
-                broken: None,
-            }],
+            findings: vec![Finding::held(&MISMATCH)],
             ..case("handshake.user-scoped", Verdict::Pass, &MISMATCH)
         },
         CaseReport {
@@ -168,6 +160,7 @@ pub(crate) fn report() -> RunReport {
         ],
         cases,
         dialect,
+        suspect: None,
         stale: vec![StaleEntry {
             file: "known.toml".into(),
             line: 12,
@@ -227,6 +220,7 @@ pub(crate) fn gone() -> RunReport {
         requirements: Vec::new(),
         cases,
         dialect: Dialect::default(),
+        suspect: Some("rpc-register {\"method\":7}, sent by session.seq".into()),
         stale: Vec::new(),
         ..report()
     }
@@ -258,6 +252,7 @@ fn saying(said: &str) -> RunReport {
         }
     }
     run.target.missing = vec![said.into()];
+    run.suspect = Some(said.into());
     run.dialect.note("handshake.refusal", json!(said));
     run.dialect.note("recipients", json!({ said: [said] }));
     for stale in &mut run.stale {
@@ -275,7 +270,7 @@ pub(crate) fn of_run(run: RunReport) -> Vec<RunEvent> {
         doctor: DoctorReport {
             target,
             missing: Vec::new(),
-            ping: Duration::from_millis(1),
+            ping: Some(Duration::from_millis(1)),
         },
         selected: cases.len(),
     }];
@@ -288,6 +283,7 @@ pub(crate) fn of_run(run: RunReport) -> Vec<RunEvent> {
     }
     events.push(RunEvent::ServerDied {
         during: vec!["rpc.hazard"],
+        suspect: None,
         output: vec!["TypeError: method is not a string".into()],
         restarting: false,
     });
@@ -336,6 +332,7 @@ fn render_saying<R: Reporter>(said: &str, new: impl FnOnce(Shared) -> R) -> Stri
         1,
         RunEvent::ServerDied {
             during: vec!["rpc.hazard"],
+            suspect: Some(said.into()),
             output: vec![said.into()],
             restarting: true,
         },

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::shared::Shared;
+use super::{inputs::Steps, shared::Shared};
 use crate::{
     case::{Case, Flow, Stop},
     cases::connection,
@@ -27,23 +27,31 @@ pub(crate) struct Outcome {
     pub(crate) dead: bool,
 }
 
-/// Runs `case`. `attempt` is 0 at first, and counts repetitions: each has names of its own.
+/// Runs `case`. `attempt` is 0 at first, and counts repetitions: each has names of its own. With `steps`
+/// its inputs are sent one by one.
 pub(crate) async fn execute(
     shared: Arc<Shared>,
     case: &'static Case,
     attempt: u32,
     reproduce: String,
+    steps: Option<Arc<Steps>>,
 ) -> Outcome {
     let started = Instant::now();
     let began_at = shared.clock.unix_ms();
     let mut cx = Ctx::new(Arc::clone(&shared), case.id, attempt);
+    // Waiting after each input is not part of what a case may take.
+    let limit = match &steps {
+        Some(_) => CASE_LIMIT * 2,
+        None => CASE_LIMIT,
+    };
+    cx.steps = steps;
     let lacking = case.needs.iter().find_map(|need| shared.missing.get(need));
     let mut flow = match lacking {
         Some(reason) => Err(Stop::Skip(reason.clone())),
-        None => match timeout(CASE_LIMIT, (case.run)(&mut cx)).await {
+        None => match timeout(limit, (case.run)(&mut cx)).await {
             Ok(flow) => flow,
             Err(_) => {
-                let limit = CASE_LIMIT.as_secs();
+                let limit = limit.as_secs();
                 Err(Stop::Trouble(format!(
                     "the case did not end within {limit} s"
                 )))
@@ -54,6 +62,12 @@ pub(crate) async fn execute(
     let troubled = !matches!(flow, Ok(()) | Err(Stop::Skip(_) | Stop::Short))
         || worst(&cx.findings) >= Verdict::Warn;
     let dead = troubled && !doctor::is_alive(&shared).await;
+    // What ended the case, if that was a finding or something that another requirement judges.
+    let blocked_by = match &flow {
+        Err(Stop::Judged) => cx.last_broken(),
+        Err(Stop::Blocked { parent, .. }) => Some(*parent),
+        _ => None,
+    };
     let (verdict, reason) = if dead {
         cx.findings.clear();
         cx.dialect = Dialect::default();
@@ -96,6 +110,7 @@ pub(crate) async fn execute(
             reproduce,
             trace,
             recording,
+            blocked_by,
         },
         dialect: cx.dialect,
         dead,

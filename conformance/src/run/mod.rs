@@ -3,48 +3,39 @@
 //! It owns no formatting: everything it has to say is a [`RunEvent`]. It judges nothing either, except
 //! for who was running when the server went away.
 
+mod alone;
+mod blame;
+mod company;
+mod confirm;
 mod execute;
+pub(crate) mod inputs;
 pub(crate) mod shared;
 mod tally;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{
-    task::{Id, JoinSet},
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use touchstone_client::provision::Provisioner;
 
-use self::{
-    execute::{Outcome, execute},
-    shared::Shared,
-};
+use self::{company::Company, execute::Outcome, inputs::SLOW_DEATH, shared::Shared};
 use crate::{
     case::Case,
-    cases::connection,
+    ctx::PING,
     doctor::{self, DoctorError},
     event::{
         CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, SHORT,
         Summary,
     },
     launch::{self, LaunchError},
-    ledger::Requirement,
     plan::Plan,
     spawn::Server,
-    verdict::{Finding, Mismatch, Verdict},
+    verdict::Verdict,
 };
-
-/// How long failures are repeated alone before the rest of them stands as it is. So many failures are
-/// no accident of timing.
-const RERUN_BUDGET: Duration = Duration::from_secs(60);
-
-/// How long cases that run may go on after the user has asked to finish.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// The two ways in which a user ends a run early.
 #[derive(Debug, Clone, Default)]
@@ -133,6 +124,10 @@ pub async fn run(
     let target = Arc::clone(&plan.target);
     let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
     shared.record = plan.record;
+    match report.ping {
+        Some(took) => shared.pace.came(PING, took),
+        None => shared.pace.missed(PING),
+    }
     let shared = Arc::new(shared);
     let target = report.target.clone();
     reporter.event(&RunEvent::Started {
@@ -145,8 +140,12 @@ pub async fn run(
         reporter,
         stop,
         server,
+        company: Company::default(),
         reports: HashMap::new(),
         judged_alone: HashSet::new(),
+        lives: 0,
+        linger: SLOW_DEATH,
+        suspect: None,
         dialect: Dialect::default(),
         state: State::Running,
     };
@@ -167,6 +166,7 @@ pub async fn run(
             case.reason = Some(shortage.clone());
         }
     }
+    blame::attribute(&mut cases);
     let stale = plan.baseline.apply(&mut cases);
     let summary = Summary::of(&cases, stale.len(), run.state == State::Interrupted);
     let finished = RunReport {
@@ -178,6 +178,7 @@ pub async fn run(
         requirements: tally::requirements(&cases),
         cases,
         dialect: run.dialect,
+        suspect: run.suspect,
         stale,
     };
     run.reporter
@@ -200,9 +201,17 @@ struct Run<'a> {
     reporter: &'a mut dyn Reporter,
     stop: &'a StopSignals,
     server: Option<Server>,
+    /// The cases that run side by side.
+    company: Company,
     reports: HashMap<&'static str, CaseReport>,
     /// Cases whose report is from a run with the server for themselves.
     judged_alone: HashSet<&'static str>,
+    /// How many times the server was started again.
+    lives: u32,
+    /// How long the server has to live after a case that is not to be suspected of its death.
+    linger: Duration,
+    /// What was sent last when the server died for good.
+    suspect: Option<String>,
     dialect: Dialect,
     state: State,
 }
@@ -211,10 +220,16 @@ impl Run<'_> {
     async fn all(&mut self, selected: &[&'static Case]) -> Result<(), RunError> {
         let (hazardous, others): (Vec<_>, Vec<_>) =
             selected.iter().copied().partition(|case| case.hazardous);
-        let suspects = self.together(&others).await?;
+        // Slow cases only wait while failures are repeated.
+        let mut suspects = self.together(&others).await?;
         self.one_by_one(&suspects, 1).await?;
         if self.plan.confirm {
-            self.repeat_failures(&others).await?;
+            self.confirm(&others).await?;
+        }
+        suspects = self.await_slow().await?;
+        self.one_by_one(&suspects, 1).await?;
+        if self.plan.confirm {
+            self.confirm(&others).await?;
         }
         self.one_by_one(&hazardous, 0).await?;
         self.account_for_the_rest(selected)
@@ -230,200 +245,6 @@ impl Run<'_> {
             "{} --only '{}' --seed {}",
             self.plan.reproduce, case.id, self.plan.seed
         )
-    }
-
-    /// Runs cases side by side. Gives those that were running when the server died, where it was
-    /// started again.
-    async fn together(&mut self, cases: &[&'static Case]) -> Result<Vec<&'static Case>, RunError> {
-        let rounds = 0..self.plan.repeat.max(1);
-        // Repetitions have names of their own, apart from those of solo runs.
-        let all = rounds.flat_map(|round| cases.iter().map(move |case| (*case, round * 100)));
-        // Slow cases wait most of the time, so that the run is bound by the slowest of them.
-        let (mut queue, others): (VecDeque<(&'static Case, u32)>, VecDeque<_>) =
-            all.partition(|(case, _)| case.slow);
-        queue.extend(others);
-        // Without company, the case that was running is the one to blame.
-        let solo = queue.len() == 1 || self.plan.jobs <= 1;
-        let mut last_call: Option<Instant> = None;
-        let mut tasks = JoinSet::new();
-        let mut running: HashMap<Id, &'static Case> = HashMap::new();
-        let mut victims: Vec<&'static Case> = Vec::new();
-        loop {
-            while self.state == State::Running
-                && victims.is_empty()
-                && let Some(&(case, attempt)) = queue.front()
-                && self.has_room(case, running.values())
-            {
-                queue.pop_front();
-                self.start(case, false)?;
-                let reproduce = self.reproduce(case);
-                let shared = Arc::clone(&self.shared);
-                let task = tasks.spawn(execute(shared, case, attempt, reproduce));
-                running.insert(task.id(), case);
-            }
-            if running.is_empty() {
-                if victims.is_empty() {
-                    return Ok(Vec::new());
-                }
-                let mut suspects = std::mem::take(&mut victims);
-                if !self.revive(&suspects).await? {
-                    return Ok(Vec::new());
-                }
-                // The rest goes on without those that may have killed it.
-                let suspected: Vec<_> = suspects.iter().map(|case| case.id).collect();
-                queue.retain(|(case, _)| !suspected.contains(&case.id));
-                let rest: Vec<_> = queue.iter().map(|(case, _)| *case).collect();
-                let more = Box::pin(self.together(&rest)).await?;
-                suspects.retain(|case| !self.judged_alone.contains(case.id));
-                return Ok([suspects, more].concat());
-            }
-            let joined = tokio::select! {
-                biased;
-                () = self.stop.abort.cancelled() => {
-                    self.state = State::Interrupted;
-                    return Ok(Vec::new());
-                }
-                () = self.stop.finish.cancelled(), if self.state == State::Running => {
-                    self.state = State::Interrupted;
-                    last_call = Some(Instant::now() + FINISH_WITHIN);
-                    continue;
-                }
-                () = sleep_until(last_call.unwrap_or_else(Instant::now)), if last_call.is_some() => {
-                    return Ok(Vec::new());
-                }
-                joined = tasks.join_next_with_id() => joined,
-            };
-            match joined {
-                Some(Ok((id, mut outcome))) => {
-                    let case = running.remove(&id);
-                    if outcome.dead {
-                        victims.extend(case);
-                        if solo {
-                            killed(&mut outcome.report);
-                            self.judged_alone.insert(outcome.report.id);
-                        }
-                    }
-                    self.record(outcome)?;
-                }
-                Some(Err(error)) => {
-                    if let Some(case) = running.remove(&error.id()) {
-                        self.panicked(case, error)?;
-                    }
-                }
-                None => running.clear(),
-            }
-        }
-    }
-
-    /// Whether `case` may start beside those that run. Slow ones take no places, except where each case
-    /// is to have the server for itself.
-    fn has_room<'c>(&self, case: &Case, running: impl Iterator<Item = &'c &'static Case>) -> bool {
-        let places = self.plan.jobs.max(1);
-        if places == 1 {
-            return running.count() == 0;
-        }
-        case.slow || running.filter(|case| !case.slow).count() < places
-    }
-
-    /// Runs cases with the server for themselves. Whoever kills it here has the verdict.
-    async fn one_by_one(&mut self, cases: &[&'static Case], attempt: u32) -> Result<(), RunError> {
-        for &case in cases {
-            let Some(mut outcome) = self.alone(case, attempt).await? else {
-                return Ok(());
-            };
-            let dead = outcome.dead;
-            if dead {
-                killed(&mut outcome.report);
-            }
-            self.judged_alone.insert(case.id);
-            self.reports.remove(case.id);
-            self.record(outcome)?;
-            if dead && !self.revive(&[case]).await? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    async fn alone(
-        &mut self,
-        case: &'static Case,
-        attempt: u32,
-    ) -> Result<Option<Outcome>, RunError> {
-        if self.stop.finish.is_cancelled() && self.state == State::Running {
-            self.state = State::Interrupted;
-        }
-        if self.state != State::Running {
-            return Ok(None);
-        }
-        self.start(case, true)?;
-        let case_run = execute(
-            Arc::clone(&self.shared),
-            case,
-            attempt,
-            self.reproduce(case),
-        );
-        tokio::select! {
-            biased;
-            () = self.stop.abort.cancelled() => {
-                self.state = State::Interrupted;
-                Ok(None)
-            }
-            outcome = case_run => Ok(Some(outcome)),
-        }
-    }
-
-    /// Repeats alone what failed beside others, or could not be judged there. A failure that does not
-    /// repeat stays visible.
-    async fn repeat_failures(&mut self, cases: &[&'static Case]) -> Result<(), RunError> {
-        let began = Instant::now();
-        // What was seen alone once needs no further confirmation from other cases.
-        let mut confirmed: HashSet<&'static str> = HashSet::new();
-        for &case in cases {
-            if self.judged_alone.contains(case.id) {
-                continue;
-            }
-            let Some(first) = self.reports.get(case.id) else {
-                continue;
-            };
-            if !matches!(
-                first.verdict,
-                Verdict::Fail | Verdict::Warn | Verdict::Error
-            ) {
-                continue;
-            }
-            let known = |(requirement, _): (&Requirement, _)| confirmed.contains(requirement.id);
-            if first.verdict != Verdict::Error && first.broken().all(known) {
-                continue;
-            }
-            let first = first.clone();
-            if began.elapsed() > RERUN_BUDGET {
-                if let Some(report) = self.reports.get_mut(case.id) {
-                    report
-                        .notes
-                        .push("not repeated alone: too much failed for that".into());
-                }
-                continue;
-            }
-            let Some(Outcome {
-                report: again,
-                dialect,
-                dead,
-            }) = self.alone(case, 1).await?
-            else {
-                return Ok(());
-            };
-            self.dialect.merge(dialect);
-            confirmed.extend(again.broken().map(|(requirement, _)| requirement.id));
-            let report = tally::repeated(first, again);
-            self.reporter
-                .event(&RunEvent::CaseFinished(Box::new(report.clone())))?;
-            self.reports.insert(case.id, report);
-            if dead && !self.revive(&[case]).await? {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     fn record(&mut self, outcome: Outcome) -> Result<(), RunError> {
@@ -483,6 +304,7 @@ impl Run<'_> {
             reproduce: self.reproduce(case),
             trace: Vec::new(),
             recording: None,
+            blocked_by: None,
         }
     }
 
@@ -495,15 +317,20 @@ impl Run<'_> {
         };
         let restarting = self.plan.spawn.is_some();
         let during = during.iter().map(|case| case.id).collect();
+        let last = self.shared.inputs.last();
+        let suspect = last.map(|input| format!("{}, sent by {}", input.text, input.case));
         self.reporter.event(&RunEvent::ServerDied {
             during,
+            suspect: suspect.clone(),
             output,
             restarting,
         })?;
+        self.lives += 1;
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
         let Some(command) = &self.plan.spawn else {
+            self.suspect = suspect;
             self.state = State::Dead;
             return Ok(false);
         };
@@ -545,17 +372,4 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// The verdict for a case that had the server for itself when it died.
-fn killed(report: &mut CaseReport) {
-    report.reason = None;
-    report.findings.push(Finding {
-        requirement: &connection::SURVIVES,
-        broken: Some(Mismatch {
-            expected: "a server that goes on answering".into(),
-            actual: "it stopped answering while this case alone was running".into(),
-        }),
-    });
-    report.verdict = Verdict::Fail;
 }

@@ -13,6 +13,7 @@ use std::{
 
 use url::Url;
 
+use super::inputs::Inputs;
 use crate::{
     clock::Clock,
     pace::Pace,
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
+    /// What was sent to the server last.
+    pub(crate) inputs: Inputs,
     /// The ids of all sessions and machines that were made for this run.
     ids: Mutex<HashSet<String>>,
 }
@@ -53,6 +56,7 @@ impl Shared {
             record: false,
             missing,
             next_node: AtomicUsize::new(0),
+            inputs: Inputs::default(),
             ids: Mutex::default(),
         }
     }

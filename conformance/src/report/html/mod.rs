@@ -14,7 +14,8 @@ use maud::{Markup, html};
 
 use self::page::{badge, filters, page};
 use super::{
-    Gone, arrow, by_reason, clean, counts, one_line, plural, to_explain, trace_ms, trait_text,
+    Gone, also, arrow, by_reason, clean, counts, first_to_mend, one_line, plural, to_explain,
+    told_elsewhere, trace_ms, trait_text,
 };
 use crate::{
     event::{CaseReport, Direction, Reporter, RunEvent, RunReport},
@@ -55,6 +56,7 @@ fn body(run: &RunReport) -> Markup {
         (head(run, &counted))
         (alerts(run))
         (filters(&counted))
+        (first(run))
         @let findings = to_explain(run);
         @if !findings.is_empty() {
             section data-group="" {
@@ -65,6 +67,27 @@ fn body(run: &RunReport) -> Markup {
         (groups(run))
         (dialect(run))
         (requirements(run))
+    }
+}
+
+/// What kept other cases from judging anything.
+fn first(run: &RunReport) -> Markup {
+    let first = first_to_mend(run);
+    html! {
+        @if !first.is_empty() {
+            section data-group="" {
+                h2 { "What to mend first" }
+                ol {
+                    @for (requirement, count) in first {
+                        li {
+                            (requirement.level) " " span.mono { (requirement.id) } ": "
+                            (plural(count, "case")) " could not be judged without it. "
+                            (requirement.text)
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -102,6 +125,7 @@ fn alerts(run: &RunReport) -> Markup {
                 @if let Some((id, met)) = gone.first_met() {
                     p { "The first of them, " code { (id) } ", met: " (one_line(met)) }
                 }
+                @if let Some(suspect) = gone.suspect() { p { (suspect) } }
                 p.dim { (gone.hint()) }
             }
         }
@@ -149,14 +173,16 @@ fn found(case: &CaseReport) -> Markup {
         details.case open[open] data-verdict=(case.verdict.as_str()) {
             summary { (badge(case.verdict, word(case))) span.mono { (case.id) } }
             div {
-                @for (requirement, mismatch) in case.broken() {
-                    h3 { (requirement.level) " " span.mono { (requirement.id) } }
-                    p { (requirement.text) }
+                @for (finding, mismatch) in case.told() {
+                    h3 { (finding.requirement.level) " " span.mono { (finding.requirement.id) } }
+                    p { (finding.requirement.text) }
                     div.pair {
                         div { span.dim { "expected" } pre { (clean(&mismatch.expected)) } }
                         div { span.dim { "got" } pre { (clean(&mismatch.actual)) } }
                     }
+                    @if let Some(also) = also(finding) { p.dim { (also) } }
                 }
+                @for line in told_elsewhere(case) { p.dim { (line) } }
                 @if let Some(reason) = &case.known { p { "Known: " (one_line(reason)) } }
                 @if let Some(reason) = &case.reason { p { (clean(reason)) } }
                 @for note in &case.notes { p.dim { "Note: " (one_line(note)) } }
