@@ -95,7 +95,11 @@ impl Run<'_> {
 
     /// Runs `case` several times at once, beside as many others as in the run before. Gives the reports of
     /// its own runs.
-    async fn under_load(&self, case: &'static Case, cases: &[&'static Case]) -> Vec<CaseReport> {
+    async fn under_load(
+        &mut self,
+        case: &'static Case,
+        cases: &[&'static Case],
+    ) -> Vec<CaseReport> {
         let own = (0..UNDER_LOAD).map(|round| (case, FIRST_ATTEMPT + round));
         let at = cases.iter().position(|other| other.id == case.id);
         // Those that stand beside it ran beside it.
@@ -108,7 +112,8 @@ impl Run<'_> {
             let shared = Arc::clone(&self.shared);
             execute(shared, case, attempt, self.reproduce(case), None)
         });
-        let mut outcomes = join_all(runs.map(tokio::spawn)).await;
+        let runs: Vec<_> = runs.map(tokio::spawn).collect();
+        let mut outcomes = join_all(runs).await;
         outcomes.truncate(UNDER_LOAD as usize);
         // One that panicked is the suite's own fault, and says nothing here.
         let reports = outcomes.into_iter().filter_map(Result::ok);
