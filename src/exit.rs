@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     Incomplete = 12,
     /// A load run missed an objective.
     Objective = 20,
-    /// The load generator was the limit, so that a run says nothing about the server.
+    /// The load was not what was planned, so that latencies and rates are of another load.
     Invalid = 21,
     /// Ended by the user before the end; what ran is reported.
     Interrupted = 130,
@@ -49,7 +49,7 @@ impl Exit {
         (Self::Objective, "an SLO was crossed"),
         (
             Self::Invalid,
-            "load run invalid, the generator was the limit",
+            "load run invalid: the load was not what was planned",
         ),
         (
             Self::Interrupted,

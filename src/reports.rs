@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -350,6 +350,14 @@ pub(crate) fn style(stream: &impl anstream::stream::RawStream) -> Style {
         anstream::ColorChoice::Never => Style::Plain,
         _ => Style::Coloured,
     }
+}
+
+/// How many columns the terminal has that a stream goes to, if it goes to one.
+pub(crate) fn columns(stream: &impl IsTerminal) -> Option<usize> {
+    let size = stream
+        .is_terminal()
+        .then(|| crossterm::terminal::size().ok());
+    size.flatten().map(|(columns, _)| usize::from(columns))
 }
 
 /// A line on stderr that is no result. Nothing is written across a screen: whoever draws it shows

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use touchstone_conformance::report::Style;
 
 use crate::error::Failure;
-use crate::reports::{self, Place, Publish, Unwritten, style};
+use crate::reports::{self, Place, Publish, Unwritten, columns, style};
 
 /// How a report `R` becomes text.
 pub(crate) type Render<R> = fn(&R) -> io::Result<String>;
@@ -62,14 +62,15 @@ impl<R> Sinks<R> {
         Ok(sinks)
     }
 
-    /// Writes every report, and the summary for people. One that fails does not take the others with it.
+    /// Writes every report, and the summary for people, which knows the columns of its terminal if it
+    /// goes to one. One that fails does not take the others with it.
     ///
     /// # Errors
     /// When any report is not complete.
     pub(crate) fn write(
         self,
         report: &R,
-        summary: impl Fn(&R, Style) -> String,
+        summary: impl Fn(&R, Style, Option<usize>) -> String,
     ) -> Result<(), Failure> {
         let mut unwritten = Unwritten::default();
         for file in self.files {
@@ -82,12 +83,12 @@ impl<R> Sinks<R> {
                     "stdout",
                     render(report).and_then(|text| all(io::stdout(), &text)),
                 );
-                let text = summary(report, style(&io::stderr()));
+                let text = summary(report, style(&io::stderr()), columns(&io::stderr()));
                 // Nobody is left to be told when stderr is gone.
                 all(io::stderr(), &text).ok();
             }
             None => {
-                let text = summary(report, style(&io::stdout()));
+                let text = summary(report, style(&io::stdout()), columns(&io::stdout()));
                 unwritten.note("stdout", all(io::stdout(), &text));
             }
         }

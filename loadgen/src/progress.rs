@@ -85,4 +85,6 @@ pub struct Health {
     pub open_files: u64,
     /// Which bound is passed, if any; the run would be invalid.
     pub exceeded: Option<&'static str>,
+    /// Whether it did not keep up in the last second, whatever the whole run is like.
+    pub is_behind: bool,
 }

@@ -126,6 +126,7 @@ fn counters(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> fmt::Re
             ("reordered", counts.reordered),
             ("misrouted", counts.misrouted),
             ("uncertain", counts.uncertain),
+            ("untraced", counts.untraced),
         ];
         for (outcome, value) in outcomes {
             let labels = [("class", class), ("outcome", outcome)];

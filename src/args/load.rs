@@ -95,6 +95,10 @@ pub(crate) struct LoadRunArguments {
     #[arg(long)]
     pub(crate) plain: bool,
 
+    /// Draw with ASCII characters alone
+    #[arg(long, conflicts_with = "plain")]
+    pub(crate) ascii: bool,
+
     /// List the built-in scenarios and stop
     #[arg(long)]
     pub(crate) list: bool,

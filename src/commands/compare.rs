@@ -73,7 +73,7 @@ fn loads(files: &[(String, String)], page: Option<&Path>) -> Result<Exit, Failur
         None | Some(Verdict::Passed) => Exit::Passed,
         Some(Verdict::Failed) => Exit::Unreachable,
         Some(Verdict::Invalid) => Exit::Invalid,
-        Some(Verdict::Missed) => Exit::Objective,
+        Some(Verdict::Misdelivered | Verdict::Missed) => Exit::Objective,
         Some(Verdict::Interrupted) => Exit::Interrupted,
     })
 }

@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Ex
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
-    sinks.write(&run, |run, _| run.text())?;
+    sinks.write(&run, |run, _, _| run.text())?;
     if let Some(failure) = trouble {
         return Err(failure);
     }

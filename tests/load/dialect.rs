@@ -1,9 +1,14 @@
 //! Who receives more than what it needs, measured before the run.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use touchstone_client::provision::{File, NewMachine, NewSession, Provisioner};
 use touchstone_loadgen::report::Report;
 use touchstone_loadgen::report::model::{Basis, Recipients};
 use touchstone_loadgen::run::{RunPlan, run};
 
+use crate::embedded::Embedded;
 use crate::support::{plan, server};
 
 /// Two accounts, each with an app, two agents and a daemon, and events that wide servers spread.
@@ -49,10 +54,14 @@ event = 'artifact-create'
 every = '100ms'
 ";
 
-/// Runs it on a server with a fault, if any, and what the user says about the server, if anything.
+async fn server_with(faults: &str) -> Embedded {
+    let faults: Vec<_> = faults.split_whitespace().collect();
+    server(&faults).await
+}
+
+/// Runs it on a server with faults, if any, and what the user says about the server, if anything.
 async fn loaded(fault: &str, recipients: Option<Recipients>) -> Report {
-    let faults: &[&str] = if fault.is_empty() { &[] } else { &[fault] };
-    let server = server(faults).await;
+    let server = server_with(fault).await;
     let plan = RunPlan {
         recipients,
         ..plan(server.url(), server.url(), WORK, "1/1")
@@ -104,11 +113,13 @@ async fn the_dialect_of_a_server_is_measured() {
     );
 }
 
+/// Without a measurement nobody knows whether a server that is wide within accounts is one by design.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_measured_is_assumed_to_be_narrow() {
-    let report = loaded("session-deaf", None).await;
-    assert_eq!(report.target.recipients, Recipients::Narrow);
+async fn what_cannot_be_measured_is_not_judged() {
+    let report = loaded("session-deaf wide-artifacts", None).await;
     assert_eq!(report.target.recipients_basis, Basis::Assumed);
+    assert!(report.events["new-artifact"].audit.delivered > 0);
+    assert_eq!(report.audit.counts.misrouted, 0, "{:?}", report.audit);
     let told = report
         .errors
         .keys()
@@ -118,6 +129,65 @@ async fn what_cannot_be_measured_is_assumed_to_be_narrow() {
         told.contains("a session-scoped connection missed an update"),
         "{told}"
     );
+}
+
+/// A file of accounts with just what the run needs is enough: it is measured within an account of the
+/// run, and whoever writes there afterwards knows the versions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dialect_is_measured_within_the_accounts_that_there_are() {
+    for (fault, wide) in [
+        ("", &[][..]),
+        ("wide-artifacts", &["new-artifact", "update-artifact"]),
+    ] {
+        let server = server_with(fault).await;
+        let scenario = WORK
+            .replace("accounts = 2", "accounts = 1")
+            .replace("users = 2", "users = 1")
+            .replace("sessions = 4", "sessions = 2")
+            .replace("machines = 2", "machines = 1");
+        let plan = plan(server.url(), server.url(), &scenario, "1/1");
+        let plan = RunPlan {
+            recipients: None,
+            provisioner: Arc::new(listed(&plan.provisioner).await),
+            ..plan
+        };
+        let report = run(plan).await.expect("a report");
+        server.stop().await.expect("an end");
+        let (target, errors) = (&report.target, &report.errors);
+        assert_eq!(target.recipients_basis, Basis::Measured, "{errors:?}");
+        assert_eq!(target.wide_events, wide, "{fault}");
+        let counts = report.audit.counts;
+        assert!(counts.is_clean(), "{fault}: {counts:?}");
+        for answers in report.answers.values() {
+            assert_eq!(answers.keys().collect::<Vec<_>>(), ["success"], "{fault}");
+        }
+    }
+}
+
+/// A provisioner that knows one account with two sessions and a machine.
+async fn listed(provisioner: &Provisioner) -> Provisioner {
+    let account = provisioner.account([7; 32]).await.expect("an account");
+    let mut text = format!("[[accounts]]\ntoken = '{}'\n", account.token.expose());
+    let mut sessions = Vec::new();
+    for tag in ["one", "other"] {
+        let new = NewSession {
+            tag: tag.to_owned(),
+            metadata: "listed".to_owned(),
+            ..NewSession::default()
+        };
+        let made = provisioner.session(&account, &new).await;
+        sessions.push(format!("'{}'", made.expect("a session").id));
+    }
+    let new = NewMachine {
+        id: "listed".to_owned(),
+        metadata: "listed".to_owned(),
+        ..NewMachine::default()
+    };
+    let machine = provisioner.machine(&account, &new).await;
+    text += &format!("sessions = [{}]\n", sessions.join(", "));
+    text += &format!("machines = ['{}']\n", machine.expect("a machine").id);
+    let file = File::parse(Path::new("accounts.toml"), &text);
+    Provisioner::File(Arc::new(file.expect("a file of accounts")))
 }
 
 /// What the user says about the server is not measured again.

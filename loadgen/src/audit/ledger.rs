@@ -11,7 +11,7 @@ use crate::{
 
 /// How many events that were given up are remembered, so that what comes later still is told apart
 /// from a duplicate.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 1_024;
 
 /// What the audit goes by.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,8 @@ pub(crate) struct Rules {
     pub(crate) wide: Wide,
     /// What takes longer from the planned time is late.
     pub(crate) late_after: u64,
-    /// What takes longer from the time of sending is lost.
+    /// What has not arrived so long after it was sent is lost, once what was sent so much later has
+    /// arrived at the same connection, or nothing at all has for that long.
     pub(crate) lost_after: u64,
     /// So long after its CONNECT answer, a connection may miss events; and what it sends so shortly
     /// before DISCONNECT, servers on the official library drop where they read both at once.
@@ -36,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) choice: u32,
     pub(crate) planned: u64,
     pub(crate) sent: u64,
+    /// Whether a right server may ignore it, such as a heartbeat that is older than another.
+    pub(crate) is_optional: bool,
 }
 
 /// An event that has arrived where it should.
@@ -67,6 +70,8 @@ pub(crate) enum Found {
     Delivered,
     /// It will not be known whether it should have arrived.
     Uncertain,
+    /// Something of its type has arrived that does not say which event it is.
+    Untraced,
     /// It went wrong.
     Wrong(Outcome),
     /// What was taken for lost has arrived after all.
@@ -81,6 +86,7 @@ impl Found {
         match self {
             Self::Delivered => counts.delivered += 1,
             Self::Uncertain => counts.uncertain += 1,
+            Self::Untraced => counts.untraced += 1,
             Self::Returned => {
                 counts.lost = counts.lost.saturating_sub(1);
                 counts.delivered += 1;
@@ -143,6 +149,17 @@ struct GivenUp {
     missing: Bits,
 }
 
+/// How far a connection has got with what is sent to it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// The latest event that has arrived, by its number.
+    latest: u32,
+    /// When that was sent.
+    front: u64,
+    /// When something arrived last.
+    at: u64,
+}
+
 /// The ledger of one account's events in flight, and who of the account is there.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -155,8 +172,12 @@ pub(crate) struct Ledger {
     presence: Vec<Presence>,
     /// Until when each connection was slow on purpose; what was planned before does not count.
     slow_until: Vec<u64>,
-    /// The latest event that has arrived at each connection, by its number.
-    latest: Vec<u32>,
+    /// What has arrived at each connection until now.
+    progress: Vec<Progress>,
+    /// When the latest of the events was sent that have arrived anywhere.
+    front: u64,
+    /// When things arrived that do not say which event they are, by their type and connection.
+    untraced: HashMap<(&'static str, u32), VecDeque<u64>>,
     /// The last event of each stream that has a record.
     last: HashMap<(u32, EventKind, u32), u32>,
 }
@@ -172,7 +193,9 @@ impl Ledger {
             given_up: VecDeque::new(),
             presence: vec![Presence::Away; connections],
             slow_until: vec![0; connections],
-            latest: vec![0; connections],
+            progress: vec![Progress::default(); connections],
+            front: 0,
+            untraced: HashMap::new(),
             last: HashMap::new(),
         }
     }
@@ -259,8 +282,7 @@ impl Ledger {
                 Presence::Away | Presence::Silent => {}
             }
         }
-        // Calls are independent of each other.
-        if entry.kind.delivered_as().is_some() && entry.kind != EventKind::RpcCall {
+        if entry.kind.is_ordered() {
             let stream = (entry.sender, entry.kind, entry.target);
             if let Some(previous) = self.last.insert(stream, number)
                 && let Some(record) = self.record(previous)
@@ -269,7 +291,9 @@ impl Ledger {
             }
         }
         let answered = entry.kind.is_acked() && entry.kind != EventKind::RpcCall;
-        let state = if answered {
+        let state = if entry.is_optional {
+            State::Unknown
+        } else if answered {
             State::Unanswered
         } else {
             State::Binding
@@ -314,8 +338,11 @@ impl Ledger {
             found(Found::Wrong(Outcome::Duplicated));
             return None;
         }
-        let latest = &mut self.latest[peer as usize];
-        *latest = number.max(*latest);
+        let progress = &mut self.progress[peer as usize];
+        progress.latest = number.max(progress.latest);
+        progress.front = entry.sent.max(progress.front);
+        progress.at = at;
+        self.front = entry.sent.max(self.front);
         if record.state == State::Refused {
             found(Found::Wrong(Outcome::Misrouted));
             return None;
@@ -344,7 +371,7 @@ impl Ledger {
     /// Whether a later event of the same stream has arrived at the connection already. Many may be
     /// under way, so only those are looked at that are not later than all that has arrived there.
     fn overtaken(&self, index: usize, peer: u32) -> bool {
-        let latest = self.latest[peer as usize];
+        let latest = self.progress[peer as usize].latest;
         let mut next = self.records[index].next;
         while let Some(number) = next.filter(|number| *number <= latest) {
             let Some(record) = self.records.get((number - self.base) as usize) else {
@@ -356,6 +383,44 @@ impl Ledger {
             next = record.next;
         }
         false
+    }
+
+    /// Whether an event has arrived at a connection.
+    pub(crate) fn has_arrived(&self, number: u32, peer: u32) -> bool {
+        let index = number.checked_sub(self.base);
+        let record = index.and_then(|index| self.records.get(index as usize));
+        record.is_none_or(|record| record.arrived.contains(peer))
+    }
+
+    /// Something of this type has arrived that does not say which event it is.
+    pub(crate) fn arrived_untraced(&mut self, delivered_as: &'static str, peer: u32, at: u64) {
+        self.progress[peer as usize].at = at;
+        let arrivals = self.untraced.entry((delivered_as, peer)).or_default();
+        if arrivals.len() == REMEMBERED {
+            arrivals.pop_front();
+        }
+        arrivals.push_back(at);
+    }
+
+    /// Whether what was sent may have arrived without a trace; each arrival stands for one event.
+    fn take_untraced(&mut self, entry: &Entry, peer: u32) -> bool {
+        let Some(name) = entry.kind.delivered_as() else {
+            return false;
+        };
+        let Some(arrivals) = self.untraced.get_mut(&(name, peer)) else {
+            return false;
+        };
+        // Events are given up in the order of sending, so that nobody asks for older ones again.
+        while arrivals.front().is_some_and(|at| *at < entry.sent) {
+            arrivals.pop_front();
+        }
+        arrivals.pop_front().is_some()
+    }
+
+    /// When the latest of the events was sent that have arrived anywhere: a server that is behind has
+    /// not come further than that.
+    pub(crate) fn front(&self) -> u64 {
+        self.front
     }
 
     fn arrived_late(&mut self, number: u32, peer: u32, findings: &mut impl FnMut(Finding)) {
@@ -426,7 +491,10 @@ impl Ledger {
         if !gone || matches!(was, Presence::Away | Presence::Silent) {
             return;
         }
-        let lately = at.saturating_sub(self.rules.late_after);
+        // What it sends from now on it sends on another connection, which may overtake this one.
+        self.last.retain(|(sender, ..), _| *sender != peer);
+        // A server that is behind owes nothing yet of what it has not come to.
+        let lately = at.min(self.front).saturating_sub(self.rules.late_after);
         // One that was stopped has read nothing of late, however long that was.
         let owed_since = if was == Presence::Stopped { 0 } else { lately };
         for (number, record) in (self.base..).zip(&mut self.records) {
@@ -452,15 +520,19 @@ impl Ledger {
         }
     }
 
-    /// Gives up what was sent too long ago; all of it when the run is over.
+    /// Gives up what was sent too long ago and of which nothing tells that it is still under way.
     pub(crate) fn sweep(&mut self, now: u64, findings: &mut impl FnMut(Finding)) {
         while let Some(record) = self.records.front() {
-            if record.entry.sent + self.rules.lost_after > now {
+            if !self.is_over(record, now) {
                 break;
             }
-            let number = self.base;
-            self.retire(number, findings);
+            self.retire(false, findings);
         }
+        let oldest = self.records.front().map_or(now, |record| record.entry.sent);
+        self.untraced.retain(|_, arrivals| {
+            arrivals.retain(|at| *at >= oldest);
+            !arrivals.is_empty()
+        });
         let base = self.base;
         // Streams that have fallen silent are forgotten with their last record.
         if self.last.len() > 2 * self.records.len() + 16 {
@@ -468,17 +540,32 @@ impl Ledger {
         }
     }
 
-    /// Gives up everything that is still in flight.
-    pub(crate) fn close(&mut self, findings: &mut impl FnMut(Finding)) {
+    /// Whether nothing more is to be expected of an event. As long as a connection is still given what
+    /// was sent before, what was sent later is under way to it, however long that takes.
+    fn is_over(&self, record: &Record, now: u64) -> bool {
+        let lost_after = self.rules.lost_after;
+        let over = record.entry.sent + lost_after;
+        let mut missing = record.missing();
+        now >= over
+            && missing.all(|peer| {
+                let Progress { front, at, .. } = self.progress[peer as usize];
+                front >= over || at + lost_after <= now
+            })
+    }
+
+    /// Gives up everything that is still in flight. Where the run did not wait to the end, what has not
+    /// arrived is not lost: it `is_under_way`.
+    pub(crate) fn close(&mut self, is_under_way: bool, findings: &mut impl FnMut(Finding)) {
         while !self.records.is_empty() {
-            self.retire(self.base, findings);
+            self.retire(is_under_way, findings);
         }
     }
 
-    fn retire(&mut self, number: u32, findings: &mut impl FnMut(Finding)) {
+    fn retire(&mut self, is_under_way: bool, findings: &mut impl FnMut(Finding)) {
         let Some(record) = self.records.pop_front() else {
             return;
         };
+        let number = self.base;
         self.base = number + 1;
         let Record {
             entry,
@@ -493,7 +580,9 @@ impl Ledger {
         let mut missing = Bits::none(self.account.connections());
         for peer in expected.iter().filter(|peer| !arrived.contains(*peer)) {
             let is_stopped = self.presence[peer as usize] == Presence::Stopped;
-            let outcome = if state == State::Binding && !is_stopped {
+            let outcome = if self.take_untraced(&entry, peer) {
+                Found::Untraced
+            } else if state == State::Binding && !is_stopped && !is_under_way {
                 missing.insert(peer);
                 Found::Wrong(Outcome::Lost)
             } else {
@@ -519,10 +608,9 @@ impl Ledger {
         let awaited = |record: &Record| {
             record.state == State::Unanswered
                 || record.state == State::Binding
-                    && record.expected.iter().any(|peer| {
-                        !record.arrived.contains(peer)
-                            && self.presence[peer as usize] != Presence::Stopped
-                    })
+                    && record
+                        .missing()
+                        .any(|peer| self.presence[peer as usize] != Presence::Stopped)
         };
         let mut rest = (self.base..).zip(&self.records).skip(known);
         rest.find(|(_, record)| awaited(record))
@@ -537,6 +625,14 @@ impl Ledger {
     /// How many events are in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.records.len()
+    }
+}
+
+impl Record {
+    /// The connections that must receive it and have not.
+    fn missing(&self) -> impl Iterator<Item = u32> + '_ {
+        let expected = self.expected.iter();
+        expected.filter(|peer| !self.arrived.contains(*peer))
     }
 }
 

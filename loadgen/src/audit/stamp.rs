@@ -38,15 +38,16 @@ impl Stamp {
         to.extend(std::iter::repeat_n('A', fill));
     }
 
-    /// The first stamp in a text.
-    pub(crate) fn find(text: &str) -> Option<Self> {
+    /// The stamps in a text. There are several where an event tells more than what has changed.
+    pub(crate) fn all(text: &str) -> impl Iterator<Item = Self> + '_ {
         static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PREFIX));
-        let at = FINDER.find(text.as_bytes())?;
-        let digits = text.as_bytes().get(at + PREFIX.len()..at + LENGTH)?;
-        Some(Self {
-            run: hex(&digits[..8])?,
-            account: hex(&digits[8..16])?,
-            number: hex(&digits[16..])?,
+        FINDER.find_iter(text.as_bytes()).filter_map(|at| {
+            let digits = text.as_bytes().get(at + PREFIX.len()..at + LENGTH)?;
+            Some(Self {
+                run: hex(&digits[..8])?,
+                account: hex(&digits[8..16])?,
+                number: hex(&digits[16..])?,
+            })
         })
     }
 }
@@ -82,7 +83,8 @@ mod tests {
             );
             let decoded = BASE64_STANDARD.decode(&text).unwrap();
             assert_eq!(BASE64_STANDARD.encode(decoded), text);
-            assert_eq!(Stamp::find(&format!("{{\"c\":\"{text}\"}}")), Some(STAMP));
+            let twice = format!("{{\"c\":\"{text}\",\"d\":\"{text}\"}}");
+            assert!(Stamp::all(&twice).eq([STAMP; 2]), "{twice}");
         }
     }
 
@@ -94,7 +96,7 @@ mod tests {
             "TouchS1x00000000",
             "TouchS1xg0000000deadbeef00000000",
         ] {
-            assert_eq!(Stamp::find(text), None, "{text}");
+            assert_eq!(Stamp::all(text).next(), None, "{text}");
         }
     }
 }

@@ -70,6 +70,7 @@ impl Desk {
             choice: 0,
             planned: at,
             sent: at,
+            is_optional: false,
         };
         let counts = &mut self.counts;
         self.ledger
@@ -115,7 +116,7 @@ impl Desk {
     fn check(mut self, expected: [(&str, u64); 3]) {
         let counts = &mut self.counts;
         self.ledger
-            .close(&mut |finding| finding.found.count(counts));
+            .close(false, &mut |finding| finding.found.count(counts));
         let all = [
             ("delivered", counts.delivered),
             ("late", counts.late),
@@ -124,6 +125,7 @@ impl Desk {
             ("reordered", counts.reordered),
             ("misrouted", counts.misrouted),
             ("uncertain", counts.uncertain),
+            ("untraced", counts.untraced),
         ];
         assert_eq!(counts.expected, counts.delivered + counts.lost);
         let mut found: Vec<_> = all.into_iter().filter(|(_, count)| *count > 0).collect();
@@ -254,6 +256,151 @@ fn what_is_lost_may_come_back_late() {
     assert_eq!((desk.counts.lost, desk.counts.late), (0, 1));
     desk.arrive(number, &[USER], 26 * SECOND);
     desk.check([("delivered", 3), ("late", 1), ("duplicated", 1)]);
+}
+
+/// A server that is far behind and goes on delivering has lost nothing.
+#[test]
+fn as_long_as_a_connection_is_given_older_events_newer_ones_are_under_way() {
+    let mut desk = Desk::narrow();
+    let sent = |nth: u32| (10 + u64::from(nth)) * SECOND;
+    let numbers: Vec<_> = (0..40).map(|nth| desk.message(sent(nth))).collect();
+    // One is sent each second, and one arrives each second, 60 s late.
+    for (nth, number) in (0..).zip(numbers) {
+        let now = sent(nth) + 60 * SECOND;
+        desk.sweep(now);
+        desk.arrive(number, &[USER, OTHER_USER, SIBLING], now);
+    }
+    desk.check([("delivered", 120), ("late", 120), NONE]);
+}
+
+#[test]
+fn what_is_overtaken_by_far_or_followed_by_silence_is_lost() {
+    let mut overtaken = Desk::narrow();
+    overtaken.message(10 * SECOND);
+    let later = overtaken.message(25 * SECOND);
+    overtaken.arrive(later, &[USER, OTHER_USER, SIBLING], 25 * SECOND);
+    overtaken.sweep(25 * SECOND);
+    assert_eq!(overtaken.counts.lost, 3);
+
+    let mut silent = Desk::narrow();
+    silent.message(10 * SECOND);
+    let later = silent.message(20 * SECOND);
+    silent.arrive(later, &[USER, OTHER_USER, SIBLING], 20 * SECOND);
+    silent.sweep(35 * SECOND - 1);
+    assert_eq!(silent.counts.lost, 0);
+    silent.sweep(35 * SECOND);
+    assert_eq!(silent.counts.lost, 3);
+}
+
+#[test]
+fn what_the_run_did_not_wait_for_is_not_lost() {
+    let mut desk = Desk::narrow();
+    let number = desk.message(10 * SECOND);
+    desk.arrive(number, &[USER], 10 * SECOND);
+    let counts = &mut desk.counts;
+    desk.ledger
+        .close(true, &mut |finding| finding.found.count(counts));
+    desk.check([("delivered", 1), ("uncertain", 2), NONE]);
+}
+
+/// A server that has not come to an event yet has not lost it with the connection that it is for, or
+/// that it is from.
+#[test]
+fn a_server_that_is_behind_owes_nothing_to_one_that_left() {
+    let mut desk = Desk::narrow();
+    let first = desk.message(10 * SECOND);
+    let second = desk.message(11 * SECOND);
+    desk.arrive(first, &[USER, OTHER_USER, SIBLING], 19 * SECOND);
+    assert_eq!(desk.ledger.front(), 10 * SECOND);
+    desk.presence(USER, Presence::Away, 20 * SECOND);
+    desk.arrive(second, &[OTHER_USER, SIBLING], 21 * SECOND);
+    desk.check([("delivered", 5), ("late", 5), ("uncertain", 1)]);
+}
+
+/// A new connection of a sender may overtake the backlog of its old one.
+#[test]
+fn order_is_that_of_one_connection_of_the_sender() {
+    for (reconnects, reordered) in [(false, 1), (true, 0)] {
+        let mut desk = Desk::narrow();
+        let first = desk.message(10 * SECOND);
+        if reconnects {
+            desk.presence(AGENT, Presence::Away, 10 * SECOND);
+            desk.presence(AGENT, Presence::Since(10 * SECOND), 10 * SECOND);
+        }
+        let second = desk.message(10 * SECOND + 1);
+        for number in [second, first] {
+            desk.arrive(number, &[OTHER_USER, SIBLING], 11 * SECOND);
+        }
+        for number in [second, first] {
+            desk.arrive(number, &[USER], 11 * SECOND);
+        }
+        desk.check([("delivered", 6), ("reordered", 3 * reordered), NONE]);
+    }
+}
+
+/// No order is promised to ephemerals, which a server may handle side by side.
+#[test]
+fn only_updates_are_in_order() {
+    for kind in EventKind::ALL {
+        let mut desk = Desk::narrow();
+        let numbers = [0, 1].map(|_| {
+            let number = desk.send(kind, AGENT, 0, 10 * SECOND);
+            desk.answer(number, true);
+            number
+        });
+        for number in numbers.into_iter().rev() {
+            desk.arrive(number, &[USER], 11 * SECOND);
+        }
+        let promised = kind
+            .delivered_as()
+            .is_some_and(|name| name.starts_with("update-") || name.starts_with("new-"));
+        assert_eq!(desk.counts.reordered, u64::from(promised), "{kind:?}");
+    }
+}
+
+#[test]
+fn what_a_server_may_ignore_is_never_lost() {
+    let mut desk = Desk::narrow();
+    let mut send = |sent| {
+        let number = desk.ledger.next_number();
+        let entry = Entry {
+            kind: EventKind::MachineAlive,
+            sender: USER,
+            target: 0,
+            choice: 0,
+            planned: sent,
+            sent,
+            is_optional: true,
+        };
+        desk.ledger
+            .enter(entry, &mut |_| panic!("nothing is found"));
+        number
+    };
+    let (taken, _ignored) = (send(10 * SECOND), send(11 * SECOND));
+    assert_eq!(desk.ledger.first_awaited(0), None);
+    desk.arrive(taken, &[USER, OTHER_USER], 11 * SECOND);
+    desk.check([("delivered", 2), ("uncertain", 2), NONE]);
+}
+
+/// An arrival that does not say which event it is stands for one that was sent before it.
+#[test]
+fn what_cannot_be_traced_is_not_lost() {
+    let mut desk = Desk::narrow();
+    let usage = EventKind::UsageReport;
+    let arrive = |desk: &mut Desk, peer, at| {
+        desk.ledger.arrived_untraced("usage", peer, at);
+    };
+    arrive(&mut desk, USER, 9 * SECOND);
+    for at in [10, 11] {
+        desk.send(usage, AGENT, 0, at * SECOND);
+    }
+    arrive(&mut desk, USER, 12 * SECOND);
+    arrive(&mut desk, OTHER_USER, 12 * SECOND);
+    arrive(&mut desk, OTHER_USER, 12 * SECOND);
+    // Not of this type.
+    desk.message(12 * SECOND);
+    desk.arrive(2, &[USER, OTHER_USER, SIBLING], 13 * SECOND);
+    desk.check([("delivered", 3), ("untraced", 3), ("lost", 1)]);
 }
 
 #[test]

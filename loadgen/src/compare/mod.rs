@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_worse_verdict_is_told() {
         check_worsened(sample(), sample(), None);
-        check_worsened(sample(), broken(), Some(Verdict::Missed));
+        check_worsened(sample(), broken(), Some(Verdict::Misdelivered));
         check_worsened(broken(), sample(), None);
         check_worsened(broken(), broken(), None);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Cell, Comparison, Finding, Row, letter};
-use crate::report::{Style, text::cut};
+use crate::report::{Style, text::wrap};
 
 /// Columns of the name of a figure.
 const NAME: usize = 16;
@@ -11,8 +11,9 @@ const NAME: usize = 16;
 /// Columns of a value.
 const COLUMN: usize = 22;
 
-/// Columns of what is said about a report.
+/// Columns of what is said about a report, and where it begins behind the report's letter.
 const TITLE: usize = 110;
+const INDENT: usize = 3;
 
 impl Comparison {
     /// The comparison for a person, with a line end behind its last line.
@@ -26,7 +27,8 @@ impl Comparison {
 
     fn write(&self, out: &mut String, style: Style) -> std::fmt::Result {
         for (at, (file, report)) in self.reports.iter().enumerate() {
-            let title = cut(&Self::title(file, report), TITLE);
+            let title = wrap(&Self::title(file, report), INDENT, TITLE);
+            let title = title.join(&format!("\n{:INDENT$}", ""));
             writeln!(out, "{}  {title}", style.bold(letter(at)))?;
         }
         let heads: String = (0..self.reports.len())

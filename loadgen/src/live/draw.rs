@@ -1,4 +1,5 @@
-//! Drawing the live view. It fits 80x24, shows more on larger terminals, and less on smaller ones.
+//! Drawing the live view. It fits 80x24, and shows more on larger terminals; smaller ones get figures
+//! without charts.
 
 use ratatui::{
     Frame,
@@ -9,32 +10,50 @@ use ratatui::{
     widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Sparkline},
 };
 
-use super::View;
+use super::{View, compact};
 use crate::progress::Stage;
 use crate::report::Style as ReportStyle;
 use crate::report::model::{Counts, Summary};
 use crate::report::text::{cut, grouped, megabytes, ms, percent};
 
-const DIM: Style = Style::new().add_modifier(Modifier::DIM);
+pub(super) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
-const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+pub(super) const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
 
 /// Rows from which on there is room for more than the least.
 const TALL: u16 = 36;
 
+/// What charts and tables need.
+const ROOM: (u16, u16) = (80, 24);
+
 /// Draws the view.
 pub fn draw(frame: &mut Frame<'_>, view: &View) {
-    let is_tall = frame.area().height >= TALL;
+    let area = frame.area();
+    if area.width < ROOM.0 || area.height < ROOM.1 {
+        compact::draw(frame, area, view);
+    } else {
+        in_full(frame, area, view);
+    }
+    if view.style == ReportStyle::Plain {
+        without_colours(frame);
+    }
+    if view.ascii {
+        to_ascii(frame);
+    }
+}
+
+fn in_full(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let is_tall = area.height >= TALL;
     let (table_rows, rate_rows) = if is_tall { (10, 10) } else { (6, 5) };
     let [top, gauge, charts, tables, rates, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
-        Constraint::Min(7),
+        Constraint::Min(8),
         Constraint::Length(table_rows),
         Constraint::Length(rate_rows),
         Constraint::Length(1),
     ])
-    .areas(frame.area());
+    .areas(area);
     head(frame, top, view);
     progress(frame, gauge, view);
     let [chart, table] =
@@ -49,8 +68,30 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
     rate(frame, sent, view, Rate::Sent);
     rate(frame, delivered, view, Rate::Delivered);
     foot(frame, bottom, view);
-    if view.style == ReportStyle::Plain {
-        without_colours(frame);
+}
+
+/// For terminals and fonts that have nothing else.
+fn to_ascii(frame: &mut Frame<'_>) {
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().is_ascii() {
+            continue;
+        }
+        let symbol = match cell.symbol() {
+            "─" => "-",
+            "━" => "=",
+            "│" => "|",
+            "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" => "+",
+            "▁" | "▂" | "▃" => ".",
+            "▄" | "▅" => ":",
+            "▆" | "▇" | "█" => "#",
+            "·" | "•" => "*",
+            "…" => "~",
+            // Points of a chart.
+            "\u{2800}" => " ",
+            symbol if ("\u{2801}"..="\u{28ff}").contains(&symbol) => "*",
+            _ => "?",
+        };
+        cell.set_symbol(symbol);
     }
 }
 
@@ -61,7 +102,7 @@ fn without_colours(frame: &mut Frame<'_>) {
     }
 }
 
-fn head(frame: &mut Frame<'_>, area: Rect, view: &View) {
+pub(super) fn head(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let time = format!(
         "{} of {} s",
         view.snapshot.elapsed.as_secs(),
@@ -72,7 +113,7 @@ fn head(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Paragraph::new(time).alignment(Alignment::Right), area);
 }
 
-fn progress(frame: &mut Frame<'_>, area: Rect, view: &View) {
+pub(super) fn progress(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let snapshot = &view.snapshot;
     let total = snapshot.total.as_secs_f64();
     let ratio = if total > 0.0 {
@@ -251,7 +292,7 @@ fn generator(frame: &mut Frame<'_>, area: Rect, view: &View) {
         grouped(snapshot.open),
         grouped(snapshot.wanted)
     );
-    let lost = format!(", {} dropped or failed", grouped(gone));
+    let lost = format!(", {} failed", grouped(gone));
     let unsent = format!(", {} unsent", grouped(snapshot.unsent));
     let marked = |bad, text| {
         if bad {
@@ -272,9 +313,9 @@ fn generator(frame: &mut Frame<'_>, area: Rect, view: &View) {
             percent(health.cpu_share),
             megabytes(health.rss_bytes)
         )),
-        match health.exceeded {
-            None => Line::styled("the generator keeps up", DIM),
-            Some(bound) => Line::styled(format!("INVALID so far: {bound}"), BAD),
+        match view.health() {
+            (text, true) => Line::styled(text, BAD),
+            (text, false) => Line::styled(text, DIM),
         },
     ];
     let title = "connections and generator";
@@ -320,13 +361,9 @@ fn rate(frame: &mut Frame<'_>, area: Rect, view: &View, which: Rate) {
     frame.render_widget(spark, area);
 }
 
-fn foot(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let text = if view.stopping {
-        "ending, the report follows; again to end without it"
-    } else {
-        "q ends the run and reports"
-    };
-    frame.render_widget(Paragraph::new(text).style(DIM), area);
+pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let style = if view.asking { BOLD } else { DIM };
+    frame.render_widget(Paragraph::new(view.keys()).style(style), area);
 }
 
 #[cfg(test)]
@@ -359,7 +396,7 @@ mod tests {
         snapshot.audit.misrouted = 1;
         snapshot.unsent = 7;
         snapshot.connections.dropped = 6;
-        snapshot.health.exceeded = Some("scheduling lag");
+        snapshot.health.exceeded = Some("events are sent too late");
         view.update(snapshot);
         view.stopping();
         view
@@ -378,6 +415,61 @@ mod tests {
     #[test]
     fn in_trouble() {
         insta::assert_snapshot!(screen(80, 24, &troubled()));
+    }
+
+    /// All figures at their largest, on a terminal that has no room for charts: none is cut, and what
+    /// is lost or wrong is seen.
+    #[test]
+    fn on_a_very_small_terminal() {
+        let mut view = troubled();
+        let counts = &mut view.snapshot.audit;
+        (counts.delivered, counts.lost, counts.duplicated) = (987_654_321, 7_654_321, 6_543_210);
+        view.snapshot.volatile = *counts;
+        view.snapshot.latency_us.fanout.max = 3_600_000_000;
+        (view.snapshot.open, view.snapshot.wanted) = (1_000_000, 1_000_000);
+        view.snapshot.connections.failed = 999_993;
+        (view.snapshot.sent, view.snapshot.planned) = (123_456_789, 123_456_799);
+        let screen = screen(60, 15, &view);
+        for number in [
+            "987 654 321",
+            "7 654 321",
+            "6 543 211",
+            "3 600 000",
+            "1 000 000 of 1 000 000",
+            "999 999",
+            "123 456 789",
+            "INVALID: events are sent too late",
+        ] {
+            assert!(screen.contains(number), "no {number} on\n{screen}");
+        }
+        insta::assert_snapshot!(screen);
+        for height in [6, 10] {
+            let screen = self::screen(60, height, &view);
+            for word in ["lost", "wrong", "7 654 321", "6 543 211"] {
+                assert!(screen.contains(word), "no {word} on\n{screen}");
+            }
+        }
+    }
+
+    #[test]
+    fn in_ascii_alone() {
+        for (width, height) in [(60, 15), (80, 24), (120, 40)] {
+            let view = troubled().in_ascii(true);
+            let text = screen(width, height, &view);
+            assert!(text.is_ascii(), "{text}");
+            insta::assert_snapshot!(format!("ascii_{width}x{height}"), text);
+        }
+    }
+
+    #[test]
+    fn somebody_who_wants_the_end_is_asked() {
+        let mut view = running();
+        view.press(crate::live::Key::Char('q'));
+        let screen = screen(80, 24, &view);
+        assert!(
+            screen.contains("end the run now? y ends it with a report, n goes on"),
+            "{screen}"
+        );
     }
 
     #[test]

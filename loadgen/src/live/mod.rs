@@ -2,6 +2,7 @@
 //!
 //! Both are pure. A terminal, its keys and its size belong to whoever calls.
 
+mod compact;
 mod draw;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,7 +26,19 @@ pub struct View {
     snapshot: Snapshot,
     seconds: VecDeque<Tick>,
     stopping: bool,
+    /// Whether somebody wants the end and has to say that it is meant.
+    asking: bool,
     style: Style,
+    ascii: bool,
+}
+
+/// A key that is pressed while a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// A character.
+    Char(char),
+    /// Any other key.
+    Other,
 }
 
 /// What charts need of one second.
@@ -48,7 +61,34 @@ impl View {
             snapshot: Snapshot::default(),
             seconds: VecDeque::with_capacity(HISTORY),
             stopping: false,
+            asking: false,
             style,
+            ascii: false,
+        }
+    }
+
+    /// Draws with ASCII characters alone.
+    #[must_use]
+    pub fn in_ascii(mut self, ascii: bool) -> Self {
+        self.ascii = ascii;
+        self
+    }
+
+    /// A key is pressed. Returns whether somebody wants the end, and has said that it is meant where
+    /// that takes something from the report.
+    pub fn press(&mut self, key: Key) -> bool {
+        let is_asked = std::mem::take(&mut self.asking);
+        match key {
+            Key::Char('y' | 'Y') => is_asked,
+            Key::Char('q') => {
+                self.asking = match self.snapshot.stage {
+                    Stage::Running | Stage::Draining => true,
+                    // Nothing has run yet, or everything has.
+                    Stage::Preparing | Stage::Waiting | Stage::Finished => self.stopping,
+                };
+                !self.asking
+            }
+            Key::Char(_) | Key::Other => false,
         }
     }
 
@@ -60,9 +100,30 @@ impl View {
         self.snapshot = snapshot;
     }
 
-    /// Somebody asked for the end.
+    /// The run is being ended.
     pub fn stopping(&mut self) {
         self.stopping = true;
+        self.asking = false;
+    }
+
+    /// What the keys do now.
+    fn keys(&self) -> &'static str {
+        match (self.stopping, self.asking) {
+            (false, false) => "q ends the run and reports",
+            (false, true) => "end the run now? y ends it with a report, n goes on",
+            (true, false) => "ending, the report follows; q ends without it",
+            (true, true) => "end without a report? y ends at once, n waits for it",
+        }
+    }
+
+    /// How the generator is, and whether that is bad.
+    fn health(&self) -> (String, bool) {
+        let health = &self.snapshot.health;
+        match health.exceeded {
+            Some(bound) => (format!("INVALID: {bound}"), true),
+            None if health.is_behind => ("behind its schedule in this second".to_owned(), true),
+            None => ("the generator keeps up".to_owned(), false),
+        }
     }
 
     fn second(&mut self, second: &Second) {
@@ -163,6 +224,46 @@ mod tests {
             "preparing: 240 of 240 accounts",
         );
         check(|s| s.stage = Stage::Waiting, "waiting");
+    }
+
+    #[test]
+    fn only_who_means_it_ends_a_run() {
+        #[track_caller]
+        fn check(stage: Stage, is_stopping: bool, keys: &[Key], ends: bool, says: &str) {
+            let mut view = View::new("test", Style::Plain);
+            view.snapshot.stage = stage;
+            if is_stopping {
+                view.stopping();
+            }
+            let pressed: Vec<_> = keys.iter().map(|key| view.press(*key)).collect();
+            let (last, before) = pressed.split_last().unwrap();
+            assert!(!before.contains(&true), "{keys:?}");
+            assert_eq!(*last, ends, "{keys:?}");
+            assert!(view.keys().starts_with(says), "{keys:?}: {}", view.keys());
+        }
+        let [q, y, n, other] = [Key::Char('q'), Key::Char('y'), Key::Char('n'), Key::Other];
+        for stage in [Stage::Running, Stage::Draining] {
+            check(stage, false, &[other], false, "q ends the run");
+            check(stage, false, &[y], false, "q ends the run");
+            check(stage, false, &[q], false, "end the run now?");
+            check(stage, false, &[q, q], false, "end the run now?");
+            check(stage, false, &[q, y], true, "q ends the run");
+            check(stage, false, &[q, n, y], false, "q ends the run");
+            check(stage, false, &[q, other, y], false, "q ends the run");
+            check(stage, true, &[q], false, "end without a report?");
+            check(stage, true, &[q, y], true, "ending");
+        }
+        check(Stage::Preparing, false, &[q], true, "q ends the run");
+    }
+
+    #[test]
+    fn a_generator_that_is_behind_does_not_keep_up() {
+        let mut view = View::new("test", Style::Plain);
+        assert_eq!(view.health(), ("the generator keeps up".to_owned(), false));
+        view.snapshot.health.is_behind = true;
+        assert!(view.health().0.starts_with("behind") && view.health().1);
+        view.snapshot.health.exceeded = Some("events are sent too late");
+        assert!(view.health().0.starts_with("INVALID: events") && view.health().1);
     }
 
     #[test]

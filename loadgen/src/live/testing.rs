@@ -38,6 +38,7 @@ pub(crate) fn snapshots() -> Vec<Snapshot> {
                 rss_bytes: 41_300_000,
                 open_files: 262,
                 exceeded: None,
+                is_behind: false,
             },
             second: Some(second),
         }

@@ -71,6 +71,7 @@ fn add_generator(into: &mut Generator, from: Generator) {
     into.cpu_seconds += from.cpu_seconds;
     // These are of one process each: the sum is that of the one which needed most.
     into.cpu_share = into.cpu_share.max(from.cpu_share);
+    into.machine_share = into.machine_share.max(from.machine_share);
     into.max_rss_bytes = into.max_rss_bytes.max(from.max_rss_bytes);
     into.open_files = into.open_files.max(from.open_files);
     into.open_files_limit = into.open_files_limit.min(from.open_files_limit);
@@ -92,6 +93,7 @@ fn add_histograms(into: &mut Histograms, from: &Histograms) {
     add_pair(&mut into.kinds.fanout, &from.kinds.fanout);
     add_pair(&mut into.kinds.ack, &from.kinds.ack);
     add_pair(&mut into.kinds.rpc, &from.kinds.rpc);
+    add_pair(&mut into.kinds.callee, &from.kinds.callee);
     add_pair(&mut into.kinds.connect, &from.kinds.connect);
     for (name, pair) in &from.events {
         add_pair(into.events.entry(name.clone()).or_default(), pair);

@@ -192,6 +192,7 @@ fn add_phases(into: &mut Vec<Phase>, from: &[Phase]) {
             continue;
         };
         sum.duration_ms = sum.duration_ms.max(phase.duration_ms);
+        sum.planned_ms = sum.planned_ms.max(phase.planned_ms);
         sum.connections += phase.connections;
         sum.planned += phase.planned;
         sum.sent += phase.sent;

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::model::{Counts, Report, Summary};
-use super::text::{cut, factor, grouped, megabytes, ms, one_line, percent, plural, rate, seconds};
-
-/// How much of an error text a table shows.
-const ERROR_WIDTH: usize = 120;
+use super::text::{
+    CALLEE, factor, figure, grouped, lasted, megabytes, ms, one_line, percent, plural, rate,
+    seconds,
+};
 
 /// The report as Markdown.
 #[must_use]
@@ -23,13 +23,14 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out, "**{word}**: {}\n", plain(&why))?;
     writeln!(
         out,
-        "{} at scale {}, seed {}, schedule `{}`; {}, {}\n",
+        "{} at scale {}, seed {}, schedule `{}`; {}, {}; recipients {}\n",
         plain(&report.target.name),
         factor(report.scenario.scale),
         report.seed,
         report.schedule.digest.get(..12).unwrap_or_default(),
         plural(report.connections.peak, "connection"),
         seconds(report.duration_ms),
+        report.target.shown_recipients(),
     )?;
     objectives(report, out)?;
     deliveries(report, out)?;
@@ -48,7 +49,7 @@ fn objectives(report: &Report, out: &mut String) -> std::fmt::Result {
         let values: Vec<_> = slo
             .value
             .iter()
-            .map(|(field, value)| format!("{field} = {value}"))
+            .map(|(field, value)| figure(field, value))
             .collect();
         writeln!(
             out,
@@ -64,9 +65,9 @@ fn objectives(report: &Report, out: &mut String) -> std::fmt::Result {
 fn deliveries(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "| deliveries | expected | delivered | late | lost | duplicated | reordered | misrouted | uncertain |"
+        "| deliveries | expected | delivered | late | lost | duplicated | reordered | misrouted | uncertain | untraced |"
     )?;
-    writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     counts(out, "**updates**", &report.audit.counts)?;
     counts(out, "**heartbeats**", &report.audit.volatile)?;
     for (name, event) in &report.events {
@@ -101,6 +102,7 @@ fn counts(out: &mut String, name: &str, counts: &Counts) -> std::fmt::Result {
         counts.reordered,
         counts.misrouted,
         counts.uncertain,
+        counts.untraced,
     ];
     let cells: Vec<_> = cells.into_iter().map(grouped).collect();
     writeln!(out, "| {name} | {} |", cells.join(" | "))
@@ -116,6 +118,9 @@ fn latencies(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     for (name, event) in &report.events {
         latency(out, &plain(name), &event.latency_us, &event.naive_us)?;
+    }
+    if report.latency_us.callee.count > 0 {
+        writeln!(out, "\n{CALLEE}.")?;
     }
     writeln!(out)
 }
@@ -147,7 +152,7 @@ fn phases(report: &Report, out: &mut String) -> std::fmt::Result {
             "| {}{} | {} | {} | {} | {} | {} | {} | {} | {} |",
             plain(&phase.name),
             if phase.counted { "" } else { " (not counted)" },
-            seconds(phase.duration_ms),
+            lasted(phase),
             grouped(phase.connections),
             rate(phase.planned_per_second),
             rate(phase.sent_per_second),
@@ -164,7 +169,7 @@ fn generator(report: &Report, out: &mut String) -> std::fmt::Result {
     let generator = &report.generator;
     writeln!(
         out,
-        "Generator: {} planned, {} sent, {} unsent; 99 % sent within {} ms of their time; {:.1} s CPU ({}), {}.",
+        "Generator: {} planned, {} sent, {} unsent; 99 % sent within {} ms of their time; {:.1} s CPU ({}), {}; machine {} busy.",
         grouped(generator.planned),
         grouped(generator.sent),
         grouped(generator.unsent),
@@ -172,6 +177,7 @@ fn generator(report: &Report, out: &mut String) -> std::fmt::Result {
         generator.cpu_seconds,
         percent(generator.cpu_share),
         megabytes(generator.max_rss_bytes),
+        percent(generator.machine_share),
     )?;
     let connections = &report.connections;
     writeln!(
@@ -189,12 +195,7 @@ fn errors(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "\n| error | times |\n|---|--:|")?;
     for (error, count) in &report.errors {
-        writeln!(
-            out,
-            "| {} | {} |",
-            plain(&cut(error, ERROR_WIDTH)),
-            grouped(*count)
-        )?;
+        writeln!(out, "| {} | {} |", plain(error), grouped(*count))?;
     }
     Ok(())
 }

@@ -112,6 +112,7 @@ pub(crate) fn sample() -> Report {
             lag_us: Summary::default(),
             cpu_seconds: 2.31,
             cpu_share: 0.19,
+            machine_share: 0.43,
             workers: 2,
             max_rss_bytes: 41_300_000,
             open_files: 262,
@@ -149,6 +150,7 @@ pub(crate) fn sample() -> Report {
                 fanout: pair(400, 2, 3_000),
                 ack: pair(300, 5, 200),
                 rpc: pair(900, 9, 90),
+                callee: pair(20_000, 700, 90),
                 connect: pair(1_500, 40, 250),
             },
             events: BTreeMap::from([
@@ -168,6 +170,7 @@ fn phase(name: &str, start_ms: u64, duration_ms: u64, counted: bool) -> Phase {
         name: name.to_owned(),
         start_ms,
         duration_ms,
+        planned_ms: duration_ms,
         counted,
         connections: 240,
         planned: duration_ms / 3,
@@ -207,6 +210,7 @@ pub(crate) fn broken() -> Report {
         reordered: 2,
         misrouted: 1,
         uncertain: 3,
+        untraced: 2,
     };
     report.audit.volatile.lost = 30;
     report.audit.volatile.delivered -= 30;

@@ -5,6 +5,8 @@
 
 pub(crate) use touchstone_client::text::{grouped, one_line, plural};
 
+use super::model::Phase;
+
 /// Microseconds as milliseconds with about three digits, and never as 0 what is not: `0.042`, `1.27`,
 /// `84.1`, `1 250`.
 pub(crate) fn ms(us: u64) -> String {
@@ -54,6 +56,71 @@ pub(crate) fn factor(factor: f64) -> String {
     format!("{factor}")
 }
 
+/// What a phase lasted, and of what where it was ended early.
+pub(crate) fn lasted(phase: &Phase) -> String {
+    if phase.planned_ms <= phase.duration_ms {
+        seconds(phase.duration_ms)
+    } else if phase.duration_ms == 0 {
+        "not reached".to_owned()
+    } else {
+        format!(
+            "{} of {}",
+            seconds(phase.duration_ms),
+            seconds(phase.planned_ms)
+        )
+    }
+}
+
+/// What the figures of calls are of.
+pub(crate) const CALLEE: &str = "rpc is without callee, the time that simulated callees worked";
+
+/// A field of a report with its value: `latencyUs.ack.p99 = 6340 (6.34 ms)`, since reports hold
+/// microseconds and people read milliseconds.
+pub(crate) fn figure(field: &str, value: &serde_json::Value) -> String {
+    let is_time = field.ends_with("Us") || field.contains("Us.") && !field.ends_with(".count");
+    match value.as_f64().filter(|_| is_time) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "times are positive and far below 2^53"
+        )]
+        Some(us) => format!("{field} = {value} ({} ms)", ms(us.round() as u64)),
+        None => format!("{field} = {value}"),
+    }
+}
+
+/// The lines of a text of at most `width` characters, which begins at column `indent`. Nothing is
+/// left out: what explains a result stands at its end.
+pub(crate) fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let room = width.saturating_sub(indent).max(16);
+    let text = one_line(text);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > room {
+            lines.push(String::new());
+            used = 0;
+        }
+        let last = lines.len() - 1;
+        if used > 0 {
+            lines[last].push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            // Such a word has no better place to be parted.
+            if used == room {
+                lines.push(String::new());
+                used = 0;
+            }
+            let last = lines.len() - 1;
+            lines[last].push(c);
+            used += 1;
+        }
+    }
+    lines
+}
+
 /// At most `width` characters on one line.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let text = one_line(text);
@@ -96,6 +163,47 @@ mod tests {
         check(ms(84_123), "84.1");
         check(ms(1_250_499), "1 250");
         check(ms(3_600_000_000), "3 600 000");
+    }
+
+    #[test]
+    fn times_are_in_both_units() {
+        let figure = |field, value: f64| figure(field, &value.into());
+        check(
+            figure("latencyUs.ack.p99", 6340.0),
+            "latencyUs.ack.p99 = 6340.0 (6.34 ms)",
+        );
+        check(
+            figure("generator.lagP99Us", 20.0),
+            "generator.lagP99Us = 20.0 (0.020 ms)",
+        );
+        check(
+            figure("latencyUs.ack.count", 3.0),
+            "latencyUs.ack.count = 3.0",
+        );
+        check(figure("audit.lost", 3.0), "audit.lost = 3.0");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped() {
+        #[track_caller]
+        fn check(text: &str, indent: usize, width: usize, expected: &[&str]) {
+            assert_eq!(wrap(text, indent, width), expected);
+        }
+        check("", 0, 20, &[""]);
+        check("as it is", 0, usize::MAX, &["as it is"]);
+        check(
+            "one two three four five",
+            4,
+            20,
+            &["one two three", "four five"],
+        );
+        check(
+            "a longer-than-there-is-room",
+            0,
+            20,
+            &["a", "longer-than-there-is", "-room"],
+        );
+        check("1234567890123456 8", 0, 16, &["1234567890123456", "8"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use touchstone_client::provision::ProvisionError;
 
 use super::{
     RunPlan, host,
+    limits::Strain,
     probe::Dialect,
     stats::{OfKind, OfSecond, Stats, Times},
 };
@@ -17,7 +18,7 @@ use crate::{
         },
         packed::{Packed, histogram},
     },
-    scenario::{Bounds, EventKind},
+    scenario::EventKind,
     schedule::Schedule,
 };
 
@@ -27,7 +28,10 @@ pub(super) struct Seen {
     pub(super) dialect: Dialect,
     pub(super) started_at: u64,
     pub(super) duration_us: u64,
-    pub(super) interrupted: bool,
+    /// When the last event could be sent, where that was before the end of the schedule.
+    pub(super) ended_us: Option<u64>,
+    /// What all programs used of this machine's cores until then; 1 is all of it.
+    pub(super) machine_share: f64,
     pub(super) failure: Option<String>,
     pub(super) series: Vec<Second>,
     /// Connections open at the end of each phase that was reached.
@@ -118,33 +122,6 @@ pub(super) fn cpu_share(all: &[Option<[(u64, u64); 2]>]) -> f64 {
     }
 }
 
-/// Why the figures say more about the generator than about the server, if so.
-fn invalid(bounds: &Bounds, generator: &Generator, skipped: u64) -> Option<String> {
-    let mut reasons = Vec::new();
-    if generator.lag_p99_us > bounds.lag_p99.us() {
-        reasons.push(format!(
-            "1 % of the events were sent more than {} ms late, and the bound is {}",
-            generator.lag_p99_us / 1000,
-            bounds.lag_p99
-        ));
-    }
-    if generator.cpu_share * 1000.0 > bounds.cpu.get() as f64 {
-        reasons.push(format!(
-            "the generator used {:.0} % of its cores, and the bound is {}",
-            generator.cpu_share * 100.0,
-            bounds.cpu
-        ));
-    }
-    let unsent = generator.unsent - skipped;
-    if bounds.unsent.is_passed_by(unsent, generator.planned) {
-        reasons.push(format!(
-            "{unsent} of {} events were not sent, and the bound is {}",
-            generator.planned, bounds.unsent
-        ));
-    }
-    (!reasons.is_empty()).then(|| reasons.join("; "))
-}
-
 /// Makes the report.
 pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) -> Report {
     let schedule = &plan.schedule;
@@ -164,7 +141,8 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             None => drop(times.insert(name.to_owned(), of_kind.times.clone())),
         }
     }
-    let generator = generator(plan, stats, cpu_share, &seen);
+    let generator = generator(plan, stats, cpu_share, counts.late, &seen);
+    let phases = phases(scenario, stats, &seen);
     let mut report = Report {
         format: model::FORMAT.to_owned(),
         version: model::VERSION,
@@ -194,7 +172,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             of: schedule.shard().of(),
             parts: vec![schedule.shard().part()],
         },
-        interrupted: seen.interrupted,
+        interrupted: plan.stop.is_cancelled() && seen.ended_us.is_some(),
         failure: seen.failure,
         audit: Audit {
             counts,
@@ -223,7 +201,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             .collect(),
         generator,
         slo: Vec::new(),
-        phases: phases(scenario, stats, &seen.phase_connections),
+        phases,
         series: seen.series,
         repeats: Vec::new(),
         histograms: Histograms {
@@ -231,6 +209,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
                 fanout: pair(&fanout(stats)),
                 ack: pair(&stats.ack),
                 rpc: pair(&stats.rpc),
+                callee: pair(&stats.callee),
                 connect: pair(&stats.connect),
             },
             events: times
@@ -244,44 +223,57 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
     report
 }
 
-fn generator(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: &Seen) -> Generator {
+fn generator(plan: &RunPlan, stats: &Stats, cpu_share: f64, late: u64, seen: &Seen) -> Generator {
     let lag_us = Summary::of(&stats.lag);
-    let mut generator = Generator {
+    let host = host::describe();
+    let scenario = plan.schedule.scenario();
+    let strain = Strain {
+        bounds: scenario.bounds,
+        audit: scenario.audit,
+        stats,
+        late,
+        cpu_share,
+        machine_share: seen.machine_share,
+        cores: host.cores,
+    };
+    let reason = strain.limit();
+    Generator {
         planned: stats.planned,
         sent: stats.sent,
         unsent: stats.unsent,
         lag_p99_us: lag_us.p99,
         lag_us,
         cpu_seconds: stats.cpu as f64 / 1e6,
-        cpu_share: (cpu_share * 1000.0).round() / 1000.0,
+        cpu_share: thousandths(cpu_share),
+        machine_share: thousandths(seen.machine_share),
         workers: u32::try_from(plan.workers).unwrap_or(u32::MAX),
         max_rss_bytes: host::memory().1,
         open_files: seen.open_files,
         open_files_limit: seen.open_files_limit,
-        hosts: vec![host::describe()],
-        valid: true,
-        reason: None,
-    };
-    let bounds = plan.schedule.scenario().bounds;
-    generator.reason = invalid(&bounds, &generator, stats.skipped);
-    generator.valid = generator.reason.is_none();
-    generator
+        hosts: vec![host],
+        valid: reason.is_none(),
+        reason,
+    }
 }
 
-fn phases(
-    scenario: &crate::scenario::Scenario,
-    stats: &Stats,
-    connections: &[u64],
-) -> Vec<model::Phase> {
-    let mut start_ms = 0;
+/// To a thousandth, so that reports stay readable.
+fn thousandths(share: f64) -> f64 {
+    (share * 1000.0).round() / 1000.0
+}
+
+fn phases(scenario: &crate::scenario::Scenario, stats: &Stats, seen: &Seen) -> Vec<model::Phase> {
+    let connections = &seen.phase_connections;
+    let ended_ms = seen.ended_us.map_or(u64::MAX, |us| us / 1000);
+    let mut start_ms: u64 = 0;
     let phases = scenario.phases.iter().zip(&stats.phases);
     let mut all = Vec::new();
     for (index, (phase, of_phase)) in phases.enumerate() {
-        let duration_ms = phase.duration.us() / 1000;
+        let planned_ms = phase.duration.us() / 1000;
         all.push(model::Phase {
             name: phase.name.clone(),
             start_ms,
-            duration_ms,
+            duration_ms: planned_ms.min(ended_ms.saturating_sub(start_ms)),
+            planned_ms,
             counted: phase.counted,
             connections: connections.get(index).copied().unwrap_or_default(),
             planned: of_phase.planned,
@@ -294,7 +286,7 @@ fn phases(
             latency_us: Summary::default(),
             histogram: Packed::of(&of_phase.latency),
         });
-        start_ms += duration_ms;
+        start_ms += planned_ms;
     }
     all
 }
@@ -318,51 +310,4 @@ pub(super) fn is_servers(error: &ProvisionError) -> bool {
             | ProvisionError::Unexpected { .. }
             | ProvisionError::Unsupported { .. }
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenario::{Permille, Span};
-
-    const BOUNDS: Bounds = Bounds {
-        lag_p99: Span::from_millis(20),
-        cpu: Permille::new(900),
-        unsent: Permille::new(1),
-    };
-
-    /// A run that is just within its bounds, changed by `change`, is invalid for these reasons.
-    #[track_caller]
-    fn check(change: impl FnOnce(&mut Generator), reasons: &[&str]) {
-        let mut generator = Report::blank().generator;
-        generator.planned = 10_000;
-        generator.unsent = 13;
-        generator.lag_p99_us = 20_000;
-        generator.cpu_share = 0.9;
-        change(&mut generator);
-        let found = invalid(&BOUNDS, &generator, 3).unwrap_or_default();
-        let found: Vec<_> = found
-            .split("; ")
-            .filter(|found| !found.is_empty())
-            .collect();
-        assert_eq!(found, reasons);
-    }
-
-    #[test]
-    fn a_run_is_invalid_beyond_each_bound() {
-        let late = "1 % of the events were sent more than 20 ms late, and the bound is 20ms";
-        let busy = "the generator used 91 % of its cores, and the bound is 90.0 %";
-        // Three of these are heartbeats, which clients leave out as well.
-        let unsent = "11 of 10000 events were not sent, and the bound is 0.1 %";
-        check(|_| {}, &[]);
-        check(|generator| generator.lag_p99_us = 20_001, &[late]);
-        check(|generator| generator.cpu_share = 0.91, &[busy]);
-        check(|generator| generator.unsent = 14, &[unsent]);
-        let all = |generator: &mut Generator| {
-            generator.lag_p99_us = 20_001;
-            generator.cpu_share = 0.91;
-            generator.unsent = 14;
-        };
-        check(all, &[late, busy, unsent]);
-    }
 }

@@ -60,6 +60,29 @@ pub(super) fn thread_cpu() -> u64 {
     u64::try_from(micros).unwrap_or_default()
 }
 
+/// Processor time of all programs on this machine: what was used, and what there was, in ticks; 0 where
+/// the system does not tell.
+pub(super) fn machine_cpu() -> [u64; 2] {
+    let status = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = status.lines().next().unwrap_or_default();
+    let ticks = line.split_whitespace().skip(1);
+    // User, nice, system, idle, waiting, interrupts (two), stolen; guests are among the first two.
+    let ticks: Vec<u64> = ticks.take(8).filter_map(|text| text.parse().ok()).collect();
+    let all = ticks.iter().sum::<u64>();
+    let idle = ticks.iter().skip(3).take(2).sum::<u64>();
+    [all - idle, all]
+}
+
+/// What was used between two of these times, in parts of what there was.
+pub(super) fn share([before, after]: [[u64; 2]; 2]) -> f64 {
+    let [used, all] = [0, 1].map(|of| after[of].saturating_sub(before[of]));
+    if all == 0 {
+        0.0
+    } else {
+        used as f64 / all as f64
+    }
+}
+
 /// Memory that this process holds now and held at most, in bytes; 0 where the system does not
 /// tell.
 pub(super) fn memory() -> (u64, u64) {

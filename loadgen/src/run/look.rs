@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::{
-    RunPlan, Worker, finish, host,
+    RunPlan, Worker, finish, host, limits,
     stats::{OfSecond, add},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) struct Look {
     volatile: Counts,
     latency: Kinds<Histogram<u64>>,
     lag: Histogram<u64>,
-    is_draining: bool,
+    pub(super) is_draining: bool,
 }
 
 impl Look {
@@ -78,6 +78,7 @@ impl Look {
             }
             add(&mut look.latency.ack, &stats.ack.latency);
             add(&mut look.latency.rpc, &stats.rpc.latency);
+            add(&mut look.latency.callee, &stats.callee.latency);
             add(&mut look.latency.connect, &stats.connect.latency);
             add(&mut look.lag, &stats.lag);
             stats.take_second(&mut look.second);
@@ -98,17 +99,16 @@ impl Look {
         let at = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         let phase = phase_at(plan, at);
         let bounds = scenario.bounds;
-        let lag = Summary::of(&self.lag).p99;
-        let exceeded = if lag > bounds.lag_p99.us() {
-            Some("lag")
-        } else if bounds
-            .unsent
-            .is_passed_by(self.unsent - self.skipped, self.planned)
-        {
-            Some("unsent")
+        let exceeded = if limits::lagging(&bounds, &self.lag).is_some() {
+            Some("events are sent too late")
+        } else if limits::unsent(&bounds, self.unsent - self.skipped, self.planned) {
+            Some("too many events are not sent")
         } else {
             None
         };
+        let lag = Summary::of(&self.second.lag).p99;
+        let cpu_share = self.cpu.saturating_sub(cpu_before) as f64 / 1e6 / plan.workers as f64;
+        let is_busy = cpu_share * 1000.0 > bounds.cpu.get() as f64;
         Snapshot {
             stage: if self.is_draining {
                 Stage::Draining
@@ -133,11 +133,12 @@ impl Look {
             open: self.open,
             connections: self.connections,
             health: Health {
-                lag_p99_us: Summary::of(&self.second.lag).p99,
-                cpu_share: self.cpu.saturating_sub(cpu_before) as f64 / 1e6 / plan.workers as f64,
+                lag_p99_us: lag,
+                cpu_share,
                 rss_bytes: host::memory().0,
                 open_files: host::open_files(),
                 exceeded,
+                is_behind: lag > bounds.lag_p99.us() || is_busy,
             },
             second: Some(second),
         }

@@ -8,6 +8,7 @@
 mod cell;
 mod finish;
 mod host;
+mod limits;
 mod look;
 mod packet;
 mod payload;
@@ -19,7 +20,7 @@ mod worker;
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
 };
@@ -221,13 +222,13 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
     if let Some(traced) = &plan.trace {
         traced.mark(&plan);
     }
-    let accounts = prepare(&plan).await?;
+    let mut accounts = prepare(&plan).await?;
     let dialect = tokio::select! {
-        dialect = Dialect::of(&plan) => dialect,
+        dialect = Dialect::of(&plan, &mut accounts) => dialect,
         () = plan.stop.cancelled() => return Err(RunError::Stopped),
     };
     let (start, started_at) = begin(&plan).await?;
-    let workers = spawn(&plan, dialect.wide, accounts, start, started_at)?;
+    let workers = spawn(&plan, dialect.wide, accounts, start)?;
     let mut seen = watch_over(&plan, &workers, dialect, start).await;
     seen.started_at = started_at;
     seen.open_files_limit = open_files_limit;
@@ -345,7 +346,6 @@ fn spawn(
     wide: Wide,
     accounts: Vec<(Account, Provided)>,
     start: Instant,
-    started_at: u64,
 ) -> Result<Vec<Worker>, RunError> {
     let mut directory = Directory::default();
     for (account, provided) in &accounts {
@@ -385,9 +385,10 @@ fn spawn(
             directory: Arc::clone(&directory),
             run: plan.id,
             start,
-            started_at,
+            clock: plan.clock.clone(),
             stats: Arc::clone(&stats),
             ports: plan.ports,
+            progress: AtomicU64::new(0),
             changed: Notify::new(),
             cells: TaskTracker::new(),
         });
@@ -419,7 +420,8 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
         dialect,
         started_at: 0,
         duration_us: 0,
-        interrupted: false,
+        ended_us: None,
+        machine_share: 0.0,
         failure: None,
         series: Vec::new(),
         phase_connections: Vec::new(),
@@ -429,6 +431,16 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
     };
     let mut without_any = 0;
     let mut cpu_before = 0;
+    let machine_before = host::machine_cpu();
+    let since_start = || {
+        let elapsed = Instant::now().saturating_duration_since(start);
+        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+    };
+    let ends_early = async {
+        plan.stop.cancelled().await;
+        since_start()
+    };
+    tokio::pin!(ends_early);
     for number in 0_u32.. {
         let until = start + Duration::from_secs(u64::from(number) + 1);
         let done = async {
@@ -436,19 +448,26 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
                 worker.signals.finished.cancelled().await;
             }
         };
-        let is_over = tokio::select! {
-            () = done => true,
-            () = sleep_until(until) => false,
+        tokio::pin!(done);
+        let is_over = loop {
+            tokio::select! {
+                () = &mut done => break true,
+                () = sleep_until(until) => break false,
+                at = &mut ends_early, if seen.ended_us.is_none() => seen.ended_us = Some(at),
+            }
         };
         let look = Look::at(workers);
         seen.peak = seen.peak.max(look.open);
-        let elapsed = Instant::now().saturating_duration_since(start);
-        seen.duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        seen.duration_us = since_start();
+        let elapsed = Duration::from_micros(seen.duration_us);
         let phase = look::phase_at(plan, seen.duration_us.saturating_sub(1));
         seen.phase_connections.resize(phase + 1, look.open);
         seen.phase_connections[phase] = look.open;
         let second = finish::second(number, look.open, &look.second);
         seen.series.push(second.clone());
+        if !look.is_draining {
+            seen.machine_share = host::share([machine_before, host::machine_cpu()]);
+        }
         let snapshot = look.snapshot(plan, elapsed, second, cpu_before);
         seen.open_files = seen.open_files.max(snapshot.health.open_files);
         plan.progress.send_replace(snapshot);
@@ -464,12 +483,14 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
             seen.failure = Some(format!(
                 "no connection was open for {DEAD_AFTER} seconds: the server is gone, or keeps none"
             ));
+            seen.ended_us.get_or_insert(seen.duration_us);
             for worker in workers {
                 worker.signals.stop.cancel();
                 worker.signals.abandon.cancel();
             }
         }
     }
-    seen.interrupted = plan.stop.is_cancelled();
+    // Whoever ends a run that only waits takes nothing from it.
+    seen.ended_us = seen.ended_us.filter(|at| *at < plan.schedule.end_us());
     seen
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::scenario::EventKind;
+
 /// A packet, as far as a virtual peer cares.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming<'a> {
@@ -54,39 +56,66 @@ struct Complaint<'a> {
     message: Cow<'a, str>,
 }
 
-/// A heartbeat's ephemeral: whose it is and the time that it carries, which identifies it.
+/// An ephemeral that is recognised by what it says, having no opaque content to be stamped.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Activity<'a> {
-    /// Whether it is a machine's.
-    pub(super) machine: bool,
-    /// The id, as it stands in the JSON, without quotes.
+pub(super) struct Ephemeral<'a> {
+    /// Which kind of event it comes from.
+    pub(super) kind: EventKind,
+    /// The session or machine, as its id stands in the JSON, without quotes.
     pub(super) id: &'a str,
-    /// `activeAt`, in Unix milliseconds.
-    pub(super) at: u64,
+    /// `activeAt` in Unix milliseconds; of what was used, the total of the tokens.
+    pub(super) mark: u64,
+    /// Whether the server may say so by itself, since something is not active any more.
+    pub(super) is_inactive: bool,
 }
 
-/// The heartbeat in an event, if it is one.
-pub(super) fn activity(packet: &str) -> Option<Activity<'_>> {
+/// The ephemeral in an event, if it is one of these.
+pub(super) fn ephemeral(packet: &str) -> Option<Ephemeral<'_>> {
     let rest = packet.strip_prefix("2[\"ephemeral\",")?;
     // Keys come in any order, and ids hold no quotes that were not escaped.
-    let value = |key: &str| {
-        let after = rest.split_once(key)?.1.trim_start();
-        Some(after.strip_prefix(':')?.trim_start())
+    let value = |of: &'_ str, key: &str| -> Option<usize> {
+        let after = of.find(key)? + key.len();
+        let colon = after + of[after..].find(':')? + 1;
+        Some(colon + of[colon..].len() - of[colon..].trim_start().len())
     };
-    let text = |key| value(key)?.strip_prefix('"')?.split('"').next();
-    let machine = match text("\"type\"")? {
-        "activity" => false,
-        "machine-activity" => true,
+    let text = |key| {
+        rest[value(rest, key)?..]
+            .strip_prefix('"')?
+            .split('"')
+            .next()
+    };
+    let number = |of: &str, key| {
+        let digits = &of[value(of, key)?..];
+        let end = digits.find([',', '}', ' ']).unwrap_or(digits.len());
+        // Some languages write whole numbers as 5.0 or 1.7E12.
+        let number = digits[..end].parse::<f64>().ok()?;
+        // Both are whole and far below 2^53.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "see above"
+        )]
+        (0.0..9e15).contains(&number).then_some(number as u64)
+    };
+    let is_inactive = value(rest, "\"active\"").is_some_and(|at| rest[at..].starts_with("false"));
+    let active_at = || number(rest, "\"activeAt\"");
+    let (kind, mark) = match text("\"type\"")? {
+        "activity" if is_inactive => (EventKind::SessionEnd, active_at()),
+        "activity" => (EventKind::SessionAlive, active_at()),
+        "machine-activity" => (EventKind::MachineAlive, active_at()),
+        "usage" => {
+            // The cost has a total as well.
+            let tokens = value(rest, "\"tokens\"").map(|at| &rest[at..]);
+            let total = tokens.and_then(|of| number(of, "\"total\""));
+            (EventKind::UsageReport, total)
+        }
         _ => return None,
     };
-    let digits = value("\"activeAt\"")?;
-    let end = digits
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(digits.len());
-    Some(Activity {
-        machine,
+    Some(Ephemeral {
+        kind,
         id: text("\"id\"")?,
-        at: digits[..end].parse().ok()?,
+        mark: mark?,
+        is_inactive,
     })
 }
 
@@ -217,24 +246,67 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_are_recognised() {
+    fn ephemerals_are_recognised() {
         #[track_caller]
-        fn check(packet: &str, expected: Option<(bool, &str, u64)>) {
-            let found = activity(packet).map(|found| (found.machine, found.id, found.at));
+        fn check(packet: &str, expected: Option<(EventKind, &str, u64, bool)>) {
+            let found = ephemeral(packet);
+            let found = found.map(|of| (of.kind, of.id, of.mark, of.is_inactive));
             assert_eq!(found, expected);
         }
         check(
             "2[\"ephemeral\",{\"type\":\"activity\",\"id\":\"s1\",\"active\":true,\"activeAt\":170,\"thinking\":false}]",
-            Some((false, "s1", 170)),
+            Some((EventKind::SessionAlive, "s1", 170, false)),
         );
         check(
-            "2[\"ephemeral\",{\"activeAt\": 5, \"id\": \"m\", \"type\": \"machine-activity\"}]",
-            Some((true, "m", 5)),
+            "2[\"ephemeral\",{\"type\":\"activity\",\"id\":\"s1\",\"active\":false,\"activeAt\":170,\"thinking\":false}]",
+            Some((EventKind::SessionEnd, "s1", 170, true)),
+        );
+        check(
+            "2[\"ephemeral\",{\"activeAt\": 5.0, \"id\": \"m\", \"active\" : false, \"type\": \"machine-activity\"}]",
+            Some((EventKind::MachineAlive, "m", 5, true)),
+        );
+        check(
+            "2[\"ephemeral\",{\"cost\":{\"total\":0.01},\"type\":\"usage\",\"id\":\"s1\",\"key\":\"total\",\"tokens\":{\"input\":7,\"total\":7}}]",
+            Some((EventKind::UsageReport, "s1", 7, false)),
         );
         check("2[\"ephemeral\",{\"type\":\"usage\",\"id\":\"s1\"}]", None);
         check(
+            "2[\"ephemeral\",{\"type\":\"activity\",\"id\":\"s1\",\"activeAt\":null}]",
+            None,
+        );
+        check(
             "2[\"update\",{\"type\":\"activity\",\"id\":\"s1\",\"activeAt\":1}]",
             None,
+        );
+    }
+
+    /// Optional parts that do not apply may be null instead of absent.
+    #[test]
+    fn null_parts_are_absent() {
+        #[track_caller]
+        fn check(args: &str, is_call: bool, expected: (bool, &str, Option<i64>)) {
+            let found = answer(args, is_call);
+            assert_eq!((found.done, found.label.as_ref(), found.version), expected);
+        }
+        check(
+            r#"[{"result":"success","message":null,"error":null,"version":3,"header":null,"artifact":null}]"#,
+            false,
+            (true, "success", Some(3)),
+        );
+        check(
+            r#"[{"result":"success","message":null,"header":{"version":2,"data":"AAAA","currentVersion":null},"body":null}]"#,
+            false,
+            (true, "success", Some(2)),
+        );
+        check(
+            r#"[{"ok":true,"success":null,"error":null,"accessKey":null}]"#,
+            false,
+            (true, "success", None),
+        );
+        check(
+            r#"[{"ok":true,"error":null,"result":null}]"#,
+            true,
+            (true, "success", None),
         );
     }
 

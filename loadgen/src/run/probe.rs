@@ -1,7 +1,8 @@
 //! Measuring, before a run, which events reach connections of their account that do not need them.
 //!
-//! The probe has an account of its own with a user, two sessions and a machine. It causes one of
-//! each kind of event, and then, as a sentinel, an update that each connection must receive: what
+//! The probe has an account of its own with a user, two sessions and a machine; where there is no
+//! account to spare, it borrows the first one of the run that has a session, before the run. It causes
+//! one of each kind of event, and then, as a sentinel, an update that each connection must receive: what
 //! has not come before that was not sent there. It judges nothing: a server that leaks is wide.
 
 use std::time::Duration;
@@ -10,22 +11,22 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 use touchstone_client::{
-    CallError, ConnectOptions, Events, Socket, connect,
+    CallError, ConnectOptions, Event, Events, Secret, Socket, connect,
     provision::{Account, NewMachine, NewSession, ProvisionError, Provisioner},
 };
 
-use super::{RunPlan, cell::HEARTBEAT_AGE_MS, payload, peer};
+use super::{RunPlan, payload, peer, provision::Provided};
 use crate::{
     audit::{Wide, stamp::Stamp},
     report::model::{Basis, Recipients},
-    scenario::Role,
+    scenario::{EventKind, Role},
 };
 
 /// The longest that all of it may take; the run begins without a measurement then.
 const BUDGET: Duration = Duration::from_secs(20);
 /// How long an answer is waited for. Some servers never answer some events.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long each sentinel may take. Servers that fan out through a broker need a moment.
+/// How long each sentinel may take, and what is caused before it. Servers that fan out through a broker need a moment.
 const SENTINEL: Duration = Duration::from_secs(2);
 /// Each event is caused this often, so that a server that loses single ones is still measured.
 const ROUNDS: u32 = 2;
@@ -43,8 +44,9 @@ struct Peer {
 
 /// What is written with compare-and-set.
 struct Cas {
-    event: &'static str,
-    key: &'static str,
+    kind: EventKind,
+    /// Which of its account's sessions or machines it is of.
+    subject: u32,
     id: String,
     version: i64,
 }
@@ -67,16 +69,20 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// What the plan says, or else what the server is measured to do.
-    pub(super) async fn of(plan: &RunPlan) -> Self {
+    /// What the plan says, or else what the server is measured to do. Where it can be neither, nobody
+    /// is blamed for who receives too much within an account.
+    pub(super) async fn of<A>(plan: &RunPlan, accounts: &mut [(A, Provided)]) -> Self {
         let (wide, basis, problem) = match plan.recipients {
             Some(Recipients::Narrow) => (Wide::default(), Basis::Set, None),
             Some(Recipients::Wide) => (Wide::ALL, Basis::Set, None),
-            None => match Box::pin(measure(plan)).await {
+            None => match Box::pin(measure(plan, accounts)).await {
                 Ok(wide) => (wide, Basis::Measured, None),
                 Err(why) => {
-                    let problem = format!("recipients could not be measured: {why}");
-                    (Wide::default(), Basis::Assumed, Some(problem))
+                    let problem = format!(
+                        "recipients could not be measured, so that nobody is blamed for events \
+                         that reach too many connections of their account: {why}"
+                    );
+                    (Wide::ALL, Basis::Assumed, Some(problem))
                 }
             },
         };
@@ -100,28 +106,30 @@ impl Dialect {
 ///
 /// # Errors
 /// Why that was not possible, as a text for the report.
-async fn measure(plan: &RunPlan) -> Result<Wide, String> {
-    timeout(BUDGET, probe(plan))
+async fn measure<A>(plan: &RunPlan, accounts: &mut [(A, Provided)]) -> Result<Wide, String> {
+    timeout(BUDGET, probe(plan, accounts))
         .await
         .unwrap_or_else(|_| Err(format!("it took longer than {} s", BUDGET.as_secs())))
 }
 
-async fn probe(plan: &RunPlan) -> Result<Wide, String> {
-    let key = Sha256::new()
-        .chain_update(plan.schedule.seed().to_le_bytes())
-        .chain_update(plan.id.to_le_bytes())
-        .chain_update(plan.schedule.shard().part().to_le_bytes())
-        .chain_update("probe");
-    let provisioner = &plan.provisioner;
-    let owner = provisioner.account(key.finalize().into()).await;
-    let owner = owner.map_err(|error| peer::described(&error))?;
-    let made = make(provisioner, &owner, plan).await;
-    let subjects = made.map_err(|error| peer::described(&error))?;
+async fn probe<A>(plan: &RunPlan, accounts: &mut [(A, Provided)]) -> Result<Wide, String> {
+    let own = Box::pin(own_account(plan)).await;
+    let (token, mut subjects, borrowed) = match own {
+        Ok((token, subjects)) => (token, subjects, None),
+        Err(why) => {
+            let all = accounts.iter_mut().map(|(_, provided)| provided);
+            let with_most =
+                all.max_by_key(|of| (of.sessions.len().min(2), of.machines.len().min(1)));
+            let lender = with_most.filter(|of| !of.sessions.is_empty());
+            let lender = lender.ok_or_else(|| peer::described(&why))?;
+            (lender.token.clone(), lent(lender), Some(lender))
+        }
+    };
     let mut peers = Vec::new();
     let bound = std::iter::once((Role::User, String::new()));
     let of_subjects = subjects.iter().map(|cas| (cas.role(), cas.id.clone()));
     for (nth, (role, id)) in bound.chain(of_subjects).enumerate() {
-        let options = options(plan, &owner, role, &id, nth);
+        let options = options(plan, &token, role, &id, nth);
         let opened = connect(&options).await;
         let (socket, events) = opened.map_err(|error| peer::described(&error))?;
         peers.push(Peer {
@@ -130,9 +138,17 @@ async fn probe(plan: &RunPlan) -> Result<Wide, String> {
             events,
         });
     }
-    let seen = observe(plan, &mut peers, subjects).await;
+    let seen = observe(plan, &mut peers, &mut subjects).await;
     for peer in peers {
         peer.socket.disconnect().await;
+    }
+    if let Some(lender) = borrowed {
+        // Whoever writes there next has to know.
+        for cas in &subjects {
+            let written = (cas.kind, cas.subject);
+            lender.versions.retain(|(of, _)| *of != written);
+            lender.versions.push((written, cas.version));
+        }
     }
     let Seen { mut wide, astray } = seen?;
     if astray {
@@ -140,6 +156,37 @@ async fn probe(plan: &RunPlan) -> Result<Wide, String> {
         wide.remove("update-session");
     }
     Ok(wide)
+}
+
+/// An account that nobody else uses.
+async fn own_account(plan: &RunPlan) -> Result<(Secret, Vec<Cas>), ProvisionError> {
+    let key = Sha256::new()
+        .chain_update(plan.schedule.seed().to_le_bytes())
+        .chain_update(plan.id.to_le_bytes())
+        .chain_update(plan.schedule.shard().part().to_le_bytes())
+        .chain_update("probe");
+    let owner = plan.provisioner.account(key.finalize().into()).await?;
+    let subjects = make(&plan.provisioner, &owner, plan).await?;
+    Ok((owner.token, subjects))
+}
+
+/// As much of an account of the run as a probe needs.
+fn lent(lender: &Provided) -> Vec<Cas> {
+    let sessions = (0..).zip(&lender.sessions).take(2);
+    let machines = (0..).zip(&lender.machines).take(1);
+    let sessions = sessions.map(|(subject, id)| (EventKind::UpdateMetadata, subject, id));
+    let machines = machines.map(|(subject, id)| (EventKind::MachineUpdateMetadata, subject, id));
+    let all = sessions.chain(machines).map(|(kind, subject, id)| {
+        let mut known = lender.versions.iter();
+        let version = known.find(|(of, _)| *of == (kind, subject));
+        Cas {
+            kind,
+            subject,
+            id: id.trim_matches('"').to_owned(),
+            version: version.map_or(0, |(_, version)| *version),
+        }
+    });
+    all.collect()
 }
 
 /// Two sessions and a machine, or as much of that as the server makes.
@@ -151,9 +198,9 @@ async fn make(
     let part = plan.schedule.shard().part();
     let name = |what: &str| format!("load-{:08x}-probe-{part}-{what}", plan.id);
     let mut subjects = Vec::new();
-    for what in ["session-0", "session-1"] {
+    for subject in 0..2 {
         let new = NewSession {
-            tag: name(what),
+            tag: name(&format!("session-{subject}")),
             metadata: "probe".to_owned(),
             ..NewSession::default()
         };
@@ -162,8 +209,8 @@ async fn make(
             made => made?,
         };
         subjects.push(Cas {
-            event: "update-metadata",
-            key: "sid",
+            kind: EventKind::UpdateMetadata,
+            subject,
             version: made.record["metadataVersion"].as_i64().unwrap_or_default(),
             id: made.id,
         });
@@ -175,8 +222,8 @@ async fn make(
     };
     if let Ok(made) = provisioner.machine(owner, &new).await {
         subjects.push(Cas {
-            event: "machine-update-metadata",
-            key: "machineId",
+            kind: EventKind::MachineUpdateMetadata,
+            subject: 0,
             version: made.record["metadataVersion"].as_i64().unwrap_or_default(),
             id: made.id,
         });
@@ -184,8 +231,8 @@ async fn make(
     Ok(subjects)
 }
 
-fn options(plan: &RunPlan, owner: &Account, role: Role, id: &str, nth: usize) -> ConnectOptions {
-    let mut auth = json!({"token": owner.token.expose(), "clientType": role.client_type()});
+fn options(plan: &RunPlan, token: &Secret, role: Role, id: &str, nth: usize) -> ConnectOptions {
+    let mut auth = json!({"token": token.expose(), "clientType": role.client_type()});
     match role {
         Role::User => {}
         Role::Session => auth["sessionId"] = id.into(),
@@ -203,19 +250,15 @@ fn mark(nth: usize) -> String {
 }
 
 /// Causes events, and looks where they arrive.
-async fn observe(
-    plan: &RunPlan,
-    peers: &mut [Peer],
-    mut subjects: Vec<Cas>,
-) -> Result<Seen, String> {
+async fn observe(plan: &RunPlan, peers: &mut [Peer], subjects: &mut [Cas]) -> Result<Seen, String> {
     let mut seen = Seen::default();
     let user = peers[0].socket.clone();
     for round in 0..ROUNDS {
-        cause(plan, &user, &mut subjects, round).await?;
+        cause(plan, peers, subjects, round, &mut seen).await?;
         let mut silent = None;
         for attempt in 0..ATTEMPTS {
             let end = format!("end-{round}-{attempt}.");
-            write_all(&user, &mut subjects, &end).await?;
+            write_all(&user, subjects, &end).await?;
             silent = listen(peers, &end, &mut seen).await?;
             if silent.is_none() {
                 break;
@@ -231,24 +274,34 @@ async fn observe(
     Ok(seen)
 }
 
-/// One of each event that others than the sender hear of.
+/// One of each event that others than the sender hear of, each from the connection that it comes from
+/// in life. Events without an answer may be handled side by side with others, so the user has to hear
+/// of them before a sentinel can prove anything about them.
 async fn cause(
     plan: &RunPlan,
-    user: &Socket,
+    peers: &mut [Peer],
     subjects: &mut [Cas],
     round: u32,
+    seen: &mut Seen,
 ) -> Result<(), String> {
-    let time = plan.clock.unix_ms().saturating_sub(HEARTBEAT_AGE_MS);
+    let user = peers[0].socket.clone();
+    let time = plan.clock.unix_ms();
     let session = subjects[0].id.clone();
-    emit(user, "message", json!({"sid": session, "message": mark(1)})).await?;
+    let agent = &peers[1].socket;
+    let message = json!({"sid": session, "message": mark(1)});
+    emit(agent, "message", message).await?;
     let alive = json!({"sid": session, "time": time, "thinking": false});
-    emit(user, "session-alive", alive).await?;
+    emit(agent, "session-alive", alive).await?;
     let one = json!({"total": 1});
     let usage = json!({"key": "probe", "sessionId": session, "tokens": one, "cost": one});
-    emit(user, "usage-report", usage).await?;
-    for machine in subjects.iter().filter(|cas| cas.role() == Role::Machine) {
-        let alive = json!({"machineId": machine.id, "time": time});
-        emit(user, "machine-alive", alive).await?;
+    emit(agent, "usage-report", usage).await?;
+    let mut awaited = vec!["new-message", "activity", "usage"];
+    for (daemon, machine) in peers[1..].iter().zip(&*subjects) {
+        if machine.role() == Role::Machine {
+            let alive = json!({"machineId": machine.id, "time": time});
+            emit(&daemon.socket, "machine-alive", alive).await?;
+            awaited.push("machine-activity");
+        }
     }
     let artifact = payload::artifact_id(Stamp {
         run: plan.id,
@@ -257,25 +310,39 @@ async fn cause(
     });
     let id = artifact.trim_matches('"');
     let new = json!({"id": id, "header": "AAAA", "body": "AAAA", "dataEncryptionKey": "AAAA"});
-    let made = ask(user, "artifact-create", new).await?;
+    let made = ask(&user, "artifact-create", new).await?;
     let version = made["artifact"]["headerVersion"].as_i64().unwrap_or(1);
     let header = json!({"data": "BBBB", "expectedVersion": version});
     ask(
-        user,
+        &user,
         "artifact-update",
         json!({"artifactId": id, "header": header}),
     )
     .await?;
-    write_all(user, subjects, "cause.").await
+    write_all(&user, subjects, "cause.").await?;
+    let deadline = Instant::now() + SENTINEL;
+    while !awaited.is_empty() {
+        let Some(event) = receive(&mut peers[0], 0, deadline, seen).await? else {
+            break;
+        };
+        let name = event.data().ok();
+        let name = name.as_ref().and_then(type_of).unwrap_or_default();
+        awaited.retain(|of| *of != name);
+    }
+    Ok(())
 }
 
 /// Writes what is marked for each session and machine, so that its own connections receive it.
 async fn write_all(user: &Socket, subjects: &mut [Cas], what: &str) -> Result<(), String> {
     for (nth, cas) in (1..).zip(subjects) {
         for _ in 0..WRITES {
-            let (key, value) = (cas.key, format!("{}{what}", mark(nth)));
+            let key = match cas.role() {
+                Role::Machine => "machineId",
+                Role::Session | Role::User => "sid",
+            };
+            let value = format!("{}{what}", mark(nth));
             let data = json!({key: cas.id, "metadata": value, "expectedVersion": cas.version});
-            let answer = ask(user, cas.event, data).await?;
+            let answer = ask(user, cas.kind.name(), data).await?;
             if let Some(version) = answer["version"].as_i64() {
                 cas.version = version;
             }
@@ -310,18 +377,11 @@ async fn listen(peers: &mut [Peer], end: &str, seen: &mut Seen) -> Result<Option
         // A user hears of everything, so that the sentinel that was sent last comes last.
         let sentinel = mark(if nth == 0 { last } else { nth }) + end;
         loop {
-            let event = match timeout_at(deadline, peer.events.recv()).await {
-                Ok(received) => received.map_err(|end| peer::described(&end))?,
-                Err(_) => {
-                    silent = Some(peer.role);
-                    break;
-                }
+            let Some(event) = receive(peer, nth, deadline, seen).await? else {
+                silent = Some(peer.role);
+                break;
             };
-            let text = event.args.as_str();
-            if let Ok(payload) = event.data() {
-                seen.note(peer.role, nth, &payload, text);
-            }
-            if text.contains(&sentinel) {
+            if event.args.as_str().contains(&sentinel) {
                 break;
             }
         }
@@ -329,21 +389,39 @@ async fn listen(peers: &mut [Peer], end: &str, seen: &mut Seen) -> Result<Option
     Ok(silent)
 }
 
+/// The next event at the `nth` connection, unless none comes in time.
+async fn receive(
+    peer: &mut Peer,
+    nth: usize,
+    deadline: Instant,
+    seen: &mut Seen,
+) -> Result<Option<Event>, String> {
+    let Ok(received) = timeout_at(deadline, peer.events.recv()).await else {
+        return Ok(None);
+    };
+    let event = received.map_err(|end| peer::described(&end))?;
+    if let Ok(payload) = event.data() {
+        seen.note(peer.role, nth, &payload, event.args.as_str());
+    }
+    Ok(Some(event))
+}
+
+/// What an update or ephemeral calls itself.
+fn type_of(payload: &Value) -> Option<&str> {
+    payload["body"]["t"].as_str().or(payload["type"].as_str())
+}
+
 impl Cas {
     fn role(&self) -> Role {
-        match self.event {
-            "update-metadata" => Role::Session,
-            _ => Role::Machine,
-        }
+        self.kind.subject().unwrap_or(Role::User)
     }
 }
 
 impl Seen {
     /// An event has arrived at the `nth` connection, which is of this role.
     fn note(&mut self, role: Role, nth: usize, payload: &Value, text: &str) {
-        let name = payload["body"]["t"].as_str().or(payload["type"].as_str());
         let own = || text.contains(&mark(nth));
-        match (role, name.unwrap_or_default()) {
+        match (role, type_of(payload).unwrap_or_default()) {
             (Role::User, _) | (Role::Machine, "update-machine") => {}
             (Role::Session, "update-session") if own() => {}
             (Role::Session, "new-message") => self.astray |= !own(),

@@ -110,7 +110,9 @@ pub(super) struct Stats {
     /// By kind of event; made when the first one is sent.
     pub(super) kinds: Vec<Option<Box<OfKind>>>,
     pub(super) ack: Times,
+    /// Without the time that callees worked.
     pub(super) rpc: Times,
+    pub(super) callee: Times,
     pub(super) connect: Times,
     pub(super) lag: Histogram<u64>,
     pub(super) phases: Vec<OfPhase>,
@@ -130,8 +132,14 @@ pub(super) struct Stats {
     pub(super) unsent: u64,
     /// Heartbeats among the unsent, which clients do not send without a connection either.
     pub(super) skipped: u64,
+    /// Connections that were to go before the server had admitted them, and how long the longest of
+    /// them had waited.
+    pub(super) unadmitted: u64,
+    pub(super) longest_wait: u64,
     /// Connections at which the server answered nothing any more, at the end.
     pub(super) mute: u64,
+    /// Deliveries that were still under way when the run had waited long enough.
+    pub(super) under_way: u64,
     /// Processor time of the worker's thread, in microseconds.
     pub(super) cpu: u64,
     /// When and at which processor time counted phases were first and last seen.
@@ -154,6 +162,7 @@ impl Stats {
             kinds: vec![None; EventKind::ALL.len()],
             ack: Times::new(),
             rpc: Times::new(),
+            callee: Times::new(),
             connect: Times::new(),
             lag: histogram(),
             phases: phases
@@ -179,7 +188,10 @@ impl Stats {
             sent: 0,
             unsent: 0,
             skipped: 0,
+            unadmitted: 0,
+            longest_wait: 0,
             mute: 0,
+            under_way: 0,
             cpu: 0,
             cpu_counted: None,
         }
@@ -199,6 +211,17 @@ impl Stats {
         self.cpu = cpu;
         if self.counts(now) {
             self.cpu_counted.get_or_insert([(now, cpu); 2])[1] = (now, cpu);
+        }
+    }
+
+    /// The processor time of the counted phases, in parts of what so many cores had to give.
+    pub(super) fn cpu_of(&self, cores: u32) -> f64 {
+        let [(from, before), (to, after)] = self.cpu_counted.unwrap_or_default();
+        let there = (to - from) as f64 * f64::from(cores.max(1));
+        if there > 0.0 {
+            (after - before) as f64 / there
+        } else {
+            0.0
         }
     }
 
@@ -243,6 +266,12 @@ impl Stats {
     /// Something went wrong on the way.
     pub(super) fn error(&mut self, what: &str) {
         count(&mut self.errors, what);
+    }
+
+    /// A connection that was never admitted is wanted no longer.
+    pub(super) fn unadmitted(&mut self, waited: u64) {
+        self.unadmitted += 1;
+        self.longest_wait = self.longest_wait.max(waited);
     }
 
     /// An attempt to connect has failed.
@@ -292,7 +321,7 @@ impl Stats {
                     self.second.delivered += 1;
                     phase.lost = phase.lost.saturating_sub(1);
                 }
-                Found::Wrong(_) | Found::Uncertain => {}
+                Found::Wrong(_) | Found::Uncertain | Found::Untraced => {}
             }
         }
         if let Found::Wrong(outcome) = *found {
@@ -350,14 +379,17 @@ impl Stats {
     }
 
     /// An ack has come.
-    pub(super) fn acked(&mut self, kind: EventKind, planned: u64, sent: u64, at: u64) {
+    pub(super) fn acked(&mut self, planned: u64, sent: u64, at: u64) {
         if self.counts(planned) {
-            let times = if kind == EventKind::RpcCall {
-                &mut self.rpc
-            } else {
-                &mut self.ack
-            };
-            times.record(planned, sent, at);
+            self.ack.record(planned, sent, at);
+        }
+    }
+
+    /// The result of a call has come, on which its callee worked for so long.
+    pub(super) fn returned(&mut self, planned: u64, sent: u64, at: u64, worked: u64) {
+        if self.counts(planned) {
+            self.rpc.record(planned + worked, sent + worked, at);
+            self.callee.record(0, 0, worked);
         }
     }
 
@@ -382,6 +414,7 @@ impl Stats {
         for (sum, times) in [
             (&mut self.ack, &other.ack),
             (&mut self.rpc, &other.rpc),
+            (&mut self.callee, &other.callee),
             (&mut self.connect, &other.connect),
         ] {
             sum.add(times);
@@ -420,8 +453,16 @@ impl Stats {
         self.sent += other.sent;
         self.unsent += other.unsent;
         self.skipped += other.skipped;
+        self.unadmitted += other.unadmitted;
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
         self.mute += other.mute;
+        self.under_way += other.under_way;
         self.cpu += other.cpu;
+        if let Some([from, to]) = other.cpu_counted {
+            let [first, last] = self.cpu_counted.get_or_insert([(from.0, 0), (to.0, 0)]);
+            *first = (first.0.min(from.0), first.1 + from.1);
+            *last = (last.0.max(to.0), last.1 + to.1);
+        }
     }
 
     /// What happened since this was asked last.
@@ -471,7 +512,7 @@ mod tests {
         for (nth, [latency, lag]) in (0..).zip(&times) {
             let planned = nth * 4_000;
             let at = planned + latency + lag;
-            stats.acked(EventKind::Ping, planned, planned + lag, at);
+            stats.acked(planned, planned + lag, at);
         }
         let check = |found: Summary, of: fn(&[u64; 2]) -> u64| {
             let mut all: Vec<_> = times.iter().map(of).collect();

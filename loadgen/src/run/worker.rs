@@ -3,7 +3,10 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,7 @@ use tokio::{
     time::{Instant, interval, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use touchstone_client::{ConnectOptions, trace::Recorder};
+use touchstone_client::{Clock, ConnectOptions, trace::Recorder};
 use url::Url;
 
 use super::{
@@ -39,11 +42,13 @@ pub(super) struct Common {
     /// Which run stamps are of.
     pub(super) run: u32,
     pub(super) start: Instant,
-    /// The same moment, in Unix milliseconds.
-    pub(super) started_at: u64,
+    /// Where the times of heartbeats come from.
+    pub(super) clock: Clock,
     pub(super) stats: Arc<Mutex<Stats>>,
     /// Connections from one source address.
     pub(super) ports: u64,
+    /// When something that was awaited arrived last.
+    pub(super) progress: AtomicU64,
     /// Told when something has arrived, or a connection came or went.
     pub(super) changed: Notify,
     /// The accounts that may have open connections.
@@ -66,9 +71,9 @@ impl Common {
         self.since_start(Instant::now())
     }
 
-    /// A moment of the schedule in Unix milliseconds.
-    pub(super) fn unix_ms(&self, at: u64) -> u64 {
-        self.started_at + at / 1000
+    /// Something that was awaited has arrived.
+    pub(super) fn progressed(&self, at: u64) {
+        self.progress.fetch_max(at, Ordering::Relaxed);
     }
 }
 
@@ -76,7 +81,10 @@ impl Common {
 const BATCH: usize = 256;
 /// How often what has waited too long is given up.
 const SWEEP: u64 = 1_000_000;
-/// How long the server may take to answer every connection once, at the end.
+/// Of the time after which an event is lost, how many at most are waited at the end while there still
+/// is something that arrives.
+pub(super) const PATIENCE: u32 = 4;
+/// How long the server may be silent while it has to answer every connection once, at the end.
 const PROOF: Duration = Duration::from_secs(10);
 /// How long connections may take to close, at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -154,8 +162,8 @@ pub(super) async fn drive(
     }
     clock_cpu(&common, common.now());
     signals.draining.cancel();
-    drain(&common, &cells, &signals.abandon).await;
-    cells.iter().for_each(|cell| cell.finish());
+    let is_under_way = drain(&common, &cells, &signals.abandon).await;
+    cells.iter().for_each(|cell| cell.finish(is_under_way));
     clock_cpu(&common, common.now());
     // Letting go of a socket closes it; the runtime goes when they are closed, or soon after.
     drop(cells);
@@ -176,22 +184,16 @@ fn perform(cell: &Arc<Cell>, action: Action, now: u64) {
     }
 }
 
-/// Waits until all has arrived, for as long as anything can count as arrived.
-async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken) {
-    let patience = Duration::from_micros(common.rules.lost_after);
+/// Waits until all has arrived, for as long as there is progress. Returns whether there still was
+/// when it had waited long enough.
+async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken) -> bool {
+    let lost_after = Duration::from_micros(common.rules.lost_after);
     let all_has_come = async {
-        let mut sweeps = interval(Duration::from_micros(SWEEP));
         // One after the other is enough: all must be done in the end.
         for cell in cells {
             let mut seen = 0;
             while cell.is_waiting(&mut seen) {
-                tokio::select! {
-                    () = common.changed.notified() => {}
-                    _ = sweeps.tick() => {
-                        let now = common.now();
-                        cells.iter().for_each(|cell| cell.sweep(now));
-                    }
-                }
+                common.changed.notified().await;
             }
         }
     };
@@ -205,15 +207,52 @@ async fn drain(common: &Common, cells: &[Arc<Cell>], abandon: &CancellationToken
         }
     };
     let drained = async {
-        let _ = timeout(patience, all_has_come).await;
-        if timeout(PROOF, nothing_more_comes).await.is_err() {
+        let all_has_come = progressing(common, cells, lost_after, all_has_come);
+        if timeout(lost_after * PATIENCE, all_has_come).await.is_err() {
+            return true;
+        }
+        if progressing(common, cells, PROOF, nothing_more_comes)
+            .await
+            .is_none()
+        {
             let mute = cells.iter().map(|cell| cell.unproved() as u64).sum();
             common.stats().mute = mute;
         }
+        false
     };
     tokio::select! {
-        () = drained => {}
-        () = abandon.cancelled() => {}
+        is_under_way = drained => is_under_way,
+        () = abandon.cancelled() => false,
+    }
+}
+
+/// Waits for something, and ends without it once nothing has arrived for `patience`. What has waited
+/// too long is given up meanwhile.
+async fn progressing(
+    common: &Common,
+    cells: &[Arc<Cell>],
+    patience: Duration,
+    all: impl Future<Output = ()>,
+) -> Option<()> {
+    common.progressed(common.now());
+    let silent = async {
+        let mut sweeps = interval(Duration::from_micros(SWEEP));
+        loop {
+            sweeps.tick().await;
+            let now = common.now();
+            cells.iter().for_each(|cell| cell.sweep(now));
+            // What was given up is awaited no longer.
+            common.changed.notify_one();
+            let since = now.saturating_sub(common.progress.load(Ordering::Relaxed));
+            if Duration::from_micros(since) >= patience {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = all => Some(()),
+        () = silent => None,
     }
 }
 

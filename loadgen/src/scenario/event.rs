@@ -161,6 +161,13 @@ impl EventKind {
         self.is_heartbeat() || self == Self::SessionEnd
     }
 
+    /// Whether what one connection sends of it about one thing must arrive in that order. Calls are
+    /// independent of each other, and no order is promised to ephemerals.
+    pub fn is_ordered(self) -> bool {
+        let is_update = !self.is_presence() && self != Self::UsageReport && self != Self::RpcCall;
+        is_update && self.delivered_as().is_some()
+    }
+
     /// What it concerns, besides the account: a session, a machine, or neither.
     pub fn subject(self) -> Option<Role> {
         match self {

@@ -311,8 +311,8 @@ pub enum Aim {
 pub struct AuditRules {
     /// From the planned send to the arrival; what takes longer is late.
     pub late_after: Span,
-    /// From the send to the moment when what has not arrived is given up as lost. It also bounds
-    /// the memory of the audit, and the wait at the end of the run.
+    /// What has not arrived is lost once something that was sent so much later has arrived at the
+    /// same connection, or once nothing has for so long. A run waits four times as long at its end.
     pub lost_after: Span,
     /// How long after its CONNECT answer a connection may miss events without blame, and how long
     /// before its DISCONNECT what it sends may be lost.
@@ -329,7 +329,8 @@ impl Default for AuditRules {
     }
 }
 
-/// Beyond what the generator itself was the limit, and the run is invalid.
+/// Beyond what the load is not that of the scenario, and the run is invalid. At least ten events have to
+/// be late or unsent for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Bounds {

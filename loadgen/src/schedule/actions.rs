@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{
-    layout::Account,
+    layout::{Account, Peer},
     presence::{Planned, Presence},
     random::Stream,
     warp::{UNIT, Warp, Warped},
 };
-use crate::scenario::{Aim, EventKind, How, Role, Scenario, Span, Timing, Turn};
+use crate::scenario::{Aim, EventKind, How, Role, RoleRules, Scenario, Span, Timing, Turn};
 
 /// Something that one connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,35 @@ const FAREWELL: [EventKind; 3] = [
 ];
 /// Bytes of opaque content in its last metadata.
 const LAST_METADATA: u32 = 400;
+
+/// Bytes of opaque content in what is written right behind CONNECT.
+pub(crate) const INTRODUCTION: u32 = 120;
+
+/// The events that a connection emits right behind CONNECT, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Introduction {
+    /// The heartbeat that it could not send before.
+    pub(crate) stale: Option<EventKind>,
+    /// Its state.
+    pub(crate) write: Option<EventKind>,
+    /// A heartbeat, behind the methods that it registers.
+    pub(crate) alive: Option<EventKind>,
+}
+
+impl Introduction {
+    /// What a connection of this role says; `is_torn` where it did not want the one before to end.
+    pub(crate) fn of(rules: &RoleRules, role: Role, is_torn: bool) -> Self {
+        let (alive, write) = match role {
+            Role::Machine => (EventKind::MachineAlive, EventKind::MachineUpdateState),
+            Role::Session | Role::User => (EventKind::SessionAlive, EventKind::UpdateState),
+        };
+        Self {
+            stale: (is_torn && rules.stale_heartbeat).then_some(alive),
+            write: rules.write_state.then_some(write),
+            alive: rules.alive_on_connect.then_some(alive),
+        }
+    }
+}
 
 impl Action {
     /// The bytes that stand for it in the schedule's digest.
@@ -169,6 +198,19 @@ impl<'a> Actions<'a> {
         }
         actions.sources.shrink_to_fit();
         actions
+    }
+
+    /// What a connection that has just opened emits by itself.
+    pub(super) fn introduction(&self, peer: u32, is_torn: bool) -> impl Iterator<Item = Emit> + '_ {
+        let Peer { role, subject } = self.account.peer(peer);
+        let Introduction {
+            stale,
+            write,
+            alive,
+        } = Introduction::of(self.scenario.rules(role), role, is_torn);
+        let kinds = [stale, write, alive].into_iter().flatten();
+        let of_event = [subject, INTRODUCTION, 0];
+        kinds.map(move |kind| self.plan.emit(&self.account, peer, kind, of_event))
     }
 
     fn add_sources(&mut self, seed: u64, peer: u32) {
@@ -327,7 +369,7 @@ impl<'a> Actions<'a> {
                     let target = aim(&self.account, &self.callable, kind, traffic.to, peer, pick);
                     let choice = u32::try_from(choice >> 32).unwrap_or_default();
                     let of_event = [target, size, choice];
-                    self.plan.emit(&self.account, peer, kind, of_event)
+                    What::Emit(self.plan.emit(&self.account, peer, kind, of_event))
                 });
                 (emit, next)
             }
@@ -338,8 +380,8 @@ impl<'a> Actions<'a> {
                 *warped = warped.saturating_add(random.gap(stays(turn, is_thinking)));
                 let of_event = [self.account.peer(peer).subject, 0, 0];
                 let heartbeat = (here == Planned::Here).then(|| {
-                    self.plan
-                        .emit(&self.account, peer, EventKind::SessionAlive, of_event)
+                    let kind = EventKind::SessionAlive;
+                    What::Emit(self.plan.emit(&self.account, peer, kind, of_event))
                 });
                 (heartbeat, self.warp.at(*warped))
             }
@@ -350,7 +392,7 @@ impl<'a> Actions<'a> {
                 match (here, next) {
                     (Planned::Here, Some(kind)) => {
                         let emit = self.plan.emit(&self.account, peer, *kind, of_event);
-                        (Some(emit), Some(at))
+                        (Some(What::Emit(emit)), Some(at))
                     }
                     (Planned::Here, None) => (Some(What::Leave), None),
                     (Planned::Away, _) => {

@@ -12,11 +12,14 @@ mod random;
 mod summary;
 mod warp;
 
-pub(crate) use self::{actions::handler_delay, random::scatter};
 pub use self::{
     actions::{Action, Actions, Emit, What},
     layout::{Account, Peer},
     summary::{Digest, KindPlan, Summary},
+};
+pub(crate) use self::{
+    actions::{INTRODUCTION, Introduction, handler_delay},
+    random::scatter,
 };
 
 use std::{fmt, str::FromStr};

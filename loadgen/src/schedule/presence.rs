@@ -1,9 +1,6 @@
 //! Who is planned to be there at a moment of an account's schedule, and so who must receive what.
 
-use super::{
-    actions::{Emit, What},
-    layout::Account,
-};
+use super::{actions::Emit, layout::Account};
 use crate::scenario::{EventKind, Role, Scenario, Scope};
 
 /// Who is planned to be there.
@@ -62,17 +59,17 @@ impl Presence {
         sender: u32,
         kind: EventKind,
         of_event: [u32; 3],
-    ) -> What {
+    ) -> Emit {
         let [target, size, choice] = of_event;
         let is_thinking = || self.thinking.get(sender as usize).copied();
-        What::Emit(Emit {
+        Emit {
             kind,
             target,
             size,
             choice,
             thinking: kind == EventKind::SessionAlive && is_thinking().unwrap_or_default(),
             recipients: self.recipients(account, kind, target, sender),
-        })
+        }
     }
 
     /// How many connections must receive an event of a connection that is here.

@@ -4,8 +4,11 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Account, Action, Schedule, What};
-use crate::{report::model, scenario::EventKind};
+use super::{Account, Action, Actions, Emit, Schedule, What};
+use crate::{
+    report::model,
+    scenario::{EventKind, How},
+};
 
 /// The fingerprint of a schedule: the exclusive or of the SHA-256 of each account's actions, so
 /// that the digests of shards combine to that of the whole.
@@ -40,7 +43,7 @@ pub struct Summary {
     pub connections: u64,
     /// Times that a connection opens.
     pub connects: u64,
-    /// Events to be sent.
+    /// Events to be sent, with those right behind CONNECT.
     pub emits: u64,
     /// Deliveries that these promise, if all connections live as planned.
     pub deliveries: u64,
@@ -66,6 +69,18 @@ pub struct KindPlan {
 }
 
 impl Summary {
+    /// Adds an event of this second.
+    fn add(&mut self, emit: Emit, second: usize) {
+        let deliveries = u64::from(emit.recipients);
+        self.emits += 1;
+        self.deliveries += deliveries;
+        self.emits_per_second[second] += 1;
+        self.deliveries_per_second[second] += deliveries;
+        let kind = &mut self.kinds[emit.kind.index()];
+        kind.emits += 1;
+        kind.deliveries += deliveries;
+    }
+
     /// The same as a report has it.
     pub fn reported(&self, schedule: &Schedule) -> model::Schedule {
         model::Schedule {
@@ -98,24 +113,25 @@ impl Schedule {
         let mut changes = vec![0_i64; seconds];
         for account in self.accounts() {
             summary.accounts += 1;
-            let digest = self.digest_account(account, |action| {
+            let mut torn = vec![false; account.connections() as usize];
+            let digest = self.digest_account(account, |actions, action| {
                 let second = usize::try_from(action.at / 1_000_000).unwrap_or(usize::MAX);
+                let is_torn = &mut torn[action.peer as usize];
                 match action.what {
                     What::Connect => {
                         summary.connects += 1;
                         changes[second] += 1;
+                        let is_torn = std::mem::take(is_torn);
+                        for emit in actions.introduction(action.peer, is_torn) {
+                            summary.add(emit, second);
+                        }
                     }
-                    What::Drop(_) | What::Leave => changes[second] -= 1,
-                    What::Emit(emit) => {
-                        let deliveries = u64::from(emit.recipients);
-                        summary.emits += 1;
-                        summary.deliveries += deliveries;
-                        summary.emits_per_second[second] += 1;
-                        summary.deliveries_per_second[second] += deliveries;
-                        let kind = &mut summary.kinds[emit.kind.index()];
-                        kind.emits += 1;
-                        kind.deliveries += deliveries;
+                    What::Drop(how) => {
+                        changes[second] -= 1;
+                        *is_torn = how == How::Abort;
                     }
+                    What::Leave => changes[second] -= 1,
+                    What::Emit(emit) => summary.add(emit, second),
                     What::StopReading | What::ResumeReading | What::FallSilent => {}
                 }
             });
@@ -132,12 +148,17 @@ impl Schedule {
         summary
     }
 
-    fn digest_account(&self, account: Account, mut see: impl FnMut(&Action)) -> Digest {
+    fn digest_account(
+        &self,
+        account: Account,
+        mut see: impl FnMut(&Actions<'_>, &Action),
+    ) -> Digest {
         let mut digest = Sha256::new();
         digest.update(account.index.to_le_bytes());
-        for action in self.actions(account) {
+        let mut actions = self.actions(account);
+        while let Some(action) = actions.next() {
             digest.update(action.canonical());
-            see(&action);
+            see(&actions, &action);
         }
         Digest(digest.finalize().into())
     }

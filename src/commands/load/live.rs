@@ -5,7 +5,7 @@ use std::time::Duration;
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
-use touchstone_loadgen::live::{View, draw, line};
+use touchstone_loadgen::live::{Key, View, draw, line};
 use touchstone_loadgen::progress::{Snapshot, Stage};
 
 use crate::commands::stop::Stop;
@@ -24,7 +24,10 @@ const LONG_STEP: u64 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     /// Drawn where a terminal can be drawn on, in lines elsewhere.
-    Drawn,
+    Drawn {
+        /// With ASCII characters alone.
+        ascii: bool,
+    },
     /// In lines.
     Plain,
     /// Not at all.
@@ -40,12 +43,18 @@ pub(super) async fn show(
 ) {
     match manner {
         Manner::Quiet => {}
-        Manner::Drawn if Screen::missing().is_none() => match Screen::take(Inputs::Keys) {
-            Ok(screen) => view(screen, title, seen, stop).await,
-            // A terminal that cannot be drawn on still takes lines.
-            Err(_) => lines(seen).await,
-        },
-        Manner::Drawn | Manner::Plain => lines(seen).await,
+        Manner::Drawn { ascii } if Screen::missing().is_none() => {
+            match Screen::take(Inputs::Keys) {
+                Ok(screen) => {
+                    let style = sinks::style(&std::io::stdout());
+                    let view = View::new(title, style).in_ascii(ascii);
+                    drawn(screen, view, seen, stop).await;
+                }
+                // A terminal that cannot be drawn on still takes lines.
+                Err(_) => lines(seen).await,
+            }
+        }
+        Manner::Drawn { .. } | Manner::Plain => lines(seen).await,
     }
 }
 
@@ -68,8 +77,12 @@ async fn lines(mut seen: watch::Receiver<Snapshot>) {
 }
 
 /// The live view. What becomes of the screen does not end the run: its report goes elsewhere.
-async fn view(mut screen: Screen, title: &str, mut seen: watch::Receiver<Snapshot>, stop: &Stop) {
-    let mut view = View::new(title, sinks::style(&std::io::stdout()));
+async fn drawn(
+    mut screen: Screen,
+    mut view: View,
+    mut seen: watch::Receiver<Snapshot>,
+    stop: &Stop,
+) {
     let mut keys = EventStream::new();
     let (mut is_stopping, mut has_keys) = (false, true);
     loop {
@@ -90,7 +103,11 @@ async fn view(mut screen: Screen, title: &str, mut seen: watch::Receiver<Snapsho
             }
             event = keys.next(), if has_keys => match event {
                 Some(Ok(Event::Key(key))) if is_ctrl_c(key) => stop.interrupt(),
-                Some(Ok(Event::Key(key))) if is_quit(key) => stop.ask(),
+                Some(Ok(Event::Key(key))) if key.kind == KeyEventKind::Press => {
+                    if view.press(pressed(key)) {
+                        stop.ask();
+                    }
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => has_keys = false,
             },
@@ -104,6 +121,9 @@ fn is_ctrl_c(key: KeyEvent) -> bool {
         && key.kind == KeyEventKind::Press
 }
 
-fn is_quit(key: KeyEvent) -> bool {
-    matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) && key.kind == KeyEventKind::Press
+fn pressed(key: KeyEvent) -> Key {
+    match key.code {
+        KeyCode::Char(c) => Key::Char(c),
+        _ => Key::Other,
+    }
 }

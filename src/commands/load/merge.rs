@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &LoadMergeArguments) -> Result<Exit, Failure> {
     Ok(match sum.verdict() {
         Verdict::Failed => Exit::Unreachable,
         Verdict::Invalid => Exit::Invalid,
-        Verdict::Missed => Exit::Objective,
+        Verdict::Misdelivered | Verdict::Missed => Exit::Objective,
         Verdict::Interrupted => Exit::Interrupted,
         Verdict::Passed => Exit::Passed,
     })

@@ -78,7 +78,9 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
     let manner = match (quiet, arguments.plain) {
         (true, _) => Manner::Quiet,
         (false, true) => Manner::Plain,
-        (false, false) => Manner::Drawn,
+        (false, false) => Manner::Drawn {
+            ascii: arguments.ascii,
+        },
     };
     let stop = Stop::on_signals().context("cannot catch signals")?;
 
@@ -299,7 +301,7 @@ fn exit_of(report: &Report, stop: &Stop) -> Exit {
         Verdict::Failed => Exit::Unreachable,
         _ if stop.by_signal() => Exit::Interrupted,
         Verdict::Invalid => Exit::Invalid,
-        Verdict::Missed => Exit::Objective,
+        Verdict::Misdelivered | Verdict::Missed => Exit::Objective,
         Verdict::Interrupted | Verdict::Passed => Exit::Passed,
     }
 }

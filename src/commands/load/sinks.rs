@@ -24,8 +24,8 @@ pub(super) fn open(asked: &[String]) -> Result<Sinks<Report>, Failure> {
 /// # Errors
 /// When any report is not complete.
 pub(super) fn write(sinks: Sinks<Report>, report: &Report) -> Result<(), Failure> {
-    sinks.write(report, |report, style| {
-        report::summary(report, of_load(style))
+    sinks.write(report, |report, style, columns| {
+        report::summary(report, of_load(style), columns)
     })
 }
 

@@ -1,12 +1,13 @@
 //! Runs while they last: metrics, and what ends them early.
 
+use std::fs;
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr};
 
 use rustix::process::Signal;
 
-use super::desk::{Desk, await_line, long};
+use super::desk::{Desk, await_line, long, shown};
 use crate::support::{Served, check, free_address, signal, touchstone};
 
 /// A run of which all connections are there and work.
@@ -19,11 +20,13 @@ fn working(arguments: &[&str]) -> (Child, BufReader<ChildStderr>) {
 
 /// Whoever reads on keeps the program from waiting for room in the pipe.
 #[track_caller]
-fn ends(child: Child, mut stderr: BufReader<ChildStderr>, code: i32, told: &str) {
+fn ends(child: Child, mut stderr: BufReader<ChildStderr>, code: i32, told: &str) -> String {
     std::io::copy(&mut stderr, &mut std::io::sink()).expect("the rest");
     let output = child.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(code));
-    assert!(String::from_utf8_lossy(&output.stdout).contains(told));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(stdout.contains(told), "{stdout}");
+    stdout
 }
 
 #[test]
@@ -75,6 +78,8 @@ fn metrics_are_served_while_the_run_lasts() {
 fn ctrl_c_ends_a_run_with_its_report() {
     let desk = Desk::new();
     let (long, to) = (long(&desk), desk.json("report.json"));
+    let [html, markdown] =
+        ["html", "markdown"].map(|format| format!("{format}={}", shown(&desk.path(format))));
     let all = [
         "load",
         "--scenario",
@@ -83,13 +88,41 @@ fn ctrl_c_ends_a_run_with_its_report() {
         "20s",
         "--report",
         &to,
+        "--report",
+        &html,
+        "--report",
+        &markdown,
     ];
     let (child, mut stderr) = working(&all);
     signal(&child, Signal::INT);
     await_line(&mut stderr, "the report follows");
-    ends(child, stderr, 130, "INTERRUPTED");
+    let stdout = ends(child, stderr, 130, "INTERRUPTED");
     let report = desk.read("report.json");
     assert_eq!(report["interrupted"], true);
+    // All rates are of the time that was.
+    let phase = &report["phases"][1];
+    let [lasted, planned, sent] =
+        ["durationMs", "plannedMs", "sent"].map(|key| phase[key].as_f64().expect("a number"));
+    assert_eq!(planned, 19_500.0);
+    assert!(lasted < planned, "{phase}");
+    let rate = phase["sentPerSecond"].as_f64().expect("a number");
+    assert!((rate - sent * 1_000.0 / lasted).abs() < 0.01, "{phase}");
+    let lasted = (lasted + 500.0) / 1_000.0;
+    for (format, text) in [
+        ("stdout", &stdout),
+        (
+            "html",
+            &fs::read_to_string(desk.path("html")).expect("a page"),
+        ),
+        (
+            "markdown",
+            &fs::read_to_string(desk.path("markdown")).expect("a text"),
+        ),
+    ] {
+        let told =
+            format!("ended early, after {lasted:.1} s of 20.0 s, and all rates are of that time");
+        assert!(text.contains(&told), "{format}: no {told:?} in\n{text}");
+    }
     assert_eq!(report["audit"]["lost"], 0);
     assert!(
         report["audit"]["delivered"].as_u64() > Some(0),

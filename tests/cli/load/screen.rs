@@ -14,8 +14,12 @@ const LEFT: &str = "\x1b[?1049l";
 
 /// A run that lasts, with its report in `report.json`, and all of its connections open.
 fn running(desk: &Desk, variables: &[(&str, &str)]) -> Terminal {
+    running_with(desk, &[], variables)
+}
+
+fn running_with(desk: &Desk, more: &[&str], variables: &[(&str, &str)]) -> Terminal {
     let (long, to) = (long(desk), desk.json("report.json"));
-    let arguments = ["load", "--scenario", &long, "--report", &to];
+    let arguments = [&["load", "--scenario", &long, "--report", &to], more].concat();
     let terminal = Terminal::start_with(&arguments, variables);
     terminal.wait_for("20 of 20 open");
     terminal
@@ -55,7 +59,31 @@ fn a_run_is_drawn_and_q_ends_it_with_its_report() {
                 .is_some_and(|row| row.contains("q ends the run"))
     });
 
+    // Small enough that there are figures alone, and none is cut.
+    terminal.resize((60, 15));
+    terminal.wait("the figures alone", |_, screen| {
+        let text = screen.contents();
+        let words = [
+            "delivered",
+            "lost",
+            "wrong",
+            "20 of 20 open",
+            "q ends the run",
+        ];
+        words.iter().all(|word| text.contains(word)) && !text.contains("fan-out, ms")
+    });
+
+    // Escape ends nothing, and neither does who does not mean it.
+    terminal.send("\x1b");
+    for other in ["n", "\x1b"] {
+        terminal.send("q");
+        terminal.wait_for("end the run now?");
+        terminal.send(other);
+        terminal.wait_for("q ends the run");
+    }
     terminal.send("q");
+    terminal.wait_for("end the run now?");
+    terminal.send("y");
     let sent = terminal.ends(0);
     let (drawn, summary) = parts(&sent);
     // Colours, without which the test of NO_COLOR would prove nothing.
@@ -99,11 +127,26 @@ fn neither_logs_nor_a_signal_are_written_across_the_view() {
     assert_eq!(desk.read("report.json")["interrupted"], true);
 }
 
+/// What stands on the screen is ASCII, and the summary has all of what it says.
+#[test]
+fn ascii_is_enough() {
+    let desk = Desk::new();
+    let terminal = running_with(&desk, &["--ascii"], &[]);
+    let screen = terminal.wait("deliveries", |_, screen| {
+        screen.contents().contains("deliveries/s:")
+    });
+    assert!(screen.is_ascii(), "{screen}");
+    terminal.send("\x03");
+    terminal.ends(130);
+}
+
 #[test]
 fn no_color_is_respected() {
     let desk = Desk::new();
     let terminal = running(&desk, &[("NO_COLOR", "1")]);
     terminal.send("q");
+    terminal.wait_for("end the run now?");
+    terminal.send("y");
     let sent = terminal.ends(0);
     for colour in ["\x1b[38;", "\x1b[48;", "\x1b[31m", "\x1b[32m"] {
         assert!(!sent.contains(colour), "{colour:?} in {sent:?}");

@@ -37,7 +37,7 @@ fn over_time(report: &Report, value: impl Fn(&Second) -> Option<f64>) -> Vec<(f6
 fn per_second(report: &Report, value: impl Fn(&Second) -> u64) -> Vec<(f64, f64)> {
     let mut points = over_time(report, |second| Some(value(second) as f64));
     let planned = match report.repeats.as_slice() {
-        [] => report.schedule.duration_ms,
+        [] => report.lasted().0,
         _ => u64::MAX,
     };
     let whole = (planned.min(report.duration_ms) / 1000) as f64;

@@ -13,7 +13,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::model::{Counts, Report, Summary};
-use super::text::{factor, grouped, megabytes, ms, one_line, percent, plural, rate, seconds};
+use super::text::{
+    CALLEE, factor, figure, grouped, lasted, megabytes, ms, one_line, percent, plural, rate,
+    seconds,
+};
 use super::verdict::Verdict;
 
 const COLOURS: &str = include_str!("colours.css");
@@ -81,7 +84,7 @@ pub(crate) fn tone(report: &Report) -> &'static str {
     match report.verdict() {
         Verdict::Passed => "good",
         Verdict::Interrupted => "warn",
-        Verdict::Failed | Verdict::Invalid | Verdict::Missed => "bad",
+        Verdict::Failed | Verdict::Misdelivered | Verdict::Invalid | Verdict::Missed => "bad",
     }
 }
 
@@ -164,7 +167,7 @@ fn objectives(report: &Report) -> Markup {
                         @if slo.ok { td.good { "met" } } @else { td.bad { "missed" } }
                         td { code { (one_line(&slo.expression)) } }
                         td { @for (field, value) in &slo.value {
-                            div { code { (one_line(field)) " = " (one_line(&value.to_string())) } }
+                            div { code { (one_line(&figure(field, value))) } }
                         } }
                     }
                 }
@@ -178,7 +181,8 @@ fn deliveries(report: &Report) -> Markup {
         h2 { "Deliveries" }
         p.dim {
             "One delivery is one event at one recipient. Late is what took longer than "
-            (ms(report.audit.late_bound_us)) " ms; uncertain what was sent while its recipient came or went."
+            (ms(report.audit.late_bound_us)) " ms; uncertain what was sent while its recipient came or went; untraced what arrived without saying \
+             which event it is."
         }
         div.card {
             table {
@@ -186,6 +190,7 @@ fn deliveries(report: &Report) -> Markup {
                     th {} th.share {}
                     th.n { "expected" } th.n { "delivered" } th.n { "late" } th.n { "lost" }
                     th.n { "twice" } th.n { "reordered" } th.n { "misrouted" } th.n { "uncertain" }
+                    th.n { "untraced" }
                 }
                 (counts("all updates", &report.audit.counts, false))
                 (counts("all heartbeats", &report.audit.volatile, true))
@@ -232,6 +237,7 @@ fn counts(name: &str, counts: &Counts, volatile: bool) -> Markup {
             (cell(counts.expected, false)) (cell(counts.delivered, false)) (cell(counts.late, false))
             (cell(counts.lost, !volatile)) (cell(counts.duplicated, true)) (cell(counts.reordered, true))
             (cell(counts.misrouted, true)) (cell(counts.uncertain, false))
+            (cell(counts.untraced, false))
         }
     }
 }
@@ -254,7 +260,7 @@ fn latencies(report: &Report) -> Markup {
         h2 { "Latency, in milliseconds" }
         p.dim {
             "From the time that the schedule planned. The naive figure counts from the time of sending, \
-             and so hides what a stalled server held up."
+             and so hides what a stalled server held up; " (CALLEE) "."
         }
         div.card {
             table {
@@ -286,7 +292,7 @@ fn phases(report: &Report) -> Markup {
                             (one_line(&phase.name))
                             @if !phase.counted { " " span.dim { "not counted" } }
                         }
-                        td.n { (seconds(phase.duration_ms)) }
+                        td.n { (lasted(phase)) }
                         td.n { (grouped(phase.connections)) }
                         td.n { (rate(phase.planned_per_second)) }
                         td.n { (rate(phase.sent_per_second)) }
@@ -385,10 +391,11 @@ fn generator(report: &Report) -> Markup {
         grouped(connections.dropped)
     );
     let processor = format!(
-        "{:.1} s, {} of what was there, {}",
+        "{:.1} s, {} of what was there, {}; machine {} busy",
         generator.cpu_seconds,
         percent(generator.cpu_share),
-        plural(generator.workers.into(), "worker")
+        plural(generator.workers.into(), "worker"),
+        percent(generator.machine_share)
     );
     let memory = format!(
         "{}, {} of {} files",

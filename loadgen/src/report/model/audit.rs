@@ -10,7 +10,7 @@ pub const EXAMPLES: usize = 5;
 /// What became of deliveries. One delivery is one event at one recipient.
 ///
 /// `expected` is `delivered` and `lost` together. `late` and `reordered` are among the delivered;
-/// `duplicated`, `misrouted` and `uncertain` are beside what is expected.
+/// `duplicated`, `misrouted`, `uncertain` and `untraced` are beside what is expected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Promised by the rules, for connections that surely lived.
@@ -29,6 +29,10 @@ pub struct Counts {
     pub misrouted: u64,
     /// Sent while a recipient came or went, so that the rules promise nothing.
     pub uncertain: u64,
+    /// Something of their type arrived that does not say which event it is, so that nobody knows
+    /// whether it was this one.
+    #[serde(default)]
+    pub untraced: u64,
 }
 
 impl Counts {
@@ -42,6 +46,7 @@ impl Counts {
         self.reordered += other.reordered;
         self.misrouted += other.misrouted;
         self.uncertain += other.uncertain;
+        self.untraced += other.untraced;
     }
 
     /// Whether nothing was lost, duplicated, reordered or misrouted. Late deliveries are a matter of

@@ -61,6 +61,9 @@ pub struct Generator {
     pub cpu_seconds: f64,
     /// The processor time in parts of what was there to use; 1 is all of it.
     pub cpu_share: f64,
+    /// What all programs together used of this machine's cores; 1 is all of it.
+    #[serde(default)]
+    pub machine_share: f64,
     /// Threads that drove connections.
     pub workers: u32,
     /// The most memory that this process held.
@@ -71,9 +74,9 @@ pub struct Generator {
     pub open_files_limit: u64,
     /// Where it ran: one for a run, several after a merge.
     pub hosts: Vec<Host>,
-    /// Whether the figures can be trusted.
+    /// Whether the load was what the scenario wants.
     pub valid: bool,
-    /// Why they cannot.
+    /// What was the limit, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
 }

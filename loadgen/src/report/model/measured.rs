@@ -14,8 +14,12 @@ pub struct Kinds<T> {
     pub fanout: T,
     /// From an emit until the server acknowledged it.
     pub ack: T,
-    /// From an RPC call until its result, through the callee and back.
+    /// From an RPC call until its result, through the callee and back, without the time that the
+    /// callee worked.
     pub rpc: T,
+    /// How long simulated callees worked: no part of what the server did.
+    #[serde(default)]
+    pub callee: T,
     /// From dialling until CONNECT was answered.
     pub connect: T,
 }
@@ -27,6 +31,7 @@ impl<T> Kinds<T> {
             ("fanout", &self.fanout),
             ("ack", &self.ack),
             ("rpc", &self.rpc),
+            ("callee", &self.callee),
             ("connect", &self.connect),
         ]
         .into_iter()
@@ -38,6 +43,7 @@ impl<T> Kinds<T> {
             fanout: to(&self.fanout),
             ack: to(&self.ack),
             rpc: to(&self.rpc),
+            callee: to(&self.callee),
             connect: to(&self.connect),
         }
     }
@@ -72,8 +78,11 @@ pub struct Phase {
     pub name: String,
     /// When it began, from the start of the schedule.
     pub start_ms: u64,
-    /// How long it lasted.
+    /// How long it lasted: all rates are of this time.
     pub duration_ms: u64,
+    /// How long it would have lasted if nobody had ended the run.
+    #[serde(default)]
+    pub planned_ms: u64,
     /// Whether its figures are part of those of the run; those of a warm-up are not.
     pub counted: bool,
     /// Connections open at its end.

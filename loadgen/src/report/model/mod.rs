@@ -115,11 +115,22 @@ pub enum Basis {
     Set,
     /// A probe has found it out before the run.
     Measured,
-    /// It could not be measured; `errors` says why.
+    /// It could not be measured, so that it is not judged; `errors` says why.
     Assumed,
 }
 
 impl Report {
+    /// How long its phases lasted, and how long they would have if nobody had ended the run, in
+    /// milliseconds.
+    pub(crate) fn lasted(&self) -> (u64, u64) {
+        self.phases.iter().fold((0, 0), |(lasted, planned), phase| {
+            (
+                lasted + phase.duration_ms,
+                planned + phase.planned_ms.max(phase.duration_ms),
+            )
+        })
+    }
+
     /// Makes it the report of a failed run, besides what has failed already.
     pub fn add_failure(&mut self, what: &str) {
         self.failure = Some(match self.failure.take() {
@@ -136,12 +147,11 @@ impl Target {
             Recipients::Narrow => "narrow",
             Recipients::Wide => "wide",
         };
-        let basis = match self.recipients_basis {
-            Basis::Set => "set",
-            Basis::Measured => "measured",
-            Basis::Assumed => "assumed",
-        };
-        format!("{recipients} ({basis})")
+        match self.recipients_basis {
+            Basis::Set => format!("{recipients} (set)"),
+            Basis::Measured => format!("{recipients} (measured)"),
+            Basis::Assumed => "not judged (they could not be measured)".to_owned(),
+        }
     }
 }
 
@@ -230,6 +240,25 @@ pub struct SloResult {
     pub ok: bool,
 }
 
+impl SloResult {
+    /// Whether deliveries that went wrong are why it was not met. How fast they were planned, and
+    /// whether the generator kept that, does not matter then.
+    #[must_use]
+    pub fn blames_deliveries(&self) -> bool {
+        const WRONG: [&str; 4] = ["lost", "duplicated", "reordered", "misrouted"];
+        !self.ok
+            && self.value.iter().any(|(field, value)| {
+                let names = |wrong| {
+                    let of = field
+                        .strip_suffix(wrong)
+                        .and_then(|of| of.strip_suffix('.'));
+                    of.is_some_and(|of| of.contains("audit"))
+                };
+                WRONG.into_iter().any(names) && value.as_u64().is_some_and(|count| count > 0)
+            })
+    }
+}
+
 impl Report {
     /// The report of a run in which nothing happened, to be filled.
     #[must_use]
@@ -280,6 +309,7 @@ impl Report {
                 lag_us: Summary::default(),
                 cpu_seconds: 0.0,
                 cpu_share: 0.0,
+                machine_share: 0.0,
                 workers: 0,
                 max_rss_bytes: 0,
                 open_files: 0,

@@ -6,8 +6,8 @@ use super::{Cell, PeerState, State};
 use crate::{
     audit::Presence,
     run::payload,
-    scenario::{EventKind, How, Role},
-    schedule::{Emit, Peer},
+    scenario::{How, Role},
+    schedule::{Emit, INTRODUCTION, Introduction, Peer},
 };
 
 impl Cell {
@@ -56,6 +56,7 @@ impl Cell {
             return;
         }
         of_peer.open = true;
+        of_peer.opened_ms = self.common.clock.unix_ms();
         of_peer.registered = 0;
         let mut stats = self.stats();
         stats.connected(planned, dialed, at);
@@ -76,29 +77,31 @@ impl Cell {
     pub(super) fn introduce(&self, state: &mut State, peer: u32, at: u64) {
         let bound = self.account.peer(peer);
         let rules = self.common.schedule.scenario().rules(bound.role);
-        let (alive, write) = match bound.role {
-            Role::Machine => (EventKind::MachineAlive, EventKind::MachineUpdateState),
-            Role::Session | Role::User => (EventKind::SessionAlive, EventKind::UpdateState),
-        };
-        let emit = |state: &mut State, kind, told| {
+        let emit = |state: &mut State, kind, stale| {
             let emit = Emit {
                 kind,
                 target: bound.subject,
-                size: 120,
+                size: INTRODUCTION,
                 choice: 0,
                 thinking: false,
                 recipients: 0,
             };
             self.stats().due(at, at);
-            self.emit_now(state, peer, emit, told, [at, at]);
+            self.emit_now(state, peer, emit, stale, [at, at]);
         };
         let of_peer = &mut state.peers[peer as usize];
-        let missed = std::mem::take(&mut of_peer.torn).then_some(of_peer.missing_since);
-        if let Some(since) = missed.filter(|_| rules.stale_heartbeat) {
-            emit(state, alive, since);
+        let since = of_peer.missing_since;
+        let is_torn = std::mem::take(&mut of_peer.torn);
+        let Introduction {
+            stale,
+            write,
+            alive,
+        } = Introduction::of(rules, bound.role, is_torn);
+        if let Some(kind) = stale {
+            emit(state, kind, Some(since));
         }
-        if rules.write_state {
-            emit(state, write, at);
+        if let Some(kind) = write {
+            emit(state, kind, None);
         }
         for method in 0..rules.registrations {
             let frame = payload::registration(&self.method(peer, method));
@@ -107,8 +110,8 @@ impl Cell {
                 self.stats().error("registration not sent");
             }
         }
-        if rules.alive_on_connect {
-            emit(state, alive, at);
+        if let Some(kind) = alive {
+            emit(state, kind, None);
         }
         if rules.registrations == 0 {
             self.ready(&mut state.peers[peer as usize], at);
@@ -172,7 +175,8 @@ impl Cell {
             stats.error(why);
         }
         drop(stats);
-        let handled = at.saturating_sub(self.common.rules.late_after);
+        let handled = at.min(state.ledger.front());
+        let handled = handled.saturating_sub(self.common.rules.late_after);
         self.forget(&mut state, peer, handled, at);
         let of_peer = &state.peers[peer as usize];
         of_peer.wanted.then_some(of_peer.missing_since)
@@ -232,11 +236,14 @@ impl Cell {
         }
         of_peer.generation += 1;
         let has_asked = std::mem::take(&mut of_peer.leaving);
-        let doubtful = match how {
-            How::Disconnect if has_asked => 0,
-            How::Disconnect => self.common.rules.grace,
-            How::Abort => self.common.rules.late_after,
+        // A server that is behind has not read what was sent later than all that has arrived.
+        let read = at.min(state.ledger.front());
+        let handled = match how {
+            How::Disconnect if has_asked => at,
+            How::Disconnect => read.saturating_sub(self.common.rules.grace),
+            How::Abort => read.saturating_sub(self.common.rules.late_after),
         };
+        let of_peer = &mut state.peers[peer as usize];
         let was_open = of_peer.open;
         if was_open {
             of_peer.missing_since = at;
@@ -246,8 +253,11 @@ impl Cell {
             let mut stats = self.stats();
             stats.wanted -= 1;
             stats.connections.closed += u64::from(was_open);
+            if !was_open {
+                stats.unadmitted(at.saturating_sub(of_peer.missing_since));
+            }
         }
-        let socket = self.forget(&mut state, peer, at.saturating_sub(doubtful), at);
+        let socket = self.forget(&mut state, peer, handled, at);
         drop(state);
         match (socket, how) {
             (Some(socket), How::Disconnect) => {

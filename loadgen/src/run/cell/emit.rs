@@ -2,7 +2,7 @@
 
 use touchstone_client::{Frame, SendError};
 
-use super::{Cell, HEARTBEAT_AGE_MS, Pending, State, WAITING, is_cas};
+use super::{Cell, Pending, State, WAITING, is_cas};
 use crate::{
     audit::{Entry, stamp::Stamp},
     run::payload::{self, About},
@@ -48,23 +48,25 @@ impl Cell {
             }
             return;
         }
-        self.emit_now(state, peer, emit, planned, [planned, now]);
+        self.emit_now(state, peer, emit, None, [planned, now]);
     }
 
-    /// Emits at once. `told` is the moment that a heartbeat is of.
+    /// Emits at once. A heartbeat is of this moment, unless it is `stale` and of an earlier one.
     pub(super) fn emit_now(
         &self,
         state: &mut State,
         peer: u32,
         emit: Emit,
-        told: u64,
+        stale: Option<u64>,
         [planned, now]: [u64; 2],
     ) {
         let State {
             ledger,
             peers,
             versions,
-            heartbeats,
+            marked,
+            told,
+            ..
         } = state;
         let of_peer = &mut peers[peer as usize];
         let mut kind = emit.kind;
@@ -79,13 +81,16 @@ impl Cell {
             account: self.account.index,
             number,
         };
-        let mut time = self.common.unix_ms(told).saturating_sub(HEARTBEAT_AGE_MS);
-        let heartbeat = |time| (kind == EventKind::MachineAlive, emit.target, time);
-        if kind.is_presence() {
-            while heartbeats.contains_key(&heartbeat(time)) {
-                time += 1;
-            }
-        }
+        let age = stale.map_or(0, |since| now.saturating_sub(since) / 1000);
+        let time = self.common.clock.unix_ms().saturating_sub(age);
+        let is_optional = kind.is_heartbeat() && {
+            let bound = self.account.peer(peer);
+            let is_own = kind.subject() == Some(bound.role) && bound.subject == emit.target;
+            let latest = told.entry((kind, emit.target)).or_default();
+            let is_rising = stale.is_none() && time >= *latest;
+            *latest = time.max(*latest);
+            !is_own || !is_rising
+        };
         let made;
         let (subject, other, version) = match kind {
             EventKind::ArtifactCreate => {
@@ -152,11 +157,14 @@ impl Cell {
                 choice: emit.choice,
                 planned,
                 sent: now,
+                is_optional,
             };
             let account = &self.account;
             ledger.enter(entry, &mut |finding| stats.found(account, &finding));
             if kind.is_presence() {
-                heartbeats.insert(heartbeat(time), number);
+                marked.insert(kind, emit.target, time, number);
+            } else if kind == EventKind::UsageReport {
+                marked.insert(kind, emit.target, payload::usage_total(number), number);
             }
             entered = Some(number);
         }

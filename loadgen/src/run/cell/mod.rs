@@ -3,6 +3,7 @@
 
 mod connect;
 mod emit;
+mod marks;
 mod receive;
 
 use std::{
@@ -13,18 +14,16 @@ use std::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use touchstone_client::{Frame, Socket};
 
+use self::marks::Marks;
 use super::{payload, provision::Provided, stats::Stats, worker::Common};
 use crate::{
-    audit::Ledger,
+    audit::{Found, Ledger},
     scenario::{EventKind, How},
     schedule::{Account, Emit},
 };
 
 /// Compare-and-sets that may wait for the one before them at one connection.
 const WAITING: usize = 64;
-/// Heartbeats name a time a little ago, so that a server whose clock is behind does not take it for
-/// the future and change it.
-pub(super) const HEARTBEAT_AGE_MS: u64 = 5_000;
 
 /// One account under load.
 pub(super) struct Cell {
@@ -42,8 +41,12 @@ struct State {
     peers: Vec<PeerState>,
     /// The versions of what is compared and set, as far as anyone of the account knows.
     versions: HashMap<(EventKind, u32), i64>,
-    /// Heartbeats in flight, by what identifies them: machine or session, which, and their time.
-    heartbeats: HashMap<(bool, u32, u64), u32>,
+    /// What identifies the events in flight that have no stamp.
+    marked: Marks,
+    /// Calls that have reached their callee: when, or how long it has worked on it.
+    calls: HashMap<u32, Call>,
+    /// The latest time that a heartbeat of a session or machine has told.
+    told: HashMap<(EventKind, u32), u64>,
 }
 
 /// One connection.
@@ -59,6 +62,8 @@ struct PeerState {
     missing_since: u64,
     /// Whether CONNECT was answered.
     open: bool,
+    /// When it was answered last, in Unix milliseconds.
+    opened_ms: u64,
     /// Whether it has said its farewell, and goes when that is answered.
     leaving: bool,
     /// Whether it was torn away, so that its client will tell how old its news are.
@@ -76,6 +81,15 @@ struct PeerState {
     artifact: Option<(String, i64)>,
     registered: u32,
     was_ready: bool,
+}
+
+/// A call that has reached its callee.
+#[derive(Clone, Copy)]
+enum Call {
+    /// The callee works on it since then.
+    Since(u64),
+    /// It has worked for so long.
+    Worked(u64),
 }
 
 /// An event whose ack has not come.
@@ -111,7 +125,9 @@ impl Cell {
                 ledger: Ledger::new(account, common.rules),
                 peers: peers.collect(),
                 versions,
-                heartbeats: HashMap::new(),
+                marked: Marks::default(),
+                calls: HashMap::new(),
+                told: HashMap::new(),
             }),
             account,
             provided,
@@ -135,15 +151,17 @@ impl Cell {
         let State {
             ledger,
             peers,
-            heartbeats,
+            marked,
+            calls,
             ..
         } = &mut *state;
         let mut stats = self.stats();
         let account = &self.account;
         ledger.sweep(now, &mut |finding| stats.found(account, &finding));
-        let base = ledger.first_number();
-        if heartbeats.len() > 2 * ledger.in_flight() + 16 {
-            heartbeats.retain(|_, number| *number >= base);
+        let (base, in_flight) = (ledger.first_number(), ledger.in_flight());
+        marked.forget_before(base, in_flight);
+        if calls.len() > 2 * in_flight + 16 {
+            calls.retain(|number, _| *number >= base);
         }
         let patience = self.common.schedule.scenario().rpc.timeout.us();
         let mut relieved = Vec::new();
@@ -211,13 +229,22 @@ impl Cell {
             .count()
     }
 
-    /// The run is over: what has not arrived is lost, and every connection is let go.
-    pub(super) fn finish(&self) {
+    /// The run is over, and every connection is let go. What has not arrived is lost, unless it
+    /// `is_under_way` and the run did not wait for it.
+    pub(super) fn finish(&self, is_under_way: bool) {
         let mut state = self.state();
         let State { ledger, peers, .. } = &mut *state;
         let mut stats = self.stats();
         let account = &self.account;
-        ledger.close(&mut |finding| stats.found(account, &finding));
+        let before = stats.under_way;
+        let mut uncertain = 0;
+        ledger.close(is_under_way, &mut |finding| {
+            uncertain += u64::from(finding.found == Found::Uncertain);
+            stats.found(account, &finding);
+        });
+        if is_under_way {
+            stats.under_way = before + uncertain;
+        }
         for of_peer in peers {
             for pending in of_peer.pending.drain(..) {
                 stats.answer(pending.kind.name(), "no answer");

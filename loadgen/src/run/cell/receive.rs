@@ -5,15 +5,15 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 use touchstone_client::Frame;
 
-use super::{Cell, State, is_cas};
+use super::{Call, Cell, State, is_cas, marks::may_be};
 use crate::{
     audit::stamp::Stamp,
     report::model::{Example, Outcome},
     run::{
-        packet::{self, Activity, Incoming},
+        packet::{self, Incoming},
         payload,
     },
-    scenario::{EventKind, How},
+    scenario::{EventKind, How, Role},
     schedule::handler_delay,
 };
 
@@ -35,8 +35,11 @@ impl Cell {
         match packet::look(packet) {
             Incoming::Ack(id, args) => self.acked(peer, id, args, now),
             Incoming::Request(id) => {
-                let choice = self.stamped(peer, packet, now);
-                self.answer(peer, id, choice.unwrap_or_default());
+                let call = self.stamped(peer, packet, now);
+                if let Some((number, _)) = call {
+                    self.state().calls.insert(number, Call::Since(now));
+                }
+                self.answer(peer, id, call);
             }
             Incoming::Registered => {
                 let mut state = self.state();
@@ -59,19 +62,27 @@ impl Cell {
         }
     }
 
-    /// Strikes off the event in a packet; returns its choice.
-    fn stamped(&self, peer: u32, packet: &str, at: u64) -> Option<u32> {
-        let number = match Stamp::find(packet) {
-            Some(stamp) if stamp.run != self.common.run => return None,
-            Some(stamp) if stamp.account == self.account.index => stamp.number,
+    /// Strikes off the event in a packet; returns its number and its choice.
+    fn stamped(&self, peer: u32, packet: &str, at: u64) -> Option<(u32, u32)> {
+        let mut stamps = Stamp::all(packet).filter(|stamp| stamp.run == self.common.run);
+        let number = match stamps.next() {
+            Some(stamp) if stamp.account == self.account.index => {
+                // An update may tell beside what has changed what has not.
+                let state = self.state();
+                let is_new = |stamp: &Stamp| !state.ledger.has_arrived(stamp.number, peer);
+                if is_new(&stamp) {
+                    stamp.number
+                } else {
+                    stamps.find(is_new).unwrap_or(stamp).number
+                }
+            }
             Some(stamp) => {
                 self.leaked(peer, packet, stamp.account, u64::from(stamp.number));
                 return None;
             }
-            None => {
-                let activity = packet::activity(packet)?;
-                self.heartbeat(peer, packet, &activity)?
-            }
+            // What an earlier run has written is nobody's concern.
+            None if Stamp::all(packet).next().is_some() => return None,
+            None => self.unstamped(peer, packet, at)?,
         };
         let mut state = self.state();
         let mut stats = self.stats();
@@ -79,23 +90,58 @@ impl Cell {
         let arrival = state.ledger.arrived(number, peer, at, &mut |finding| {
             stats.found(account, &finding);
         })?;
+        self.common.progressed(at);
         stats.arrived(&arrival, at);
-        Some(arrival.choice)
+        Some((number, arrival.choice))
     }
 
-    /// The number of a heartbeat in flight. Others are the server's own, about connections.
-    fn heartbeat(&self, peer: u32, packet: &str, found: &Activity<'_>) -> Option<u32> {
-        let id = (found.machine, found.id);
-        match self.common.directory.get(id) {
-            Some((account, subject)) if account == self.account.index => {
-                let key = (found.machine, subject, found.at);
-                self.state().heartbeats.get(&key).copied()
+    /// The number of an event without a stamp: a heartbeat is known by its session or machine and its
+    /// time, and a usage report by its session and the tokens.
+    fn unstamped(&self, peer: u32, packet: &str, at: u64) -> Option<u32> {
+        let Some(found) = packet::ephemeral(packet) else {
+            // Its content is not what was sent.
+            let name = packet::type_of(packet);
+            let kind = EventKind::ALL
+                .into_iter()
+                .find(|kind| kind.delivered_as() == Some(name))?;
+            self.untraced(kind, peer, at);
+            return None;
+        };
+        let is_machine = found.kind == EventKind::MachineAlive;
+        let (account, subject) = self.common.directory.get((is_machine, found.id))?;
+        if account != self.account.index {
+            self.leaked(peer, packet, account, 0);
+            return None;
+        }
+        let role = if is_machine {
+            Role::Machine
+        } else {
+            Role::Session
+        };
+        let mut bound = self.account.connections_of(role, subject);
+        let (first, is_arrival) = {
+            let state = self.state();
+            let marked = || state.marked.find(found.kind, subject, found.mark);
+            // A server may keep times that are rounded down: of all that it may be, the first that has
+            // not arrived here is taken.
+            let new = marked().find(|number| !state.ledger.has_arrived(*number, peer));
+            if new.is_some() {
+                return new;
             }
-            Some((account, _)) => {
-                self.leaked(peer, packet, account, 0);
-                None
-            }
-            None => None,
+            // The server announces by itself who comes, which may be at the time of a heartbeat.
+            let has_come = |of: u32| may_be(found.mark, state.peers[of as usize].opened_ms);
+            (marked().next(), bound.any(has_come))
+        };
+        if first.is_none() && !found.is_inactive {
+            self.untraced(found.kind, peer, at);
+        }
+        first.filter(|_| !(is_arrival && found.kind.is_heartbeat()))
+    }
+
+    /// An event has arrived that does not say which one it is.
+    fn untraced(&self, kind: EventKind, peer: u32, at: u64) {
+        if let Some(name) = kind.delivered_as() {
+            self.state().ledger.arrived_untraced(name, peer, at);
         }
     }
 
@@ -114,7 +160,7 @@ impl Cell {
     }
 
     /// Answers a call, after the time that the callee works.
-    fn answer(self: &Arc<Self>, peer: u32, id: &str, choice: u32) {
+    fn answer(self: &Arc<Self>, peer: u32, id: &str, call: Option<(u32, u32)>) {
         if id.is_empty() {
             return;
         }
@@ -122,21 +168,28 @@ impl Cell {
         let Some(socket) = self.state().peers[peer as usize].socket.clone() else {
             return;
         };
-        let delay = handler_delay(self.common.schedule.scenario(), choice).std();
-        if delay.is_zero() {
-            if socket.try_send_raw(frame).is_err() {
-                self.stats().error("an answer to a call could not be sent");
+        let (number, choice) = call.unzip();
+        let scenario = self.common.schedule.scenario();
+        let delay = handler_delay(scenario, choice.unwrap_or_default()).std();
+        let cell = Arc::clone(self);
+        let send = move || {
+            let mut state = cell.state();
+            if let Some(call) = number.and_then(|of| state.calls.get_mut(&of))
+                && let Call::Since(since) = *call
+            {
+                *call = Call::Worked(cell.common.now().saturating_sub(since));
             }
-            return;
+            drop(state);
+            if socket.try_send_raw(frame).is_err() {
+                cell.stats().error("an answer to a call could not be sent");
+            }
+        };
+        if delay.is_zero() {
+            return send();
         }
-        let common = Arc::clone(&self.common);
         tokio::spawn(async move {
             sleep(delay).await;
-            if socket.try_send_raw(frame).is_err() {
-                common
-                    .stats()
-                    .error("an answer to a call could not be sent");
-            }
+            send();
         });
     }
 
@@ -146,6 +199,7 @@ impl Cell {
             ledger,
             peers,
             versions,
+            calls,
             ..
         } = &mut *state;
         let of_peer = &mut peers[peer as usize];
@@ -156,13 +210,22 @@ impl Cell {
         let Some(index) = of_peer.pending.iter().position(|pending| pending.id == id) else {
             return self.stats().error("an ack that nobody waits for");
         };
+        self.common.progressed(at);
         let pending = of_peer.pending.remove(index);
         let kind = pending.kind;
         let answer = packet::answer(args, kind == EventKind::RpcCall);
         let mut stats = self.stats();
         stats.answer(kind.name(), &answer.label);
-        if answer.done || answer.label == "version-mismatch" {
-            stats.acked(kind, pending.planned, pending.sent, at);
+        if kind == EventKind::RpcCall {
+            let worked = match pending.number.and_then(|number| calls.remove(&number)) {
+                Some(Call::Worked(worked)) => worked,
+                Some(Call::Since(_)) | None => 0,
+            };
+            if answer.done {
+                stats.returned(pending.planned, pending.sent, at, worked);
+            }
+        } else if answer.done || answer.label == "version-mismatch" {
+            stats.acked(pending.planned, pending.sent, at);
         }
         if let Some(number) = pending.number {
             let account = &self.account;
@@ -198,7 +261,7 @@ impl Cell {
             return;
         }
         if let Some((emit, planned)) = of_peer.waiting.pop_front() {
-            self.emit_now(state, peer, emit, planned, [planned, now]);
+            self.emit_now(state, peer, emit, None, [planned, now]);
         }
     }
 }
