@@ -6,12 +6,14 @@
 //! must not keep entries, and must not know where they come from.
 
 mod fields;
+mod words;
 
 use std::sync::{Arc, OnceLock};
 
 use cel::{Context, Env, ExecutionError, Program, Value};
 
 use self::fields::Fields;
+pub(crate) use self::words::{field_at, words_of};
 use crate::event::{Direction, Entity, Entry, Kind, Lint, LintKind, Recipients, Routed, Scope};
 
 /// The characters that make a text an expression. Ids, types and routes have none of them.
@@ -157,6 +159,9 @@ fn compile(text: &str) -> Result<Test, FilterError> {
         });
     }
     drop(references);
+    if let Some(mistake) = words::mistake(text, program.expression()) {
+        return Err(mistake);
+    }
     // Tried on an entry that has every field, so that a mistake is told now and not by silence.
     match evaluate(&program, sample()) {
         Ok(Value::Bool(_)) => {}
@@ -223,8 +228,39 @@ fn unknown_field(name: &str) -> String {
     }
 }
 
+/// The character at which one `=` stands alone, outside of quotes.
+fn single_equals(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let characters: Vec<char> = text.chars().collect();
+    let around = |at: Option<usize>| at.and_then(|at| characters.get(at)).copied();
+    (0..characters.len()).find(|&at| {
+        let this = characters[at];
+        match quote {
+            Some(open) => {
+                quote = Some(open).filter(|&open| open != this);
+                false
+            }
+            None if matches!(this, '"' | '\'') => {
+                quote = Some(this);
+                false
+            }
+            None => {
+                this == '='
+                    && around(Some(at + 1)) != Some('=')
+                    && !matches!(around(at.checked_sub(1)), Some('=' | '!' | '<' | '>'))
+            }
+        }
+    })
+}
+
 /// The parser's first complaint, in one line.
 fn unreadable(text: &str, errors: &cel::ParseErrors) -> FilterError {
+    if let Some(column) = single_equals(text) {
+        return FilterError {
+            message: "two values are compared with ==".to_owned(),
+            column: Some(column),
+        };
+    }
     let Some(error) = errors.errors.first() else {
         return plain("is no expression".to_owned());
     };
@@ -400,6 +436,18 @@ mod tests {
     }
 
     #[test]
+    fn words_of_servers_of_their_own_are_no_mistakes() {
+        check(r#"type == "my-own-event""#, false);
+        check(r#"type == "GET /v1/sesions""#, false);
+        check(r#"type.startsWith("new-mesage")"#, false);
+        check(r#"type in ["session-event", "new-message"]"#, true);
+        check(r#"scope == """#, false);
+        check(r#"account == "upd""#, false);
+        check(r#"method == "kind""#, false);
+        check(r#"raw.contains("a = b") || size > 1"#, true);
+    }
+
+    #[test]
     fn what_an_entry_lacks_does_not_match() {
         check("link > 1", false);
         check("link > 1 || seq == 42", true);
@@ -434,6 +482,16 @@ mod tests {
             "shout(type)",
             "lints.exists(lint, lint2 == 1)",
             "(size > 5",
+            r#"kind == "upd""#,
+            r#"type == "new-mesage""#,
+            r#""new-mesage" != type"#,
+            r#"size > 3 && type in ["new-message", "update-sesion"]"#,
+            r#"scope == "users""#,
+            r#"direction == "out""#,
+            r#""schem" in lints"#,
+            r#"lints.exists(lint, lint == "misroute")"#,
+            r#"filter == "machine-scope-only""#,
+            r#"kind = "update" && raw == "a = b""#,
         ];
         let told: Vec<_> = rows
             .iter()

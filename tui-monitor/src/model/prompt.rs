@@ -1,13 +1,14 @@
 //! The line in which a filter or a search is typed: text, cursor, completion.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use touchstone_fixtures::{CLIENT_EVENTS, EPHEMERAL_TYPES, UPDATE_TYPES};
 
-use crate::event::Kind;
-use crate::filter::{FIELDS, Filter, FilterError};
+use crate::filter::{FIELDS, Filter, FilterError, field_at, words_of};
 
 /// Longest text, in bytes: nobody types more, and a paste must not fill the memory.
 const LONGEST: usize = 4_096;
+
+/// The fields whose words are offered where nothing tells which field is meant.
+const WORDY: [&str; 4] = ["type", "kind", "lints", "filter"];
 
 /// What the line is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,20 +147,22 @@ impl Prompt {
         self.error = Filter::parse(&self.text).err();
         let start = self.word_start();
         let word = &self.text[start..self.cursor];
-        if word.is_empty() {
+        // Inside quotes stand the words of a field, outside of them the names of fields.
+        let before = &self.text[..start];
+        let quoted = before.ends_with(['"', '\'']);
+        let at_hand = field_at(before);
+        if word.is_empty() && at_hand.is_none() {
             return;
         }
-        // Inside quotes stand values, outside of them names.
-        let quoted = self.text[..start].ends_with(['"', '\'']);
-        let fits = |name: &&str| name.starts_with(word) && *name != word;
-        if quoted {
-            let kinds = Kind::ALL.iter().map(|kind| kind.as_str());
-            let types = UPDATE_TYPES.into_iter().chain(EPHEMERAL_TYPES);
-            let names = types.chain(CLIENT_EVENTS).chain(kinds);
-            self.candidates = names.filter(fits).collect();
-        } else {
-            let names = FIELDS.iter().map(|field| field.name);
-            self.candidates = names.filter(fits).collect();
+        let names = match at_hand {
+            Some(field) => words_of(field).unwrap_or_default(),
+            None if quoted => WORDY.into_iter().filter_map(words_of).flatten().collect(),
+            None => FIELDS.iter().map(|field| field.name).collect(),
+        };
+        for name in names {
+            if name.starts_with(word) && name != word && !self.candidates.contains(&name) {
+                self.candidates.push(name);
+            }
         }
     }
 
@@ -228,6 +231,12 @@ mod tests {
         check_completion("type == \"new-m", 1, "type == \"new-message");
         check_completion("type == \"new-m", 2, "type == \"new-machine");
         check_completion("type == \"new-m", 3, "type == \"new-message");
+        check_completion("kind == \"u", 1, "kind == \"update");
+        check_completion("kind == \"", 2, "kind == \"ephemeral");
+        check_completion("direction != \"s", 1, "direction != \"sent");
+        check_completion("type in [\"ping\", \"us", 1, "type in [\"ping\", \"usage");
+        check_completion("\"sch", 1, "\"schema");
+        check_completion("account == \"u", 1, "account == \"u");
         check_completion("nothing_like_it", 1, "nothing_like_it");
         check_completion("", 1, "");
         let mut prompt = typed("s");
