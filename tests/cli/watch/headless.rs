@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::lines::Lines;
 use super::open::{file, minute};
-use crate::support::{check, signal, touchstone};
+use crate::support::{Served, check, free_address, signal, touchstone};
 
 #[test]
 fn as_many_events_as_were_asked_for() {
@@ -22,8 +22,41 @@ fn as_many_events_as_were_asked_for() {
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
     // What is found out later has lines of its own, which are no events.
-    let events = lines.iter().filter(|line| line["number"].is_u64());
-    assert_eq!(events.count(), 20, "{}", ran.stdout);
+    let is_event = |line: &&Value| {
+        let own = ["connection", "gap", "note"];
+        line["number"].is_u64() && !own.iter().any(|kind| line["kind"] == *kind)
+    };
+    assert_eq!(lines.iter().filter(is_event).count(), 20, "{}", ran.stdout);
+}
+
+#[test]
+fn a_server_that_does_not_let_it_in_is_never_a_success() {
+    let server = Served::start(&[]);
+    let nobody = format!("http://{}", free_address());
+    let ends: [&[&str]; 4] = [
+        &["--count", "1"],
+        &["--count", "2"],
+        &["--for", "60s"],
+        &["--until", "type == \"new-message\""],
+    ];
+    for end in ends {
+        for url in [&server.url, &nobody] {
+            let watch = ["watch", url, "--token", "not-a-token", "--headless"];
+            let ran = check(&[&watch[..], end].concat(), 3, &["cannot watch: "]);
+            assert!(!ran.stderr.contains("not-a-token"), "{}", ran.stderr);
+        }
+        for url in [&server.url, &nobody] {
+            check(
+                &[&["watch", url, "--tap", "--headless"][..], end].concat(),
+                3,
+                &[],
+            );
+        }
+    }
+    // Who waits for the refusal itself has got what was asked for.
+    let refused = ["--until", "type == \"refused\"", "--headless"];
+    let watch = ["watch", &server.url, "--token", "not-a-token"];
+    check(&[&watch[..], &refused].concat(), 0, &[]);
 }
 
 #[test]

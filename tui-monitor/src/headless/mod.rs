@@ -5,6 +5,7 @@
 
 mod line;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::line::later_line;
 pub use self::line::{line, object};
-use crate::event::{Input, Recording, SourceState};
+use crate::event::{Entry, Input, Kind, Recording, SourceState};
 use crate::filter::Filter;
 use crate::source::{Source, recent::Recent};
 
@@ -35,7 +36,8 @@ pub struct Plan {
     pub format: Format,
     /// Which entries are printed.
     pub filter: Filter,
-    /// End after so many of them.
+    /// End after so many of them. What the monitor itself has to say, such as that a connection failed,
+    /// is printed and does not count.
     pub count: Option<u64>,
     /// End after this time.
     pub time: Option<Duration>,
@@ -94,6 +96,8 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
     let mut reason = String::new();
     // Whether there is something to connect to, and whether that has ever succeeded.
     let (mut tried, mut connected) = (false, false);
+    // Connections of which nothing came yet: servers refuse some by an `error` event behind CONNECT.
+    let mut fresh = HashSet::new();
     if plan.count == Some(0) {
         return Ok(Ending::Count);
     }
@@ -115,10 +119,12 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
         };
         match input {
             Some(Input::Entry(entry)) => {
+                let refusal =
+                    is_event(&entry) && fresh.remove(&entry.conn) && &*entry.event == "error";
                 if plan.filter.matches(&entry) {
                     writeln!(out, "{}", line(&entry, plan.format))?;
                     shown.put(entry.number, ());
-                    printed += 1;
+                    printed += u64::from(is_event(&entry) && !refusal);
                 }
                 if plan
                     .until
@@ -139,7 +145,10 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
                 }
             }
             Some(Input::Source(SourceState::Connecting { .. })) => tried = true,
-            Some(Input::Source(SourceState::Connected { .. })) => connected = true,
+            Some(Input::Source(SourceState::Connected { conn, .. })) => {
+                connected = true;
+                fresh.insert(conn);
+            }
             // A player waits for a seek; here nobody will send one.
             Some(Input::Source(SourceState::Ended { reason: why })) => {
                 reason = why;
@@ -157,6 +166,11 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
     Ok(Ending::Source { reason, awaited })
 }
 
+/// Whether an entry is about what was sent or received, and not the monitor's own word.
+fn is_event(entry: &Entry) -> bool {
+    !matches!(entry.kind, Kind::Connection | Kind::Gap | Kind::Note)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -165,8 +179,7 @@ mod tests {
 
     use super::*;
     use crate::event::{
-        Amendment, Cause, Direction, Entity, Entry, Kind, Lint, LintKind, Receipt, Recipients,
-        Routed, Scope,
+        Amendment, Cause, Direction, Entity, Lint, LintKind, Receipt, Recipients, Routed, Scope,
     };
 
     fn entries() -> Vec<Entry> {
@@ -350,7 +363,8 @@ mod tests {
             count: Some(2),
             ..plan("")
         };
-        assert_eq!(play(&counted).await, (Ending::Count, 2));
+        // What the monitor says of a connection stands between two events and is none.
+        assert_eq!(play(&counted).await, (Ending::Count, 3));
         let until = |text: &str| Plan {
             until: Some(Filter::parse(text).unwrap()),
             ..plan("kind == \"update\"")
