@@ -10,7 +10,7 @@ use std::thread::spawn;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Proxy, Ran, Served, Then, check, run, signal, touchstone};
 
@@ -365,4 +365,117 @@ fn what_a_watch_records_is_not_compared_and_says_what_to_record_instead() {
         "{}",
         ran.stdout
     );
+}
+
+/// What a recording of the demonstration becomes that is begun while its connections are open, as with
+/// `R` on the screen, or paused.
+#[test]
+fn a_recording_of_a_part_is_not_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let whole = path("whole.jsonl");
+    check(
+        &["watch", "--headless", "--record", &whole, "--count", "400"],
+        0,
+        &[],
+    );
+    let text = std::fs::read_to_string(&whole).expect("a recording");
+    let lines: Vec<&str> = text.lines().collect();
+    let (third, middle) = (lines.len() / 3, lines.len() / 2);
+    let resumed: Value = serde_json::from_str(lines[middle]).expect("a record");
+    let text = "gap: the recording was off for 2.0 s";
+    let mark = json!({"tUs": resumed["tUs"], "conn": "-", "dir": "mark", "text": text});
+    let pause = mark.to_string();
+    let parts = [
+        ("part.jsonl", [&lines[..1], &lines[middle..]].concat()),
+        (
+            "paused.jsonl",
+            [&lines[..third], &[&*pause][..], &lines[middle..]].concat(),
+        ),
+    ];
+    for (name, lines) in parts {
+        let part = path(name);
+        std::fs::write(&part, lines.join("\n") + "\n").expect("a file");
+        let ran = check(&["replay", &part, "--as-fast"], 12, &[]);
+        let last = ran.stdout.lines().last().unwrap_or_default();
+        for nothing in ["0 different", "0 missing", "0 extra"] {
+            assert!(last.contains(nothing), "{name}: {}", ran.stdout);
+        }
+        assert!(!last.contains(" 0 not compared"), "{name}: {last}");
+        assert!(
+            !ran.stdout.contains("breaks the protocol"),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
+/// Whoever has a signature and what was signed can sign in to the account, so neither is in any trace, of
+/// whatever writer; and a replay signs anew.
+#[test]
+fn no_trace_holds_what_signs_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (cases, load, watch) = (path("cases"), path("load.jsonl"), path("watch.jsonl"));
+    let scenario = crate::load::Desk::new();
+    let small = scenario.scenario(crate::load::SMALL);
+    let only = [
+        "--only",
+        "rest.bad-signature",
+        "--only",
+        "rest.same-account",
+        "--only",
+        "rest.pairing",
+        "--only",
+        "rpc.call",
+    ];
+    let writers: [&[&str]; 3] = [
+        &[&["check", "--trace", &cases][..], &only].concat(),
+        &["load", "--trace", &load, "--scenario", &small],
+        &["watch", "--record", &watch, "--headless", "--count", "40"],
+    ];
+    for arguments in writers {
+        check(arguments, 0, &[]);
+    }
+    let mut traces: Vec<_> = std::fs::read_dir(&cases)
+        .expect("traces")
+        .map(|entry| entry.expect("a trace").path())
+        .collect();
+    traces.extend([load.clone().into(), watch.clone().into()]);
+    assert!(traces.len() == 6, "{traces:?}");
+    let mut hidden = 0;
+    for trace in &traces {
+        let text = std::fs::read_to_string(trace).expect("a trace");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a record");
+            for key in ["signature", "challenge"] {
+                if let Some(proof) = line["request"].get(key) {
+                    assert_eq!(proof, "…", "{}: {line}", trace.display());
+                    hidden += 1;
+                }
+            }
+        }
+    }
+    assert!(hidden > 10, "{hidden}");
+    // Pairing, signing in twice and being refused are the same on a server that remembers them.
+    let server = Served::start(&[]);
+    let arguments = [
+        "replay",
+        &cases,
+        &load,
+        "--as-fast",
+        "--against",
+        &server.url,
+    ];
+    for _ in 0..2 {
+        let ran = check(&arguments, 0, &[]);
+        let last = ran.stdout.lines().last().unwrap_or_default();
+        assert!(
+            last.contains(" 0 different, 0 missing, 0 extra"),
+            "{}",
+            ran.stdout
+        );
+    }
+    let same_seed = [&arguments[..], &["--seed", "7"]].concat();
+    check(&same_seed, 0, &[]);
 }

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::record::{Exchange, Kind, Record, Traced};
+use super::record::{Exchange, Kind, Record, Traced, hide_proofs};
 use crate::{codec::Args, secret::redact, tap::Direction};
 
 #[derive(Default, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ impl Line {
                 method: Some(exchange.method.clone()),
                 url: Some(exchange.url.clone()),
                 status: exchange.status,
-                request: exchange.request.as_ref().map(without_tokens),
+                request: exchange.request.as_ref().map(without_tokens).map(hidden),
                 response: exchange.response.as_ref().map(without_tokens),
                 ms: Some(exchange.ms),
                 us: exchange.us,
@@ -200,11 +200,12 @@ impl Line {
         let (t_us, conn) = (self.t_us, std::mem::take(&mut self.conn));
         let kind = match self.dir {
             Dir::Mark => Kind::Mark(self.text.ok_or("text")?),
+            // Older traces hold what nobody is to see.
             Dir::Http => Kind::Http(Exchange {
                 method: self.method.ok_or("method")?,
                 url: self.url.ok_or("url")?,
                 status: self.status,
-                request: self.request,
+                request: self.request.map(hidden),
                 response: self.response,
                 ms: self.ms.unwrap_or_default(),
                 us: self.us,
@@ -265,6 +266,11 @@ fn not_empty(text: &str) -> Option<String> {
 fn elements(array: Option<&RawValue>) -> Result<Args, &'static str> {
     let inner = array.and_then(|array| array.get().strip_prefix('[')?.strip_suffix(']'));
     inner.map(Args::raw).ok_or("args, an array")
+}
+
+fn hidden(mut body: Value) -> Value {
+    hide_proofs(&mut body);
+    body
 }
 
 /// A copy in which the strings under `token` and `authorization`, at any depth, are redacted.

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     reader::{Reader, TraceError},
-    record::{Exchange, Kind, Record, Traced},
+    record::{Exchange, HIDDEN, Kind, Record, Traced},
     recorder::{Bounds, Recorder},
     writer::Writer,
 };

@@ -1,5 +1,6 @@
 //! The things that a trace holds.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -71,6 +72,31 @@ pub struct Exchange {
     /// The same in microseconds, where it was measured: whoever sends the exchange again has to know
     /// what was there before it began.
     pub us: Option<u64>,
+}
+
+/// What stands in a trace in place of a secret that has no name.
+pub const HIDDEN: &str = "…";
+
+/// Hides the signatures and challenges of a body: whoever has them can sign in to the account. What is
+/// no bytes at all signs nothing, and tells what was wrong with it.
+pub(crate) fn hide_proofs(body: &mut Value) {
+    match body {
+        Value::Array(items) => items.iter_mut().for_each(hide_proofs),
+        Value::Object(map) => {
+            for (key, value) in map {
+                let is_proof = ["signature", "challenge"].contains(&key.as_str());
+                match value {
+                    Value::String(text) if is_proof => {
+                        if STANDARD.decode(&text).is_ok_and(|bytes| !bytes.is_empty()) {
+                            HIDDEN.clone_into(text);
+                        }
+                    }
+                    other => hide_proofs(other),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A packet as a trace holds it.

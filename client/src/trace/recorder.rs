@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::record::{Exchange, Kind, Record, Traced};
+use super::record::{Exchange, Kind, Record, Traced, hide_proofs};
 use crate::{
     codec::Frame,
     error::End,
@@ -205,6 +205,7 @@ impl Recorder {
                 let bodies = [&mut exchange.request, &mut exchange.response];
                 for body in bodies.into_iter().flatten() {
                     self.rename(body);
+                    hide_proofs(body);
                 }
                 Kind::Http(exchange)
             }

@@ -332,3 +332,38 @@ fn a_file_can_be_read_through_any_buffer() {
         records().len()
     );
 }
+
+#[test]
+fn no_proof_of_a_key_is_written_or_read_and_what_is_none_stays() {
+    let exchange = Exchange {
+        method: "POST".to_owned(),
+        url: "/v1/auth".to_owned(),
+        status: Some(200),
+        request: Some(
+            json!({"publicKey": "a2V5", "challenge": "Y2hhbGxlbmdl", "signature": "c2ln"}),
+        ),
+        response: None,
+        ms: 1,
+        us: None,
+    };
+    let record = |exchange: Exchange| Record {
+        t_us: 1,
+        conn: "http".to_owned(),
+        kind: Kind::Http(exchange),
+        recipients: None,
+    };
+    let hidden = r#""request":{"publicKey":"a2V5","challenge":"…","signature":"…"}"#;
+    let text = written(&[record(exchange.clone())]);
+    assert!(text.contains(hidden), "{text}");
+    // Older traces hold them.
+    let older = text.replacen('…', "Y2hhbGxlbmdl", 1);
+    let read = Reader::new(older.as_bytes()).unwrap().next().unwrap();
+    assert!(written(&[read.unwrap()]).contains(hidden));
+
+    let odd = json!({"challenge": "", "signature": "no bytes", "other": {"signature": 7}});
+    let text = written(&[record(Exchange {
+        request: Some(odd.clone()),
+        ..exchange
+    })]);
+    assert!(text.contains(&odd.to_string()), "{text}");
+}

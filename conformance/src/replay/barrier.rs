@@ -10,7 +10,7 @@ use super::{
     outcome::{Excuse, Outcome},
     payload::shown,
     report::Unsent,
-    script::Recording,
+    script::{Recording, Step, Unknown},
 };
 
 /// From when on an account's things rest on a step that could not be replayed.
@@ -34,6 +34,24 @@ impl Barrier {
         }
     }
 
+    /// Everything from where on nobody knows what the server holds.
+    fn unknown(recording: &Recording, played: &Played) -> Option<Self> {
+        let Unknown {
+            then_us,
+            unanswered_us,
+            why,
+        } = recording.unknown?;
+        let behind = |step: &Step| step.t_us >= unanswered_us;
+        let step = recording.steps.iter().position(behind);
+        let now_us = step.and_then(|step| played.sent_us.get(step).copied());
+        Some(Self {
+            account: None,
+            then_us,
+            now_us: now_us.unwrap_or_default(),
+            why: why.to_owned(),
+        })
+    }
+
     fn new(unsent: &Unsent, recording: &Recording, played: &Played) -> Self {
         let at = |times: Option<u64>| times.unwrap_or_default();
         Self {
@@ -53,13 +71,14 @@ impl Barrier {
 pub(super) struct Barriers(Vec<Barrier>);
 
 impl Barriers {
-    /// Behind every step that could not be sent or that is `lacking` its route, and over accounts in which
-    /// others did everything.
+    /// Behind every step that could not be sent or that is `lacking` its route, over accounts in which
+    /// others did everything, and where the recording lacks what came before.
     pub(super) fn new(recording: &Recording, played: &Played, lacking: &[Unsent]) -> Self {
         let unsent = played.unsent.iter().chain(lacking);
         let behind = unsent.map(|one| Barrier::new(one, recording, played));
         let watched = recording.watched_only().into_iter().map(Barrier::watched);
-        Self(behind.chain(watched).collect())
+        let unknown = Barrier::unknown(recording, played);
+        Self(behind.chain(watched).chain(unknown).collect())
     }
 
     /// An outcome that counts for nothing where it rests on a step that could not be replayed.

@@ -17,6 +17,7 @@ use super::{
     outcome::{Excuse, Item, Outcome, call_names, excused, item},
     pairing::Pairing,
     payload::shown,
+    read::MIDWAY,
     report::Unsent,
     script::Recording,
 };
@@ -113,6 +114,10 @@ impl Judge<'_> {
                 .is_none_or(|known| heard.t_us > *known);
             let outcome = self.extra(heard, admitted.contains(heard.conn.as_str()), is_last);
             let outcome = barriers.over(self.recording, heard, true, outcome);
+            items.push(item(heard, &calls, outcome));
+        }
+        for heard in &self.recording.midway {
+            let outcome = excused(Excuse::Blocked, MIDWAY, Vec::new(), &heard.what);
             items.push(item(heard, &calls, outcome));
         }
         items.sort_by_key(|item| item.t_us);

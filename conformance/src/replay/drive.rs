@@ -11,6 +11,7 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
@@ -74,6 +75,7 @@ pub(super) async fn play(
         random: StdRng::seed_from_u64(plan.seed),
         sockets: HashMap::new(),
         tokens: Arc::default(),
+        keys: HashMap::new(),
         requests: JoinSet::new(),
         awaited: Awaited::new(recording, |heard| !chance.is_presence(heard)),
         unsent: Vec::new(),
@@ -144,6 +146,8 @@ struct Player<'a> {
     random: StdRng,
     sockets: HashMap<String, Socket>,
     tokens: Arc<Tokens>,
+    /// The seeds of accounts, by the keys with which the recording signs in to them.
+    keys: HashMap<String, [u8; 32]>,
     requests: JoinSet<Option<Unsent>>,
     awaited: Awaited,
     unsent: Vec<Unsent>,
@@ -310,14 +314,20 @@ impl Player<'_> {
 
     /// Sends an HTTP request beside everything else; its answer is heard like any other.
     fn request(&mut self, at: usize, step: &Step, index: usize, exchange: &Exchange) {
-        let seed: [u8; 32] = self.random.random();
+        // Who signs in with a key again comes to the same account.
+        let fresh: [u8; 32] = self.random.random();
+        let key = exchange.request.as_ref().map(|body| &body["publicKey"]);
+        let seed = match key.and_then(Value::as_str) {
+            Some(key) => *self.keys.entry(key.to_owned()).or_insert(fresh),
+            None => fresh,
+        };
         let translator = self.translator();
         let whose = step.conn.strip_prefix("http/");
         let account = whose.map(|name| Account {
             token: translator.token(name),
             id: None,
         });
-        let path = self.log.kept().names.renamed(&exchange.url);
+        let path = self.log.kept().names.renamed_path(&exchange.url);
         let body = exchange.request.as_ref();
         let body = body.map(|body| translator.signed(body, step.t_us));
         let request = Request {

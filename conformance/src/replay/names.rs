@@ -112,6 +112,18 @@ impl Names {
         renamed
     }
 
+    /// A path in which every known name is replaced, also where it is encoded: keys have characters that
+    /// are none of a path's.
+    pub(super) fn renamed_path(&self, path: &str) -> String {
+        let mut renamed = self.renamed(path);
+        for (old, new) in &self.now {
+            if old.contains(['+', '/', '=']) {
+                renamed = renamed.replace(&encoded(old), &encoded(new));
+            }
+        }
+        renamed
+    }
+
     /// What a client sends now for what it sent `t_us` into the recording, when it is `now_ms`: names
     /// replaced, and times as far from now as they were from then.
     pub(super) fn translated(&self, value: &Value, t_us: u64, now_ms: u64) -> Value {
@@ -151,6 +163,11 @@ impl Names {
     fn was_then(&self, at: u64) -> bool {
         at.abs_diff(self.recorded_ms) < A_TIME_MS
     }
+}
+
+/// A text as a part of a URL.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Whether values of this key are ids.

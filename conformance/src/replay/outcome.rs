@@ -106,16 +106,19 @@ pub(super) fn item(
     calls: &HashMap<(String, u64), String>,
     outcome: Outcome,
 ) -> Item {
-    let call = |id: u64| {
+    // What was called before the recording began has no name.
+    let call = |id: u64, unknown: &str| {
         let call = calls.get(&(heard.conn.clone(), id));
-        call.map_or("nothing", String::as_str)
+        call.map_or_else(|| unknown.to_owned(), |call| format!(" to {call}"))
     };
     let what = match &heard.what {
         What::Admitted(_) | What::Refused(_) => "answer to CONNECT".to_owned(),
         What::Event { name, args, .. } => format!("{name} {}", type_of(name, args)),
-        What::Ack { id, .. } => format!("answer to {} #{id}", call(*id)),
+        What::Ack { id, .. } => format!("answer{} #{id}", call(*id, "")),
         What::Ended(_) => "end of the connection".to_owned(),
-        What::Answered(index, _) => format!("answer to {}", call(*index as u64)),
+        What::Answered(index, _) => {
+            format!("answer{}", call(*index as u64, " to a request"))
+        }
     };
     Item {
         conn: heard.conn.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rand::{RngExt as _, rngs::StdRng};
 use serde_json::Value;
 use touchstone_client::{
@@ -17,11 +18,11 @@ use super::{
     lock,
     report::Unsent,
     request::Tokens,
-    script::{Act, Recording, token_name},
+    script::{Act, Recording, Step, token_name},
 };
 
-/// Machines and artifacts have the ids that clients choose, and servers remember them. Machines of other
-/// provisioners than `by_rest` are named by these.
+/// Machines and artifacts have the ids that clients choose, and pairing has their keys; servers remember
+/// them. Machines of other provisioners than `by_rest` are named by these.
 pub(super) fn choose_names(recording: &Recording, by_rest: bool, random: &mut StdRng, log: &Log) {
     let mut chosen: Vec<String> = Vec::new();
     for step in &recording.steps {
@@ -49,6 +50,27 @@ pub(super) fn choose_names(recording: &Recording, by_rest: bool, random: &mut St
         let new = fresh(&old, random);
         log.kept().names.learn(&old, &new);
     }
+    for old in pairing_keys(recording) {
+        let new: [u8; 32] = random.random();
+        log.kept().names.learn(&old, &STANDARD.encode(new));
+    }
+}
+
+/// The keys that terminals asked to be let in with.
+fn pairing_keys(recording: &Recording) -> Vec<String> {
+    let key = |step: &Step| match &step.act {
+        Act::Http(_, exchange)
+            if exchange.method == "POST"
+                && exchange.url.starts_with("/v1/auth/")
+                && exchange.url.ends_with("/request") =>
+        {
+            let key = exchange.request.as_ref()?["publicKey"].as_str()?;
+            let is_key = STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 32);
+            is_key.then(|| key.to_owned())
+        }
+        _ => None,
+    };
+    recording.steps.iter().filter_map(key).collect()
 }
 
 /// Makes what a recording names that began when its accounts were there already, and tells what could

@@ -1,7 +1,12 @@
 //! Reads a trace into a script. What the recorder noted of connections becomes what their client did; what
 //! a client does by itself, such as answering pings, is left to the client of the replay.
 
-use std::{collections::HashMap, fs::File, io::BufReader, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::BufReader,
+    path::Path,
+};
 
 use touchstone_client::{
     Direction,
@@ -11,7 +16,7 @@ use touchstone_client::{
 use super::{
     ReplayError,
     heard::{Heard, What},
-    script::{Act, RecordedCase, Recording, Step, is_sign_in, token_name},
+    script::{Act, RecordedCase, Recording, Step, Unknown, is_sign_in, token_name},
 };
 use crate::evidence::{CASE, SUITE, VERDICT};
 
@@ -118,11 +123,27 @@ impl Conn {
     }
 }
 
+/// Why nothing is compared where a recording was begun while connections were open.
+pub(super) const MIDWAY: &str =
+    "the recording began in the middle: what its connections did before is not known";
+/// Why nothing is compared behind a pause of the recording.
+const PAUSED: &str = "the recording was off before it came: what happened meanwhile is not known";
+/// How long before a pause something may have been sent whose effects came in it, in microseconds.
+const UNANSWERED_US: u64 = 500_000;
+/// How the mark begins that a pause leaves.
+const PAUSE: &str = "gap: the recording was off";
+
 #[derive(Default)]
 struct Builder {
     steps: Vec<Step>,
     heard: Vec<Heard>,
     conns: HashMap<String, Conn>,
+    /// Connections whose first record is no beginning of a connection.
+    midway: HashSet<String>,
+    heard_midway: Vec<Heard>,
+    unknown: Option<Unknown>,
+    /// When the last record came.
+    last_us: u64,
     exchanges: usize,
     signed_in: Vec<String>,
     case: Option<String>,
@@ -141,6 +162,17 @@ impl Builder {
         let Record {
             t_us, conn, kind, ..
         } = record;
+        if !matches!(kind, Kind::Mark(_)) {
+            self.last_us = t_us;
+        }
+        if self.is_midway(&conn, &kind) {
+            if let Kind::Packet(Direction::Received, packet) = kind
+                && let Some(what) = What::of(packet)
+            {
+                self.heard_midway.push(Heard { t_us, conn, what });
+            }
+            return;
+        }
         if let Some(conduct) = kind.as_conduct() {
             return self.step(t_us, conn, Act::Do(conduct));
         }
@@ -155,6 +187,13 @@ impl Builder {
             Kind::Mark(text) => {
                 if let Some(why) = text.strip_prefix("ended: ") {
                     self.end(t_us, conn, why);
+                } else if text.starts_with(PAUSE) {
+                    let unanswered_us = self.last_us.saturating_sub(UNANSWERED_US);
+                    self.unknown.get_or_insert(Unknown {
+                        then_us: t_us,
+                        unanswered_us,
+                        why: PAUSED,
+                    });
                 } else if text.starts_with("earlier records dropped") {
                     self.dropped.get_or_insert(text);
                 }
@@ -163,6 +202,23 @@ impl Builder {
             Kind::Packet(Direction::Sent, packet) => self.sent(t_us, conn, packet),
             Kind::Packet(Direction::Received, packet) => self.received(t_us, conn, packet),
         }
+    }
+
+    /// Whether a record is of a connection that was open before the recording began.
+    fn is_midway(&mut self, conn: &str, kind: &Kind) -> bool {
+        if self.midway.contains(conn) {
+            return true;
+        }
+        let begins = match kind {
+            Kind::Packet(Direction::Received, packet) => matches!(packet, Traced::Open(_)),
+            Kind::Packet(Direction::Sent, packet) => matches!(packet, Traced::Connect(_)),
+            Kind::Http(_) | Kind::Mark(_) => return false,
+        };
+        let midway = !begins && !self.conns.contains_key(conn);
+        if midway {
+            self.midway.insert(conn.to_owned());
+        }
+        midway
     }
 
     fn step(&mut self, t_us: u64, conn: String, act: Act) {
@@ -267,7 +323,7 @@ impl Builder {
         if let Some(mark) = self.dropped {
             return Err(ReplayError::Incomplete { path, mark });
         }
-        if self.steps.is_empty() {
+        if self.steps.is_empty() && self.midway.is_empty() {
             return Err(ReplayError::NothingSent { path });
         }
         // An exchange is recorded when it ends, and has to be sent when it began.
@@ -281,6 +337,25 @@ impl Builder {
                 accounts.entry(step.conn.clone()).or_insert(account);
             }
         }
+        if !self.midway.is_empty() {
+            self.unknown = Some(Unknown {
+                then_us: 0,
+                unanswered_us: 0,
+                why: MIDWAY,
+            });
+            let known: HashSet<&String> = accounts.values().chain(&self.signed_in).collect();
+            let lacks_account = |conn: &str| {
+                let account = conn.strip_prefix("http/").map(str::to_owned);
+                account.is_some_and(|account| !known.contains(&account))
+            };
+            self.steps.retain(|step| !lacks_account(&step.conn));
+            let (midway, heard) = self
+                .heard
+                .into_iter()
+                .partition(|heard: &Heard| lacks_account(&heard.conn));
+            self.heard = heard;
+            self.heard_midway.extend::<Vec<_>>(midway);
+        }
         let verdict = self.verdict.unwrap_or_default();
         let case = self.case.map(|id| RecordedCase { id, verdict });
         let mute = self.conns.into_iter().filter(|(_, conn)| conn.is_mute());
@@ -293,6 +368,8 @@ impl Builder {
             signed_in: self.signed_in,
             mute: mute.map(|(name, _)| name).collect(),
             accounts,
+            midway: self.heard_midway,
+            unknown: self.unknown,
             decisions: self.decisions,
         })
     }
@@ -391,6 +468,48 @@ mod tests {
         assert_eq!(classes, ["connect", "event update ", "http 0"]);
         assert_eq!(recording.signed_in, ["a1"]);
         assert_eq!(recording.failed_case(), Some("a.case"));
+    }
+
+    #[test]
+    fn what_was_open_before_the_recording_began_is_not_replayed() {
+        use Direction::{Received, Sent};
+        let exchange = Exchange {
+            method: "POST".into(),
+            url: "/v1/sessions".into(),
+            status: Some(200),
+            request: None,
+            response: Some(json!({"session": {"id": "s"}})),
+            ms: 3,
+            us: Some(3_500),
+        };
+        let connect = |token: &str| Kind::Packet(Sent, Traced::Connect(json!({"token": token})));
+        let recording = read(vec![
+            record(10, "old", Kind::Packet(Received, event("update"))),
+            record(20, "old", Kind::Packet(Sent, event("ping"))),
+            record(30, "http/a1", Kind::Http(exchange.clone())),
+            record(40, "new", connect("a2…")),
+            record(50, "new", Kind::Packet(Sent, event("ping"))),
+            record(60, "http/a2", Kind::Http(exchange)),
+            record(70, "old", Kind::Mark("ended: the server closed it".into())),
+        ])
+        .unwrap();
+        let conns: Vec<_> = recording.steps.iter().map(|one| &*one.conn).collect();
+        assert_eq!(conns, ["http/a2", "new", "new", "new"]);
+        let midway: Vec<_> = recording
+            .midway
+            .iter()
+            .map(|one| one.what.class())
+            .collect();
+        assert_eq!(midway, ["event update ", "http 0"]);
+        assert_eq!(recording.unknown.unwrap().why, MIDWAY);
+
+        let paused = Kind::Mark("gap: the recording was off for 2.0 s".into());
+        let recording = read(vec![
+            record(10, "u", connect("a1…")),
+            record(90, "-", paused),
+        ]);
+        let unknown = recording.unwrap().unknown.unwrap();
+        assert_eq!((unknown.then_us, unknown.why), (90, PAUSED));
     }
 
     #[test]

@@ -89,7 +89,14 @@ impl Request {
     /// Makes an account of its own: a signature of the recording would sign in to the old one.
     async fn sign_in(&self) -> Result<Option<(u16, Value)>, String> {
         let name = token_name(self.recorded.response.as_ref());
-        let made = self.provisioner.account(self.seed).await;
+        // The same token is the same account, where a provisioner would hand out another one.
+        let known = name
+            .as_ref()
+            .and_then(|name| lock(&self.tokens).get(name).cloned());
+        let made = match (known, &self.provisioner) {
+            (Some(account), Provisioner::File(_) | Provisioner::Command(_)) => Ok(account),
+            _ => self.provisioner.account(self.seed).await,
+        };
         match (made, name) {
             (Ok(account), Some(name)) => {
                 lock(&self.tokens).insert(name, account);

@@ -32,8 +32,23 @@ pub struct Recording {
     pub(super) mute: HashSet<String>,
     /// The account of each connection that sent CONNECT, by the name of its token.
     pub(super) accounts: HashMap<String, String>,
+    /// What came on connections that were open before the recording began, or whose account was there: what
+    /// they did before is not known, so that they cannot be replayed.
+    pub(super) midway: Vec<Heard>,
+    /// From when on the state of the server is not known.
+    pub(super) unknown: Option<Unknown>,
     /// How many routing decisions of a tap it holds. No client receives them, so they are not replayed.
     pub(super) decisions: usize,
+}
+
+/// Why, and from when on, nobody knows what the server of a recording holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unknown {
+    /// What comes from here on in the recording says nothing.
+    pub(super) then_us: u64,
+    /// What was sent from here on may have been answered where nobody recorded it.
+    pub(super) unanswered_us: u64,
+    pub(super) why: &'static str,
 }
 
 /// The case that a trace is the evidence of.

@@ -1,6 +1,7 @@
 //! What is sent now in place of what was sent then: names, times, tokens and ack ids of now in the packets
 //! of the recording.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use touchstone_client::{
     Args, Frame, Secret,
@@ -8,7 +9,7 @@ use touchstone_client::{
         engine,
         packet::{Body, Packet, encode_message},
     },
-    trace::Traced,
+    trace::{HIDDEN, Traced},
 };
 
 use super::{
@@ -115,6 +116,13 @@ impl Translator<'_> {
         let mut value = self.translated(value, t_us);
         if let Some(name) = token_name(Some(&value)) {
             value["token"] = json!(self.token(&name).expose());
+        }
+        // What was signed then is not in the trace. A sign-in that succeeded is made anew; one that
+        // was refused is refused for bytes that sign nothing, too.
+        for (key, bytes) in [("signature", 64), ("challenge", 32)] {
+            if value.get(key).is_some_and(|proof| proof == HIDDEN) {
+                value[key] = json!(STANDARD.encode(vec![0; bytes]));
+            }
         }
         value
     }
