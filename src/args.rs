@@ -1,6 +1,7 @@
 //! What a person can say on the command line, as parsed by clap and grouped by concern. Nothing is
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
+mod act;
 mod load;
 mod replay;
 mod watch;
@@ -14,13 +15,14 @@ use touchstone_client::provision::ProvisionSpec;
 use touchstone_conformance::SpawnCommand;
 use url::Url;
 
+pub(crate) use act::{AccountArguments, EmitArguments};
 pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
 };
 pub(crate) use replay::ReplayArguments;
 pub(crate) use watch::{
-    Format, ScreenArguments, SourceArguments, ThemeName, TimesName, WatchArguments,
+    AllName, Format, ScreenArguments, SourceArguments, ThemeName, TimesName, WatchArguments,
 };
 
 /// The Socket.IO path of servers of this family.
@@ -94,6 +96,10 @@ pub(crate) enum Command {
     Serve(Box<ServeArguments>),
     /// See what a server sends, as it happens; without a URL, a demonstration
     Watch(Box<WatchArguments>),
+    /// Make an account, or sign in to one, and print its token
+    Account(AccountArguments),
+    /// Send one event, and show the answer and what comes
+    Emit(EmitArguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for

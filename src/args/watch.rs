@@ -65,9 +65,11 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "ID", requires = "url")]
     pub(crate) machine: Vec<String>,
 
-    /// Watch also as every session and machine that the REST surface lists
-    #[arg(long, requires = "url")]
-    pub(crate) all: bool,
+    /// Watch also as every session and machine that the REST surface lists; with `--all=sessions` not as
+    /// machines, which a watching connection keeps active, so that nobody sees them go
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "everything", requires = "url")]
+    pub(crate) all: Option<AllName>,
 
     /// Watch what the server's router decides, of all accounts (the server needs `--control`)
     #[arg(long, requires = "url", conflicts_with_all = ["token", "session", "machine", "all"])]
@@ -80,6 +82,15 @@ pub(crate) struct SourceArguments {
     /// How many times as fast as it was recorded [default: 1, or with --headless as fast as possible]
     #[arg(long, value_name = "FACTOR", requires = "open", value_parser = parse_speed)]
     pub(crate) speed: Option<f64>,
+}
+
+/// Which connections `--all` adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AllName {
+    /// Those of sessions and of machines.
+    Everything,
+    /// Those of sessions.
+    Sessions,
 }
 
 /// Output for programs, and when to end.
@@ -222,6 +233,11 @@ mod tests {
         check(
             "touchstone watch --headless --format json --for 5s --count 3",
             None,
+        );
+        check("touchstone watch localhost:3005 --all=sessions", None);
+        check(
+            "touchstone watch localhost:3005 --all=some",
+            Some("sessions"),
         );
         check("touchstone watch --token x", Some("URL"));
         check("touchstone watch --tap", Some("URL"));

@@ -1,5 +1,7 @@
 //! `touchstone explain`: what a case or a requirement is about.
 
+use std::collections::HashSet;
+
 use globset::Glob;
 use touchstone_conformance::{cases, explain, requirements};
 
@@ -13,11 +15,10 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     let glob = Glob::new(&arguments.case)
         .map_err(Failure::usage)?
         .compile_matcher();
-    let case_ids = cases().map(|case| case.id);
-    let ids: Vec<&str> = case_ids
-        .chain(requirements().map(|requirement| requirement.id))
-        .filter(|id| glob.is_match(id))
-        .collect();
+    let mut ids: Vec<&str> = all_ids().filter(|id| glob.is_match(id)).collect();
+    // A case and the requirement that it judges may have one id; the case tells of both.
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(*id));
     if ids.is_empty() {
         let error = anyhow::anyhow!("no case or requirement is called {}", arguments.case);
         let failure = Failure::expected(Exit::NothingSelected, error);
@@ -30,10 +31,15 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     output::print(&texts.join("\n"))
 }
 
+fn all_ids() -> impl Iterator<Item = &'static str> {
+    let requirements = requirements().map(|requirement| requirement.id);
+    cases().map(|case| case.id).chain(requirements)
+}
+
 /// The id that was most likely meant.
 fn closest(asked: &str) -> Option<&'static str> {
-    cases()
-        .map(|case| (strsim::jaro_winkler(asked, case.id), case.id))
+    all_ids()
+        .map(|id| (strsim::jaro_winkler(asked, id), id))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, id)| id)

@@ -1,8 +1,10 @@
 //! One module per subcommand. Each turns its arguments into a plan, calls one crate and says how
 //! the program ends.
 
+mod account;
 mod check;
 mod compare;
+mod emit;
 mod explain;
 mod load;
 mod replay;
@@ -49,6 +51,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
+        Command::Account(account) => runtime()?.block_on(account::run(account)),
+        Command::Emit(emit) => runtime()?.block_on(emit::run(emit)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);

@@ -1,6 +1,7 @@
 //! `touchstone replay`: the client side of recordings, sent to a server again.
 
 use std::fs;
+use std::io::IsTerminal as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep_until};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::text::plural;
@@ -34,7 +35,11 @@ use super::stop::Stop;
 const FORMATS: &str =
     "formats are json, markdown and pretty; write json=PATH, or json=- for stdout";
 
-/// When it is first told how far the run is, and how often from then on.
+const NOTHING_SENT: &str =
+    "`touchstone check --trace DIR` and `touchstone load --trace FILE` record what clients send";
+
+/// When it is first told how far the run is, and how often from then on. A file is told more and more
+/// rarely, since nobody watches it.
 const FIRST_PROGRESS: Duration = Duration::from_secs(1);
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -138,8 +143,13 @@ struct Player<'a> {
     is_quiet: bool,
 }
 
-/// A trace with what came of it, and what ends the whole run.
-type Outcome = (Replayed, Option<Failure>);
+/// What came of a trace.
+enum Done {
+    /// Its report, and what ends the whole run.
+    Replayed(Replayed, Option<Failure>),
+    /// It holds nothing that a client sent, as those of skipped cases.
+    Nothing(PathBuf),
+}
 
 impl Player<'_> {
     /// All of them, and what ended the whole run. The `only` one has been read already.
@@ -158,15 +168,19 @@ impl Player<'_> {
             async move { self.one(path, read, seed, several).await }
         });
         let mut outcomes = stream::iter(replays).buffered(self.arguments.jobs.into());
-        let mut told = interval_at(started + FIRST_PROGRESS, PROGRESS);
-        told.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let is_watched = std::io::stderr().is_terminal();
+        let mut next_progress = started + FIRST_PROGRESS;
+        let mut pause = PROGRESS;
         let mut traces = Vec::new();
         let mut trouble = None;
+        let mut left_out = 0;
         loop {
             let outcome = tokio::select! {
                 outcome = outcomes.next() => outcome,
-                _ = told.tick(), if !self.is_quiet => {
+                () = sleep_until(next_progress), if !self.is_quiet => {
                     reports::notice(&self.progress(&traces, total));
+                    next_progress = Instant::now() + pause;
+                    pause *= if is_watched { 1 } else { 2 };
                     continue;
                 }
             };
@@ -174,7 +188,12 @@ impl Player<'_> {
                 None => break,
                 // The user has ended the run before it began.
                 Some(None) => {}
-                Some(Some((replayed, failure))) => {
+                Some(Some(Done::Nothing(path))) => {
+                    let path = path.display();
+                    reports::notice(&format!("left out: {path}: no client sends anything in it"));
+                    left_out += 1;
+                }
+                Some(Some(Done::Replayed(replayed, failure))) => {
                     traces.push(replayed);
                     if failure.is_some() {
                         trouble = failure;
@@ -182,6 +201,13 @@ impl Player<'_> {
                     }
                 }
             }
+        }
+        if left_out == total {
+            let nothing = anyhow!(
+                "nothing to replay in any of {}",
+                plural(total as u64, "trace")
+            );
+            trouble = Some(Failure::usage(nothing).hint(NOTHING_SENT));
         }
         let run = ReplayRun {
             started_at,
@@ -219,7 +245,7 @@ impl Player<'_> {
         already: Option<Recording>,
         seed: u64,
         several: bool,
-    ) -> Option<Outcome> {
+    ) -> Option<Done> {
         if self.stop.asked() {
             return None;
         }
@@ -229,16 +255,17 @@ impl Player<'_> {
         };
         let recording = match read {
             Ok(recording) => recording,
+            Err(ReplayError::NothingSent { .. }) => return Some(Done::Nothing(path)),
             Err(error) => {
                 let outcome = Err(failure(error).told());
-                return Some((Replayed { path, outcome }, None));
+                return Some(Done::Replayed(Replayed { path, outcome }, None));
             }
         };
         let case = recording.failed_case().map(str::to_owned);
         match self.played(recording, seed).await {
             Ok(report) => {
                 let outcome = Ok(report);
-                Some((Replayed { path, outcome }, None))
+                Some(Done::Replayed(Replayed { path, outcome }, None))
             }
             Err(error) => {
                 if several {
@@ -250,7 +277,7 @@ impl Player<'_> {
                     outcome = format!("{}: {case} could not be judged", Repair::Error.as_str());
                 }
                 let outcome = Err(outcome);
-                Some((Replayed { path, outcome }, Some(error)))
+                Some(Done::Replayed(Replayed { path, outcome }, Some(error)))
             }
         }
     }
@@ -345,9 +372,7 @@ fn failure(error: ReplayError) -> Failure {
     match error {
         ReplayError::Unreachable(_) => Failure::expected(Exit::Unreachable, error),
         ReplayError::Incomplete { .. } => Failure::expected(Exit::Incomplete, error),
-        ReplayError::NothingSent { .. } => Failure::usage(error).hint(
-            "`touchstone check --trace DIR` and `touchstone load --trace FILE` record what clients send",
-        ),
+        ReplayError::NothingSent { .. } => Failure::usage(error).hint(NOTHING_SENT),
         _ => Failure::usage(error),
     }
 }

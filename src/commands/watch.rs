@@ -28,6 +28,7 @@ pub(crate) async fn run(arguments: WatchArguments, color: Color) -> Result<Exit,
         record: Some(&record),
         recording: arguments.record.is_some(),
         overflow: Overflow::Drop,
+        lists_notes: true,
         speed: Some(1.0),
     };
     let watching = watch_source::open(&arguments.source, reading).await?;

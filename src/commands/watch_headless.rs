@@ -24,6 +24,7 @@ pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
         record: arguments.record.as_deref(),
         recording: arguments.record.is_some(),
         overflow: Overflow::Wait,
+        lists_notes: false,
         speed: None,
     };
     let mut watching = watch_source::open(&arguments.source, reading).await?;

@@ -113,9 +113,6 @@ pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Fail
         ..plan.setup
     });
     let (told, done) = mpsc::channel(16);
-    if !watching.notes.is_empty() {
-        model.update(Input::Done(Ok(watching.notes.join("; "))));
-    }
     let mut desk = Desk {
         screen: &mut screen,
         clock,

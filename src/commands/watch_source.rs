@@ -12,7 +12,7 @@ use touchstone_tui_monitor::source::live::{Live, Watched};
 use touchstone_tui_monitor::source::{Options, Overflow, Source, live, tap, wire};
 use url::Url;
 
-use crate::args::{DEFAULT_PROVISION, SourceArguments};
+use crate::args::{AllName, DEFAULT_PROVISION, SourceArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 
@@ -23,8 +23,8 @@ pub(crate) struct Watching {
     pub(crate) source: Source,
     /// The server's URL, or the recording.
     pub(crate) target: String,
-    /// What whoever watches should know of it.
-    pub(crate) notes: Vec<&'static str>,
+    /// What whoever watches should know of it, where that is not listed among the events.
+    pub(crate) notes: Vec<String>,
     demo: Option<Demo>,
 }
 
@@ -73,6 +73,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) recording: bool,
     /// Whether the reader may make the source wait.
     pub(crate) overflow: Overflow,
+    /// Whether what the reader should know stands among the events.
+    pub(crate) lists_notes: bool,
     /// How fast a recording is played when the user says nothing; at the reader's speed where none.
     pub(crate) speed: Option<f64>,
 }
@@ -127,10 +129,18 @@ pub(crate) async fn open(
     }
     let mut notes = Vec::new();
     let accounts = accounts(arguments, &server, &mut notes).await?;
-    let source = live::start(Live { server, accounts }, &options);
+    let (listed, told) = match reading.lists_notes {
+        true => (notes, Vec::new()),
+        false => (Vec::new(), notes),
+    };
+    let live = Live {
+        server,
+        accounts,
+        notes: listed,
+    };
     Ok(Watching {
-        notes,
-        ..Watching::of(source, target)
+        notes: told,
+        ..Watching::of(live::start(live, &options), target)
     })
 }
 
@@ -138,17 +148,21 @@ pub(crate) async fn open(
 async fn accounts(
     arguments: &SourceArguments,
     server: &ConnectOptions,
-    notes: &mut Vec<&'static str>,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<Watched>, Failure> {
     let mut accounts = Vec::new();
     let tokens = match &arguments.provision {
-        None if arguments.token.is_empty() => token_of_environment(),
+        None if arguments.token.is_empty() => token_of_environment().into_iter().collect(),
         _ => arguments.token.clone(),
     };
     if tokens.is_empty() {
         let how = arguments.provision.as_deref();
         if how.is_none() {
-            notes.push("a new account is watched; --token names yours");
+            let url = shown(&server.url);
+            notes.push("a new account is watched: nobody does anything in it".to_owned());
+            notes.push("--token names an account that is in use".to_owned());
+            notes.push(format!("touchstone account {url} prints the token of one"));
+            notes.push("touchstone emit then does something to see".to_owned());
         }
         let how: ProvisionSpec = how
             .unwrap_or(DEFAULT_PROVISION)
@@ -170,36 +184,36 @@ async fn accounts(
     for account in &mut accounts {
         account.sessions.clone_from(&arguments.session);
         account.machines.clone_from(&arguments.machine);
-        if arguments.all {
+        if let Some(which) = arguments.all {
             let rest = Rest::new(server).map_err(unusable)?;
-            account.find_all(&rest).await.map_err(unusable)?;
+            let machines = which == AllName::Everything;
+            account.find_all(&rest, machines).await.map_err(unusable)?;
         }
     }
-    if accounts
-        .iter()
-        .any(|one| !one.machines.is_empty() || !one.sessions.is_empty())
-    {
-        notes.push("connections as a session or machine show presence to others");
+    if accounts.iter().any(|one| !one.sessions.is_empty()) {
+        notes.push("watching as a session shows presence to others".to_owned());
+    }
+    if accounts.iter().any(|one| !one.machines.is_empty()) {
+        notes.push("watching as a machine keeps it active for others".to_owned());
+        if arguments.all.is_some() {
+            notes.push("--all=sessions leaves the machines out".to_owned());
+        }
     }
     Ok(accounts)
 }
 
 /// The token of `TOUCHSTONE_TOKEN`, which unlike an argument is in no list of processes.
-fn token_of_environment() -> Vec<String> {
+pub(crate) fn token_of_environment() -> Option<String> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the binary is the place that reads the environment"
     )]
     let token = std::env::var("TOUCHSTONE_TOKEN");
-    token
-        .ok()
-        .filter(|token| !token.is_empty())
-        .into_iter()
-        .collect()
+    token.ok().filter(|token| !token.is_empty())
 }
 
 /// A server that does not do what is needed, or a file or program that does not.
-fn unusable(error: ProvisionError) -> Failure {
+pub(crate) fn unusable(error: ProvisionError) -> Failure {
     match error {
         ProvisionError::NoAnswer { .. }
         | ProvisionError::Http { .. }

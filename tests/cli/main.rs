@@ -1,5 +1,6 @@
 //! The program as a person meets it: arguments, messages, exit codes, signals, pipes.
 
+mod act;
 mod check;
 mod load;
 mod prefix;

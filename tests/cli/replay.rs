@@ -479,3 +479,34 @@ fn no_trace_holds_what_signs_in() {
     let same_seed = [&arguments[..], &["--seed", "7"]].concat();
     check(&same_seed, 0, &[]);
 }
+
+#[test]
+fn a_trace_of_a_skipped_case_is_left_out_and_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = recorded(folder.path(), &[]);
+    let traces = folder.path().join("traces");
+    let text = std::fs::read_to_string(&trace).expect("a trace");
+    let head = text.lines().next().expect("a header");
+    let mark = |text: &str| json!({"tUs": 1, "conn": "suite", "dir": "mark", "text": text});
+    let skipped = format!(
+        "{head}\n{}\n{}\n",
+        mark("case: a.case"),
+        mark("verdict: skip")
+    );
+    std::fs::write(traces.join("a.case.jsonl"), &skipped).expect("a trace");
+    let all = traces.display().to_string();
+    let ran = check(
+        &["replay", &all, "--as-fast"],
+        0,
+        &["left out: ", "a.case.jsonl"],
+    );
+    assert!(ran.stdout.contains(" 0 different"), "{}", ran.stdout);
+    // Where there is nothing else, nothing was replayed.
+    std::fs::remove_file(&trace).expect("it was there");
+    std::fs::write(traces.join("b.case.jsonl"), &skipped).expect("a trace");
+    check(
+        &["replay", &all],
+        2,
+        &["nothing to replay in any of 2 traces", "hint: "],
+    );
+}

@@ -8,6 +8,9 @@ use touchstone_client::{Args, trace::Traced};
 
 use super::script::{Act, Step};
 
+/// The class of answers to CONNECT.
+pub(super) const CONNECT: &str = "connect";
+
 /// One thing that a client got.
 #[derive(Debug, Clone)]
 pub(super) struct Heard {
@@ -67,7 +70,7 @@ impl What {
     /// What counts as the same kind of thing while it is waited for.
     pub(super) fn class(&self) -> String {
         match self {
-            Self::Admitted(_) | Self::Refused(_) => "connect".into(),
+            Self::Admitted(_) | Self::Refused(_) => CONNECT.into(),
             Self::Event { name, args, .. } => format!("event {name} {}", type_of(name, args)),
             Self::Ack { id, .. } => format!("ack {id}"),
             Self::Ended(_) => "end".into(),

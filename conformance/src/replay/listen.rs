@@ -21,7 +21,7 @@ use touchstone_client::{Direction, End, Frame, Tap, trace::Traced};
 
 use super::{
     PATIENCE,
-    heard::{Heard, What},
+    heard::{CONNECT, Heard, What},
     lock,
     names::Names,
     script::Recording,
@@ -44,6 +44,8 @@ pub(super) struct Awaited {
     open: Vec<Expected>,
     given_up: HashMap<Class, usize>,
     lost: u32,
+    /// How many of them are answers to CONNECT.
+    unanswered: u32,
     last_sent_us: u64,
     pub(super) slowest: Duration,
 }
@@ -81,6 +83,7 @@ impl Awaited {
             open: Vec::new(),
             given_up: HashMap::new(),
             lost: 0,
+            unanswered: 0,
             last_sent_us: 0,
             slowest: Duration::ZERO,
         }
@@ -119,8 +122,13 @@ impl Awaited {
                     kept.counts.get(&one.class).copied().unwrap_or(0) + lost < one.count
                 });
             }
-            let patience = (PATIENCE / (1 + self.lost)).max(PATIENCE / 10);
+            let shorter = |lost: u32| (PATIENCE / (1 + lost)).max(PATIENCE / 10);
             let until = |one: &Expected| {
+                // What is sent before CONNECT was answered is another story than what is sent behind it.
+                let patience = match one.class.1.as_str() {
+                    CONNECT => shorter(self.unanswered),
+                    _ => shorter(self.lost),
+                };
                 let lag = one.t_us.saturating_sub(self.last_sent_us);
                 began + Duration::from_micros(lag) + patience
             };
@@ -141,6 +149,7 @@ impl Awaited {
                 self.open = open;
                 let late: Vec<Expected> = late;
                 for one in late {
+                    self.unanswered += u32::from(one.class.1 == CONNECT);
                     *self.given_up.entry(one.class).or_default() += 1;
                     self.lost = self.lost.saturating_add(1);
                 }

@@ -82,7 +82,7 @@ fn the_screen_shows_attempts_and_then_the_gap() {
     proxy.failed.store(false, Ordering::SeqCst);
     let screen = terminal.wait_for("1 open");
     assert!(!screen.contains("attempt"), "{screen}");
-    terminal.wait_for("gap  gap");
+    terminal.wait_for("gap  nothing was seen on a1/user");
     terminal.send("q");
     terminal.ends(0);
 }
@@ -118,7 +118,10 @@ fn accounts_come_from_the_provisioner() {
     assert_eq!(seen, ["\"a1/user\"", "\"a2/user\""]);
     // Nobody else uses them, so that there will be little to see.
     let told = lines.end();
-    assert!(told.contains("a new account is watched; --token"), "{told}");
+    assert!(
+        told.contains("a new account is watched: nobody does anything in it"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -138,11 +141,8 @@ fn sessions_and_machines_are_watched_on_request_with_a_note() {
     ];
     shows_all_scopes(Lines::start(&arguments), &people, &session);
     let terminal = Terminal::start(&[&["watch"], arguments.as_slice()].concat());
-    // It is there for some seconds alone.
-    terminal.wait("the note", |received, _| {
-        String::from_utf8_lossy(&received.bytes).contains("presence")
-    });
     terminal.wait_for("3 open");
+    terminal.wait_for("watching as a machine keeps it active for others");
     terminal.send("q");
     terminal.ends(0);
 }
@@ -155,6 +155,23 @@ fn all_finds_sessions_and_machines() {
     people.machine("machine-1");
     let lines = Lines::start(&[&server.url, "--token", people.token(), "--all"]);
     shows_all_scopes(lines, &people, &session);
+}
+
+#[test]
+fn all_sessions_leaves_the_presence_of_machines_as_it_is() {
+    let server = Served::start(&[]);
+    let people = People::of(&server, 1);
+    people.session("tag");
+    people.machine("machine-1");
+    let all = [&server.url, "--token", people.token(), "--all=sessions"];
+    let mut lines = Lines::start(&all);
+    let mut scopes: Vec<_> = (0..2)
+        .map(|_| lines.wait_for(&[("type", "connected")])["scope"].to_string())
+        .collect();
+    scopes.sort();
+    assert_eq!(scopes, ["\"session\"", "\"user\""]);
+    let told = lines.end();
+    assert!(!told.contains("machine"), "{told}");
 }
 
 /// Three connections are there, a message reaches the two that it is for, and the note was told.
@@ -174,7 +191,11 @@ fn shows_all_scopes(mut lines: Lines, people: &People, session: &str) {
     got.sort();
     assert_eq!(got, ["\"session\"", "\"user\""]);
     let told = lines.end();
-    assert!(told.contains("show presence to others"), "{told}");
+    assert!(told.contains("session shows presence to others"), "{told}");
+    assert!(
+        told.contains("watching as a machine keeps it active for others"),
+        "{told}"
+    );
     assert!(!told.contains(people.token()), "{told}");
 }
 

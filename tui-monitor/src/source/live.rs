@@ -28,6 +28,8 @@ pub struct Live {
     pub server: ConnectOptions,
     /// The accounts.
     pub accounts: Vec<Watched>,
+    /// What whoever watches has to know of this, each a sentence: it stands before everything else.
+    pub notes: Vec<String>,
 }
 
 /// An account that is watched: always as a user, and as these sessions and machines.
@@ -51,15 +53,17 @@ impl Watched {
         }
     }
 
-    /// Adds every session and machine that the REST surface lists for the account.
+    /// Adds every session that the REST surface lists for the account, and on request every machine.
     ///
     /// # Errors
     /// The server has no such lists, or does not answer.
-    pub async fn find_all(&mut self, rest: &Rest) -> Result<(), ProvisionError> {
+    pub async fn find_all(&mut self, rest: &Rest, machines: bool) -> Result<(), ProvisionError> {
         let sessions = list(rest, &self.token, "/v1/sessions").await?;
-        let machines = list(rest, &self.token, "/v1/machines").await?;
         self.sessions.extend(ids(&sessions["sessions"]));
-        self.machines.extend(ids(&machines));
+        if machines {
+            let machines = list(rest, &self.token, "/v1/machines").await?;
+            self.machines.extend(ids(&machines));
+        }
         for ids in [&mut self.sessions, &mut self.machines] {
             ids.sort();
             ids.dedup();
@@ -93,6 +97,14 @@ pub fn start(live: Live, options: &Options) -> Source {
     let options = options.clone();
     tokio::spawn(async move {
         post.begin(&options).await;
+        for note in &live.notes {
+            post.see(Sighting {
+                at: Instant::now(),
+                origin: Origin::none(),
+                what: What::Note(note.clone()),
+            })
+            .await;
+        }
         let (tell, mut told) = mpsc::channel(SIGHTINGS);
         for (seed, watcher) in (options.seed..).zip(watchers(&live)) {
             let (stop, tell) = (post.outlet.stop.clone(), tell.clone());

@@ -162,8 +162,10 @@ fn row(
     let labelled = columns.iter().any(|(column, _)| column.what == What::Conn);
     let mut x = area.x + GUTTER;
     for (column, width) in columns {
-        if sentence && column.rank > 2 && column.what != What::Account && column.what != What::Conn
-        {
+        // The type of a note says no more than its kind.
+        let is_word = column.what == What::Type && entry.event.as_ref() == entry.kind.as_str();
+        let is_label = matches!(column.what, What::Account | What::Conn);
+        if sentence && (is_word || column.rank > 2 && !is_label) {
             let tone = kind_tone(entry.kind);
             let mut told = text::shown(&entry.raw, usize::from(area.width));
             // Which connection it was would be known from no column.

@@ -1,0 +1,106 @@
+//! `touchstone emit`: one event to a server, and what it answers and sends then.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde_json::json;
+use tokio::time::{Instant, sleep_until};
+use touchstone_client::text::{one_line, told};
+use touchstone_client::{Args, ConnectOptions, Event, connect};
+use touchstone_fixtures::{CLIENT_EVENTS, ack_variants};
+
+use crate::args::EmitArguments;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::output;
+
+use super::watch_source::token_of_environment;
+
+/// How long an answer is awaited.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects, sends the event and shows what comes.
+pub(crate) async fn run(arguments: EmitArguments) -> Result<Exit, Failure> {
+    let token = arguments.token.clone().or_else(token_of_environment);
+    let Some(token) = token else {
+        let error = anyhow!("no token is given, by --token or TOUCHSTONE_TOKEN");
+        let hint = format!("`touchstone account {}` prints one", arguments.url);
+        return Err(Failure::usage(error).hint(hint));
+    };
+    let mut auth = json!({"token": token, "clientType": "user-scoped"});
+    if let Some(id) = &arguments.session {
+        auth["clientType"] = json!("session-scoped");
+        auth["sessionId"] = json!(id);
+    } else if let Some(id) = &arguments.machine {
+        auth["clientType"] = json!("machine-scoped");
+        auth["machineId"] = json!(id);
+    }
+    let options = ConnectOptions::new(arguments.url)
+        .path(&arguments.path)
+        .auth(auth);
+    let (socket, mut events) = connect(&options)
+        .await
+        .map_err(|error| Failure::expected(Exit::Unreachable, error))?;
+    let event = arguments.event.as_str();
+    let data = arguments.data.map_or_else(|| Args::raw(""), Args::from);
+    // The specification's own events tell whether there is an answer; of others nobody knows.
+    let is_answered = !ack_variants(event).is_empty();
+    let is_known = CLIENT_EVENTS.contains(&event);
+    let ended = |end: &dyn std::error::Error| {
+        Failure::expected(
+            Exit::Unreachable,
+            anyhow!("the server ended the connection: {}", told(end)),
+        )
+    };
+    let sent_at = Instant::now();
+    let mut answer = match is_known && !is_answered {
+        true => {
+            socket.emit(event, data).await.map_err(|end| ended(&end))?;
+            None
+        }
+        false => {
+            let asked = socket.request(event, data).await;
+            Some(Box::pin(asked.map_err(|end| ended(&end))?))
+        }
+    };
+    let (mut until, longest) = (sent_at + arguments.time, sent_at + PATIENCE);
+    if is_answered {
+        until = until.max(longest);
+    }
+    loop {
+        let waits = answer.is_some();
+        let reply = async {
+            match &mut answer {
+                Some(answer) => answer.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Ok(event) => drop(output::print(&came(&event))?),
+                Err(end) => return Err(ended(&end)),
+            },
+            reply = reply, if waits => {
+                let reply = reply.map_err(|end| ended(&end))?;
+                let text = reply.args.first_raw().unwrap_or("nothing");
+                output::print(&format!("answer    {}\n", one_line(text)))?;
+                answer = None;
+                until = sent_at + arguments.time;
+            },
+            () = sleep_until(until) => break,
+        }
+    }
+    socket.disconnect().await;
+    if is_answered && answer.is_some() {
+        let error = anyhow!("no answer to {event} within {} s", PATIENCE.as_secs());
+        return Err(Failure::expected(Exit::Incomplete, error));
+    }
+    Ok(Exit::Passed)
+}
+
+/// What the server sent, on one line.
+fn came(event: &Event) -> String {
+    let data = event.args.first_raw().unwrap_or_default();
+    format!("received  {} {}\n", one_line(event.name()), one_line(data))
+}
