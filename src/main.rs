@@ -14,6 +14,7 @@ mod reports;
 mod screen;
 mod sinks;
 mod spawned;
+mod suggest;
 
 use std::process::ExitCode;
 

@@ -17,8 +17,12 @@ use touchstone_conformance::SpawnCommand;
 
 use crate::args::{self, CheckArguments, Level};
 use crate::error::Failure;
+use crate::suggest;
 
 const FILE: &str = "touchstone.toml";
+
+/// A file that has every key.
+const SAMPLE: &str = include_str!("../fixtures/samples/touchstone.toml");
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,16 +80,45 @@ fn find(text: &str, name: &str) -> anyhow::Result<Profile> {
         let line = error.span().map_or(1, |span| {
             1 + text[..span.start].bytes().filter(|&b| b == b'\n').count()
         });
-        anyhow!("line {line}: {}", error.message())
+        let value = error.span().map_or("", |span| &text[..span.start]);
+        anyhow!("line {line}: {}", problem(error.message(), value))
     })?;
     document.profiles.remove(name).ok_or_else(|| {
         let known: Vec<_> = document.profiles.keys().map(String::as_str).collect();
+        if let Some(meant) = suggest::closest(name, known.iter().copied()) {
+            return anyhow!("there is no profile {name:?}; did you mean {meant:?}?");
+        }
         let known = match known.is_empty() {
             true => "none".to_owned(),
             false => known.join(", "),
         };
         anyhow!("there is no profile {name:?}, but {known}")
     })
+}
+
+/// What is wrong with the file, and what was meant. `before` is the text before the place.
+fn problem(message: &str, before: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field") {
+        let unknown = quoted.next().unwrap_or_default();
+        return match suggest::closest(unknown, quoted) {
+            Some(meant) => format!("there is no key {unknown}; did you mean {meant}?"),
+            None => message.to_owned(),
+        };
+    }
+    // A value of a wrong type stands behind its key.
+    let key = before.lines().last().and_then(|line| line.split_once('='));
+    let Some((key, _)) = key else {
+        return message.to_owned();
+    };
+    let is_of_key = |line: &&str| {
+        line.split_once('=')
+            .is_some_and(|(k, _)| k.trim() == key.trim())
+    };
+    match SAMPLE.lines().find(is_of_key) {
+        Some(example) => format!("{}: {message}; write it like {example}", key.trim()),
+        None => format!("{}: {message}", key.trim()),
+    }
 }
 
 /// Sets what is not set yet. Paths of the profile are relative to `folder`, and its commands run there.
@@ -171,8 +204,6 @@ mod tests {
     use super::*;
     use crate::args::{Arguments, Command};
 
-    const SAMPLE: &str = include_str!("../fixtures/samples/touchstone.toml");
-
     fn arguments(words: &[&str]) -> CheckArguments {
         let words = [&["touchstone", "check"], words].concat();
         match Arguments::parse_from(words).command {
@@ -250,6 +281,19 @@ mod tests {
         check(
             "[profiles.local]\n[profiles.far]",
             "there is no profile \"ci\", but far, local",
+        );
+        check(
+            "[profiles.cii]",
+            "there is no profile \"ci\"; did you mean \"cii\"?",
+        );
+        check(
+            "[profiles.ci]\nspwan = 'x'",
+            "line 2: there is no key spwan; did you mean spawn?",
+        );
+        check(
+            "[profiles.ci]\nrpc-timeout = 2",
+            "line 2: rpc-timeout: invalid type: integer `2`, expected a string; \
+             write it like rpc-timeout = \"2s\"",
         );
         check("[profiles.ci]", "urls: at least one is needed");
         check(

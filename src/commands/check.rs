@@ -22,6 +22,7 @@ use crate::output;
 use crate::profile;
 use crate::reports::{self, Reports};
 use crate::spawned;
+use crate::suggest;
 
 use super::serve::parse_faults;
 
@@ -70,9 +71,16 @@ fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
     let mut selection = Selection::default();
     for glob in &arguments.only {
         selection.only(glob).map_err(Failure::usage)?;
+        // What was asked for by a name that there is not would be missing in silence.
+        if matches_nothing(glob)? {
+            return Err(unmatched("--only", glob));
+        }
     }
     for glob in &arguments.skip {
         selection.skip(glob).map_err(Failure::usage)?;
+        if matches_nothing(glob)? {
+            reports::notice(&unmatched("--skip", glob).told());
+        }
     }
     selection.hazards(!arguments.no_hazards);
     selection.slow(!arguments.no_slow);
@@ -82,6 +90,19 @@ fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
         args::Level::Info => Level::Info,
     });
     Ok(selection)
+}
+
+fn matches_nothing(glob: &str) -> Result<bool, Failure> {
+    let mut alone = Selection::default();
+    alone.only(glob).map_err(Failure::usage)?;
+    Ok(alone.cases().is_empty())
+}
+
+fn unmatched(flag: &str, glob: &str) -> Failure {
+    let meant = suggest::closest_pattern(glob);
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    let error = anyhow!("{flag} {glob} matches no case{meant}");
+    Failure::expected(Exit::NothingSelected, error).hint("touchstone check --list shows all cases")
 }
 
 /// The entries of all baseline files.
@@ -115,7 +136,7 @@ fn list(selection: &Selection, reports: &[String]) -> Result<Exit, Failure> {
     }
     let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
     let line = |case: &&touchstone_conformance::Case| {
-        let title = case.doc.trim().lines().next().unwrap_or_default().trim();
+        let title = first_sentence(case.doc);
         let kind = match case {
             case if case.hazardous => " (hazardous)",
             case if case.slow => " (slow)",
@@ -128,6 +149,24 @@ fn list(selection: &Selection, reports: &[String]) -> Result<Exit, Failure> {
         )
     };
     output::print(&cases.iter().map(line).collect::<String>())
+}
+
+/// The first sentence, or as much of it as a line of a list holds.
+fn first_sentence(doc: &str) -> String {
+    const LONGEST: usize = 100;
+    let words: Vec<_> = doc.split_whitespace().collect();
+    let end = words.iter().position(|word| word.ends_with(['.', ':']));
+    let mut sentence = String::new();
+    for word in &words[..end.map_or(words.len(), |end| end + 1)] {
+        if sentence.chars().count() + word.chars().count() >= LONGEST {
+            return format!("{} …", sentence.trim_end_matches(','));
+        }
+        if !sentence.is_empty() {
+            sentence.push(' ');
+        }
+        sentence.push_str(word);
+    }
+    sentence
 }
 
 /// The list for machines.

@@ -9,6 +9,7 @@ use crate::args::ExplainArguments;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
+use crate::suggest;
 
 /// Explains every case and requirement whose id matches.
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
@@ -22,10 +23,12 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     if ids.is_empty() {
         let error = anyhow::anyhow!("no case or requirement is called {}", arguments.case);
         let failure = Failure::expected(Exit::NothingSelected, error);
-        return Err(failure.hint(match closest(&arguments.case) {
-            Some(id) => format!("did you mean {id}?"),
-            None => "touchstone check --list shows all cases".to_owned(),
-        }));
+        return Err(
+            failure.hint(match suggest::closest(&arguments.case, all_ids()) {
+                Some(id) => format!("did you mean {id}?"),
+                None => "touchstone check --list shows all cases".to_owned(),
+            }),
+        );
     }
     let texts: Vec<String> = ids.into_iter().filter_map(explain).collect();
     output::print(&texts.join("\n"))
@@ -34,13 +37,4 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
 fn all_ids() -> impl Iterator<Item = &'static str> {
     let requirements = requirements().map(|requirement| requirement.id);
     cases().map(|case| case.id).chain(requirements)
-}
-
-/// The id that was most likely meant.
-fn closest(asked: &str) -> Option<&'static str> {
-    all_ids()
-        .map(|id| (strsim::jaro_winkler(asked, id), id))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, id)| id)
 }

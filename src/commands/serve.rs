@@ -12,6 +12,7 @@ use crate::args::{LimitArguments, ServeArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
+use crate::suggest;
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
@@ -40,7 +41,18 @@ fn config(arguments: &ServeArguments) -> Result<Config, Failure> {
 /// The faults that the names on the command line stand for.
 pub(crate) fn parse_faults(names: &[String]) -> Result<Faults, Failure> {
     Faults::parse(names.iter().map(String::as_str)).map_err(|error| {
-        Failure::usage(error).hint("touchstone serve --list-faults shows them all")
+        let known = || faults().iter().map(|fault| fault.name);
+        let asked = names
+            .iter()
+            .map(|name| name.split('=').next().unwrap_or(name));
+        let mut unknown = asked.filter(|asked| !known().any(|name| name == *asked));
+        let meant = unknown.find_map(|asked| suggest::closest(asked, known()));
+        Failure::usage(error).hint(match meant {
+            Some(name) => {
+                format!("did you mean {name}? --list-faults of touchstone serve shows all")
+            }
+            None => "touchstone serve --list-faults shows them all".to_owned(),
+        })
     })
 }
 

@@ -53,3 +53,50 @@ fn completions_name_every_command() {
         }
     }
 }
+
+/// A name that is all but a known one, wherever names are typed.
+#[test]
+fn what_was_meant_is_suggested() {
+    let rows: [(&[&str], i32, &str); 6] = [
+        (
+            &["check", "--only", "mesage.recipients"],
+            4,
+            "did you mean message.recipients?",
+        ),
+        (
+            &["check", "--only", "rpc.call", "--only", "mesage.*"],
+            4,
+            "did you mean message.*?",
+        ),
+        (
+            &["check", "--only", "ping.*", "--skip", "rpc.cal"],
+            0,
+            "did you mean rpc.call?",
+        ),
+        (
+            &["check", "--fault", "lost-updat=2"],
+            2,
+            "did you mean lost-update?",
+        ),
+        (&["serve", "--fault", "no-akc"], 2, "did you mean no-ack?"),
+        (
+            &["explain", "mesage.recipients"],
+            4,
+            "did you mean message.recipients?",
+        ),
+    ];
+    for (arguments, code, part) in rows {
+        check(arguments, code, &[part]);
+    }
+}
+
+#[test]
+fn each_line_of_a_list_ends_or_says_that_it_goes_on() {
+    let ran = check(&["check", "--list"], 0, &[]);
+    for line in ran.stdout.lines() {
+        let line = line
+            .trim_end_matches(" (slow)")
+            .trim_end_matches(" (hazardous)");
+        assert!(line.ends_with(['.', ':', '…']), "{line}");
+    }
+}

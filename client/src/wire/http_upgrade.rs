@@ -66,15 +66,23 @@ pub(super) async fn upgrade(
         if read == 0 && head.is_empty() {
             return Err(broken("closed without an answer".to_owned()));
         }
+        // Who answers in the old version knows no upgrade, and still says something.
+        if head.starts_with(b"HTTP/1.0 ") {
+            head[..8].copy_from_slice(b"HTTP/1.1");
+        }
         match Response::try_parse(&head) {
             Ok(Some(parsed)) => break parsed,
             Ok(None) if read > 0 => {}
             Err(Error::Capacity(error)) => return Err(broken(error.to_string())),
             _ => {
                 let start = excerpt(&String::from_utf8_lossy(&head), 60);
+                let what = match head.starts_with(b"HTTP/") {
+                    true => "the head of the answer is not whole",
+                    false => "the answer is no HTTP",
+                };
                 return Err(ConnectError::NotEngineIo {
                     url,
-                    reason: format!("the answer is no HTTP: {start:?}"),
+                    reason: format!("{what}: {start:?}"),
                 });
             }
         }

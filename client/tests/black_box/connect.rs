@@ -144,13 +144,17 @@ async fn events_before_the_connect_answer_are_kept() {
 /// What a server answers instead of 101, and what the user is told.
 #[tokio::test]
 async fn whatever_is_no_websocket_is_named() {
-    let rows: [(&str, &[u8]); 10] = [
+    let rows: [(&str, &[u8]); 11] = [
         ("400", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 40\r\n\r\n{\"code\":0,\"message\":\"Transport unknown\"}"),
         ("404 in two pieces", b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot here!"),
         ("500 without body", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
         ("200", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>\nhello\n</html>"),
         ("redirect", b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"),
         ("wrong accept", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: bm9wZQ==\r\n\r\n"),
+        (
+            "HTTP/1.0",
+            b"HTTP/1.0 404 Not Found\r\nContent-Length: 4\r\n\r\ngone",
+        ),
         ("no HTTP", b"SSH-2.0-OpenSSH_9.6\r\n"),
         ("half a head", b"HTTP/1.1 101 Switch"),
         ("nothing", b""),
