@@ -94,7 +94,7 @@ pub enum DoctorError {
         /// Other paths that do answer.
         answering: Vec<String>,
         /// The address without the path of the URL, if that answers.
-        without_prefix: Option<String>,
+        without_prefix: Option<Box<str>>,
     },
     /// No TLS connection comes about.
     #[error("cannot speak TLS with {url}: {reason}")]
@@ -112,7 +112,7 @@ pub enum DoctorError {
         /// Whether the server lacks the way in which it was tried.
         unsupported: bool,
         /// The address without the path of the URL, if that answers.
-        without_prefix: Option<String>,
+        without_prefix: Option<Box<str>>,
     },
     /// A connection with a good token does not come about.
     #[error("cannot connect to {url} with a new account: {reason}")]
@@ -353,7 +353,7 @@ async fn answering_paths(target: &Target, url: &Url) -> Vec<String> {
 }
 
 /// The address without the URL's path, where that was the mistake.
-async fn answering_without_prefix(target: &Target, url: &Url) -> Option<String> {
+async fn answering_without_prefix(target: &Target, url: &Url) -> Option<Box<str>> {
     let mut bare = url.clone();
     bare.set_path("");
     if bare == *url {
@@ -363,7 +363,7 @@ async fn answering_without_prefix(target: &Target, url: &Url) -> Option<String> 
         .path(&target.path)
         .timeout(GUESS);
     let answers = Engine::open(&options).await.is_ok();
-    answers.then(|| shown(&bare))
+    answers.then(|| shown(&bare).into())
 }
 
 /// Connects as a user and pings. Gives how long the answer took; nothing where none came.
