@@ -136,7 +136,10 @@ fn says_why_something_was_refused() {
             "reason=\"Machine not found\"",
         ],
         &["path=\"/v1/push-tokens/…\"", "status=200"],
-        &["connection refused", "reason=Invalid authentication token"],
+        &[
+            "connection refused",
+            "reason=\"Invalid authentication token\"",
+        ],
         &["connected", "scope=session "],
         &[
             "ignored",
