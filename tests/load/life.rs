@@ -98,6 +98,9 @@ async fn agents_and_daemons_introduce_themselves_as_in_life() {
     // The app hears of all three, if it has not come too late for the first.
     let volatile = run.report.audit.volatile;
     assert_eq!(volatile.delivered + volatile.uncertain, 3, "{volatile:?}");
+    // What is emitted right behind CONNECT is planned, too.
+    let report = &run.report;
+    assert_eq!(report.generator.planned, report.schedule.emits);
     assert!(volatile.is_clean(), "{volatile:?}");
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
-use touchstone_loadgen::report::Verdict;
+use tokio::time::{Instant, sleep, sleep_until};
+use touchstone_loadgen::report::{Report, Verdict};
 use touchstone_loadgen::run::{RunPlan, run};
 use touchstone_reference_server::Config;
 use url::Url;
@@ -42,12 +42,24 @@ timing = 'periodic'
 /// Chunks that may be on their way in each direction.
 const ON_THE_WAY: usize = 4_096;
 
-/// A way to the server that takes `delay` in each direction, and nothing passes while it is frozen.
-/// Also tells who comes.
+/// How much passes on the way to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Free,
+    /// Nothing at all.
+    Frozen,
+    /// From the server, so many bytes every [`DRIP`].
+    Trickle(usize),
+}
+
+const DRIP: Duration = Duration::from_millis(25);
+
+/// A way to the server that takes `delay` in each direction, and on which everything flows freely at
+/// first. Also tells who comes.
 async fn way_to(
     server: &Url,
     delay: Duration,
-) -> (Url, watch::Sender<bool>, mpsc::Receiver<SocketAddr>) {
+) -> (Url, watch::Sender<Flow>, mpsc::Receiver<SocketAddr>) {
     ways_to(server, move |_| delay).await
 }
 
@@ -55,12 +67,12 @@ async fn way_to(
 async fn ways_to(
     server: &Url,
     delay: impl Fn(usize) -> Duration + Send + 'static,
-) -> (Url, watch::Sender<bool>, mpsc::Receiver<SocketAddr>) {
+) -> (Url, watch::Sender<Flow>, mpsc::Receiver<SocketAddr>) {
     let port = server.port().expect("a port");
     let server = SocketAddr::from(([127, 0, 0, 1], port));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let (freeze, frozen) = watch::channel(false);
+    let (steer, flow) = watch::channel(Flow::Free);
     let (caller, callers) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
         for nth in 0.. {
@@ -73,27 +85,43 @@ async fn ways_to(
             let server = TcpStream::connect(server).await.expect("the server");
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            tokio::spawn(carry(from_client, to_server, delay, frozen.clone()));
-            tokio::spawn(carry(from_server, to_client, delay, frozen.clone()));
+            tokio::spawn(carry(from_client, to_server, delay, flow.clone(), false));
+            tokio::spawn(carry(from_server, to_client, delay, flow.clone(), true));
         }
     });
     let url = Url::parse(&format!("http://{address}")).expect("a URL");
-    (url, freeze, callers)
+    (url, steer, callers)
 }
 
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin + Send + 'static,
     delay: Duration,
-    mut frozen: watch::Receiver<bool>,
+    mut flow: watch::Receiver<Flow>,
+    is_from_server: bool,
 ) {
     let (sender, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
     tokio::spawn(async move {
         while let Some((due, bytes)) = arriving.recv().await {
             sleep_until(due).await;
-            let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
-            if !thawed || to.write_all(&bytes).await.is_err() {
+            let Ok(now) = flow
+                .wait_for(|flow| *flow != Flow::Frozen)
+                .await
+                .map(|now| *now)
+            else {
                 return;
+            };
+            let size = match now {
+                Flow::Trickle(size) if is_from_server => size,
+                _ => bytes.len(),
+            };
+            for drop in bytes.chunks(size) {
+                if size < bytes.len() {
+                    sleep(DRIP).await;
+                }
+                if to.write_all(drop).await.is_err() {
+                    return;
+                }
             }
         }
     });
@@ -109,7 +137,7 @@ async fn carry(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_delay_is_measured() {
     let server = server(&[]).await;
-    let (url, _freeze, _callers) = way_to(server.url(), Duration::from_millis(100)).await;
+    let (url, _steer, _callers) = way_to(server.url(), Duration::from_millis(100)).await;
     let report = run(plan(&url, server.url(), PINGS, "1/1"))
         .await
         .expect("a report");
@@ -137,7 +165,7 @@ async fn percentiles_tell_slow_connections_from_others() {
         1 | 2 => Duration::from_millis(200),
         _ => Duration::from_millis(25),
     };
-    let (url, _freeze, _callers) = ways_to(server.url(), delay).await;
+    let (url, _steer, _callers) = ways_to(server.url(), delay).await;
     let scenario = PINGS
         .replace("users = 1", "users = 20")
         .replace("ramp = '1ms'", "ramp = '200ms'")
@@ -165,7 +193,7 @@ async fn percentiles_tell_slow_connections_from_others() {
 async fn a_server_that_hangs_is_a_failure() {
     // One whose pings are so rare that the connections live on.
     let server = Embedded::start(Config::default()).await.expect("a server");
-    let (url, freeze, _callers) = way_to(server.url(), Duration::ZERO).await;
+    let (url, steer, _callers) = way_to(server.url(), Duration::ZERO).await;
     let scenario = format!("{PINGS}[audit]\nlate-after = '1s'\nlost-after = '1s'\n");
     let plan = plan(&url, server.url(), &scenario, "1/1");
     let mut progress = plan.progress.subscribe();
@@ -174,7 +202,7 @@ async fn a_server_that_hangs_is_a_failure() {
             .wait_for(|snapshot| snapshot.elapsed >= Duration::from_secs(2))
             .await
             .expect("a run");
-        freeze.send_replace(true);
+        steer.send_replace(Flow::Frozen);
     };
     let (report, ()) = tokio::join!(run(plan), hang);
     server.stop().await.expect("an end");
@@ -195,7 +223,7 @@ async fn a_server_that_hangs_is_a_failure() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_of_one_second_shows_in_full() {
     let server = server(&[]).await;
-    let (url, freeze, _callers) = way_to(server.url(), Duration::ZERO).await;
+    let (url, steer, _callers) = way_to(server.url(), Duration::ZERO).await;
     let plan = plan(&url, server.url(), PINGS, "1/1");
     let mut progress = plan.progress.subscribe();
     let pause = async {
@@ -203,10 +231,10 @@ async fn a_pause_of_one_second_shows_in_full() {
             .wait_for(|snapshot| snapshot.elapsed >= Duration::from_secs(2))
             .await
             .expect("a run");
-        freeze.send_replace(true);
+        steer.send_replace(Flow::Frozen);
         let end = Instant::now() + Duration::from_secs(1);
         sleep_until(end).await;
-        freeze.send_replace(false);
+        steer.send_replace(Flow::Free);
     };
     let (report, ()) = tokio::join!(run(plan), pause);
     server.stop().await.expect("an end");
@@ -235,7 +263,7 @@ duration = '500ms'
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_connections_than_ports_come_from_several_addresses() {
     let server = server(&[]).await;
-    let (url, _freeze, mut callers) = way_to(server.url(), Duration::ZERO).await;
+    let (url, _steer, mut callers) = way_to(server.url(), Duration::ZERO).await;
     let plan = RunPlan {
         ports: 4,
         ..plan(&url, server.url(), CROWD, "1/1")
@@ -250,4 +278,171 @@ async fn more_connections_than_ports_come_from_several_addresses() {
     let expected = [("127.0.0.1", 4), ("127.0.0.2", 4), ("127.0.0.3", 2)];
     let expected = expected.map(|(address, count)| (address.to_owned(), count));
     assert_eq!(from, BTreeMap::from(expected));
+}
+
+/// One agent that sends much more than passes to the app.
+const FLOOD: &str = "
+description = 'messages'
+[population]
+accounts = 1
+users = 1
+sessions = 1
+[connect]
+ramp = '1ms'
+[[phases]]
+name = 'connect'
+duration = '1s'
+load = 0
+counted = false
+[[phases]]
+name = 'messages'
+duration = '3s'
+[[traffic]]
+from = 'session'
+event = 'message'
+every = '10ms'
+timing = 'periodic'
+";
+
+/// Runs it over a way that lets so much pass, and gives up what is not under way after `lost_after`.
+async fn flooded(trickle: usize, lost_after: &str) -> Report {
+    let server = Embedded::start(Config::default()).await.expect("a server");
+    let (url, steer, _callers) = way_to(server.url(), Duration::ZERO).await;
+    let scenario =
+        format!("{FLOOD}[audit]\nlate-after = '{lost_after}'\nlost-after = '{lost_after}'\n");
+    let plan = plan(&url, server.url(), &scenario, "1/1");
+    let mut progress = plan.progress.subscribe();
+    let narrow = async {
+        progress
+            .wait_for(|snapshot| snapshot.open == 2)
+            .await
+            .expect("a run");
+        steer.send_replace(Flow::Trickle(trickle));
+    };
+    let (report, ()) = tokio::join!(run(plan), narrow);
+    server.stop().await.expect("an end");
+    report.expect("a report")
+}
+
+/// A backlog that is longer than what is waited for a single event is no loss as long as it gets
+/// shorter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_late_is_not_lost() {
+    let report = flooded(420, "2s").await;
+    let counts = report.audit.counts;
+    assert_eq!(counts.delivered, report.generator.sent, "{counts:?}");
+    assert!(counts.is_clean() && counts.late > 0, "{counts:?}");
+    assert!(report.latency_us.fanout.max > 2_000_000, "{counts:?}");
+}
+
+/// A run does not wait for ever, and says what it has not waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_run_did_not_wait_for_makes_it_invalid() {
+    let report = flooded(150, "1s").await;
+    let counts = report.audit.counts;
+    assert!(counts.is_clean() && counts.uncertain > 0, "{counts:?}");
+    assert_eq!(
+        counts.delivered + counts.uncertain,
+        report.generator.sent,
+        "{counts:?}"
+    );
+    let reason = report.generator.reason.as_deref().expect("a reason");
+    let told = format!(
+        "the server was the limit: {} deliveries were still to come 4.0 s after",
+        counts.uncertain
+    );
+    assert!(reason.contains(&told), "no {told:?} in {reason}");
+    assert_eq!(report.verdict(), Verdict::Invalid);
+}
+
+/// Agents that leave before a slow way has let them in.
+const IMPATIENT: &str = "
+description = 'agents that come and go'
+[population]
+accounts = 1
+users = 1
+sessions = 6
+[connect]
+ramp = '100ms'
+[bounds]
+lag-p99 = '30s'
+cpu = 1
+[[phases]]
+name = 'work'
+duration = '6s'
+[[churn]]
+from = 'session'
+online = '500ms'
+offline = '100ms'
+[[traffic]]
+from = 'session'
+event = 'message'
+every = '50ms'
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_admits_slowly_is_named_as_the_limit() {
+    let server = server(&[]).await;
+    let (url, _steer, _callers) = way_to(server.url(), Duration::from_millis(700)).await;
+    let report = run(plan(&url, server.url(), IMPATIENT, "1/1"))
+        .await
+        .expect("a report");
+    server.stop().await.expect("an end");
+    let reason = report.generator.reason.as_deref().expect("a reason");
+    assert!(reason.starts_with("the server was the limit: "), "{reason}");
+    for part in [
+        "events could not be sent",
+        "not connected",
+        "it admitted connections after",
+        "left without having been admitted",
+    ] {
+        assert!(reason.contains(part), "no {part:?} in {reason}");
+    }
+    assert!(report.audit.counts.is_clean(), "{:?}", report.audit);
+    assert_eq!(report.verdict(), Verdict::Invalid);
+}
+
+/// Calls whose callees take their time.
+const CALLS: &str = "
+description = 'calls'
+[population]
+accounts = 1
+users = 1
+machines = 1
+[machine]
+registrations = 1
+[rpc]
+handler-delay = '300ms'
+[[phases]]
+name = 'connect'
+duration = '1500ms'
+load = 0
+counted = false
+[[phases]]
+name = 'calls'
+duration = '2s'
+[[traffic]]
+from = 'user'
+event = 'rpc-call'
+every = '50ms'
+timing = 'periodic'
+";
+
+/// What a simulated callee works is no part of what the server takes for a call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_servers_part_of_a_call_is_told_from_the_callees() {
+    let server = server(&[]).await;
+    let (url, _steer, _callers) = way_to(server.url(), Duration::from_millis(20)).await;
+    let report = run(plan(&url, server.url(), CALLS, "1/1"))
+        .await
+        .expect("a report");
+    server.stop().await.expect("an end");
+    let (rpc, callee) = (report.latency_us.rpc, report.latency_us.callee);
+    assert_eq!((rpc.count, callee.count), (40, 40), "{:?}", report.answers);
+    let least = 300_000;
+    assert!(callee.min >= least - least / 1000, "{callee:?}");
+    // To the callee and back, each over two ways.
+    let least = 80_000;
+    assert!(rpc.min >= least - least / 1000, "{rpc:?}");
+    assert!(rpc.min < callee.min, "{rpc:?} {callee:?}");
 }

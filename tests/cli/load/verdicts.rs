@@ -1,7 +1,7 @@
 //! Objectives and limits, and the exit codes that they decide.
 
-use super::desk::{Desk, SMALL};
-use crate::support::{Ran, check};
+use super::desk::{Desk, SMALL, shown};
+use crate::support::{Ran, Served, check};
 
 #[test]
 fn objectives_decide_the_exit_code() {
@@ -49,6 +49,28 @@ fn a_generator_beyond_its_bounds_makes_a_run_invalid() {
         "{}",
         ran.stdout
     );
+}
+
+/// What became of deliveries does not depend on how late they were sent.
+#[test]
+fn an_invalid_run_does_not_hide_what_the_server_did() {
+    let desk = Desk::new();
+    let tight = desk.scenario(&SMALL.replace(r#"lag-p99 = "30s""#, r#"lag-p99 = "1us""#));
+    let server = Served::start(&["--fault", "wrong-session"]);
+    let html = format!("html={}", shown(&desk.path("html")));
+    let all = ["load", &server.url, "--scenario", &tight, "--report", &html];
+    let ran = check(&all, 20, &[]);
+    let page = std::fs::read_to_string(desk.path("html")).expect("a page");
+    for text in [&ran.stdout, &page] {
+        for part in [
+            "1 objective not met: ",
+            " misrouted; the run is also INVALID, so that its latencies and rates say little: the \
+             generator was the limit: ",
+            " events were sent more than 1us late",
+        ] {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+    }
 }
 
 /// A run that needs more open files than the system lets it have says so before it begins.

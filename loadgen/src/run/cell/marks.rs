@@ -49,12 +49,6 @@ fn resolution(time: u64) -> u64 {
     all.find(|by| time.is_multiple_of(*by)).unwrap_or(1)
 }
 
-/// Whether a time may be that other one, rounded down.
-pub(super) fn may_be(time: u64, other: u64) -> bool {
-    let resolution = resolution(time);
-    other - other % resolution == time
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,16 +76,6 @@ mod tests {
         check(&marks, EventKind::UsageReport, 7, 3_000, &[]);
         marks.forget_before(4, 0);
         check(&marks, EventKind::SessionAlive, 7, 5_000, &[4]);
-    }
-
-    #[test]
-    fn times_are_rounded_down() {
-        for time in [4_321, 4_320, 4_300, 4_000] {
-            assert!(may_be(time, 4_321), "{time}");
-        }
-        for time in [0, 3_000, 4_310, 4_319, 4_322, 4_400, 5_000] {
-            assert!(!may_be(time, 4_321), "{time}");
-        }
     }
 
     #[test]

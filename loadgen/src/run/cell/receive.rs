@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 use touchstone_client::Frame;
 
-use super::{Call, Cell, State, is_cas, marks::may_be};
+use super::{Call, Cell, State, is_cas};
 use crate::{
     audit::stamp::Stamp,
     report::model::{Example, Outcome},
@@ -128,8 +128,10 @@ impl Cell {
             if new.is_some() {
                 return new;
             }
-            // The server announces by itself who comes, which may be at the time of a heartbeat.
-            let has_come = |of: u32| may_be(found.mark, state.peers[of as usize].opened_ms);
+            // The server announces by itself who comes, and that may have been taken for a heartbeat.
+            let second = |ms: u64| ms / 1_000;
+            let has_come =
+                |of: u32| second(found.mark) == second(state.peers[of as usize].opened_ms);
             (marked().next(), bound.any(has_come))
         };
         if first.is_none() && !found.is_inactive {
