@@ -112,11 +112,11 @@ async fn carry(
                 return;
             };
             let size = match now {
-                Flow::Trickle(size) if is_from_server => size,
-                _ => bytes.len(),
+                Flow::Trickle(size) if is_from_server => Some(size),
+                _ => None,
             };
-            for drop in bytes.chunks(size) {
-                if size < bytes.len() {
+            for drop in bytes.chunks(size.unwrap_or(bytes.len())) {
+                if size.is_some() {
                     sleep(DRIP).await;
                 }
                 if to.write_all(drop).await.is_err() {
@@ -300,7 +300,8 @@ duration = '3s'
 [[traffic]]
 from = 'session'
 event = 'message'
-every = '10ms'
+every = '20ms'
+size = 400
 timing = 'periodic'
 ";
 
@@ -328,11 +329,11 @@ async fn flooded(trickle: usize, lost_after: &str) -> Report {
 /// shorter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_late_is_not_lost() {
-    let report = flooded(420, "2s").await;
+    let report = flooded(400, "2500ms").await;
     let counts = report.audit.counts;
     assert_eq!(counts.delivered, report.generator.sent, "{counts:?}");
     assert!(counts.is_clean() && counts.late > 0, "{counts:?}");
-    assert!(report.latency_us.fanout.max > 2_000_000, "{counts:?}");
+    assert!(report.latency_us.fanout.max > 2_500_000, "{counts:?}");
 }
 
 /// A run does not wait for ever, and says what it has not waited for.
@@ -389,8 +390,8 @@ async fn a_server_that_admits_slowly_is_named_as_the_limit() {
         .expect("a report");
     server.stop().await.expect("an end");
     let reason = report.generator.reason.as_deref().expect("a reason");
-    assert!(reason.starts_with("the server was the limit: "), "{reason}");
     for part in [
+        "the server was the limit: ",
         "events could not be sent",
         "not connected",
         "it admitted connections after",

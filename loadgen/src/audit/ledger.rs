@@ -392,6 +392,16 @@ impl Ledger {
         record.is_none_or(|record| record.arrived.contains(peer))
     }
 
+    /// Whether an event must arrive at a connection and has not.
+    pub(crate) fn is_missing(&self, number: u32, peer: u32) -> bool {
+        let index = number.checked_sub(self.base);
+        let record = index.and_then(|index| self.records.get(index as usize));
+        record.is_some_and(|of| {
+            let is_awaited = of.expected.contains(peer) && !of.arrived.contains(peer);
+            of.state == State::Binding && is_awaited
+        })
+    }
+
     /// Something of this type has arrived that does not say which event it is.
     pub(crate) fn arrived_untraced(&mut self, delivered_as: &'static str, peer: u32, at: u64) {
         self.progress[peer as usize].at = at;

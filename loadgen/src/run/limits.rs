@@ -59,19 +59,31 @@ impl Strain<'_> {
         (!said.is_empty()).then(|| said.join("; "))
     }
 
+    /// What was late though it could have been in time: events to be sent, and deliveries.
+    fn lateness(&self) -> Option<String> {
+        let late = lagging(&self.bounds, &self.stats.lag)?;
+        Some(format!(
+            "{} of {} events were sent more than {} late (the bound is 1 %, and {FEW} in a short run)",
+            grouped(late),
+            grouped(self.stats.lag.len()),
+            self.bounds.lag_p99,
+        ))
+    }
+
+    fn is_saturated(&self) -> bool {
+        self.machine_share >= SATURATED
+    }
+
+    /// On a machine without a free core, it is not the generator that sends late, unless it is what
+    /// uses them.
     fn generator(&self) -> Vec<String> {
-        let Self { bounds, stats, .. } = self;
+        let bounds = &self.bounds;
+        let is_busy = self.cpu_share * 1000.0 > bounds.cpu.get() as f64;
         let mut how = Vec::new();
-        if let Some(late) = lagging(bounds, &stats.lag) {
-            how.push(format!(
-                "{} of {} events were sent more than {} late (the bound is 1 %, and {FEW} in a \
-                 short run)",
-                grouped(late),
-                grouped(stats.lag.len()),
-                bounds.lag_p99,
-            ));
+        if is_busy || !self.is_saturated() {
+            how.extend(self.lateness());
         }
-        if self.cpu_share * 1000.0 > bounds.cpu.get() as f64 {
+        if is_busy {
             how.push(format!(
                 "it used {} of its cores (the bound is {})",
                 percent(self.cpu_share),
@@ -84,16 +96,18 @@ impl Strain<'_> {
     /// A machine without a free core is a limit only where something had to wait for one.
     fn machine(&self) -> Option<String> {
         let waited = self.late + self.stats.under_way;
-        (self.machine_share >= SATURATED && waited > 0).then(|| {
+        let deliveries = (waited > 0).then(|| match waited {
+            1 => "1 delivery was late".to_owned(),
+            many => format!("{} deliveries were late", grouped(many)),
+        });
+        let waited: Vec<_> = self.lateness().into_iter().chain(deliveries).collect();
+        (self.is_saturated() && !waited.is_empty()).then(|| {
             format!(
-                "{} were busy for {} of the time, {} of it with driving connections, while {} late",
+                "{} were busy for {} of the time, {} of it with driving connections, while {}",
                 plural(self.cores.into(), "core"),
                 percent(self.machine_share),
                 percent(self.stats.cpu_of(self.cores)),
-                match waited {
-                    1 => "1 delivery was".to_owned(),
-                    many => format!("{} deliveries were", grouped(many)),
-                }
+                waited.join(", and ")
             )
         })
     }
@@ -220,6 +234,15 @@ mod tests {
         check(
             |strain, _| strain.cpu_share = 0.91,
             "the generator was the limit: it used 91 % of its cores (the bound is 90.0 %)",
+        );
+        check(
+            |strain, stats| {
+                stats.due(0, 30_000);
+                strain.machine_share = 0.99;
+            },
+            "the machine was the limit: 2 cores were busy for 99 % of the time, 0 % of it with \
+             driving connections, while 101 of 10 001 events were sent more than 20ms late (the \
+             bound is 1 %, and 10 in a short run)",
         );
         check(
             |strain, _| {

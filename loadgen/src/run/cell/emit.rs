@@ -83,14 +83,19 @@ impl Cell {
         };
         let age = stale.map_or(0, |since| now.saturating_sub(since) / 1000);
         let time = self.common.clock.unix_ms().saturating_sub(age);
-        let is_optional = kind.is_heartbeat() && {
+        let mut is_optional = false;
+        if kind.is_presence() {
             let bound = self.account.peer(peer);
             let is_own = kind.subject() == Some(bound.role) && bound.subject == emit.target;
-            let latest = told.entry((kind, emit.target)).or_default();
+            let latest = told.entry((kind.subject(), emit.target)).or_default();
             let is_rising = stale.is_none() && time >= *latest;
-            *latest = time.max(*latest);
-            !is_own || !is_rising
-        };
+            is_optional = kind.is_heartbeat() && !(is_own && is_rising);
+            *latest = match kind {
+                // No heartbeat revives it.
+                EventKind::SessionEnd => u64::MAX,
+                _ => time.max(*latest),
+            };
+        }
         let made;
         let (subject, other, version) = match kind {
             EventKind::ArtifactCreate => {

@@ -18,7 +18,7 @@ use self::marks::Marks;
 use super::{payload, provision::Provided, stats::Stats, worker::Common};
 use crate::{
     audit::{Found, Ledger},
-    scenario::{EventKind, How},
+    scenario::{EventKind, How, Role},
     schedule::{Account, Emit},
 };
 
@@ -45,8 +45,8 @@ struct State {
     marked: Marks,
     /// Calls that have reached their callee: when, or how long it has worked on it.
     calls: HashMap<u32, Call>,
-    /// The latest time that a heartbeat of a session or machine has told.
-    told: HashMap<(EventKind, u32), u64>,
+    /// The latest time that was told of each session and machine; one that has ended has no later one.
+    told: HashMap<(Option<Role>, u32), u64>,
 }
 
 /// One connection.

@@ -122,9 +122,11 @@ impl Cell {
         let (first, is_arrival) = {
             let state = self.state();
             let marked = || state.marked.find(found.kind, subject, found.mark);
-            // A server may keep times that are rounded down: of all that it may be, the first that has
-            // not arrived here is taken.
-            let new = marked().find(|number| !state.ledger.has_arrived(*number, peer));
+            // A server may keep times that are rounded down: of all that it may be, the first is taken
+            // that must arrive here still, or else may.
+            let missing = marked().find(|number| state.ledger.is_missing(*number, peer));
+            let is_new = |number: &u32| !state.ledger.has_arrived(*number, peer);
+            let new = missing.or_else(|| marked().find(is_new));
             if new.is_some() {
                 return new;
             }
