@@ -451,9 +451,11 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
         tokio::pin!(done);
         let is_over = loop {
             tokio::select! {
+                // Workers may be done as soon as they are told to end.
+                biased;
+                at = &mut ends_early, if seen.ended_us.is_none() => seen.ended_us = Some(at),
                 () = &mut done => break true,
                 () = sleep_until(until) => break false,
-                at = &mut ends_early, if seen.ended_us.is_none() => seen.ended_us = Some(at),
             }
         };
         let look = Look::at(workers);

@@ -74,7 +74,12 @@ fn a_run_is_drawn_and_q_ends_it_with_its_report() {
     });
 
     // Escape ends nothing, and neither does who does not mean it.
+    let time = |screen: &str| screen.lines().next().map(str::to_owned);
+    let before = time(&terminal.wait_for("q ends the run"));
     terminal.send("\x1b");
+    terminal.wait("another second", |_, screen| {
+        time(&screen.contents()) != before
+    });
     for other in ["n", "\x1b"] {
         terminal.send("q");
         terminal.wait_for("end the run now?");
