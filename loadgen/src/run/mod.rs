@@ -385,7 +385,7 @@ fn spawn(
             directory: Arc::clone(&directory),
             run: plan.id,
             start,
-            clock: plan.clock.clone(),
+            clock: plan.clock,
             stats: Arc::clone(&stats),
             ports: plan.ports,
             progress: AtomicU64::new(0),
