@@ -146,7 +146,7 @@ struct Player<'a> {
 /// What came of a trace.
 enum Done {
     /// Its report, and what ends the whole run.
-    Replayed(Replayed, Option<Failure>),
+    Replayed(Box<Replayed>, Option<Failure>),
     /// It holds nothing that a client sent, as those of skipped cases.
     Nothing(PathBuf),
 }
@@ -194,7 +194,7 @@ impl Player<'_> {
                     left_out += 1;
                 }
                 Some(Some(Done::Replayed(replayed, failure))) => {
-                    traces.push(replayed);
+                    traces.push(*replayed);
                     if failure.is_some() {
                         trouble = failure;
                         break;
@@ -258,14 +258,14 @@ impl Player<'_> {
             Err(ReplayError::NothingSent { .. }) => return Some(Done::Nothing(path)),
             Err(error) => {
                 let outcome = Err(failure(error).told());
-                return Some(Done::Replayed(Replayed { path, outcome }, None));
+                return Some(Done::Replayed(Box::new(Replayed { path, outcome }), None));
             }
         };
         let case = recording.failed_case().map(str::to_owned);
         match self.played(recording, seed).await {
             Ok(report) => {
                 let outcome = Ok(report);
-                Some(Done::Replayed(Replayed { path, outcome }, None))
+                Some(Done::Replayed(Box::new(Replayed { path, outcome }), None))
             }
             Err(error) => {
                 if several {
@@ -277,7 +277,10 @@ impl Player<'_> {
                     outcome = format!("{}: {case} could not be judged", Repair::Error.as_str());
                 }
                 let outcome = Err(outcome);
-                Some(Done::Replayed(Replayed { path, outcome }, Some(error)))
+                Some(Done::Replayed(
+                    Box::new(Replayed { path, outcome }),
+                    Some(error),
+                ))
             }
         }
     }

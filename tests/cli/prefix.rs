@@ -38,7 +38,7 @@ impl Prefixed {
             match inside(&head) {
                 Some(head) => {
                     count.fetch_add(1, Ordering::SeqCst);
-                    forward(client, reader, &target, &head);
+                    forward(&client, reader, &target, &head);
                 }
                 None => {
                     let line = head.lines().next().unwrap_or_default().to_owned();
@@ -95,7 +95,7 @@ fn inside(head: &str) -> Option<String> {
     ))
 }
 
-fn forward(client: TcpStream, mut reader: BufReader<TcpStream>, target: &str, head: &str) {
+fn forward(client: &TcpStream, mut reader: BufReader<TcpStream>, target: &str, head: &str) {
     let Ok(mut server) = TcpStream::connect(target) else {
         return;
     };

@@ -273,7 +273,7 @@ mod tests {
             render_events(&events, |out| Terminal::new(out, Style::Plain)),
             render_events(&events, Markdown::new),
             render_events(&events, Html::new),
-            render_events(&events, |out| JUnit::new(out)),
+            render_events(&events, JUnit::new),
             render_events(&events, GitHub::new),
         ];
         for text in &rendered {

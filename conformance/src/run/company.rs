@@ -44,7 +44,7 @@ struct Running {
 
 /// What there is to do next.
 enum Next {
-    Ended(Result<(Id, Outcome), JoinError>),
+    Ended(Box<Result<(Id, Outcome), JoinError>>),
     /// Nothing runs any more.
     Idle,
     /// The user wants no more.
@@ -119,7 +119,7 @@ impl Run<'_> {
                 return Ok(suspects);
             }
             match self.next().await? {
-                Next::Ended(ended) => suspects.extend(self.ended(ended, solo).await?),
+                Next::Ended(ended) => suspects.extend(self.ended(*ended, solo).await?),
                 Next::Idle if queue.is_empty() || self.state != State::Running => {
                     return Ok(suspects);
                 }
@@ -135,7 +135,7 @@ impl Run<'_> {
         let mut suspects = Vec::new();
         loop {
             match self.next().await? {
-                Next::Ended(ended) => suspects.extend(self.ended(ended, false).await?),
+                Next::Ended(ended) => suspects.extend(self.ended(*ended, false).await?),
                 Next::Idle => return Ok(suspects),
                 Next::Stop => return Ok(Vec::new()),
             }
@@ -179,7 +179,7 @@ impl Run<'_> {
                 joined = self.company.tasks.join_next_with_id() => joined,
             };
             return Ok(match joined {
-                Some(ended) => Next::Ended(ended),
+                Some(ended) => Next::Ended(Box::new(ended)),
                 None => Next::Idle,
             });
         }
@@ -235,17 +235,19 @@ impl Run<'_> {
         // Slow ones would wait for long; they are run again when they end.
         while !self.company.only_slow_ones() {
             match self.next().await? {
-                Next::Ended(Ok((id, outcome))) => {
-                    if let Some(Running { case, .. }) = self.company.running.remove(&id) {
-                        self.record(outcome)?;
-                        suspects.push(case);
+                Next::Ended(ended) => match *ended {
+                    Ok((id, outcome)) => {
+                        if let Some(Running { case, .. }) = self.company.running.remove(&id) {
+                            self.record(outcome)?;
+                            suspects.push(case);
+                        }
                     }
-                }
-                Next::Ended(Err(error)) => {
-                    if let Some(running) = self.company.running.remove(&error.id()) {
-                        self.panicked(running.case, error)?;
+                    Err(error) => {
+                        if let Some(running) = self.company.running.remove(&error.id()) {
+                            self.panicked(running.case, error)?;
+                        }
                     }
-                }
+                },
                 Next::Idle => break,
                 Next::Stop => return Ok(Vec::new()),
             }
