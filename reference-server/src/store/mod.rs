@@ -26,7 +26,7 @@ pub(crate) type PublicKey = [u8; 32];
 /// Terminals that may wait to be paired at the same time; beyond it the oldest is forgotten.
 const MAX_PAIRINGS: usize = 10_000;
 
-/// One account. Its rows are reached through [`Account::lock`].
+/// One account. Its rows are reached through `Account::lock`.
 pub struct Account {
     id: String,
     token: String,
