@@ -34,7 +34,11 @@ impl App {
         let everyone = Everyone::default();
         let tap = Tap::new(config.control);
         Self {
-            store: Store::new(config.clock.clone(), config.ids.clone()),
+            store: Store::new(
+                config.clock.clone(),
+                config.ids.clone(),
+                config.policy.clone(),
+            ),
             router: Router::new(config.faults.clone(), tap.clone(), everyone.clone()),
             everyone,
             tap,
@@ -42,6 +46,23 @@ impl App {
             stop: CancellationToken::new(),
             config,
         }
+    }
+
+    /// All accounts, for the seams.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.store.accounts()
+    }
+
+    /// The account of a token, for the seams.
+    #[must_use]
+    pub fn account_of_token(&self, token: &str) -> Option<Arc<Account>> {
+        self.store.account_of_token(token)
+    }
+
+    /// Ends the server, for the seams.
+    pub fn end(&self) {
+        self.stop.cancel();
     }
 
     pub(crate) fn faults(&self) -> &Faults {

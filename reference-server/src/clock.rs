@@ -35,6 +35,13 @@ impl Clock {
         (Self(Arc::new(move || now.load(Ordering::SeqCst))), handle)
     }
 
+    /// This clock, which shows only whole multiples of so many milliseconds.
+    #[must_use]
+    pub fn rounded_to(&self, milliseconds: i64) -> Self {
+        let exact = self.clone();
+        Self(Arc::new(move || exact.now() / milliseconds * milliseconds))
+    }
+
     /// Now, in Unix milliseconds.
     #[must_use]
     pub fn now(&self) -> i64 {

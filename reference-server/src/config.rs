@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::ids::Ids;
+use crate::policy::Policy;
 use crate::seams::Seams;
 
 /// The settings of one server.
@@ -35,6 +36,8 @@ pub struct Config {
     pub send_queue: usize,
     /// Whether `/control/*` exists (docs/control.md). Never turn it on where strangers can connect.
     pub control: bool,
+    /// Which way decisions take where several are right.
+    pub policy: Policy,
     /// Deliberate protocol faults; none by default.
     pub faults: Faults,
     /// What takes part in the server's work from outside; nothing by default.
@@ -59,6 +62,7 @@ impl Default for Config {
             sweep_interval: Duration::from_secs(60),
             send_queue: 16_384,
             control: false,
+            policy: Policy::default(),
             faults: Faults::default(),
             seams: None,
             clock: Clock::system(),

@@ -108,7 +108,7 @@ impl Connection {
     }
 
     /// Queues a packet. Whoever falls so far behind that its queue is full is disconnected here.
-    pub(crate) fn send(self: &Arc<Self>, packet: Str) {
+    pub fn send(self: &Arc<Self>, packet: Str) {
         let is_sent = |seams: &Arc<dyn Seams>| seams.send(self, &packet);
         if self.seams.as_ref().is_none_or(is_sent) {
             self.push(packet);
@@ -155,8 +155,8 @@ impl Connection {
         }
     }
 
-    /// Ends the transport, for the faults that do so.
-    pub(crate) fn end(&self) {
+    /// Ends the transport at once, for what takes part at the seams.
+    pub fn end(&self) {
         self.link.abort();
     }
 

@@ -6,7 +6,7 @@
 //! layer of the same project decides in a task of its own: of 1 000 clients that sent an event in
 //! the same TCP segment as CONNECT, 992 were disconnected.)
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +28,7 @@ use crate::handshake;
 use crate::listener::{RequestSwitch, Switch};
 use crate::packet::{self, Packet, PacketError, Pending};
 use crate::router::{Routed as _, Scope};
-use crate::seams::Admission;
+use crate::seams::{Admission, Wait};
 use crate::store::{Account, AccountState};
 
 /// Takes clients in and hands their events to the handlers.
@@ -39,6 +39,9 @@ pub(crate) struct Gateway {
     transports: Arc<Mutex<HashMap<Sid, Arc<Transport>>>>,
     count: watch::Sender<usize>,
 }
+
+/// Packets that may wait for a decision about their sender; with more the transport ends.
+const MAX_UNDECIDED: usize = 1_000;
 
 /// An Engine.IO session.
 type Transport = Socket<TransportState>;
@@ -60,6 +63,8 @@ struct State {
     /// Why this side has ended the transport: what still comes is not looked at.
     ended: Option<&'static str>,
     connect_timeout: Option<AbortHandle>,
+    /// Packets that wait until it is decided whether their sender is let in.
+    undecided: Option<VecDeque<Packet>>,
 }
 
 #[derive(Clone, Default)]
@@ -180,7 +185,26 @@ impl Gateway {
     }
 
     fn handle(&self, transport: &Arc<Transport>, packet: Packet) -> Result<(), PacketError> {
-        let stage = transport.data.lock().stage.clone();
+        let stage = {
+            let mut state = transport.data.lock();
+            if let Some(undecided) = &mut state.undecided {
+                if undecided.len() >= MAX_UNDECIDED {
+                    return Err(PacketError::OutOfOrder);
+                }
+                undecided.push_back(packet);
+                return Ok(());
+            }
+            state.stage.clone()
+        };
+        self.act(transport, packet, stage)
+    }
+
+    fn act(
+        &self,
+        transport: &Arc<Transport>,
+        packet: Packet,
+        stage: Stage,
+    ) -> Result<(), PacketError> {
         match (packet, stage) {
             (Packet::Connect(auth), Stage::Outside) => self.connect(transport, auth.as_deref()),
             // A second CONNECT changes nothing: the client is inside.
@@ -237,7 +261,43 @@ impl Gateway {
             }
             Some(Err(_)) => return Err(PacketError::Arguments),
         };
-        let admitted = handshake::admit(&self.app, &auth);
+        let seams = self.app.seams();
+        match seams.and_then(|seams| seams.before_admission(&self.app, &auth)) {
+            Some(wait) => self.decide_later(transport, auth, wait),
+            None => self.decide(transport, &auth),
+        }
+        Ok(())
+    }
+
+    /// Decides when something else is done, and looks then at what the client has sent meanwhile.
+    fn decide_later(&self, transport: &Arc<Transport>, auth: Value, wait: Wait) {
+        transport.data.lock().undecided = Some(VecDeque::new());
+        let (gateway, transport) = (self.clone(), Arc::clone(transport));
+        tokio::spawn(async move {
+            let _turn = wait.await;
+            gateway.decide(&transport, &auth);
+            loop {
+                let (packet, stage) = {
+                    let mut state = transport.data.lock();
+                    let Some(packet) = state.undecided.as_mut().and_then(VecDeque::pop_front)
+                    else {
+                        state.undecided = None;
+                        return;
+                    };
+                    (packet, state.stage.clone())
+                };
+                let result = gateway.act(&transport, packet, stage);
+                if result.is_err() {
+                    transport.data.lock().undecided = None;
+                    return gateway.close_if_wrong(&transport, result);
+                }
+            }
+        });
+    }
+
+    fn decide(&self, transport: &Arc<Transport>, auth: &Value) {
+        let faults = self.app.faults();
+        let admitted = handshake::admit(&self.app, auth);
         let is_refused = admitted.is_err();
         let mut admission = match admitted {
             Ok((account, scope)) => Admission::Admitted { account, scope },
@@ -246,7 +306,7 @@ impl Gateway {
             Err(refusal) => Admission::Refused(refusal.to_string()),
         };
         if let Some(seams) = self.app.seams() {
-            admission = seams.admit(&self.app, &auth, admission);
+            admission = seams.admit(&self.app, auth, admission);
         }
         match admission {
             Admission::Closed => end(transport, "refused"),
@@ -263,11 +323,23 @@ impl Gateway {
                     account.lock().registry.add(Arc::new(listens));
                 }
             }
+            Admission::Expelled(message) => {
+                tracing::info!(socket = %transport.id, reason = message, "connection refused");
+                let _ = transport.emit(packet::encode_refusal("/", &message));
+                end(transport, "refused");
+            }
+            Admission::Dismissed(message) => {
+                tracing::info!(socket = %transport.id, reason = message, "connection refused");
+                let error = serde_json::json!({ "message": message });
+                // If the queue is full, the transport ends soon, which says the same.
+                let _ = transport.emit(packet::encode_connected(&transport.id.to_string()));
+                let _ = transport.emit(packet::encode_event("error", &error, None));
+                let _ = transport.emit(packet::encode_disconnect());
+            }
             Admission::Admitted { account, scope } => {
                 self.enter(transport, self.connection(transport, account, scope));
             }
         }
-        Ok(())
     }
 
     fn connection(

@@ -13,30 +13,50 @@ const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A source of ids; clones draw from the same stream.
 #[derive(Clone)]
-pub struct Ids(Arc<Mutex<StdRng>>);
+pub struct Ids {
+    random: Arc<Mutex<StdRng>>,
+    /// How many characters more than usual ids have.
+    longer_by: usize,
+}
 
 impl Ids {
     /// Ids that nobody can guess, seeded by the operating system.
     #[must_use]
     pub fn random() -> Self {
-        Self(Arc::new(Mutex::new(rand::make_rng())))
+        Self::drawn_from(rand::make_rng())
     }
 
     /// The same ids for the same seed and the same order of requests. The tokens are guessable, so
     /// this is for tests only.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
+        Self::drawn_from(StdRng::seed_from_u64(seed))
+    }
+
+    fn drawn_from(random: StdRng) -> Self {
+        Self {
+            random: Arc::new(Mutex::new(random)),
+            longer_by: 0,
+        }
+    }
+
+    /// Ids of the same stream that have so many characters more than usual.
+    #[must_use]
+    pub fn longer_by(&self, characters: usize) -> Self {
+        Self {
+            longer_by: characters,
+            ..self.clone()
+        }
     }
 
     /// The id of a stored row: `c` and 24 characters, as the databases of real servers make them.
     pub(crate) fn record(&self) -> String {
-        format!("c{}", self.text(24))
+        format!("c{}", self.text(24 + self.longer_by))
     }
 
     /// The id of an update's envelope: 12 characters.
     pub(crate) fn update(&self) -> String {
-        self.text(12)
+        self.text(12 + self.longer_by)
     }
 
     /// A bearer token: 48 characters, about 248 bits.
@@ -45,7 +65,7 @@ impl Ids {
     }
 
     fn text(&self, length: usize) -> String {
-        let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         (0..length)
             .map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]))
             .collect()

@@ -284,6 +284,11 @@ pub(crate) fn encode_connected(socket_id: &str) -> Str {
     ))
 }
 
+/// DISCONNECT: the server has a client leave the namespace.
+pub(crate) fn encode_disconnect() -> Str {
+    Str::from("1")
+}
+
 /// CONNECT_ERROR, for the main namespace or another one.
 pub(crate) fn encode_refusal(namespace: &str, message: &str) -> Str {
     let prefix = if namespace == "/" {

@@ -9,6 +9,7 @@
 //! A method that is called while an account is locked says so. It must not wait, nor lock an account.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::http::{Method, StatusCode, Uri};
@@ -35,9 +36,21 @@ pub trait Seams: fmt::Debug + Send + Sync {
         right
     }
 
-    /// An event came in and is about to be handled.
+    /// What the decision about a client that has sent CONNECT with `auth` waits for. What it sends
+    /// meanwhile is kept, and looked at afterwards.
+    fn before_admission(&self, _server: &Server, _auth: &Value) -> Option<Wait> {
+        None
+    }
+
+    /// An event came in and is about to be handled, or ignored where the server does not know it.
     fn call(&self, _server: &Server, _call: &mut Call<'_>) -> Flow {
         Flow::Handle
+    }
+
+    /// What the handling of an event waits for, meanwhile others of the same connection may overtake
+    /// it. Called in the order in which events come.
+    fn before_call(&self, _server: &Server, _call: &Call<'_>) -> Option<Wait> {
+        None
     }
 
     /// A builder has made the payload of an `update` or `ephemeral`. The account is locked.
@@ -65,6 +78,11 @@ pub trait Seams: fmt::Debug + Send + Sync {
         true
     }
 
+    /// What an HTTP request waits for.
+    fn before_request(&self, _server: &Server, _request: &HttpRequest<'_>) -> Option<Wait> {
+        None
+    }
+
     /// An HTTP request came in; an answer keeps it from its route.
     fn request(&self, _server: &Server, _request: &HttpRequest<'_>) -> Option<HttpAnswer> {
         None
@@ -73,6 +91,10 @@ pub trait Seams: fmt::Debug + Send + Sync {
     /// What an HTTP request is about to be answered.
     fn response(&self, _server: &Server, _request: &HttpRequest<'_>, _answer: &mut HttpAnswer) {}
 }
+
+/// Resolves when something may go on. What it resolves to is dropped once that is done, so that others
+/// can wait for it.
+pub type Wait = Pin<Box<dyn Future<Output = Box<dyn Send>> + Send>>;
 
 /// What becomes of a client that has sent CONNECT.
 #[derive(Debug)]
@@ -86,6 +108,10 @@ pub enum Admission {
     },
     /// It is told CONNECT_ERROR with this message.
     Refused(String),
+    /// It is told CONNECT_ERROR with this message, and its transport is closed.
+    Expelled(String),
+    /// It is connected, told this message by an event `error`, and disconnected.
+    Dismissed(String),
     /// Its transport is closed without a word.
     Closed,
 }
@@ -111,8 +137,8 @@ pub struct Call<'a> {
     /// The fields of the first argument, which the handlers read; none for `rpc-call`, whose
     /// parameters are only passed on.
     pub data: &'a mut Map<String, Value>,
-    /// Whether its sender wants an answer.
-    pub wants_answer: bool,
+    /// Under which number its sender wants an answer, if it wants one.
+    pub ack: Option<u64>,
 }
 
 /// An event on its way out.

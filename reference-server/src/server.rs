@@ -155,6 +155,10 @@ async fn http_seam(State(app): State<Arc<App>>, request: Request, next: Next) ->
         uri: &uri,
         is_socket: uri.path().trim_end_matches('/') == app.config.path.trim_end_matches('/'),
     };
+    let _turn = match seams.before_request(&app, &asked) {
+        Some(wait) => Some(wait.await),
+        None => None,
+    };
     if let Some(HttpAnswer { status, body }) = seams.request(&app, &asked) {
         return match body {
             Some(body) => (status, Json(body)).into_response(),

@@ -71,7 +71,7 @@ fn change(call: &Call<'_>, field: &str) -> Answer {
             if faults.on(Fault::VersionsShared) {
                 other.raise();
             }
-            if !is_metadata {
+            if !is_metadata && call.app.config.policy.state_makes_active {
                 machine.active = true;
                 machine.active_at = now;
             }

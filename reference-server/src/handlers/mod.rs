@@ -311,6 +311,26 @@ pub(crate) fn dispatch(
     if is_first && event == "rpc-register" && app.faults().on(Fault::EarlyLost) {
         return;
     }
+    // RPC parameters are only passed on, so `rpc-call` reads its fields raw.
+    let mut data = if event == "rpc-call" {
+        Data::default()
+    } else {
+        Data::parse(raw)
+    };
+    let mut wait = None;
+    if let Some(seams) = app.seams() {
+        let mut call = seams::Call {
+            connection,
+            event,
+            raw,
+            data: &mut data.0,
+            ack,
+        };
+        if seams.call(app, &mut call) == Flow::Ignore {
+            return;
+        }
+        wait = seams.before_call(app, &call);
+    }
     let Some(handler) = HANDLERS.iter().find(|handler| handler.event == event) else {
         journal::ignored(connection.socket_id(), event, "unknown event");
         if app.faults().on(Fault::UnknownEnds) {
@@ -322,30 +342,34 @@ pub(crate) fn dispatch(
     if app.faults().any() && is_ignored(app, connection, handler, raw, ack) {
         return;
     }
-    // RPC parameters are only passed on, so `rpc-call` reads its fields raw.
-    let mut data = if event == "rpc-call" {
-        Data::default()
-    } else {
-        Data::parse(raw)
+    let Some(wait) = wait else {
+        return handle(app, connection, handler, raw, data, attachments, ack);
     };
-    if let Some(seams) = app.seams() {
-        let mut call = seams::Call {
-            connection,
-            event,
-            raw,
-            data: &mut data.0,
-            wants_answer: ack.is_some(),
-        };
-        if seams.call(app, &mut call) == Flow::Ignore {
-            return;
-        }
-    }
+    let (app, connection) = (Arc::clone(app), Arc::clone(connection));
+    let (raw, attachments) = (raw.map(ToOwned::to_owned), attachments.to_vec());
+    tokio::spawn(async move {
+        let _turn = wait.await;
+        let raw = raw.as_deref();
+        handle(&app, &connection, handler, raw, data, &attachments, ack);
+    });
+}
+
+fn handle(
+    app: &Arc<App>,
+    connection: &Arc<Connection>,
+    handler: &'static Handler,
+    raw: Option<&RawValue>,
+    data: Data,
+    attachments: &[Bytes],
+    ack: Option<u64>,
+) {
+    let event = handler.event;
     let account = account_meant(app, connection, &data);
     let call = Call {
         app,
         connection,
         account,
-        event: handler.event,
+        event,
         raw,
         data,
         attachments,

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{Answer, Call};
 use crate::app::App;
@@ -16,6 +17,7 @@ use crate::connection::Connection;
 use crate::faults::{Fault, Faults};
 use crate::journal;
 use crate::packet::{self, Passed};
+use crate::policy::RpcOwner;
 use crate::router::{ConnectionId, Registry, Routed as _};
 use crate::store::{Account, AccountState};
 
@@ -36,16 +38,33 @@ pub(crate) struct Methods {
 
 impl Methods {
     /// Makes a connection the owner of a method.
-    fn register(&mut self, method: &str, connection: &Arc<Connection>, faults: &Faults) {
+    fn register(
+        &mut self,
+        method: &str,
+        connection: &Arc<Connection>,
+        owner: RpcOwner,
+        faults: &Faults,
+    ) {
         let known = self.by_connection.get(&connection.id());
         if faults.on(Fault::RpcFewMethods) && known.is_some_and(|known| known.len() >= FEW) {
             return;
         }
         let registrants = self.registrants.entry(method.to_owned()).or_default();
-        if !faults.on(Fault::RpcRegisterTwice) {
-            registrants.retain(|other| other.id() != connection.id());
+        match owner {
+            RpcOwner::LastOfAll if faults.on(Fault::RpcRegisterTwice) => {}
+            RpcOwner::LastOfAll => registrants.retain(|other| other.id() != connection.id()),
+            RpcOwner::Last => registrants.clear(),
+            RpcOwner::First => {}
         }
-        registrants.push(Arc::clone(connection));
+        // The owner stands last.
+        match owner {
+            RpcOwner::First
+                if registrants
+                    .iter()
+                    .any(|other| other.id() == connection.id()) => {}
+            RpcOwner::First => registrants.insert(0, Arc::clone(connection)),
+            RpcOwner::LastOfAll | RpcOwner::Last => registrants.push(Arc::clone(connection)),
+        }
         self.by_connection
             .entry(connection.id())
             .or_default()
@@ -91,6 +110,11 @@ impl Methods {
                 self.registrants.remove(method);
             }
         }
+    }
+
+    /// Whether a method can be called.
+    pub(crate) fn is_registered(&self, method: &str) -> bool {
+        !self.registrants(method).is_empty()
     }
 
     fn registrants(&self, method: &str) -> &[Arc<Connection>] {
@@ -141,7 +165,8 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
     with_methods(call.app, call.account(), |methods, registry| {
         // The transport may have ended while its last events are still being read.
         if registry.get(call.connection.id()).is_some() {
-            methods.register(method, call.connection, call.faults());
+            let owner = call.app.config.policy.rpc_owner;
+            methods.register(method, call.connection, owner, call.faults());
         }
     });
     if !call.faults().on(Fault::RpcRegisterSilent) {
@@ -272,7 +297,15 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
     let (caller, faults) = (Arc::clone(call.connection), faults.clone());
     let (app, account) = (Arc::clone(call.app), Arc::clone(call.account()));
     tokio::spawn(async move {
-        let outcome = tokio::time::timeout(timeout, answered).await;
+        let ends = Instant::now() + timeout;
+        let mut outcome = tokio::time::timeout_at(ends, answered).await;
+        let left = matches!(outcome, Ok(Err(_))).then(Instant::now);
+        if let Some(notice) = left.map(|left| left + app.config.policy.rpc_abort_after) {
+            tokio::time::sleep_until(notice.min(ends)).await;
+            if notice >= ends {
+                outcome = tokio::time::timeout_at(ends, std::future::pending()).await;
+            }
+        }
         caller.set_calling(false);
         if faults.on(Fault::RpcHang) && !matches!(outcome, Ok(Ok(_))) {
             return;

@@ -10,7 +10,7 @@ use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
 use crate::faults::{Fault, Faults};
-use crate::store::{AccessKey, AccountState, Cell};
+use crate::store::{AccessKey, AccountState};
 
 type Pair = (String, String);
 
@@ -51,7 +51,7 @@ pub(super) async fn create(
         return Err(ApiError::conflict("Access key already exists"));
     }
     let now = app.now();
-    let data = Cell::new(fields.owned("data"), 1);
+    let data = state.new_cell(fields.text("data").to_owned());
     let key = AccessKey {
         data,
         created_at: now,

@@ -59,6 +59,7 @@ pub(super) async fn create(
             let key = fields.owned("dataEncryptionKey");
             let agent_state = fields
                 .owned("agentState")
+                .filter(|_| app.config.policy.state_at_creation)
                 .filter(|_| !app.faults().on(Fault::StateAtCreationIgnored));
             let metadata = match fields.text("metadata") {
                 text if app.faults().on(Fault::RestValuesTrimmed) => text.trim().to_owned(),

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::faults::{Fault, Faults};
 use crate::handlers::rpc::Methods;
 use crate::ids::Ids;
+use crate::policy::Policy;
 use crate::router::{HeldUpdate, Registry};
 
 /// Feed items that are kept; older ones are forgotten.
@@ -19,6 +20,8 @@ const MAX_FEED: usize = 1_000;
 pub(crate) struct AccountState {
     clock: Clock,
     ids: Ids,
+    /// The first version of what has none yet.
+    first_version: u64,
     seq: u64,
     /// How many updates there were, which is what `seq` is without faults.
     updates: u64,
@@ -77,10 +80,11 @@ pub(crate) struct PushToken {
 }
 
 impl AccountState {
-    pub(super) fn new(clock: Clock, ids: Ids) -> Self {
+    pub(super) fn new(clock: Clock, ids: Ids, policy: &Policy) -> Self {
         Self {
             clock,
             ids,
+            first_version: policy.first_versions_above,
             seq: 0,
             updates: 0,
             registry: Registry::default(),
@@ -129,11 +133,11 @@ impl AccountState {
         data_encryption_key: Option<String>,
     ) -> &Session {
         let (now, id) = (self.clock.now(), self.ids.record());
-        let state_version = u64::from(agent_state.is_some());
+        let state_version = self.first_version + u64::from(agent_state.is_some());
         let session = Session {
             id: id.clone(),
             tag: tag.clone(),
-            metadata: Cell::new(Some(metadata), 0),
+            metadata: Cell::new(Some(metadata), self.first_version),
             agent_state: Cell::new(agent_state, state_version),
             data_encryption_key,
             active: true,
@@ -170,12 +174,12 @@ impl AccountState {
         data_encryption_key: Option<String>,
     ) -> &Machine {
         let now = self.clock.now();
-        let state_version = u64::from(daemon_state.is_some());
+        let state_version = self.first_version + u64::from(daemon_state.is_some());
         // A machine whose daemon connected before it was provisioned is already there.
         let active = self.registry.has_machine(&id);
         let machine = Machine {
             id: id.clone(),
-            metadata: Cell::new(Some(metadata), 1),
+            metadata: self.new_cell(metadata),
             daemon_state: Cell::new(daemon_state, state_version),
             data_encryption_key,
             active,
@@ -184,6 +188,11 @@ impl AccountState {
             updated_at: now,
         };
         self.machines.entry(id).insert_entry(machine).into_mut()
+    }
+
+    /// A part of something new that starts with a value.
+    pub(crate) fn new_cell(&self, value: String) -> Cell {
+        Cell::new(Some(value), self.first_version + 1)
     }
 
     /// Stores an artifact; who calls this has claimed its id and checked its parts.
@@ -197,8 +206,8 @@ impl AccountState {
         let now = self.clock.now();
         let artifact = Artifact {
             id: id.clone(),
-            header: Cell::new(Some(header), 1),
-            body: Cell::new(Some(body), 1),
+            header: self.new_cell(header),
+            body: self.new_cell(body),
             data_encryption_key,
             seq: 0,
             created_at: now,

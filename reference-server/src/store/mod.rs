@@ -9,8 +9,11 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::builders::{MachineRow, SessionRow};
 use crate::clock::Clock;
+use crate::connection::Connection;
 use crate::ids::Ids;
+use crate::policy::Policy;
 
 mod account;
 mod cell;
@@ -34,9 +37,9 @@ pub struct Account {
 }
 
 impl Account {
-    fn new(clock: &Clock, ids: &Ids) -> Arc<Self> {
+    fn new(clock: &Clock, ids: &Ids, policy: &Policy) -> Arc<Self> {
         let (id, token) = (ids.record(), ids.token());
-        let state = Mutex::new(AccountState::new(clock.clone(), ids.clone()));
+        let state = Mutex::new(AccountState::new(clock.clone(), ids.clone(), policy));
         Arc::new(Self { id, token, state })
     }
 
@@ -44,6 +47,31 @@ impl Account {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its session of this id as it is now. Like all that follows, for the seams; none of it may be
+    /// called while the account is locked.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Option<SessionRow> {
+        self.lock().sessions.get(id).map(Session::row)
+    }
+
+    /// Its machine of this id as it is now.
+    #[must_use]
+    pub fn machine(&self, id: &str) -> Option<MachineRow> {
+        self.lock().machines.get(id).map(Machine::row)
+    }
+
+    /// Its connections, in the order in which they came.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        self.lock().registry.iter().cloned().collect()
+    }
+
+    /// Whether somebody has registered an RPC method.
+    #[must_use]
+    pub fn has_method(&self, method: &str) -> bool {
+        self.lock().methods.is_registered(method)
     }
 
     /// The bearer token of the account, for the answer to who signs in.
@@ -94,6 +122,7 @@ pub(crate) struct Store {
     machine_owners: Mutex<HashMap<String, String>>,
     artifact_owners: Mutex<HashMap<String, String>>,
     pairings: Mutex<Pairings>,
+    policy: Policy,
 }
 
 #[derive(Default)]
@@ -110,10 +139,11 @@ struct Pairings {
 }
 
 impl Store {
-    pub(crate) fn new(clock: Clock, ids: Ids) -> Self {
+    pub(crate) fn new(clock: Clock, ids: Ids, policy: Policy) -> Self {
         Self {
             clock,
             ids,
+            policy,
             people: RwLock::default(),
             machine_owners: Mutex::default(),
             artifact_owners: Mutex::default(),
@@ -128,7 +158,7 @@ impl Store {
         if let Some(known) = people.by_key.get(&key) {
             return Arc::clone(known);
         }
-        let account = Account::new(&self.clock, &self.ids);
+        let account = Account::new(&self.clock, &self.ids, &self.policy);
         people
             .by_id
             .insert(account.id.clone(), Arc::clone(&account));
@@ -141,7 +171,7 @@ impl Store {
 
     /// An account that nobody can sign in to again, for the fault that admits strangers.
     pub(crate) fn stranger(&self) -> Arc<Account> {
-        Account::new(&self.clock, &self.ids)
+        Account::new(&self.clock, &self.ids, &self.policy)
     }
 
     pub(crate) fn account(&self, id: &str) -> Option<Arc<Account>> {
@@ -174,12 +204,12 @@ impl Store {
 
     /// Takes a machine id for an account; false if another account has it.
     pub(crate) fn claim_machine(&self, id: &str, account: &Account) -> bool {
-        claim(&self.machine_owners, id, account)
+        self.policy.ids_per_account || claim(&self.machine_owners, id, account)
     }
 
     /// Takes an artifact id for an account; false if another account has it.
     pub(crate) fn claim_artifact(&self, id: &str, account: &Account) -> bool {
-        claim(&self.artifact_owners, id, account)
+        self.policy.ids_per_account || claim(&self.artifact_owners, id, account)
     }
 
     /// Gives an artifact id back after the artifact is gone.
