@@ -532,13 +532,9 @@ impl Ctx {
     /// proves nothing by its end.
     pub(crate) fn dropped(&self, peer: &Peer, end: &End) -> Stop {
         if peer.overflowed() {
-            return Stop::flooded(&peer.name);
+            return Stop::flooded(&peer.who);
         }
-        Stop::Dropped(format!(
-            "the connection {} ended: {}",
-            peer.name,
-            crate::told(end)
-        ))
+        Stop::Dropped(format!("{} ended: {}", peer.who, crate::told(end)))
     }
 }
 

@@ -35,6 +35,7 @@ mod spawn;
 mod stage;
 mod target;
 mod verdict;
+mod words;
 
 pub use baseline::{Baseline, BaselineError, StaleEntry};
 pub use case::{Case, cases};

@@ -111,7 +111,10 @@ impl Inner {
 
 /// A connection with its log. Dropping it closes the connection.
 pub(crate) struct Peer {
+    /// Its name in the trace.
     pub(crate) name: String,
+    /// Who it is, for a reader of the report.
+    pub(crate) who: String,
     pub(crate) socket: Socket,
     inner: Arc<Inner>,
     pump: AbortHandle,
@@ -134,6 +137,7 @@ impl Peer {
         let pump = tokio::spawn(pump(Arc::clone(&inner), socket.clone(), events)).abort_handle();
         Self {
             name: name.to_owned(),
+            who: format!("the connection {name}"),
             socket,
             inner,
             pump,

@@ -215,8 +215,17 @@ fn push(output: &Output, line: &mut Vec<u8>) {
     if output.len() == KEPT_LINES {
         output.pop_front();
     }
-    output.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+    output.push_back(plain(line));
     line.clear();
+}
+
+/// A line of a server's log without its colours and whatever else would steer a terminal.
+fn plain(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let mut text = text.replace('\t', " ");
+    text.retain(|c| !touchstone_client::text::is_order(c));
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -272,6 +281,17 @@ mod tests {
             Some("line 100")
         );
         assert_eq!(server.output().len(), KEPT_LINES);
+    }
+
+    #[test]
+    fn a_log_has_no_colours_and_no_orders() {
+        #[track_caller]
+        fn check(line: &str, expected: &str) {
+            assert_eq!(plain(line.as_bytes()), expected);
+        }
+        check("\u{1b}[35mWARN\u{1b}[0m it is late\r", "WARN it is late");
+        check("\u{1b}]0;title\u{7}a\tb \u{202e}c", "a b c");
+        check("gr\u{fc}n \u{1F980}", "gr\u{fc}n \u{1F980}");
     }
 
     #[tokio::test]

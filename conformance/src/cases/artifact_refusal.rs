@@ -11,6 +11,7 @@ use crate::{
     ctx::Ctx,
     ledger::requirement_table,
     stage::{Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -160,7 +161,7 @@ async fn error_texts(cx: &mut Ctx) -> Flow {
         }
     }
     for (event, request, text) in rows {
-        let expected = format!("the error {text:?} for {event} {request}");
+        let expected = format!("the error {} for {event} {request}", words::quoted(text));
         let answer = cx.call(&ERROR_TEXTS, peer, event, request).await?;
         let held = answer["result"] == "error" && answer["message"] == text;
         cx.check(&ERROR_TEXTS, held, expected, answer);

@@ -51,7 +51,7 @@ async fn ping(cx: &mut Ctx) -> Flow {
             cx.broken(
                 &PING,
                 "the acknowledgement {}",
-                format!("none within {:?}", silent.after),
+                format!("none within {:.1} s", silent.after.as_secs_f64()),
             );
         }
     }

@@ -207,7 +207,14 @@ async fn matrix(cx: &mut Ctx) -> Flow {
     for (filter, named) in filters(&stage) {
         for skipped in [None, Some(Role::U1), Some(Role::S1)] {
             let marker = cx.marker("built");
-            let told = format!("for {filter:?} without {skipped:?}");
+            let told = filter.as_ref().map_or_else(
+                || "without a recipient filter".to_owned(),
+                |filter| format!("with the recipient filter {filter}"),
+            );
+            let told = match skipped {
+                Some(role) => format!("{told}, skipping {}", role.described()),
+                None => told,
+            };
             let reaches: Vec<_> = named
                 .iter()
                 .copied()
@@ -293,7 +300,9 @@ fn judge(cx: &mut Ctx, stage: &Stage, event: &Emitted) {
             )
         })
         .filter(|(_, got, expected)| got != expected)
-        .map(|(role, got, expected)| format!("{role:?} received {got} instead of {expected}"))
+        .map(|(role, got, expected)| {
+            format!("{} received {got} instead of {expected}", role.described())
+        })
         .collect();
     let by = match event {
         event if event.skips => &SKIP,

@@ -10,6 +10,7 @@ use crate::{
     ledger::requirement_table,
     peer::Arrival,
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -146,30 +147,34 @@ async fn order(cx: &mut Ctx) -> Flow {
         .peer(Role::U2)
         .all(|arrival| arrival.kind() == Some(cas.update));
     let place = |marker: &String| log.iter().position(|arrival| arrival.raw.contains(marker));
-    let places: Vec<_> = markers.iter().filter_map(place).collect();
-    if places.is_empty() {
+    let number = |(number, marker)| Some((place(marker)?, number));
+    let places: Vec<_> = markers.iter().enumerate().filter_map(number).collect();
+    let mut arrived = places.clone();
+    arrived.sort_unstable();
+    let numbers: Vec<usize> = arrived.into_iter().map(|(_, number)| number).collect();
+    if numbers.is_empty() {
         let expected = "the changes of the session";
         cx.broken(&super::session::METADATA_REACHES, expected, "none of them");
         return Err(Stop::Judged);
     }
-    let lost = markers.len() - places.len();
+    let lost = markers.len() - numbers.len();
     cx.check(
         &NO_LOSS,
         lost == 0,
         "every change",
         format!("{lost} never arrived"),
     );
-    let told = format!("places of arrival {places:?}");
+    let told = words::disorder(&numbers);
     cx.check(
         &ORDERED,
-        places.is_sorted(),
+        numbers.is_sorted(),
         "the order of the changes",
         told,
     );
     // In the order of the causes, so that a change that came late is not blamed twice.
     let seqs: Vec<_> = places
         .iter()
-        .map(|&place| log[place].data["seq"].as_i64())
+        .map(|&(place, _)| log[place].data["seq"].as_i64())
         .collect();
     let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
     cx.check(&SEQ, rises, "a rising seq", json!(seqs));

@@ -13,6 +13,7 @@ use crate::{
     ledger::{Requirement, requirement_table},
     peer::Peer,
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -165,8 +166,10 @@ impl Admission {
     pub(super) fn told(&self) -> String {
         match self {
             Self::Admitted(_) => "it was admitted".into(),
-            Self::ConnectError { message } => format!("CONNECT_ERROR {message:?}"),
-            Self::ErrorEvent { message, .. } => format!("an error event {message:?} and the end"),
+            Self::ConnectError { message } => format!("CONNECT_ERROR {}", words::quoted(message)),
+            Self::ErrorEvent { message, .. } => {
+                format!("an error event {} and the end", words::quoted(message))
+            }
             Self::Dropped => "the connection ended without a word".into(),
             Self::Undecided => "neither a refusal nor an answer to a ping".into(),
         }
@@ -282,8 +285,8 @@ async fn refused(
         cx.check(
             &REFUSAL_TEXT,
             message == text,
-            format!("{text:?}"),
-            format!("{message:?}"),
+            words::quoted(text),
+            words::quoted(message),
         );
     }
     Ok(admission)
@@ -577,7 +580,7 @@ async fn numbers(cx: &mut Ctx) -> Flow {
     cx.held(&NUMBERS);
     // A server that does not say has no limit that a client could respect.
     let enough = handshake.max_payload.is_none_or(|bytes| bytes >= 1_000_000);
-    let told = format!("{:?}", handshake.max_payload);
+    let told = handshake.max_payload.unwrap_or_default();
     cx.check(&MAX_PAYLOAD, enough, "maxPayload of at least 1000000", told);
     Ok(())
 }

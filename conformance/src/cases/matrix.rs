@@ -236,7 +236,7 @@ async fn change(
             break;
         }
     }
-    let expected = format!("success for {} through {}", cas.event, peer.name);
+    let expected = format!("success for {} through {}", cas.event, peer.who);
     Ok(cx.check(by, answer["result"] == "success", expected, answer))
 }
 
@@ -400,7 +400,7 @@ async fn artifacts(cx: &mut Ctx) -> Flow {
                     _ => json!({"artifactId": new.id}),
                 };
                 let answer = cx.call(by, peer, event, data).await?;
-                let expected = format!("success for {event} through {}", peer.name);
+                let expected = format!("success for {event} through {}", peer.who);
                 cx.require(by, answer["result"] == "success", expected, &answer)?;
                 if step == 0 {
                     known = answer["artifact"].clone();
@@ -438,7 +438,7 @@ async fn usages(cx: &mut Ctx) -> Flow {
             let key = cx.marker("matrix");
             let data = usage::usage(&key, Some(&stage.s1.id), 1);
             let answer = cx.call(by, peer, "usage-report", data).await?;
-            let expected = format!("success for usage-report through {}", peer.name);
+            let expected = format!("success for usage-report through {}", peer.who);
             cx.require(by, answer["success"] == true, expected, &answer)?;
             let wanted = Wanted::ephemeral("usage", key);
             batch.push(Sent {
@@ -543,7 +543,7 @@ async fn machine_alive(cx: &mut Ctx) -> Flow {
         .iter()
         .map(|&role| stage.peer(role))
         .filter(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
-        .map(|peer| peer.name.clone())
+        .map(|peer| peer.who.clone())
         .collect();
     cx.check(
         &presence::NARROW,

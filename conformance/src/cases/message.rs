@@ -11,6 +11,7 @@ use crate::{
     ledger::requirement_table,
     peer::{Arrival, Peer},
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -189,7 +190,12 @@ async fn seq(cx: &mut Ctx) -> Flow {
         cx.check(&IDS, is_new, "an id of its own", format!("{id} again"));
     }
     let rising = seqs[0] == Some(1) && seqs.windows(2).all(|pair| pair[0] < pair[1]);
-    cx.check(&SEQ, rising, "seq from 1, increasing", format!("{seqs:?}"));
+    cx.check(
+        &SEQ,
+        rising,
+        "seq from 1, increasing",
+        words::list_or_none(seqs),
+    );
     Ok(())
 }
 
@@ -266,7 +272,7 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
         &ORDER,
         ordered,
         format!("the order of sending at {name}"),
-        format!("places of arrival {arrived:?}"),
+        words::disorder(&arrived),
     );
 }
 

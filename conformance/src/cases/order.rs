@@ -13,6 +13,7 @@ use crate::{
     opaque,
     peer::Arrival,
     stage::{Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -71,8 +72,8 @@ async fn burst(cx: &mut Ctx) -> Flow {
             opaque::number_in(content, &marker)
         };
         let places: Vec<_> = log.iter().filter_map(place).collect();
-        let told = format!("{places:?}");
-        let expected = format!("the order of sending at {}", peer.name);
+        let told = words::disorder(&places);
+        let expected = format!("the order of sending for {}", peer.who);
         cx.check(
             &message::ORDER,
             places.is_sorted() && !places.is_empty(),
@@ -87,7 +88,12 @@ async fn burst(cx: &mut Ctx) -> Flow {
         });
         let seqs: Vec<_> = once.map(message_seq).collect();
         let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-        cx.check(&message::SEQ, rises, "a rising seq", format!("{seqs:?}"));
+        cx.check(
+            &message::SEQ,
+            rises,
+            "a rising seq",
+            words::list_or_none(seqs),
+        );
     }
     Ok(())
 }
@@ -131,13 +137,18 @@ async fn concurrent(cx: &mut Ctx) -> Flow {
         .iter()
         .map(|arrival| arrival.data["seq"].as_i64())
         .collect();
-    let backwards: Vec<_> = seqs.windows(2).filter(|pair| pair[0] >= pair[1]).collect();
+    let seq = |seq: Option<i64>| seq.map_or_else(|| "none".to_owned(), |seq| seq.to_string());
+    let backwards: Vec<_> = seqs
+        .windows(2)
+        .filter(|pair| pair[0] >= pair[1])
+        .map(|pair| format!("{} after {}", seq(pair[1]), seq(pair[0])))
+        .collect();
     let expected = format!("a rising seq over {} updates", seqs.len());
     cx.check(
         &SEQ_CONCURRENT,
         backwards.is_empty(),
         expected,
-        format!("{backwards:?}"),
+        words::list(backwards),
     );
 
     let wanted = Wanted::update("new-message", &marker);
@@ -162,7 +173,7 @@ async fn concurrent(cx: &mut Ctx) -> Flow {
         &MESSAGE_SEQ_CONCURRENT,
         unique,
         "a seq of its own for each",
-        format!("{seqs:?}"),
+        words::list(&seqs),
     );
     cx.fact(
         "message.concurrent-order",

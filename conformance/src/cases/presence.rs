@@ -322,7 +322,7 @@ async fn machine_connects(cx: &mut Ctx) -> Flow {
         .iter()
         .map(|role| stage.peer(*role))
         .filter(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
-        .map(|peer| peer.name.as_str())
+        .map(|peer| peer.who.as_str())
         .collect();
     let told = "no machine-activity for session- and machine-scoped connections";
     cx.check(

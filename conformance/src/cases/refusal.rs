@@ -15,6 +15,7 @@ use crate::{
     ledger::requirement_table,
     peer::Peer,
     stage::{Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -87,8 +88,12 @@ async fn check_order(cx: &mut Ctx) -> Flow {
         cx.check(
             &REFUSAL_TEXT,
             known,
-            format!("{scope_text:?} or {token_text:?}"),
-            format!("{message:?}"),
+            format!(
+                "{} or {}",
+                words::quoted(scope_text),
+                words::quoted(token_text)
+            ),
+            words::quoted(message),
         );
         if known {
             let first = if message == token_text {

@@ -150,14 +150,14 @@ pub(crate) async fn others_served(cx: &mut Ctx, bystanders: &[&Peer]) -> Flow {
         let patience = cx.shared.pace.patience();
         let trouble = match peer.call_within("ping", (), patience).await {
             Ok(_) => None,
-            Err(CallError::Timeout { after, .. }) => {
-                Some(format!("no answer for {} within {after:?}", peer.name))
-            }
-            Err(CallError::Ended { source, .. }) => Some(format!(
-                "the connection {} ended: {}",
-                peer.name,
-                crate::told(&source)
+            Err(CallError::Timeout { after, .. }) => Some(format!(
+                "no answer for {} within {:.1} s",
+                peer.who,
+                after.as_secs_f64()
             )),
+            Err(CallError::Ended { source, .. }) => {
+                Some(format!("{} ended: {}", peer.who, crate::told(&source)))
+            }
         };
         let held = trouble.is_none();
         let told = trouble.unwrap_or_default();

@@ -148,7 +148,7 @@ pub(super) async fn register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
         Some(_) => Ok(()),
         None => Err(Stop::Blocked {
             parent: &REGISTERED,
-            reason: format!("{} cannot register a method", peer.name),
+            reason: format!("{} cannot register a method", peer.who),
         }),
     }
 }

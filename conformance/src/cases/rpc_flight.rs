@@ -10,6 +10,7 @@ use crate::{
     ledger::requirement_table,
     peer::{Arrival, Peer},
     stage::{Role, Stage},
+    words,
 };
 
 requirement_table! {
@@ -209,12 +210,17 @@ async fn names(cx: &mut Ctx) -> Flow {
         cx.require(
             &NAMES,
             told,
-            format!("rpc-registered for {name:?}"),
+            format!("rpc-registered for {}", words::quoted(name)),
             "no such event",
         )?;
         let answer = rpc(cx, &NAMES, stage.peer(Role::U1), name, &json!(n)).await?;
         let held = answer["ok"] == true && answer["result"] == n;
-        cx.check(&NAMES, held, format!("the result of {name:?}"), answer);
+        cx.check(
+            &NAMES,
+            held,
+            format!("the result of {}", words::quoted(name)),
+            answer,
+        );
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::{
     ctx::Ctx,
     ledger::requirement_table,
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -259,7 +260,7 @@ async fn errors(cx: &mut Ctx) -> Flow {
             format!("success false for {request}"),
             &answer,
         );
-        let told = format!("the error {text:?} for {request}");
+        let told = format!("the error {} for {request}", words::quoted(text));
         cx.check(&ERROR_TEXTS, answer["error"] == text, told, &answer);
     }
     Ok(())

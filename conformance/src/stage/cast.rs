@@ -58,7 +58,7 @@ impl Role {
     }
 
     /// Who the role is, for a reader of the report.
-    pub(super) fn described(self) -> &'static str {
+    pub(crate) fn described(self) -> &'static str {
         match self {
             Self::U1 => "a user-scoped connection (u1)",
             Self::U2 => "another user-scoped connection (u2)",

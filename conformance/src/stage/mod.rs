@@ -83,7 +83,10 @@ impl Stage {
         let connected = join_all(cast.iter().map(|&role| stage.connect(cx, role))).await;
         for (&role, peer) in cast.iter().zip(connected) {
             match peer {
-                Ok(peer) => stage.peers.push((role, peer)),
+                Ok(mut peer) => {
+                    peer.who = role.described().to_owned();
+                    stage.peers.push((role, peer));
+                }
                 // A server may refuse ids that are not the account's, in whatever way; then nothing can
                 // leak to them.
                 Err(Stop::Blocked { .. } | Stop::Dropped(_))

@@ -9,6 +9,7 @@ use crate::{
     ctx::{Ctx, Scope},
     ledger::requirement_table,
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -100,7 +101,7 @@ async fn create(cx: &mut Ctx) -> Flow {
         },
         next,
         "the next seq for the second update",
-        format!("{seqs:?}"),
+        words::list_or_none([seqs.0, seqs.1]),
     );
     let order = seen[0].order < seen[1].order;
     cx.check(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{different, status};
+use super::{different, find, status};
 use crate::{
     case::{Flow, case_table},
     cases::message,
@@ -10,6 +10,7 @@ use crate::{
     ledger::requirement_table,
     peer::Arrival,
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -90,17 +91,21 @@ async fn list(cx: &mut Ctx) -> Flow {
         .rest(&SAME_ROWS, &stage.account, "GET", &path, &Value::Null)
         .await?;
     let nothing = Value::Null;
-    for (place, arrival) in arrivals.iter().rev().enumerate() {
-        let row = listed["messages"].get(place).unwrap_or(&nothing);
+    for arrival in &arrivals {
+        let message = &arrival.data["body"]["message"];
+        let id = message["id"].as_str().unwrap_or_default();
+        let row = find(&listed["messages"], "id", id).unwrap_or(&nothing);
         for key in ["id", "seq", "content", "localId"] {
-            cx.equal(
-                &SAME_ROWS,
-                key,
-                &arrival.data["body"]["message"][key],
-                &row[key],
-            );
+            cx.equal(&SAME_ROWS, key, &message[key], &row[key]);
         }
     }
+    let newest_first: Vec<_> = seqs(&listed);
+    cx.check(
+        &SAME_ROWS,
+        newest_first.is_sorted_by(|a, b| a > b),
+        "the newest message first",
+        format!("the messages with seq {}", words::list(&newest_first)),
+    );
     let stranger = cx.account().await?;
     status(cx, &SAME_ROWS, &stranger, ("GET", &path, &Value::Null), 404).await?;
     Ok(())
@@ -130,7 +135,7 @@ async fn cursors(cx: &mut Ctx) -> Flow {
                 &CURSORS,
                 fits,
                 "at most three messages, ascending",
-                format!("{found:?}"),
+                words::list(&found),
             );
             let edge = if forwards {
                 found.last()
@@ -148,8 +153,8 @@ async fn cursors(cx: &mut Ctx) -> Flow {
         cx.check(
             &CURSORS,
             seen == all,
-            format!("{all:?} by {name}"),
-            format!("{seen:?}"),
+            format!("{} by {name}", words::list(&all)),
+            words::list(&seen),
         );
     }
     Ok(())
@@ -211,7 +216,7 @@ async fn post(cx: &mut Ctx) -> Flow {
             posted && arrival.order < pong
         };
         let count = peer.all(before).len();
-        let expected = format!("three messages for {} before the answer", peer.name);
+        let expected = format!("three messages for {} before the answer", peer.who);
         cx.check(
             &POST_AFTER,
             count >= 3,
@@ -228,7 +233,7 @@ async fn post(cx: &mut Ctx) -> Flow {
     cx.check(
         &POST_AFTER,
         same,
-        format!("{announced:?}, as in new-message"),
+        format!("{}, as in new-message", words::list(&announced)),
         &answer,
     );
     Ok(())
