@@ -3,6 +3,7 @@
 
 mod act;
 mod load;
+mod reach;
 mod replay;
 mod watch;
 
@@ -20,6 +21,7 @@ pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
 };
+pub(crate) use reach::{ReachArguments, parse_address};
 pub(crate) use replay::ReplayArguments;
 pub(crate) use watch::{
     AllName, Format, ScreenArguments, SourceArguments, ThemeName, TimesName, WatchArguments,
@@ -27,9 +29,6 @@ pub(crate) use watch::{
 
 /// The Socket.IO path of servers of this family.
 pub(crate) const DEFAULT_PATH: &str = "/v1/updates";
-
-/// The provisioner that real servers need no preparation for.
-pub(crate) const DEFAULT_PROVISION: &str = "rest";
 
 /// Conformance and load harness for the Socket.IO API and event router of a happy-server.
 #[derive(Debug, Parser)]
@@ -113,10 +112,6 @@ pub(crate) struct CheckArguments {
     #[command(flatten)]
     pub(crate) target: TargetArguments,
 
-    /// Take what is not said here from this profile of the nearest touchstone.toml
-    #[arg(long, value_name = "NAME", help_heading = "Target")]
-    pub(crate) profile: Option<String>,
-
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
 
@@ -173,9 +168,8 @@ pub(crate) struct TargetArguments {
     #[arg(value_name = "URL", value_parser = parse_base_url)]
     pub(crate) urls: Vec<Url>,
 
-    /// Socket.IO path of the server [default: /v1/updates]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) path: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]

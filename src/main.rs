@@ -15,6 +15,7 @@ mod screen;
 mod sinks;
 mod spawned;
 mod suggest;
+mod target;
 
 use std::process::ExitCode;
 

@@ -12,10 +12,12 @@ use anyhow::{Context as _, anyhow};
 use clap::ValueEnum as _;
 use serde::Deserialize;
 
+use touchstone_client::Secret;
 use touchstone_client::provision::ProvisionSpec;
 use touchstone_conformance::SpawnCommand;
+use url::Url;
 
-use crate::args::{self, CheckArguments, Level};
+use crate::args::{self, CheckArguments, Level, ReachArguments};
 use crate::error::Failure;
 use crate::suggest;
 
@@ -36,6 +38,10 @@ struct Document {
 struct Profile {
     urls: Vec<String>,
     path: Option<String>,
+    cacert: Option<PathBuf>,
+    insecure: bool,
+    header: Vec<Secret>,
+    connect_to: Option<String>,
     provision: Option<String>,
     spawn: Option<String>,
     rpc_timeout: Option<String>,
@@ -51,9 +57,36 @@ struct Profile {
     baseline: Vec<PathBuf>,
 }
 
-/// Fills in what the profile says that the arguments name, if they name one.
-pub(crate) fn apply(arguments: &mut CheckArguments) -> Result<(), Failure> {
-    let Some(name) = arguments.profile.clone() else {
+/// What a command knows of its server, to be filled in. What it has no use for is not there.
+#[derive(Debug)]
+pub(crate) struct Accused<'a> {
+    pub(crate) urls: &'a mut Vec<Url>,
+    pub(crate) reach: &'a mut ReachArguments,
+    pub(crate) provision: Option<&'a mut Option<ProvisionSpec>>,
+    pub(crate) spawn: Option<&'a mut Option<SpawnCommand>>,
+}
+
+/// Fills in the server of the profile that the arguments name, if they name one.
+pub(crate) fn apply(accused: Accused<'_>) -> Result<(), Failure> {
+    let named = accused.reach.profile.clone();
+    with_profile(named.as_deref(), |mut profile, folder| {
+        fill_server(accused, &mut profile, folder)
+    })
+}
+
+/// As [`apply`], and which cases are run, and how.
+pub(crate) fn apply_to_check(arguments: &mut CheckArguments) -> Result<(), Failure> {
+    let named = arguments.target.reach.profile.clone();
+    with_profile(named.as_deref(), |profile, folder| {
+        fill(arguments, profile, folder)
+    })
+}
+
+fn with_profile(
+    name: Option<&str>,
+    fill: impl FnOnce(Profile, &Path) -> anyhow::Result<()>,
+) -> Result<(), Failure> {
+    let Some(name) = name else {
         return Ok(());
     };
     let here = std::env::current_dir().context("there is no current folder")?;
@@ -66,10 +99,10 @@ pub(crate) fn apply(arguments: &mut CheckArguments) -> Result<(), Failure> {
     let text = fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))
         .map_err(Failure::usage)?;
-    let profile = find(&text, &name)
+    let profile = find(&text, name)
         .with_context(|| path.display().to_string())
         .map_err(Failure::usage)?;
-    fill(arguments, profile, folder)
+    fill(profile, folder)
         .with_context(|| format!("{}: profile {name}", path.display()))
         .map_err(Failure::usage)
 }
@@ -122,30 +155,62 @@ fn problem(message: &str, before: &str) -> String {
 }
 
 /// Sets what is not set yet. Paths of the profile are relative to `folder`, and its commands run there.
-fn fill(arguments: &mut CheckArguments, profile: Profile, folder: &Path) -> anyhow::Result<()> {
-    let target = &mut arguments.target;
-    if target.urls.is_empty() {
-        let urls = profile
+fn fill_server(accused: Accused<'_>, profile: &mut Profile, folder: &Path) -> anyhow::Result<()> {
+    let Accused {
+        urls,
+        reach,
+        provision,
+        spawn,
+    } = accused;
+    if urls.is_empty() {
+        let stated = profile
             .urls
             .iter()
             .map(|url| parsed("urls", url, args::parse_base_url));
-        target.urls = urls.collect::<Result<_, _>>()?;
+        *urls = stated.collect::<Result<_, _>>()?;
     }
-    anyhow::ensure!(!target.urls.is_empty(), "urls: at least one is needed");
-    or(&mut target.path, profile.path);
-    let provision = profile.provision.map(|how| {
+    anyhow::ensure!(!urls.is_empty(), "urls: at least one is needed");
+    or(&mut reach.path, profile.path.take());
+    // Whoever verifies in one way on the command line does not in the other.
+    if reach.cacert.is_none() && !reach.insecure {
+        reach.cacert = profile.cacert.take().map(|file| folder.join(file));
+        reach.insecure = profile.insecure;
+    }
+    anyhow::ensure!(
+        reach.cacert.is_none() || !reach.insecure,
+        "cacert and insecure: one of them"
+    );
+    if reach.header.is_empty() {
+        reach.header = std::mem::take(&mut profile.header);
+    }
+    let connect_to = profile
+        .connect_to
+        .take()
+        .map(|text| parsed("connect-to", &text, args::parse_address));
+    or(&mut reach.connect_to, connect_to.transpose()?);
+    if let (Some(set), Some(how)) = (provision, profile.provision.take()) {
         let spec = parsed("provision", &how, |how| {
             how.parse::<ProvisionSpec>()
                 .map_err(|error| error.to_string())
         })?;
-        anyhow::Ok(spec.relative_to(folder))
-    });
-    or(&mut target.provision, provision.transpose()?);
-    let spawn = profile.spawn.map(|command| {
+        or(set, Some(spec.relative_to(folder)));
+    }
+    if let (Some(set), Some(command)) = (spawn, profile.spawn.take()) {
         let command = SpawnCommand::parse(&command).context("spawn")?;
-        anyhow::Ok(command.within(folder))
-    });
-    or(&mut target.spawn, spawn.transpose()?);
+        or(set, Some(command.within(folder)));
+    }
+    Ok(())
+}
+
+fn fill(arguments: &mut CheckArguments, mut profile: Profile, folder: &Path) -> anyhow::Result<()> {
+    let target = &mut arguments.target;
+    let accused = Accused {
+        urls: &mut target.urls,
+        reach: &mut target.reach,
+        provision: Some(&mut target.provision),
+        spawn: Some(&mut target.spawn),
+    };
+    fill_server(accused, &mut profile, folder)?;
     let times = [
         ("rpc-timeout", &mut target.rpc_timeout, profile.rpc_timeout),
         (
@@ -212,7 +277,8 @@ mod tests {
         }
     }
 
-    /// The profile of the sample and these flags mean the same as those.
+    /// The profile of the sample and these flags mean the same as those. Headers are compared by
+    /// themselves, since nothing else shows them whole.
     #[track_caller]
     fn check(name: &str, flags: &[&str], expected: &[&str]) {
         let mut filled = arguments(flags);
@@ -223,6 +289,11 @@ mod tests {
         if let Some(spawn) = expected.target.spawn.take() {
             expected.target.spawn = Some(spawn.within(Path::new("/project")));
         }
+        let headers = |arguments: &CheckArguments| -> Vec<String> {
+            let headers = arguments.target.reach.header.iter();
+            headers.map(|header| header.expose().to_owned()).collect()
+        };
+        assert_eq!(headers(&filled), headers(&expected));
         assert_eq!(format!("{filled:#?}"), format!("{expected:#?}"));
     }
 
@@ -238,6 +309,13 @@ mod tests {
             "--presence-timeout=10m",
         ];
         check("local", &[], &local);
+        let staging = [
+            "https://staging.example:8443/happy",
+            "--cacert=/project/staging-ca.pem",
+            "--header=X-Gate: opened-by-this",
+            "--connect-to=10.0.0.7:8443",
+        ];
+        check("staging", &[], &staging);
         let ci = [
             "http://127.0.0.1:3006",
             "http://127.0.0.1:3007",
@@ -296,6 +374,14 @@ mod tests {
              write it like rpc-timeout = \"2s\"",
         );
         check("[profiles.ci]", "urls: at least one is needed");
+        check(
+            "[profiles.ci]\nurls = ['http://a']\nconnect-to = 'b'",
+            "connect-to: \"b\": write it like 127.0.0.1:8443 or [::1]:8443",
+        );
+        check(
+            "[profiles.ci]\nurls = ['http://a']\ncacert = 'b'\ninsecure = true",
+            "cacert and insecure: one of them",
+        );
         check(
             "[profiles.ci]\nurls = ['ftp://a']",
             "urls: \"ftp://a\": ftp is not a scheme of a server; use http or https",

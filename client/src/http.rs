@@ -3,13 +3,16 @@
 //! Used by long-polling and by provisioning. Proxies of the environment and redirects are never
 //! followed: what is measured is the server that was named.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use reqwest::{
     Client, Response,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{HOST, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
+use tokio::net::lookup_host;
+use url::Host;
 
 use crate::{
     error::{ConnectError, DialFailure},
@@ -33,7 +36,20 @@ pub(crate) fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
         value.set_sensitive(true);
         headers.append(name, value);
     }
-    let builder = Client::builder()
+    let mut builder = Client::builder();
+    if let Some((host, port)) = &options.connect_to {
+        if !matches!(options.url.host(), Some(Host::Domain(_))) {
+            let reason = "another address to connect to needs a name in the URL".to_owned();
+            return Err(unusable(reason));
+        }
+        let named = HeaderValue::try_from(options.authority());
+        headers.insert(HOST, named.map_err(|error| unusable(error.to_string()))?);
+        builder = builder.dns_resolver(Arc::new(Elsewhere {
+            host: host.clone(),
+            port: *port,
+        }));
+    }
+    builder = builder
         .http1_only()
         .no_proxy()
         .redirect(Policy::none())
@@ -62,6 +78,35 @@ pub(crate) fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
         .map_err(|error| unusable(root_cause(&error)))
 }
 
+/// What the client of `options` is asked for in order to reach `url`. The library prefers the port of a
+/// URL to the one that a name has been resolved to.
+pub(crate) fn requested(options: &ConnectOptions, url: &str) -> String {
+    if options.connect_to.is_none() {
+        return url.to_owned();
+    }
+    url.replacen(
+        &options.authority(),
+        options.url.host_str().unwrap_or_default(),
+        1,
+    )
+}
+
+/// Finds every name at one address.
+struct Elsewhere {
+    host: String,
+    port: u16,
+}
+
+impl Resolve for Elsewhere {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let (host, port) = (self.host.clone(), self.port);
+        Box::pin(async move {
+            let found: Vec<_> = lookup_host((host, port)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
 /// The innermost error's text: the outer ones of an HTTP client only say that a request failed.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
@@ -77,7 +122,7 @@ pub(crate) fn connect_error(
     url: &str,
     error: &reqwest::Error,
 ) -> ConnectError {
-    let address = || match crate::net::address_of(options) {
+    let address = || match options.dialled() {
         Ok((host, port)) => format!("{host}:{port}"),
         Err(_) => options.url.to_string(),
     };

@@ -73,7 +73,7 @@ pub(crate) fn address_of(options: &ConnectOptions) -> Result<(String, u16), Conn
 
 /// Opens a TCP connection to the first address of the host that accepts.
 pub(crate) async fn dial(options: &ConnectOptions) -> Result<TcpStream, ConnectError> {
-    let (host, port) = address_of(options)?;
+    let (host, port) = options.dialled()?;
     let failed = |attempts| ConnectError::Dial {
         address: format!("{host}:{port}"),
         source: DialFailure { attempts },

@@ -6,6 +6,8 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
+    error::ConnectError,
+    net::address_of,
     secret::{Secret, redact},
     tap::Tap,
     tls::TlsOptions,
@@ -57,6 +59,9 @@ pub struct ConnectOptions {
     pub local_address: Option<IpAddr>,
     /// Which certificates are trusted for `https` and `wss`; the system's where none.
     pub tls: Option<TlsOptions>,
+    /// Host and port that connections go to instead of those of the URL, whose name is still the one
+    /// that certificates and the Host header have. HTTP needs a name in the URL for that, not an address.
+    pub connect_to: Option<(String, u16)>,
     /// Sees every packet.
     pub tap: Option<Arc<dyn Tap>>,
 }
@@ -79,8 +84,26 @@ impl ConnectOptions {
             max_message: 16 << 20,
             local_address: None,
             tls: None,
+            connect_to: None,
             tap: None,
         }
+    }
+
+    /// The same for another node of the same cluster.
+    pub fn at(&self, url: Url) -> Self {
+        Self {
+            url,
+            ..self.clone()
+        }
+    }
+
+    /// Host and port that connections go to.
+    ///
+    /// # Errors
+    /// The URL names no server.
+    pub fn dialled(&self) -> Result<(String, u16), ConnectError> {
+        let named = address_of(self)?;
+        Ok(self.connect_to.clone().unwrap_or(named))
     }
 
     /// Sets the CONNECT packet's auth.
@@ -155,13 +178,16 @@ impl ConnectOptions {
 
     fn base_of(&self, path: &str) -> String {
         let scheme = if self.is_tls() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.below_prefix(path))
+    }
+
+    /// Host and port as the URL has them, and as the Host header does.
+    pub(crate) fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
-        let port = self
-            .url
-            .port()
-            .map(|port| format!(":{port}"))
-            .unwrap_or_default();
-        format!("{scheme}://{host}{port}{}", self.below_prefix(path))
+        match self.url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
     }
 
     /// The path of the Socket.IO requests, with one leading and one trailing slash.

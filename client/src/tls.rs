@@ -6,8 +6,10 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
 /// Why TLS cannot be set up or failed.
@@ -62,6 +64,16 @@ impl TlsOptions {
         Ok(Self(build(roots)?))
     }
 
+    /// Trusts every certificate: whoever answers may be anybody, so a report says that it was so.
+    pub fn unverified() -> Result<Self, TlsError> {
+        let mut config = with_roots(RootCertStore::empty())?;
+        let verifier = Unverified(Arc::clone(config.crypto_provider()));
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(verifier));
+        Ok(Self(Arc::new(config)))
+    }
+
     /// Trusts nothing, for plain HTTP: reading the system's roots for that would be waste.
     pub(crate) fn none() -> Result<Self, TlsError> {
         Ok(Self(build(RootCertStore::empty())?))
@@ -87,12 +99,56 @@ fn system_roots() -> RootCertStore {
 }
 
 fn build(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
+    with_roots(roots).map(Arc::new)
+}
+
+fn with_roots(roots: RootCertStore) -> Result<ClientConfig, TlsError> {
     // The provider is named, since the process-wide default belongs to the program.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Config)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .map_err(TlsError::Config)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Takes any certificate for the right one. Signatures are still checked: whoever presents a certificate
+/// has its key.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

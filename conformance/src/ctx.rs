@@ -308,8 +308,9 @@ impl Ctx {
 
     /// Options for a connection called `name` in the trace, to the next node of the target.
     pub(crate) fn options(&self, name: &str, auth: Option<Value>) -> ConnectOptions {
-        let mut options = ConnectOptions::new(self.shared.next_url())
-            .path(&self.shared.target.path)
+        let server = &self.shared.target.server;
+        let mut options = server
+            .at(self.shared.next_url())
             .timeout(self.shared.pace.patience() * 2)
             .tap(self.evidence.tap(name));
         options.auth = auth;

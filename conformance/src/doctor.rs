@@ -91,6 +91,8 @@ pub enum DoctorError {
         reason: String,
         /// Whether it ended the connection without any answer, as servers do that expect TLS.
         hung_up: bool,
+        /// Whether it answered that somebody has no access.
+        forbidden: bool,
         /// Other paths that do answer.
         answering: Vec<String>,
         /// The address without the path of the URL, if that answers.
@@ -158,10 +160,16 @@ impl DoctorError {
             Self::NoSocketIo {
                 url,
                 hung_up,
+                forbidden,
                 answering,
                 ..
             } if answering.is_empty() => {
                 let mut hint = String::from("if the server has another path, name it with --path");
+                if *forbidden {
+                    hint.push_str(
+                        "; if what stands before it asks for a header, give it with --header",
+                    );
+                }
                 if *hung_up && url.starts_with("http:") {
                     hint.push_str("; if it expects TLS, use https://");
                 }
@@ -172,7 +180,7 @@ impl DoctorError {
                 answering.join(" and ")
             )),
             Self::Tls { .. } => Some(
-                "if its certificate is of a CA of your own, name that with SSL_CERT_FILE; if the \
+                "if its certificate is of a CA of your own, name that with --cacert; if the \
                  server speaks plain HTTP, use http://"
                     .into(),
             ),
@@ -197,7 +205,7 @@ pub(crate) async fn examine(
     salt: u64,
 ) -> Result<DoctorReport, DoctorError> {
     for url in &target.urls {
-        reach(url).await?;
+        reach(target, url).await?;
         speak(target, url).await?;
     }
     let unlimited = HashMap::new();
@@ -231,7 +239,7 @@ pub(crate) async fn examine(
         target: TargetSummary {
             name: target.name.clone(),
             urls: target.addresses(),
-            path: target.path.clone(),
+            path: target.server.path.clone(),
             provision: crate::provide::kind(&target.provisioner).into(),
             missing: missing.iter().map(|(_, reason)| reason.clone()).collect(),
         },
@@ -263,14 +271,14 @@ async fn provision_error(target: &Target, stop: Stop) -> DoctorError {
 }
 
 /// Resolves the name and opens a TCP connection, so that these two are told apart from all the rest.
-async fn reach(url: &Url) -> Result<(), DoctorError> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(80);
+async fn reach(target: &Target, url: &Url) -> Result<(), DoctorError> {
     let resolve = |reason: String| DoctorError::Resolve {
         url: shown(url),
         reason,
     };
-    let addresses: Vec<_> = timeout(STEP, lookup_host((host, port)))
+    let address = target.server.at(url.clone()).dialled();
+    let address = address.map_err(|error| resolve(crate::told(&error)))?;
+    let addresses: Vec<_> = timeout(STEP, lookup_host(address))
         .await
         .map_err(|_| resolve(format!("no answer within {} s", STEP.as_secs())))?
         .map_err(|error| resolve(error.to_string()))?
@@ -291,9 +299,7 @@ async fn reach(url: &Url) -> Result<(), DoctorError> {
 
 /// Opens the Engine.IO layer, and looks around when the path is a wrong one.
 async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
-    let options = ConnectOptions::new(url.clone())
-        .path(&target.path)
-        .timeout(STEP);
+    let options = target.server.at(url.clone()).timeout(STEP);
     let error = match Engine::open(&options).await {
         Ok(_) => return Ok(()),
         Err(error) => error,
@@ -318,9 +324,16 @@ async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
             );
             Err(DoctorError::NoSocketIo {
                 url: shown(url),
-                path: target.path.clone(),
+                path: target.server.path.clone(),
                 reason: without_address(&error),
                 hung_up: matches!(error, ConnectError::Broken { .. }),
+                forbidden: matches!(
+                    error,
+                    ConnectError::Http {
+                        status: 401 | 403 | 407,
+                        ..
+                    }
+                ),
                 answering,
                 without_prefix,
             })
@@ -341,9 +354,9 @@ fn without_address(error: &ConnectError) -> String {
 async fn answering_paths(target: &Target, url: &Url) -> Vec<String> {
     let guesses = KNOWN_PATHS
         .iter()
-        .filter(|path| **path != target.path)
+        .filter(|path| **path != target.server.path)
         .map(|path| async {
-            let options = ConnectOptions::new(url.clone()).path(*path).timeout(GUESS);
+            let options = target.server.at(url.clone()).path(*path).timeout(GUESS);
             Engine::open(&options)
                 .await
                 .is_ok()
@@ -359,17 +372,16 @@ async fn answering_without_prefix(target: &Target, url: &Url) -> Option<Box<str>
     if bare == *url {
         return None;
     }
-    let options = ConnectOptions::new(bare.clone())
-        .path(&target.path)
-        .timeout(GUESS);
+    let options = target.server.at(bare.clone()).timeout(GUESS);
     let answers = Engine::open(&options).await.is_ok();
     answers.then(|| shown(&bare).into())
 }
 
 /// Connects as a user and pings. Gives how long the answer took; nothing where none came.
 async fn admit(target: &Target, url: &Url, token: &str) -> Result<Option<Duration>, DoctorError> {
-    let options = ConnectOptions::new(url.clone())
-        .path(&target.path)
+    let options = target
+        .server
+        .at(url.clone())
         .auth(Scope::User.auth(token))
         .timeout(STEP);
     let (socket, events) = connect(&options)
@@ -400,16 +412,15 @@ async fn admit(target: &Target, url: &Url, token: &str) -> Result<Option<Duratio
 
 /// Whether every node still answers. Asked when something went wrong that a dead server would explain.
 pub(crate) async fn is_alive(shared: &Shared) -> bool {
-    answers(&shared.target.urls, &shared.target.path).await
+    answers(&shared.target.urls, &shared.target.server).await
 }
 
 /// Whether every node speaks Socket.IO.
-pub(crate) async fn answers(urls: &[Url], path: &str) -> bool {
-    let nodes = urls.iter().map(|url| speaks(url, path));
+pub(crate) async fn answers(urls: &[Url], reached: &ConnectOptions) -> bool {
+    let nodes = urls.iter().map(|url| speaks(reached.at(url.clone())));
     join_all(nodes).await.into_iter().all(|alive| alive)
 }
 
-async fn speaks(url: &Url, path: &str) -> bool {
-    let options = ConnectOptions::new(url.clone()).path(path).timeout(STEP);
-    Engine::open(&options).await.is_ok()
+async fn speaks(options: ConnectOptions) -> bool {
+    Engine::open(&options.timeout(STEP)).await.is_ok()
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, interval};
+use touchstone_client::ConnectOptions;
 use url::Url;
 
 use crate::{
@@ -81,7 +82,7 @@ fn shown_output(output: &[String]) -> String {
     }
 }
 
-/// Starts a server that is to answer at these URLs, at least one, with this Socket.IO path, and
+/// Starts a server that is to answer at these URLs, at least one, reached in this way, and
 /// returns when it does.
 ///
 /// # Errors
@@ -92,23 +93,23 @@ fn shown_output(output: &[String]) -> String {
 pub async fn launch(
     command: &SpawnCommand,
     urls: &[Url],
-    path: &str,
+    reached: &ConnectOptions,
     stop: &StopSignals,
 ) -> Result<Server, LaunchError> {
-    if doctor::answers(urls, path).await {
+    if doctor::answers(urls, reached).await {
         return Err(LaunchError::Taken {
             command: command.to_string(),
             url: shown(&urls[0]),
         });
     }
-    start(command, urls, path, stop).await
+    start(command, urls, reached, stop).await
 }
 
 /// As [`launch`], for a server that was there before.
 pub(crate) async fn start(
     command: &SpawnCommand,
     urls: &[Url],
-    path: &str,
+    reached: &ConnectOptions,
     stop: &StopSignals,
 ) -> Result<Server, LaunchError> {
     let mut server = Server::start(command)?;
@@ -127,7 +128,7 @@ pub(crate) async fn start(
             }
             answers = async {
                 poll.tick().await;
-                doctor::answers(urls, path).await
+                doctor::answers(urls, reached).await
             } => answers,
         };
         if let Some(status) = server.exited() {

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use touchstone_client::provision::Provisioner;
+use touchstone_client::{ConnectOptions, provision::Provisioner};
 use url::Url;
 
 use crate::pace::PATIENCE;
@@ -16,8 +16,8 @@ pub struct Target {
     /// Base addresses, at least one. Several are nodes of one cluster: connections are spread over them,
     /// so that routing between nodes is tested.
     pub urls: Vec<Url>,
-    /// The Socket.IO path.
-    pub path: String,
+    /// How each of them is reached: with which Socket.IO path, headers, roots and address.
+    pub server: ConnectOptions,
     /// Makes accounts, sessions, machines and access keys exist.
     pub provisioner: Provisioner,
     /// The least time that is waited for something that must come; more where the server was seen to be
@@ -54,16 +54,16 @@ impl Default for Timeouts {
 }
 
 impl Target {
-    /// A target of the given nodes with the default path.
+    /// A target of the given nodes reached in the usual way.
     ///
     /// # Panics
     /// Without any URL.
     pub fn new(urls: Vec<Url>, provisioner: Provisioner) -> Self {
         let first = urls.first().expect("a target has at least one URL");
         Self {
-            name: shown(first),
+            name: urls.iter().map(shown).collect::<Vec<_>>().join(", "),
+            server: ConnectOptions::new(first.clone()),
             urls,
-            path: "/v1/updates".to_owned(),
             provisioner,
             patience: PATIENCE,
             settle: None,

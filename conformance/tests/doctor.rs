@@ -148,7 +148,7 @@ async fn the_wrong_scheme() {
     let (error, hint) = not_ready(outcome(&plan(&url)).await);
     assert!(matches!(error, DoctorError::Tls { .. }), "{error:?}");
     assert!(
-        hint.contains("SSL_CERT_FILE") && hint.contains("http://"),
+        hint.contains("--cacert") && hint.contains("http://"),
         "{hint}"
     );
 }

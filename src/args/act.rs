@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use anyhow::anyhow;
+use clap::{ArgGroup, Args};
+use serde_json::Value;
 use touchstone_client::provision::ProvisionSpec;
 use url::Url;
 
-use super::{DEFAULT_PATH, DEFAULT_PROVISION, parse_base_url, parse_duration};
+use super::{ReachArguments, parse_base_url, parse_duration};
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("accused").args(["url", "profile"]).multiple(true).required(true))]
 pub(crate) struct AccountArguments {
     /// Base URL of the server
     #[arg(value_name = "URL", value_parser = parse_base_url)]
-    pub(crate) url: Url,
+    pub(crate) url: Option<Url>,
 
-    /// How the account is made: `rest`, `file:PATH` or `command:CMD`
-    #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
-    pub(crate) provision: ProvisionSpec,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
+
+    /// How the account is made: `rest`, `file:PATH` or `command:CMD` [default: rest]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) provision: Option<ProvisionSpec>,
 
     /// Sign in to the account of this number, which is the same account each time on the same server
     /// (default: a new account)
@@ -25,22 +31,15 @@ pub(crate) struct AccountArguments {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("accused").args(["what", "profile"]).multiple(true))]
 pub(crate) struct EmitArguments {
-    /// Base URL of the server
-    #[arg(value_name = "URL", value_parser = parse_base_url)]
-    pub(crate) url: Url,
+    /// Base URL of the server, which is left out with --profile; the event, such as session-alive; and
+    /// its data, such as '{"sid":"…","time":1800000000000}'
+    #[arg(value_names = ["URL", "EVENT", "JSON"], num_args = 1..=3, required = true)]
+    pub(crate) what: Vec<String>,
 
-    /// The event, such as session-alive
-    #[arg(value_name = "EVENT")]
-    pub(crate) event: String,
-
-    /// Its data, such as '{"sid":"…","time":1800000000000}'
-    #[arg(value_name = "JSON", value_parser = parse_json)]
-    pub(crate) data: Option<serde_json::Value>,
-
-    /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 
     /// Token of the account (TOUCHSTONE_TOKEN serves when this is not given)
     #[arg(long, value_name = "TOKEN")]
@@ -59,7 +58,31 @@ pub(crate) struct EmitArguments {
     pub(crate) time: Duration,
 }
 
-fn parse_json(text: &str) -> Result<serde_json::Value, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("is not JSON ({error}); write it like '{{\"sid\":\"…\"}}'"))
+impl EmitArguments {
+    /// The URL, unless the profile has it, the event and its data.
+    ///
+    /// # Errors
+    /// They are not that.
+    pub(crate) fn parsed(&self) -> anyhow::Result<(Option<Url>, String, Option<Value>)> {
+        let names_server = |word: &String| self.reach.profile.is_none() || word.contains("://");
+        let (url, words) = match self.what.split_first() {
+            Some((url, words)) if names_server(url) => {
+                let parsed = parse_base_url(url).map_err(|problem| anyhow!("{url:?} {problem}"))?;
+                (Some(parsed), words)
+            }
+            _ => (None, self.what.as_slice()),
+        };
+        let (event, data) = match words {
+            [event] => (event, None),
+            [event, data] => (event, Some(data)),
+            [] => anyhow::bail!("no event is given, such as session-alive"),
+            _ => anyhow::bail!("more is given than a URL, an event and its data"),
+        };
+        let data = data.map(|data| {
+            serde_json::from_str(data).map_err(|error| {
+                anyhow!("{data:?} is not JSON ({error}); write it like '{{\"sid\":\"…\"}}'")
+            })
+        });
+        Ok((url, event.clone(), data.transpose()?))
+    }
 }

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use touchstone_client::provision::ProvisionSpec;
+use touchstone_conformance::SpawnCommand;
 use touchstone_loadgen::scenario::{Scale, Span};
 use touchstone_loadgen::schedule::Shard;
 use url::Url;
 
-use super::{DEFAULT_PATH, DEFAULT_PROVISION, parse_base_url};
+use super::{ReachArguments, parse_base_url};
 
 /// The scenario of the first command that a newcomer runs: small, and everything happens in it.
 const DEFAULT_SCENARIO: &str = "interactive";
@@ -33,22 +35,23 @@ pub(crate) enum LoadCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("accused").args(["urls", "profile"]).multiple(true))]
 pub(crate) struct LoadRunArguments {
     /// Base URLs of the server under load; several are nodes of one cluster
     #[arg(value_name = "URL", value_parser = parse_base_url)]
     pub(crate) urls: Vec<Url>,
 
-    /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
-    #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
-    pub(crate) provision: String,
+    /// [default: rest]
+    #[arg(long, value_name = "HOW", help_heading = "Target")]
+    pub(crate) provision: Option<ProvisionSpec>,
 
     /// Start the server with this command, and end it afterwards
-    #[arg(long, value_name = "CMD", requires = "urls")]
-    pub(crate) spawn: Option<String>,
+    #[arg(long, value_name = "CMD", requires = "accused", value_parser = SpawnCommand::parse, help_heading = "Target")]
+    pub(crate) spawn: Option<SpawnCommand>,
 
     #[command(flatten)]
     pub(crate) schedule: ScheduleArguments,

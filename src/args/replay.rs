@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+use touchstone_client::provision::ProvisionSpec;
 use url::Url;
 
-use super::{DEFAULT_PATH, DEFAULT_PROVISION, parse_base_url, watch::parse_speed};
+use super::{ReachArguments, parse_base_url, watch::parse_speed};
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("accused").args(["against", "profile"]).multiple(true))]
 pub(crate) struct ReplayArguments {
     /// Traces, as `check --trace` and `watch --record` write them, or folders of traces
     #[arg(value_name = "TRACE", required = true)]
@@ -18,13 +20,13 @@ pub(crate) struct ReplayArguments {
     #[arg(long, value_name = "URL", value_parser = parse_base_url)]
     pub(crate) against: Vec<Url>,
 
-    /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
-    #[arg(long, value_name = "HOW", default_value = DEFAULT_PROVISION)]
-    pub(crate) provision: String,
+    /// [default: rest]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) provision: Option<ProvisionSpec>,
 
     /// How many times as fast as it was recorded
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_speed)]
@@ -53,6 +55,6 @@ pub(crate) struct ReplayArguments {
     pub(crate) report: Vec<String>,
 
     /// Deliberate faults of the embedded server
-    #[arg(long, value_name = "NAME[=ARG]", conflicts_with = "against")]
+    #[arg(long, value_name = "NAME[=ARG]", conflicts_with = "accused")]
     pub(crate) fault: Vec<String>,
 }

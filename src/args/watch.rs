@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
+use touchstone_client::provision::ProvisionSpec;
 use url::Url;
 
-use super::{DEFAULT_PATH, parse_base_url, parse_duration};
+use super::{ReachArguments, parse_base_url, parse_duration};
 
 #[derive(Args, Debug)]
 pub(crate) struct WatchArguments {
@@ -31,52 +32,59 @@ pub(crate) struct WatchArguments {
 
 /// What to watch.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Source")]
+#[command(
+    next_help_heading = "Source",
+    group = ArgGroup::new("accused").args(["url", "profile"]).multiple(true)
+)]
 pub(crate) struct SourceArguments {
     /// Base URL of the server; without it, the embedded reference server under a load is shown
     #[arg(value_name = "URL", value_parser = parse_base_url)]
     pub(crate) url: Option<Url>,
 
-    /// Socket.IO path of the server
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH, requires = "url")]
-    pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 
     /// Token of an account to watch; may be repeated (TOUCHSTONE_TOKEN serves when neither this nor
     /// --provision is given)
-    #[arg(long, value_name = "TOKEN", requires = "url")]
+    #[arg(long, value_name = "TOKEN", requires = "accused")]
     pub(crate) token: Vec<String>,
 
     /// Where accounts come from when no token is given: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]
-    #[arg(long, value_name = "HOW", requires = "url", conflicts_with = "token")]
-    pub(crate) provision: Option<String>,
+    #[arg(
+        long,
+        value_name = "HOW",
+        requires = "accused",
+        conflicts_with = "token"
+    )]
+    pub(crate) provision: Option<ProvisionSpec>,
 
     /// Accounts to take from the provisioner
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "url", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "accused", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) accounts: u16,
 
     /// Watch also as a connection of this session; unlike watching as a user, that shows presence to
     /// others; may be repeated
-    #[arg(long, value_name = "ID", requires = "url")]
+    #[arg(long, value_name = "ID", requires = "accused")]
     pub(crate) session: Vec<String>,
 
     /// Watch also as a connection of this machine; others see the machine come and go with it; may be
     /// repeated
-    #[arg(long, value_name = "ID", requires = "url")]
+    #[arg(long, value_name = "ID", requires = "accused")]
     pub(crate) machine: Vec<String>,
 
     /// Watch also as every session and machine that the REST surface lists; with `--all=sessions` not as
     /// machines, which a watching connection keeps active, so that nobody sees them go
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true,
-        default_missing_value = "everything", requires = "url")]
+        default_missing_value = "everything", requires = "accused")]
     pub(crate) all: Option<AllName>,
 
     /// Watch what the server's router decides, of all accounts (the server needs `--control`)
-    #[arg(long, requires = "url", conflicts_with_all = ["token", "session", "machine", "all"])]
+    #[arg(long, requires = "accused", conflicts_with_all = ["token", "session", "machine", "all"])]
     pub(crate) tap: bool,
 
     /// Open a recording
-    #[arg(long, value_name = "TRACE", conflicts_with_all = ["url", "record"])]
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["accused", "record"])]
     pub(crate) open: Option<PathBuf>,
 
     /// How many times as fast as it was recorded [default: 1, or with --headless as fast as possible]

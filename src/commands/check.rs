@@ -8,10 +8,8 @@ use anyhow::{Context as _, anyhow};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
-use touchstone_client::ConnectOptions;
-use touchstone_client::provision::Provisioner;
 use touchstone_conformance::{
-    Baseline, Case, Level, Plan, RunError, Selection, StopSignals, Summary, Target, Timeouts,
+    Baseline, Case, Level, Plan, RunError, Selection, StopSignals, Summary, Timeouts,
 };
 
 use crate::args::{self, CheckArguments, SelectionArguments, TargetArguments};
@@ -23,6 +21,7 @@ use crate::profile;
 use crate::reports::{self, Reports};
 use crate::spawned;
 use crate::suggest;
+use crate::target::Server;
 
 use super::serve::parse_faults;
 
@@ -30,7 +29,7 @@ use super::serve::parse_faults;
 pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Exit, Failure> {
     // What a profile says is said again by its name.
     let reproduce = reproduce_command(&arguments);
-    profile::apply(&mut arguments)?;
+    profile::apply_to_check(&mut arguments)?;
     let selection = selection(&arguments.selection)?;
     if arguments.list {
         return list(&selection, &arguments.report);
@@ -192,22 +191,16 @@ fn listing(cases: &[&Case]) -> Value {
 fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan, Failure> {
     let TargetArguments {
         urls,
-        path,
+        reach,
         provision,
         ..
     } = &arguments.target;
-    let urls = embedded.map_or_else(|| urls.clone(), |embedded| vec![embedded.url().clone()]);
-    let provision = provision.clone().unwrap_or_default();
-    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(urls[0].clone()))
-        .map_err(Failure::usage)?;
-    let mut target = Target::new(urls, provisioner);
-    if let Some(path) = path {
-        target.path.clone_from(path);
-    }
+    let server = Server::of(urls, reach, embedded)?;
+    let provisioner = server.provisioner(&provision.clone().unwrap_or_default())?;
+    let mut target = server.into_target(provisioner);
     target.timeouts = timeouts(&arguments.target);
     target.settle = arguments.settle.map(std::time::Duration::from_millis);
     if embedded.is_some() {
-        target.name = "the embedded reference server".to_owned();
         target.timeouts = embedded::stated();
     }
     let mut random = rand::rng();
@@ -245,8 +238,27 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
     );
     let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
     let texts = [
-        ("--profile", arguments.profile.clone()),
-        ("--path", target.path.clone()),
+        ("--profile", target.reach.profile.clone()),
+        ("--path", target.reach.path.clone()),
+        (
+            "--cacert",
+            target
+                .reach
+                .cacert
+                .as_ref()
+                .map(|file| file.display().to_string()),
+        ),
+        (
+            "--connect-to",
+            target
+                .reach
+                .connect_to
+                .as_ref()
+                .map(|(host, port)| match host.contains(':') {
+                    true => format!("[{host}]:{port}"),
+                    false => format!("{host}:{port}"),
+                }),
+        ),
         (
             "--provision",
             target.provision.as_ref().map(ToString::to_string),
@@ -275,6 +287,13 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
     }
     for fault in &arguments.fault {
         flag("--fault", fault);
+    }
+    for header in &target.reach.header {
+        let (name, _) = header.expose().split_once(':').unwrap_or_default();
+        flag("--header", &format!("{name}: …"));
+    }
+    if target.reach.insecure {
+        words.push("--insecure".to_owned());
     }
     words
         .iter()

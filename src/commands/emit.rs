@@ -6,13 +6,15 @@ use anyhow::anyhow;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use touchstone_client::text::{one_line, told};
-use touchstone_client::{Args, ConnectOptions, Event, connect};
+use touchstone_client::{Args, Event, connect};
 use touchstone_fixtures::{CLIENT_EVENTS, ack_variants};
 
 use crate::args::EmitArguments;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
+use crate::profile::{self, Accused};
+use crate::target::Server;
 
 use super::watch_source::token_of_environment;
 
@@ -20,11 +22,20 @@ use super::watch_source::token_of_environment;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects, sends the event and shows what comes.
-pub(crate) async fn run(arguments: EmitArguments) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
+    let (url, event, data) = arguments.parsed().map_err(Failure::usage)?;
+    let mut urls = Vec::from_iter(url);
+    profile::apply(Accused {
+        urls: &mut urls,
+        reach: &mut arguments.reach,
+        provision: None,
+        spawn: None,
+    })?;
+    let server = Server::of(&urls, &arguments.reach, None)?;
     let token = arguments.token.clone().or_else(token_of_environment);
     let Some(token) = token else {
         let error = anyhow!("no token is given, by --token or TOUCHSTONE_TOKEN");
-        let hint = format!("`touchstone account {}` prints one", arguments.url);
+        let hint = format!("`touchstone account {}` prints one", urls[0]);
         return Err(Failure::usage(error).hint(hint));
     };
     let mut auth = json!({"token": token, "clientType": "user-scoped"});
@@ -35,14 +46,12 @@ pub(crate) async fn run(arguments: EmitArguments) -> Result<Exit, Failure> {
         auth["clientType"] = json!("machine-scoped");
         auth["machineId"] = json!(id);
     }
-    let options = ConnectOptions::new(arguments.url)
-        .path(&arguments.path)
-        .auth(auth);
+    let options = server.options.auth(auth);
     let (socket, mut events) = connect(&options)
         .await
         .map_err(|error| Failure::expected(Exit::Unreachable, error))?;
-    let event = arguments.event.as_str();
-    let data = arguments.data.map_or_else(|| Args::raw(""), Args::from);
+    let event = event.as_str();
+    let data = data.map_or_else(|| Args::raw(""), Args::from);
     // The specification's own events tell whether there is an answer; of others nobody knows.
     let is_answered = !ack_variants(event).is_empty();
     let is_known = CLIENT_EVENTS.contains(&event);

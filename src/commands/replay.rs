@@ -12,8 +12,6 @@ use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::ConnectOptions;
-use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::text::plural;
 use touchstone_conformance::replay::{
     Recording, Repair, ReplayError, ReplayPlan, ReplayReport, ReplayRun, Replayed, replay,
@@ -26,8 +24,10 @@ use crate::args::ReplayArguments;
 use crate::embedded::{self, Embedded};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::profile::{self, Accused};
 use crate::reports;
 use crate::sinks::{Render, Sinks};
+use crate::target::Server;
 
 use super::serve::parse_faults;
 use super::stop::Stop;
@@ -44,7 +44,13 @@ const FIRST_PROGRESS: Duration = Duration::from_secs(1);
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Replays the recordings that the arguments name.
-pub(crate) async fn run(arguments: ReplayArguments, is_quiet: bool) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut arguments: ReplayArguments, is_quiet: bool) -> Result<Exit, Failure> {
+    profile::apply(Accused {
+        urls: &mut arguments.against,
+        reach: &mut arguments.reach,
+        provision: Some(&mut arguments.provision),
+        spawn: None,
+    })?;
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let paths = traces(&arguments.traces)?;
     let stop = Stop::on_signals().context("cannot catch signals")?;
@@ -316,18 +322,11 @@ impl Player<'_> {
 /// The server, with one provisioner for all recordings: what a file lists is handed out once, since a
 /// recording meets what another has left behind otherwise.
 fn target(arguments: &ReplayArguments, embedded: Option<&Embedded>) -> Result<Target, Failure> {
-    let provision: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
-    let urls = match embedded {
-        Some(embedded) => vec![embedded.url().clone()],
-        None => arguments.against.clone(),
-    };
-    let options = ConnectOptions::new(urls[0].clone());
-    let provisioner = Provisioner::open(&provision, &options).map_err(Failure::usage)?;
-    let mut target = Target::new(urls, provisioner);
-    target.path.clone_from(&arguments.path);
+    let server = Server::of(&arguments.against, &arguments.reach, embedded)?;
+    let provisioner = server.provisioner(&arguments.provision.clone().unwrap_or_default())?;
+    let mut target = server.into_target(provisioner);
     target.settle = arguments.settle.map(Duration::from_millis);
     if embedded.is_some() {
-        "the embedded reference server".clone_into(&mut target.name);
         target.timeouts = embedded::stated();
     }
     Ok(target)

@@ -10,11 +10,12 @@ use touchstone_client::{Clock, ConnectOptions, Secret};
 use touchstone_tui_monitor::source::file::Recorded;
 use touchstone_tui_monitor::source::live::{Live, Watched};
 use touchstone_tui_monitor::source::{Options, Overflow, Source, live, tap, wire};
-use url::Url;
 
-use crate::args::{AllName, DEFAULT_PROVISION, SourceArguments};
+use crate::args::{AllName, SourceArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::profile::{self, Accused};
+use crate::target::{Server, shown};
 
 use super::watch_demo::Demo;
 
@@ -117,18 +118,29 @@ pub(crate) async fn open(
         let source = recorded.start(speed, &options);
         return Ok(Watching::of(source, target));
     }
-    let Some(url) = &arguments.url else {
+    let mut urls = Vec::from_iter(arguments.url.clone());
+    let (mut reach, mut provision) = (arguments.reach.clone(), arguments.provision.clone());
+    profile::apply(Accused {
+        urls: &mut urls,
+        reach: &mut reach,
+        provision: Some(&mut provision),
+        spawn: None,
+    })?;
+    if urls.is_empty() {
         return Watching::demo(&options).await;
-    };
-    let server = ConnectOptions::new(url.clone()).path(&arguments.path);
-    let target = shown(url);
+    }
+    let Server {
+        options: server,
+        name: target,
+        ..
+    } = Server::of(&urls[..1], &reach, None)?;
     if arguments.tap {
         let rest = Rest::new(&server).map_err(unusable)?;
         let source = tap::start(rest, &target, &options);
         return Ok(Watching::of(source, target));
     }
     let mut notes = Vec::new();
-    let accounts = accounts(arguments, &server, &mut notes).await?;
+    let accounts = accounts(arguments, provision, &server, &mut notes).await?;
     let (listed, told) = match reading.lists_notes {
         true => (notes, Vec::new()),
         false => (Vec::new(), notes),
@@ -147,26 +159,23 @@ pub(crate) async fn open(
 /// The accounts: of the tokens, or of the provisioner.
 async fn accounts(
     arguments: &SourceArguments,
+    provision: Option<ProvisionSpec>,
     server: &ConnectOptions,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Watched>, Failure> {
     let mut accounts = Vec::new();
-    let tokens = match &arguments.provision {
+    let tokens = match &provision {
         None if arguments.token.is_empty() => token_of_environment().into_iter().collect(),
         _ => arguments.token.clone(),
     };
     if tokens.is_empty() {
-        let how = arguments.provision.as_deref();
-        if how.is_none() {
+        if provision.is_none() {
             notes.push("a new account is watched: nobody does anything in it".to_owned());
             notes.push("--token names an account that is in use".to_owned());
             notes.push("touchstone account URL prints the token of one".to_owned());
             notes.push("touchstone emit then does something to see".to_owned());
         }
-        let how: ProvisionSpec = how
-            .unwrap_or(DEFAULT_PROVISION)
-            .parse()
-            .map_err(Failure::usage)?;
+        let how = provision.unwrap_or_default();
         let provisioner = Provisioner::open(&how, server).map_err(Failure::usage)?;
         for _ in 0..arguments.accounts {
             let account = provisioner.account(rand::rng().random()).await;
@@ -221,14 +230,4 @@ pub(crate) fn unusable(error: ProvisionError) -> Failure {
             .hint("accounts of servers without that REST surface come with --token or --provision"),
         _ => Failure::usage(error),
     }
-}
-
-/// The URL without whatever may be secret in it.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Neither can fail for a URL that has a host.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }

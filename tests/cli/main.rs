@@ -3,7 +3,9 @@
 mod act;
 mod check;
 mod load;
+mod nginx;
 mod prefix;
+mod reach;
 mod readme;
 mod recipes;
 mod replay;

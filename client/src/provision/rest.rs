@@ -28,7 +28,10 @@ const SHOWN: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Rest {
     client: Client,
+    /// What errors show.
     base: String,
+    /// What requests begin with.
+    requested: String,
     max_body: usize,
     recorder: Option<Recorder>,
 }
@@ -69,6 +72,7 @@ impl Rest {
         let client = http::client(options).map_err(ProvisionError::Setup)?;
         Ok(Self {
             client,
+            requested: http::requested(options, &options.base()),
             base: options.base(),
             max_body: options.max_message,
             recorder: None,
@@ -101,7 +105,9 @@ impl Rest {
             reason,
         };
         let verb = Method::from_bytes(method.as_bytes()).map_err(|e| no_answer(e.to_string()))?;
-        let mut request = self.client.request(verb, &url);
+        let mut request = self
+            .client
+            .request(verb, format!("{}{path}", self.requested));
         if let Some(token) = token {
             request = request.bearer_auth(token.expose());
         }
@@ -163,7 +169,7 @@ impl Rest {
             url: url.clone(),
             reason,
         };
-        let mut request = self.client.get(&url);
+        let mut request = self.client.get(format!("{}{path}", self.requested));
         if let Some(token) = token {
             request = request.bearer_auth(token.expose());
         }

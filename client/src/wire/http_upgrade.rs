@@ -110,17 +110,12 @@ pub(super) async fn upgrade(
 }
 
 fn request(options: &ConnectOptions, query: &str, key: &str) -> Result<String, ConnectError> {
-    let host = options.url.host_str().unwrap_or_default();
-    let port = options
-        .url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
     let mut request = format!(
-        "GET {}?{query}{} HTTP/1.1\r\nHost: {host}{port}\r\nConnection: Upgrade\r\n\
+        "GET {}?{query}{} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
         options.request_path(),
         options.extra_query(),
+        options.authority(),
     );
     for (name, value) in &options.headers {
         let value = value.expose();

@@ -41,10 +41,11 @@ pub(super) struct Polling {
 #[derive(Clone)]
 struct Http {
     client: Client,
+    /// What errors show.
     url: String,
+    /// What is asked for, with what the user wants in each query.
+    target: String,
     max_message: usize,
-    /// What the user wants in each query; apart from `url`, which errors show.
-    extra_query: String,
 }
 
 /// Makes the first poll, whose answer holds the Engine.IO handshake.
@@ -57,12 +58,12 @@ pub(super) async fn open(
     let url = options.endpoint("EIO=4&transport=polling");
     let http = Http {
         client: http::client(options)?,
+        target: http::requested(options, &url) + &options.extra_query(),
         url,
         max_message: options.max_message,
-        extra_query: options.extra_query(),
     };
     let url = &http.url;
-    let response = http.client.get(http.target()).send().await;
+    let response = http.client.get(&http.target).send().await;
     let response = response.map_err(|error| http::connect_error(options, url, &error))?;
     let status = response.status();
     if !status.is_success() {
@@ -94,14 +95,10 @@ pub(super) async fn open(
 }
 
 impl Http {
-    fn target(&self) -> String {
-        format!("{}{}", self.url, self.extra_query)
-    }
-
     async fn poll(self) -> Result<Vec<Frame>, End> {
         let response = self
             .client
-            .get(self.target())
+            .get(&self.target)
             .send()
             .await
             .map_err(|e| failed("poll", &e))?;
@@ -112,7 +109,7 @@ impl Http {
     async fn post(self, body: String) -> Result<(), End> {
         let request = self
             .client
-            .post(self.target())
+            .post(&self.target)
             .header(CONTENT_TYPE, "text/plain;charset=UTF-8");
         let response = request
             .body(body)
@@ -194,7 +191,7 @@ fn parse_error(text: &str, source: DecodeError) -> End {
 impl Polling {
     /// From now on requests name the session, and bodies respect the server's limit.
     pub(super) fn handshaken(&mut self, handshake: &Handshake) {
-        self.http.url = format!("{}&sid={}", self.http.url, handshake.sid);
+        self.http.target = format!("{}&sid={}", self.http.target, handshake.sid);
         let limit = handshake.max_payload.unwrap_or(u64::MAX);
         self.max_payload = usize::try_from(limit).unwrap_or(usize::MAX);
     }

@@ -7,11 +7,11 @@ use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use touchstone_client::{
-    ConnectError, ConnectOptions, TlsOptions, Transport, connect,
+    ConnectError, ConnectOptions, Engine, TlsOptions, Transport, connect,
     provision::{ProvisionSpec, Provisioner},
 };
 
-use crate::script::{CALM, Peer, Server, next, soon};
+use crate::script::{CALM, Peer, Server, header, next, soon};
 
 /// A server for `localhost` and 127.0.0.1, and the PEM of the CA that vouches for it.
 fn authority() -> (TlsAcceptor, String) {
@@ -86,7 +86,7 @@ async fn polling_and_rest_over_tls_trust_the_same_roots() {
         (peer, rest)
     };
     let client = async {
-        touchstone_client::Engine::open(&options).await.unwrap();
+        Engine::open(&options).await.unwrap();
         let rest = Provisioner::open(&ProvisionSpec::Rest, &options).unwrap();
         assert_eq!(rest.account([7; 32]).await.unwrap().token.expose(), "abc");
     };
@@ -132,6 +132,70 @@ async fn a_server_without_tls_is_a_tls_error() {
     };
     let (opened, _peer) = tokio::join!(connect(&options), script);
     assert!(matches!(opened.unwrap_err(), ConnectError::Tls { .. }));
+}
+
+#[tokio::test]
+async fn another_address_is_reached_under_the_name_of_the_url() {
+    let server = Server::start().await;
+    let (acceptor, pem) = authority();
+    let mut options = options(&server, &pem).at("https://localhost:1".parse().unwrap());
+    let address = server.origin();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    options.connect_to = Some(("127.0.0.1".to_owned(), port.parse().unwrap()));
+    let script = async {
+        let mut seen = Vec::new();
+        for answer in [CALM, r#"{"success":true,"token":"abc"}"#] {
+            let mut peer = accept(&server, &acceptor).await;
+            seen.push(header(&peer.head().await, "host"));
+            peer.answer(200, answer).await;
+        }
+        let mut peer = accept(&server, &acceptor).await;
+        let head = peer.head().await;
+        seen.push(header(&head, "host"));
+        peer.switch_protocols(&head).await;
+        peer.send(CALM).await;
+        assert_eq!(seen, vec![Some("localhost:1".to_owned()); 3]);
+        peer
+    };
+    let client = async {
+        let polling = options.clone().transport(Transport::Polling);
+        Engine::open(&polling).await.unwrap();
+        let rest = Provisioner::open(&ProvisionSpec::Rest, &options).unwrap();
+        assert_eq!(rest.account([7; 32]).await.unwrap().token.expose(), "abc");
+        Engine::open(&options).await.unwrap();
+    };
+    tokio::join!(script, client);
+}
+
+#[tokio::test]
+async fn another_address_needs_a_name_that_stays() {
+    let mut options = ConnectOptions::new("https://127.0.0.1:1".parse().unwrap());
+    options.connect_to = Some(("localhost".to_owned(), 1));
+    let error = Provisioner::open(&ProvisionSpec::Rest, &options).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("needs a name in the URL"), "{cause}");
+}
+
+#[tokio::test]
+async fn whoever_verifies_nothing_reaches_everybody() {
+    let server = Server::start().await;
+    let (acceptor, pem) = authority();
+    let mut options = options(&server, &pem);
+    options.tls = Some(TlsOptions::unverified().unwrap());
+    let script = async {
+        let mut websocket = accept(&server, &acceptor).await;
+        websocket.welcome(CALM).await;
+        let mut rest = accept(&server, &acceptor).await;
+        rest.head().await;
+        rest.answer(200, r#"{"success":true,"token":"abc"}"#).await;
+        (websocket, rest)
+    };
+    let client = async {
+        let _connected = connect(&options).await.unwrap();
+        let rest = Provisioner::open(&ProvisionSpec::Rest, &options).unwrap();
+        assert_eq!(rest.account([7; 32]).await.unwrap().token.expose(), "abc");
+    };
+    tokio::join!(script, client);
 }
 
 #[test]

@@ -232,7 +232,10 @@ async fn upgrade(cx: &mut Ctx) -> Flow {
 async fn status(cx: &Ctx, method: &str, query: &str, body: &Value) -> Flow<Option<u16>> {
     let trouble = |error: &dyn std::error::Error| Stop::Trouble(crate::told(error));
     let rest = Rest::new(&cx.options("http", None)).map_err(|error| trouble(&error))?;
-    let path = format!("/{}/?{query}", cx.shared.target.path.trim_matches('/'));
+    let path = format!(
+        "/{}/?{query}",
+        cx.shared.target.server.path.trim_matches('/')
+    );
     cx.step(&format!("{method} {path}"));
     let body = (!body.is_null()).then_some(body);
     let asked = timeout(

@@ -172,7 +172,7 @@ impl Player<'_> {
         let target = self.plan.target;
         let url = target.urls[self.nodes % target.urls.len()].clone();
         self.nodes += 1;
-        ConnectOptions::new(url).path(&target.path)
+        target.server.at(url)
     }
 
     async fn prepare(&mut self) -> Result<(), ReplayError> {

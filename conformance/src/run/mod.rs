@@ -96,8 +96,8 @@ pub async fn run(
     let prepare = async {
         let mut server = None;
         if let Some(command) = &plan.spawn {
-            let (urls, path) = (&plan.target.urls, &plan.target.path);
-            server = Some(launch::launch(command, urls, path, stop).await?);
+            let (urls, reached) = (&plan.target.urls, &plan.target.server);
+            server = Some(launch::launch(command, urls, reached, stop).await?);
             reporter.event(&RunEvent::Spawned {
                 command: command.to_string(),
             })?;
@@ -335,7 +335,7 @@ impl Run<'_> {
             return Ok(false);
         };
         let target = &self.plan.target;
-        match launch::start(command, &target.urls, &target.path, self.stop).await {
+        match launch::start(command, &target.urls, &target.server, self.stop).await {
             Ok(server) => {
                 self.server = Some(server);
                 Ok(true)

@@ -15,16 +15,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
-use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::provision::Provisioner;
 use touchstone_client::{Clock, ConnectOptions};
-use touchstone_conformance::{Server, SpawnCommand, launch};
+use touchstone_conformance::{SpawnCommand, launch};
 use touchstone_loadgen::merge::join;
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{self, Report, Verdict, model};
 use touchstone_loadgen::run::{PORTS, RunError, RunPlan};
 use touchstone_loadgen::slo::{Slo, objectives};
 use touchstone_reference_server::Config;
-use url::Url;
 
 use crate::args::{
     DEFAULT_PATH, LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArguments, Recipients,
@@ -32,6 +31,8 @@ use crate::args::{
 use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::profile::{self, Accused};
+use crate::target::{Server, shown};
 use crate::{output, reports, spawned};
 
 use self::live::Manner;
@@ -49,7 +50,16 @@ pub(crate) async fn run(arguments: LoadArguments, quiet: bool) -> Result<Exit, F
         Some(LoadCommand::Plan(plan)) => show_plan(&plan),
         Some(LoadCommand::Merge(merge)) => merge::run(&merge),
         None if arguments.run.list => output::print(&scenario::list()),
-        None => load(&arguments.run, quiet).await,
+        None => {
+            let mut run = arguments.run;
+            profile::apply(Accused {
+                urls: &mut run.urls,
+                reach: &mut run.reach,
+                provision: Some(&mut run.provision),
+                spawn: Some(&mut run.spawn),
+            })?;
+            load(&run, quiet).await
+        }
     }
 }
 
@@ -71,8 +81,6 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
     let stated = planned.schedule.scenario().slo.iter().chain(&arguments.slo);
     let slos = objectives(stated.map(String::as_str)).map_err(Failure::usage)?;
     let start_at = arguments.start_at.map(start_ms).transpose()?;
-    let spawn = arguments.spawn.as_deref().map(SpawnCommand::parse);
-    let spawn = spawn.transpose().map_err(Failure::usage)?;
     let opened = sinks::open(&arguments.output.report)?;
     let exporter = Exporter::bind(arguments.prometheus).await?;
     let manner = match (quiet, arguments.plain) {
@@ -89,9 +97,10 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
         _ => None,
     };
     let target = Target::of(arguments, embedded.as_ref())?;
-    let begin = |path: &PathBuf| TraceFile::begin(path, arguments.trace_accounts, &target.name);
+    let begin =
+        |path: &PathBuf| TraceFile::begin(path, arguments.trace_accounts, &target.server.name);
     let trace = arguments.trace.as_ref().map(begin).transpose()?;
-    let mut spawned = match spawn {
+    let mut spawned = match arguments.spawn.clone() {
         Some(command) => Some(Spawned::start(command, &target, &stop).await?),
         None => None,
     };
@@ -102,8 +111,12 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
         let mut plan = target.plan(&planned, arguments, start_at, progress, &stop);
         plan.trace = trace.as_ref().map(TraceFile::traced);
         let title = match arguments.repeat {
-            1 => format!("{}, {}", planned.title(), target.name),
-            runs => format!("run {run} of {runs}: {}, {}", planned.title(), target.name),
+            1 => format!("{}, {}", planned.title(), target.server.name),
+            runs => format!(
+                "run {run} of {runs}: {}, {}",
+                planned.title(),
+                target.server.name
+            ),
         };
         match attend(plan, &title, seen, exporter.as_ref(), &stop, manner).await {
             Ok(report) => runs.push(report),
@@ -177,31 +190,17 @@ async fn attend(
 
 /// Which server, as the arguments say.
 struct Target {
-    name: String,
-    urls: Vec<Url>,
-    options: ConnectOptions,
+    server: Server,
     provisioner: Arc<Provisioner>,
     is_embedded: bool,
 }
 
 impl Target {
     fn of(arguments: &LoadRunArguments, embedded: Option<&Embedded>) -> Result<Self, Failure> {
-        let urls = match embedded {
-            Some(embedded) => vec![embedded.url().clone()],
-            None => arguments.urls.clone(),
-        };
-        let spec: ProvisionSpec = arguments.provision.parse().map_err(Failure::usage)?;
-        let mut options = ConnectOptions::new(urls[0].clone());
-        options.path.clone_from(&arguments.path);
-        let provisioner = Provisioner::open(&spec, &options).map_err(Failure::usage)?;
-        let name = match embedded {
-            Some(_) => "the embedded reference server".to_owned(),
-            None => shown(&urls[0]),
-        };
+        let server = Server::of(&arguments.urls, &arguments.reach, embedded)?;
+        let provisioner = server.provisioner(&arguments.provision.clone().unwrap_or_default())?;
         Ok(Self {
-            name,
-            urls,
-            options,
+            server,
             provisioner: Arc::new(provisioner),
             is_embedded: embedded.is_some(),
         })
@@ -218,9 +217,9 @@ impl Target {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let usual = cores.saturating_sub(usize::from(self.is_embedded)).max(1);
         RunPlan {
-            name: self.name.clone(),
-            urls: self.urls.clone(),
-            options: self.options.clone(),
+            name: self.server.name.clone(),
+            urls: self.server.urls.clone(),
+            options: self.server.options.clone(),
             provisioner: Arc::clone(&self.provisioner),
             schedule: Arc::clone(&planned.schedule),
             summary: planned.summary.clone(),
@@ -244,21 +243,16 @@ impl Target {
     }
 }
 
-/// A base URL as it is typed.
-fn shown(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
-}
-
 /// A server that this run has started.
 struct Spawned {
     command: SpawnCommand,
-    server: Server,
+    server: touchstone_conformance::Server,
 }
 
 impl Spawned {
     async fn start(command: SpawnCommand, target: &Target, stop: &Stop) -> Result<Self, Failure> {
-        let path = &target.options.path;
-        let launched = launch(&command, &target.urls, path, &stop.signals()).await;
+        let Server { urls, options, .. } = &target.server;
+        let launched = launch(&command, urls, options, &stop.signals()).await;
         let server = launched.map_err(spawned::failure)?;
         Ok(Self { command, server })
     }

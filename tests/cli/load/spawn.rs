@@ -26,7 +26,11 @@ fn a_spawned_server_is_loaded_and_ended() {
     );
     spawn("sh -c 'echo no luck; exit 7'", 3, &["no luck"]);
     spawn("/no/such/program", 2, &["/no/such/program"]);
-    check(&["load", "--spawn", &command], 2, &["<URL>"]);
+    check(
+        &["load", "--spawn", &command],
+        2,
+        &["<URL|--profile <NAME>>"],
+    );
     let other = Served::start(&[]);
     let taken = ["load", &other.url, "--spawn", "sh -c 'exit 7'"];
     check(&taken, 2, &[&other.url, "already", "hint:"]);

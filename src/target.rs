@@ -1,0 +1,183 @@
+//! The server that a command reaches, put together from its arguments.
+
+use std::fs;
+
+use anyhow::{Context as _, anyhow};
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::{ConnectOptions, Secret, TlsOptions};
+use touchstone_conformance::Target;
+use url::{Host, Url};
+
+use crate::args::ReachArguments;
+use crate::embedded::Embedded;
+use crate::error::Failure;
+
+/// What the protocol itself says in each request.
+const TAKEN: [&str; 7] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One server, with one or more nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    /// What reports call it.
+    pub(crate) name: String,
+    /// Its nodes, at least one.
+    pub(crate) urls: Vec<Url>,
+    /// How the first of them is reached, and with another URL the others.
+    pub(crate) options: ConnectOptions,
+}
+
+impl Server {
+    /// The server of these URLs, or the embedded one.
+    pub(crate) fn of(
+        urls: &[Url],
+        reach: &ReachArguments,
+        embedded: Option<&Embedded>,
+    ) -> Result<Self, Failure> {
+        let (mut name, urls) = match embedded {
+            Some(embedded) => (
+                "the embedded reference server".to_owned(),
+                vec![embedded.url().clone()],
+            ),
+            None => (
+                urls.iter().map(shown).collect::<Vec<_>>().join(", "),
+                urls.to_vec(),
+            ),
+        };
+        let mut options = ConnectOptions::new(urls[0].clone());
+        if let Some(path) = &reach.path {
+            options.path.clone_from(path);
+        }
+        options.tls = roots(reach)?;
+        if reach.insecure {
+            name.push_str(" (certificates not verified)");
+        }
+        for (nth, header) in (1..).zip(&reach.header) {
+            let (header, value) = header_of(header)
+                .with_context(|| format!("--header number {nth}"))
+                .map_err(Failure::usage)?;
+            options = options.header(header, value);
+        }
+        if reach.connect_to.is_some() {
+            let unnamed = |url: &&Url| !matches!(url.host(), Some(Host::Domain(_)));
+            if let Some(url) = urls.iter().find(unnamed) {
+                let error = anyhow!(
+                    "--connect-to keeps the name of the URL, and {} has none",
+                    shown(url)
+                );
+                return Err(Failure::usage(error).hint("put the address into the URL instead"));
+            }
+            options.connect_to.clone_from(&reach.connect_to);
+        }
+        Ok(Self {
+            name,
+            urls,
+            options,
+        })
+    }
+
+    /// As the suite knows it.
+    pub(crate) fn into_target(self, provisioner: Provisioner) -> Target {
+        let mut target = Target::new(self.urls, provisioner);
+        target.name = self.name;
+        target.server = self.options;
+        target
+    }
+
+    /// What makes accounts, sessions and machines exist on it.
+    pub(crate) fn provisioner(&self, spec: &ProvisionSpec) -> Result<Provisioner, Failure> {
+        Provisioner::open(spec, &self.options).map_err(Failure::usage)
+    }
+}
+
+/// A base URL as it is typed.
+pub(crate) fn shown(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn roots(reach: &ReachArguments) -> Result<Option<TlsOptions>, Failure> {
+    let roots = match &reach.cacert {
+        _ if reach.insecure => TlsOptions::unverified().context("--insecure"),
+        None => return Ok(None),
+        Some(path) => fs::read(path)
+            .context("cannot be read")
+            .and_then(|pem| Ok(TlsOptions::with_extra_roots(&pem)?))
+            .with_context(|| format!("--cacert {}", path.display())),
+    };
+    roots.map(Some).map_err(Failure::usage)
+}
+
+/// Name and value of a header. No error shows the value, nor what may be one.
+fn header_of(text: &Secret) -> anyhow::Result<(String, Secret)> {
+    let (name, value) = text
+        .expose()
+        .split_once(':')
+        .context("has no colon; write it like 'X-Key: value'")?;
+    let name = name.trim();
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    anyhow::ensure!(
+        !name.is_empty() && name.chars().all(is_token),
+        "has no name before its colon; write it like 'X-Key: value'"
+    );
+    let lower = name.to_ascii_lowercase();
+    anyhow::ensure!(
+        !TAKEN.contains(&lower.as_str()) && !lower.starts_with("sec-websocket-"),
+        "{name} is a header that the protocol itself has"
+    );
+    let value = value.trim();
+    anyhow::ensure!(
+        value.chars().all(|c| c == '\t' || (' '..='~').contains(&c)),
+        "the value of {name} has characters that no header may have"
+    );
+    Ok((name.to_owned(), Secret::new(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers() {
+        let header = |text: &str| header_of(&Secret::new(text));
+        let (name, value) = header("X-Key:  a: b ").expect("a header");
+        assert_eq!((name.as_str(), value.expose()), ("X-Key", "a: b"));
+        for (text, expected) in [
+            ("hidden", "has no colon; write it like 'X-Key: value'"),
+            (
+                ": hidden",
+                "has no name before its colon; write it like 'X-Key: value'",
+            ),
+            (
+                "X Key: hidden",
+                "has no name before its colon; write it like 'X-Key: value'",
+            ),
+            (
+                "Host: hidden",
+                "Host is a header that the protocol itself has",
+            ),
+            (
+                "authorization: hidden",
+                "authorization is a header that the protocol itself has",
+            ),
+            (
+                "Sec-WebSocket-Key: hidden",
+                "Sec-WebSocket-Key is a header that the protocol itself has",
+            ),
+            (
+                "X-Key: hid\nden",
+                "the value of X-Key has characters that no header may have",
+            ),
+        ] {
+            let error = header(text).expect_err(text).to_string();
+            assert_eq!(error, expected);
+            assert!(!error.contains("hid"), "{error}");
+        }
+    }
+}
