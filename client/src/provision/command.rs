@@ -1,24 +1,7 @@
 //! Provisioning by a program of the user's that speaks JSON lines on its stdin and stdout.
 //!
 //! One request is one line, and so is its answer; the next request is sent when the last one is
-//! answered. Every request has an `id`, which the answer repeats:
-//!
-//! ```text
-//! {"id":1,"op":"account","seed":"<64 hex digits>"}
-//!   -> {"id":1,"ok":true,"token":"…","accountId":"…"}            accountId is optional
-//! {"id":2,"op":"session","token":"…","tag":"…","metadata":"…","agentState":…,"dataEncryptionKey":…}
-//!   -> {"id":2,"ok":true,"sessionId":"…","session":{…}}           session is optional
-//! {"id":3,"op":"machine","token":"…","machineId":"…","metadata":"…","daemonState":…,"dataEncryptionKey":…}
-//!   -> {"id":3,"ok":true,"machineId":"…","machine":{…}}           machine is optional
-//! {"id":4,"op":"accessKey","token":"…","sessionId":"…","machineId":"…","data":"…"}
-//!   -> {"id":4,"ok":true}
-//! ```
-//!
-//! What cannot be done is answered with `{"id":…,"ok":false,"error":"…"}`, and with
-//! `"unsupported":true` besides where the server has no such thing at all. `seed` is different
-//! for each account of a run and the same for the same account of the next run with the same
-//! seed. What the program writes to stderr is only shown when it fails. The end of its input
-//! means that it should leave; it is killed if it does not.
+//! answered. `docs/provisioning.md` has the requests and answers.
 
 use std::{
     path::Path,
