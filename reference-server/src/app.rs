@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::builders::{EphemeralPayload, Stamp, UpdatePayload};
 use crate::config::Config;
-use crate::connection::Everyone;
+use crate::connection::{Connection, Everyone};
 use crate::control::Tap;
 use crate::faults::Faults;
 use crate::handlers::rpc::Methods;
-use crate::router::{Audience, ConnectionId, RecipientFilter, Router, Routing};
+use crate::router::{ConnectionId, RecipientFilter, Router, Routing};
 use crate::seams::Seams;
 use crate::store::{Account, AccountState, Store};
 
@@ -39,7 +39,7 @@ impl App {
                 config.ids.clone(),
                 config.policy.clone(),
             ),
-            router: Router::new(config.faults.clone(), tap.clone(), everyone.clone()),
+            router: Router::new(tap.clone()),
             everyone,
             tap,
             shared_methods: Mutex::default(),
@@ -74,12 +74,36 @@ impl App {
         self.config.seams.as_ref()
     }
 
-    pub(crate) fn now(&self) -> i64 {
+    /// What was chosen about the server.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Now, in Unix milliseconds.
+    #[must_use]
+    pub fn now(&self) -> i64 {
         self.config.clock.now()
+    }
+
+    /// All connections, of every account.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        self.everyone.all()
+    }
+
+    /// The account of a public key, made at first sight.
+    #[must_use]
+    pub fn sign_in(&self, key: [u8; 32]) -> Arc<Account> {
+        self.store.sign_in(key)
     }
 
     /// Takes the account's next seq and sends the update that `build` makes of it. The caller holds
     /// the account's lock, and has changed the rows that the update tells of.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers make a filter for this call alone"
+    )]
     pub(crate) fn update(
         &self,
         account: &Account,
@@ -88,7 +112,11 @@ impl App {
         skip: Option<ConnectionId>,
         build: impl FnOnce(Stamp<'_>) -> UpdatePayload,
     ) -> (UpdatePayload, Routing) {
-        let seq = state.next_seq(self.faults());
+        let right = state.next_seq(self.faults());
+        let seq = match self.seams() {
+            Some(seams) => seams.update_seq(account.id(), right),
+            None => right,
+        };
         let id = self.config.ids.update();
         let mut payload = build(Stamp {
             seq,
@@ -98,14 +126,15 @@ impl App {
         if let Some(seams) = self.seams() {
             seams.payload("update", &mut payload.0);
         }
-        let mut audience = Audience {
-            account: account.id(),
-            registry: &state.registry,
-            held: &mut state.held,
-        };
-        let routing = self
-            .router
-            .emit_update(self, &mut audience, payload.clone(), filter, skip);
+        let routing = self.router.emit(
+            self,
+            account.id(),
+            &state.registry,
+            "update",
+            &payload.0,
+            &filter,
+            skip,
+        );
         (payload, routing)
     }
 
@@ -131,7 +160,15 @@ impl App {
         if let Some(seams) = self.seams() {
             seams.payload("ephemeral", &mut payload.0);
         }
-        self.router
-            .emit_ephemeral(self, account.id(), &state.registry, &payload, filter, None);
+        let registry = &state.registry;
+        self.router.emit(
+            self,
+            account.id(),
+            registry,
+            "ephemeral",
+            &payload.0,
+            filter,
+            None,
+        );
     }
 }

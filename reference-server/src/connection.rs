@@ -155,7 +155,7 @@ impl Connection {
         }
     }
 
-    /// Ends the transport at once, for what takes part at the seams.
+    /// Ends the transport at once.
     pub fn end(&self) {
         self.link.abort();
     }
@@ -171,9 +171,9 @@ impl Connection {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Counts an event from the client; true for the first one.
-    pub(crate) fn is_first_event(&self) -> bool {
-        self.events.fetch_add(1, Ordering::Relaxed) == 0
+    /// Counts an event from the client.
+    pub(crate) fn count_event(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An id for a request to the client, and what resolves when it is answered. The receiver fails

@@ -149,14 +149,12 @@ pub(crate) async fn emit(
         skip,
     };
     let (payload, routing) = match (emit.kind, emit.payload, emit.builder) {
-        (Some(Kind::Update), Some(payload), None) => route.update(
-            &mut state,
-            UpdatePayload(Value::Object(accepted(&app, payload))),
-        ),
-        (Some(Kind::Ephemeral), Some(payload), None) => route.ephemeral(
-            &state,
-            EphemeralPayload(Value::Object(accepted(&app, payload))),
-        ),
+        (Some(Kind::Update), Some(payload), None) => {
+            route.send("update", &state, Value::Object(accepted(&app, payload)))
+        }
+        (Some(Kind::Ephemeral), Some(payload), None) => {
+            route.send("ephemeral", &state, Value::Object(accepted(&app, payload)))
+        }
         (None, None, Some(builder)) => {
             match build(&builder, emit.args.unwrap_or_default(), app.now())? {
                 Built::Update(build) => {
@@ -164,7 +162,7 @@ pub(crate) async fn emit(
                         app.update(&account, &mut state, route.filter, route.skip, build);
                     (payload.0, routing)
                 }
-                Built::Ephemeral(payload) => route.ephemeral(&state, payload),
+                Built::Ephemeral(payload) => route.send("ephemeral", &state, payload.0),
             }
         }
         _ => {
@@ -204,32 +202,18 @@ struct Route<'a> {
 }
 
 impl Route<'_> {
-    fn update(self, state: &mut AccountState, payload: UpdatePayload) -> (Value, Routing) {
-        let mut audience = crate::router::Audience {
-            account: self.account.id(),
-            registry: &state.registry,
-            held: &mut state.held,
-        };
-        let sent = payload.as_json().clone();
-        (
-            sent,
-            self.app
-                .router
-                .emit_update(self.app, &mut audience, payload, self.filter, self.skip),
-        )
-    }
-
-    fn ephemeral(self, state: &AccountState, payload: EphemeralPayload) -> (Value, Routing) {
+    fn send(self, event: &'static str, state: &AccountState, payload: Value) -> (Value, Routing) {
         let (account, registry) = (self.account.id(), &state.registry);
-        let routing = self.app.router.emit_ephemeral(
+        let routing = self.app.router.emit(
             self.app,
             account,
             registry,
+            event,
             &payload,
             &self.filter,
             self.skip,
         );
-        (payload.0, routing)
+        (payload, routing)
     }
 }
 

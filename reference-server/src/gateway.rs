@@ -28,7 +28,7 @@ use crate::handshake;
 use crate::listener::{RequestSwitch, Switch};
 use crate::packet::{self, Packet, PacketError, Pending};
 use crate::router::{Routed as _, Scope};
-use crate::seams::{Admission, Wait};
+use crate::seams::{Admission, Client, Flow, Wait};
 use crate::store::{Account, AccountState};
 
 /// Takes clients in and hands their events to the handlers.
@@ -44,7 +44,7 @@ pub(crate) struct Gateway {
 const MAX_UNDECIDED: usize = 1_000;
 
 /// An Engine.IO session.
-type Transport = Socket<TransportState>;
+pub(crate) type Transport = Socket<TransportState>;
 
 /// What the gateway keeps per Engine.IO session.
 #[derive(Default)]
@@ -237,29 +237,24 @@ impl Gateway {
                 connection.answered(id, packet::first_argument(&args, &attachments)?);
                 Ok(())
             }
-            (Packet::Event { ack: Some(id), .. }, Stage::Outside)
-                if self.app.faults().on(Fault::EarlyServed) =>
-            {
-                let _ = transport.emit(packet::encode_ack(id, &serde_json::json!({})));
-                Ok(())
-            }
             // Speaking before CONNECT, or after a refusal: the transport ends, as with real servers.
+            (Packet::Event { ack, .. }, Stage::Outside) => {
+                if self.is_ignored(transport, ack) {
+                    Ok(())
+                } else {
+                    Err(PacketError::Early)
+                }
+            }
             (_, Stage::Outside) => Err(PacketError::OutOfOrder),
             (Packet::Binary { .. }, Stage::Inside(_)) => Err(PacketError::OutOfOrder),
         }
     }
 
     fn connect(&self, transport: &Arc<Transport>, auth: Option<&str>) -> Result<(), PacketError> {
-        let faults = self.app.faults();
         let auth = match auth.map(serde_json::from_str) {
             None => Value::Null,
             Some(Ok(auth)) => auth,
-            Some(Err(_)) if faults.on(Fault::BadConnectAdmitted) => {
-                let account = self.app.store.stranger();
-                self.enter(transport, self.connection(transport, account, Scope::User));
-                return Ok(());
-            }
-            Some(Err(_)) => return Err(PacketError::Arguments),
+            Some(Err(_)) => return self.connect_unreadable(transport),
         };
         let seams = self.app.seams();
         match seams.and_then(|seams| seams.before_admission(&self.app, &auth)) {
@@ -267,6 +262,19 @@ impl Gateway {
             None => self.decide(transport, &auth),
         }
         Ok(())
+    }
+
+    /// CONNECT with a payload that is not JSON.
+    fn connect_unreadable(&self, transport: &Arc<Transport>) -> Result<(), PacketError> {
+        let seams = self.app.seams();
+        let admission = seams.map(|seams| seams.admit(&self.app, &Value::Null, Admission::Closed));
+        match admission {
+            Some(Admission::Admitted { account, scope }) => {
+                self.enter(transport, connection(&self.app, transport, account, scope));
+                Ok(())
+            }
+            _ => Err(PacketError::Arguments),
+        }
     }
 
     /// Decides when something else is done, and looks then at what the client has sent meanwhile.
@@ -296,17 +304,15 @@ impl Gateway {
     }
 
     fn decide(&self, transport: &Arc<Transport>, auth: &Value) {
-        let faults = self.app.faults();
-        let admitted = handshake::admit(&self.app, auth);
-        let is_refused = admitted.is_err();
-        let mut admission = match admitted {
+        let mut admission = match handshake::admit(&self.app, auth) {
             Ok((account, scope)) => Admission::Admitted { account, scope },
-            Err(_) if faults.on(Fault::RefusalDrop) => Admission::Closed,
-            Err(_) if faults.on(Fault::RefusalText) => Admission::Refused("no".to_owned()),
             Err(refusal) => Admission::Refused(refusal.to_string()),
         };
         if let Some(seams) = self.app.seams() {
             admission = seams.admit(&self.app, auth, admission);
+            if !matches!(admission, Admission::Admitted { .. }) {
+                seams.refused(&self.app, &self.client(transport), auth);
+            }
         }
         match admission {
             Admission::Closed => end(transport, "refused"),
@@ -314,14 +320,6 @@ impl Gateway {
                 tracing::info!(socket = %transport.id, reason = message, "connection refused");
                 // The transport stays, so that the client reads why; the connect timeout ends it.
                 let _ = transport.emit(packet::encode_refusal("/", &message));
-                let token = auth["token"].as_str().unwrap_or_default();
-                if is_refused
-                    && faults.on(Fault::RefusedListens)
-                    && let Some(account) = self.app.store.account_of_token(token)
-                {
-                    let listens = self.connection(transport, Arc::clone(&account), Scope::User);
-                    account.lock().registry.add(Arc::new(listens));
-                }
             }
             Admission::Expelled(message) => {
                 tracing::info!(socket = %transport.id, reason = message, "connection refused");
@@ -337,24 +335,16 @@ impl Gateway {
                 let _ = transport.emit(packet::encode_disconnect());
             }
             Admission::Admitted { account, scope } => {
-                self.enter(transport, self.connection(transport, account, scope));
+                self.enter(transport, connection(&self.app, transport, account, scope));
             }
         }
     }
 
-    fn connection(
-        &self,
-        transport: &Arc<Transport>,
-        account: Arc<Account>,
-        scope: Scope,
-    ) -> Connection {
-        let link = Box::new(TransportLink {
-            transport: Arc::clone(transport),
-            has_polled: transport.transport_type() == TransportType::Polling,
-        });
-        let id = self.app.everyone.next_id();
-        let seams = self.app.seams().cloned();
-        Connection::new(id, transport.id.to_string(), scope, account, link, seams)
+    fn client<'a>(&'a self, transport: &'a Arc<Transport>) -> Client<'a> {
+        Client {
+            app: &self.app,
+            transport,
+        }
     }
 
     /// Answers CONNECT and puts the connection where events reach it, in this order: no client
@@ -420,10 +410,18 @@ impl Gateway {
         }
     }
 
+    /// Whether a packet that ends its transport is ignored instead.
+    fn is_ignored(&self, transport: &Arc<Transport>, ack: Option<u64>) -> bool {
+        self.app.seams().is_some_and(|seams| {
+            let client = self.client(transport);
+            seams.misplaced(&self.app, &client, ack) == Flow::Ignore
+        })
+    }
+
     fn close_if_wrong(&self, transport: &Arc<Transport>, result: Result<(), PacketError>) {
         if let Err(error) = result {
-            if self.app.faults().on(Fault::GarbageKills) {
-                self.close_all();
+            if error != PacketError::Early && self.is_ignored(transport, None) {
+                return;
             }
             tracing::info!(socket = %transport.id, reason = %error, "closing a transport that spoke nonsense");
             end(transport, "spoke nonsense");
@@ -479,6 +477,21 @@ impl EngineIoHandler for Gateway {
         let result = self.receive_binary(&transport, bytes);
         self.close_if_wrong(&transport, result);
     }
+}
+
+/// The connection that a client becomes.
+pub(crate) fn connection(
+    app: &App,
+    transport: &Arc<Transport>,
+    account: Arc<Account>,
+    scope: Scope,
+) -> Connection {
+    let link = Box::new(TransportLink {
+        transport: Arc::clone(transport),
+        has_polled: transport.transport_type() == TransportType::Polling,
+    });
+    let (id, seams) = (app.everyone.next_id(), app.seams().cloned());
+    Connection::new(id, transport.id.to_string(), scope, account, link, seams)
 }
 
 /// Ends a transport as official servers do: a WebSocket by its close frame alone. A client that is

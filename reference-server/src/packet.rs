@@ -54,6 +54,8 @@ pub(crate) enum PacketError {
     OutOfOrder,
     #[error("arguments are no JSON array, or an event has no name")]
     Arguments,
+    #[error("an event before CONNECT")]
+    Early,
 }
 
 /// Splits a message into its namespace and packet.
@@ -253,12 +255,7 @@ pub(crate) fn encode_binary_event(
     Str::from(format!("{kind}{id}{}", json(&(name, payload))))
 }
 
-/// `43<id>[payload]`.
-pub(crate) fn encode_ack(id: u64, payload: &impl Serialize) -> Str {
-    encode_binary_ack(id, payload, 0)
-}
-
-/// The same with so many attachments that follow: `46<count>-…`.
+/// `43<id>[payload]`, or with attachments that follow `46<count>-…`.
 pub(crate) fn encode_binary_ack(id: u64, payload: &impl Serialize, attachments: usize) -> Str {
     let kind = kind("3", "6", attachments);
     Str::from(format!("{kind}{id}{}", json(&(payload,))))
@@ -269,11 +266,6 @@ fn kind(plain: &str, binary: &str, attachments: usize) -> String {
         0 => plain.to_owned(),
         count => format!("{binary}{count}-"),
     }
-}
-
-/// `43<id>[]`: an answer without arguments.
-pub(crate) fn encode_empty_ack(id: u64) -> Str {
-    Str::from(format!("3{id}[]"))
 }
 
 /// The answer to an accepted CONNECT.
@@ -398,7 +390,7 @@ mod tests {
         assert_eq!(&*encode_binary_event("a", &1, Some(7), 2), r#"52-7["a",1]"#);
         assert_eq!(&*encode_binary_ack(7, &1, 1), "61-7[1]");
         assert_eq!(&*encode_event("a", &1, None), r#"2["a",1]"#);
-        assert_eq!(&*encode_ack(7, &1), "37[1]");
+        assert_eq!(&*encode_binary_ack(7, &1, 0), "37[1]");
     }
 
     #[test]

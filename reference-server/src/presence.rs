@@ -27,13 +27,13 @@ pub(crate) fn heartbeat_time(
     )]
     let time = time.floor() as i64;
     let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
-    if time < now.saturating_sub(timeout) && !faults.on(Fault::StaleHeartbeat) {
+    if time < now.saturating_sub(timeout) {
         return None;
     }
-    Some(match () {
-        () if faults.on(Fault::HeartbeatNow) => now,
-        () if faults.on(Fault::FutureTime) => time,
-        () => time.min(now),
+    Some(if faults.on(Fault::FutureTime) {
+        time
+    } else {
+        time.min(now)
     })
 }
 

@@ -13,10 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::App;
-use crate::builders::{EphemeralPayload, UpdatePayload};
 use crate::connection::Connection;
 use crate::control::{Decision, Tap};
-use crate::faults::{Fault, Faults};
 use crate::packet;
 use crate::seams::Emission;
 
@@ -153,10 +151,7 @@ impl Registry {
 /// Sends events to the connections of an account.
 #[derive(Debug)]
 pub(crate) struct Router {
-    faults: Faults,
     tap: Tap,
-    /// Strangers for the faults that leak.
-    everyone: crate::connection::Everyone,
 }
 
 /// Who got an event, by socket id.
@@ -166,141 +161,30 @@ pub(crate) struct Routing {
     pub(crate) skipped: Option<String>,
 }
 
-/// The account that an event concerns, as far as routing cares.
-pub(crate) struct Audience<'a> {
-    pub(crate) account: &'a str,
-    pub(crate) registry: &'a Registry,
-    /// An update that the fault `late-update` holds back.
-    pub(crate) held: &'a mut Option<HeldUpdate>,
-}
-
-/// An update that waits for the next one of its account to overtake it.
-#[derive(Debug)]
-pub(crate) struct HeldUpdate {
-    payload: UpdatePayload,
-    filter: RecipientFilter,
-    skip: Option<ConnectionId>,
-}
-
 impl Router {
-    pub(crate) fn new(faults: Faults, tap: Tap, everyone: crate::connection::Everyone) -> Self {
-        Self {
-            faults,
-            tap,
-            everyone,
-        }
+    pub(crate) fn new(tap: Tap) -> Self {
+        Self { tap }
     }
 
-    /// Puts an update into the queue of every connection that the filter means, except the skipped.
-    pub(crate) fn emit_update(
-        &self,
-        app: &App,
-        audience: &mut Audience<'_>,
-        payload: UpdatePayload,
-        filter: RecipientFilter,
-        skip: Option<ConnectionId>,
-    ) -> Routing {
-        let overtaken = audience.held.take();
-        let event_type = payload.as_json()["body"]["t"].as_str().unwrap_or_default();
-        let numbered = |place: &str, fault| {
-            let number = payload.as_json().pointer(place).and_then(Value::as_u64);
-            number.is_some_and(|number| self.faults.strikes_at(fault, number))
-        };
-        let is_held = numbered("/seq", Fault::LateUpdate)
-            || numbered("/body/message/seq", Fault::LateMessage);
-        if is_held && overtaken.is_none() {
-            *audience.held = Some(HeldUpdate {
-                payload,
-                filter,
-                skip,
-            });
-            return Routing::default();
-        }
-        let copies = match () {
-            () if numbered("/seq", Fault::LostUpdate) => 0,
-            () if numbered("/seq", Fault::DupUpdate) => 2,
-            () if self.faults.on(Fault::ChangeTwice)
-                && matches!(event_type, "update-session" | "update-machine") =>
-            {
-                2
-            }
-            () => 1,
-        };
-        let account = audience.account;
-        let routing = self.send(
-            app,
-            account,
-            audience.registry,
-            "update",
-            payload.as_json(),
-            &filter,
-            skip,
-            copies,
-        );
-        if let Some(late) = overtaken {
-            let json = late.payload.as_json();
-            self.send(
-                app,
-                account,
-                audience.registry,
-                "update",
-                json,
-                &late.filter,
-                late.skip,
-                1,
-            );
-        }
-        routing
-    }
-
-    /// Puts an ephemeral into the queue of every connection that the filter means, except the skipped.
-    pub(crate) fn emit_ephemeral(
-        &self,
-        app: &App,
-        account: &str,
-        registry: &Registry,
-        payload: &EphemeralPayload,
-        filter: &RecipientFilter,
-        skip: Option<ConnectionId>,
-    ) -> Routing {
-        self.send(
-            app,
-            account,
-            registry,
-            "ephemeral",
-            payload.as_json(),
-            filter,
-            skip,
-            1,
-        )
-    }
-
+    /// Puts an event into the queue of every connection that the filter means, except the skipped.
     #[expect(
         clippy::too_many_arguments,
         reason = "the one place where an event meets its connections"
     )]
-    fn send(
+    pub(crate) fn emit(
         &self,
         app: &App,
         account: &str,
         registry: &Registry,
         event: &'static str,
-        payload: &serde_json::Value,
+        payload: &Value,
         filter: &RecipientFilter,
         skip: Option<ConnectionId>,
-        copies: usize,
     ) -> Routing {
-        let widened = self.widened(event, filter);
-        let filter = widened.as_ref().unwrap_or(filter);
         // Encoded once: a queued packet is a reference to the same bytes for every recipient.
         let frame = packet::encode_event(event, payload, None);
-        let mut receivers: Vec<&Arc<Connection>> =
-            recipients(registry.iter(), filter, skip).collect();
-        if self.faults.any() {
-            let event_type = event_type(payload);
-            receivers.retain(|other| !self.is_other_kind(other.scope(), event_type));
-        }
-        let rerouted = app.seams().map(|seams| {
+        let mut recipients: Vec<_> = recipients(registry.iter(), filter, skip).cloned().collect();
+        if let Some(seams) = app.seams() {
             let connections: Vec<_> = registry.iter().cloned().collect();
             let emission = Emission {
                 account,
@@ -310,29 +194,20 @@ impl Router {
                 skip,
                 connections: &connections,
             };
-            let mut recipients = receivers.iter().copied().cloned().collect();
             seams.route(app, &emission, &mut recipients);
-            recipients
-        });
-        if let Some(rerouted) = &rerouted {
-            receivers = rerouted.iter().collect();
         }
-        let strangers = self.strangers(account, event, filter);
-        receivers.extend(&strangers);
-        for _ in 0..copies {
-            for connection in &receivers {
-                connection.send(frame.clone());
-            }
+        for connection in &recipients {
+            connection.send(frame.clone());
         }
-        let skipped = skip
-            .and_then(|id| registry.get(id))
-            .filter(|c| filter.accepts(c.scope()));
         if !self.tap.is_offered() {
             // Socket ids are only copied for control/emit and the tap.
             return Routing::default();
         }
+        let skipped = skip
+            .and_then(|id| registry.get(id))
+            .filter(|c| filter.accepts(c.scope()));
         let routing = Routing {
-            recipients: receivers
+            recipients: recipients
                 .iter()
                 .map(|connection| connection.socket_id().to_owned())
                 .collect(),
@@ -347,72 +222,4 @@ impl Router {
         });
         routing
     }
-
-    /// The wrong filter that a fault puts in the place of the right one.
-    fn widened(&self, event: &str, filter: &RecipientFilter) -> Option<RecipientFilter> {
-        let all = || Some(RecipientFilter::AllUserAuthenticatedConnections);
-        match filter {
-            _ if event == "ephemeral" && self.faults.on(Fault::WideEphemerals) => all(),
-            RecipientFilter::UserScopedOnly
-                if self.faults.on(Fault::WideArtifacts) && event == "update" =>
-            {
-                all()
-            }
-            RecipientFilter::AllInterestedInSession { .. }
-                if self.faults.on(Fault::WrongSession) =>
-            {
-                all()
-            }
-            RecipientFilter::MachineScopedOnly { .. } if self.faults.on(Fault::WrongMachine) => {
-                all()
-            }
-            _ => None,
-        }
-    }
-
-    /// `wrong-session` is about sessions and `wrong-machine` about machines: whom they leave out.
-    fn is_other_kind(&self, scope: &Scope, event_type: &str) -> bool {
-        match scope {
-            Scope::User => false,
-            Scope::Session(_) => {
-                self.faults.on(Fault::WrongMachine) && event_type == "update-machine"
-            }
-            Scope::Machine(_) => {
-                self.faults.on(Fault::WrongSession)
-                    && matches!(event_type, "new-message" | "update-session")
-            }
-        }
-    }
-
-    /// Connections of other accounts, for the faults that leak.
-    fn strangers(
-        &self,
-        account: &str,
-        event: &str,
-        filter: &RecipientFilter,
-    ) -> Vec<Arc<Connection>> {
-        let leak = if event == "update" {
-            Fault::LeakUpdate
-        } else {
-            Fault::LeakEphemeral
-        };
-        let leaks_to = |scope: &Scope| match scope {
-            Scope::User => self.faults.on(leak),
-            scope => self.faults.on(Fault::ForeignIdHears) && filter.accepts(scope),
-        };
-        if !self.faults.any() {
-            return Vec::new();
-        }
-        let mut strangers = self.everyone.all();
-        strangers.retain(|other| other.account().id() != account && leaks_to(other.scope()));
-        strangers
-    }
-}
-
-/// `body.t` of an update, or `type` of an ephemeral.
-fn event_type(payload: &serde_json::Value) -> &str {
-    let body = &payload["body"]["t"];
-    body.as_str()
-        .or(payload["type"].as_str())
-        .unwrap_or_default()
 }

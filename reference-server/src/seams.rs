@@ -12,16 +12,20 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::http::{Method, StatusCode, Uri};
+use axum::Json;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::app::App;
 use crate::config::Config;
-use crate::router::RecipientFilter;
+use crate::gateway::{self, Transport};
 
 pub use crate::app::App as Server;
 pub use crate::connection::{Connection, Way};
-pub use crate::router::{ConnectionId, Routed, Scope};
+pub use crate::router::{ConnectionId, RecipientFilter, Routed, Scope, recipients};
 pub use crate::store::Account;
 /// A Socket.IO packet as it is queued for a connection; clones share the same bytes.
 pub use engineioxide::Str as Frame;
@@ -31,9 +35,19 @@ pub trait Seams: fmt::Debug + Send + Sync {
     /// Settings, before anything starts.
     fn settings(&self, _config: &mut Config) {}
 
-    /// A client has sent CONNECT with `auth`: whether it is let in, and as what.
+    /// A client has sent CONNECT with `auth`: whether it is admitted, and as what. What is not JSON
+    /// comes as null, and is rightly closed.
     fn admit(&self, _server: &Server, _auth: &Value, right: Admission) -> Admission {
         right
+    }
+
+    /// A client is not admitted.
+    fn refused(&self, _server: &Server, _client: &Client<'_>, _auth: &Value) {}
+
+    /// A client has sent a packet that cannot be read, or an event (with this ack id) although it is
+    /// not connected. Its transport is ended, unless the packet is ignored.
+    fn misplaced(&self, _server: &Server, _client: &Client<'_>, _ack: Option<u64>) -> Flow {
+        Flow::Handle
     }
 
     /// What the decision about a client that has sent CONNECT with `auth` waits for. What it sends
@@ -56,6 +70,11 @@ pub trait Seams: fmt::Debug + Send + Sync {
     /// A builder has made the payload of an `update` or `ephemeral`. The account is locked.
     fn payload(&self, _event: &str, _payload: &mut Value) {}
 
+    /// The seq of an account's next update. The account is locked.
+    fn update_seq(&self, _account: &str, right: u64) -> u64 {
+        right
+    }
+
     /// An event is about to be queued for `recipients`, in their order. A connection that stands there
     /// twice receives it twice. The account is locked.
     fn route(
@@ -66,9 +85,10 @@ pub trait Seams: fmt::Debug + Send + Sync {
     ) {
     }
 
-    /// What acknowledges `event`, or the payload of an event that answers it (`rpc-registered`,
-    /// `rpc-error`), under the name of that. `None` leaves the client without an answer.
-    fn answer(&self, _event: &str, answer: Value) -> Option<Value> {
+    /// What acknowledges an event, or the payload of an event that answers it (`rpc-registered`,
+    /// `rpc-error`), under the name of that. `None` leaves the client without an answer, as a missing
+    /// callback does.
+    fn answer(&self, _server: &Server, _request: &Asked<'_>, answer: Value) -> Option<Value> {
         Some(answer)
     }
 
@@ -88,8 +108,65 @@ pub trait Seams: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Another path and query that an HTTP request asks for.
+    fn redirect(&self, _request: &HttpRequest<'_>) -> Option<Uri> {
+        None
+    }
+
+    /// Whose an HTTP request is that needs an account.
+    fn caller(
+        &self,
+        _server: &Server,
+        _request: &HttpRequest<'_>,
+        right: Option<Arc<Account>>,
+    ) -> Option<Arc<Account>> {
+        right
+    }
+
+    /// The JSON body of an HTTP request, as its route is about to read it; an answer keeps it from
+    /// its route.
+    fn body(
+        &self,
+        _server: &Server,
+        _request: &HttpRequest<'_>,
+        _body: &mut Value,
+    ) -> Option<HttpAnswer> {
+        None
+    }
+
     /// What an HTTP request is about to be answered.
     fn response(&self, _server: &Server, _request: &HttpRequest<'_>, _answer: &mut HttpAnswer) {}
+}
+
+/// A client that is not connected.
+pub struct Client<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) transport: &'a Arc<Transport>,
+}
+
+impl Client<'_> {
+    /// A connection to this client that nothing is routed to.
+    #[must_use]
+    pub fn connection(&self, account: Arc<Account>, scope: Scope) -> Arc<Connection> {
+        Arc::new(gateway::connection(
+            self.app,
+            self.transport,
+            account,
+            scope,
+        ))
+    }
+
+    /// Queues a packet for the client.
+    pub fn push(&self, frame: Frame) {
+        // A full queue ends the transport soon enough.
+        let _ = self.transport.emit(frame);
+    }
+}
+
+impl fmt::Debug for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
 }
 
 /// Resolves when something may go on. What it resolves to is dropped once that is done, so that others
@@ -130,6 +207,8 @@ pub enum Flow {
 pub struct Call<'a> {
     /// The connection that it came from.
     pub connection: &'a Arc<Connection>,
+    /// Whose rows it is about.
+    pub account: &'a mut Arc<Account>,
     /// Its name.
     pub event: &'a str,
     /// Its first argument as it came.
@@ -138,6 +217,17 @@ pub struct Call<'a> {
     /// parameters are only passed on.
     pub data: &'a mut Map<String, Value>,
     /// Under which number its sender wants an answer, if it wants one.
+    pub ack: Option<u64>,
+}
+
+/// What is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The connection that is answered.
+    pub connection: &'a Arc<Connection>,
+    /// The event that is acknowledged, or that answers.
+    pub event: &'a str,
+    /// The number under which it is acknowledged.
     pub ack: Option<u64>,
 }
 
@@ -165,8 +255,24 @@ pub struct HttpRequest<'a> {
     pub method: &'a Method,
     /// Its path and query.
     pub uri: &'a Uri,
+    /// The bearer token that it carries.
+    pub token: Option<&'a str>,
     /// Whether its path is the one of Socket.IO.
     pub is_socket: bool,
+}
+
+impl<'a> HttpRequest<'a> {
+    pub(crate) fn new(app: &App, head: &'a Parts) -> Self {
+        let path = |path: &'a str| path.trim_end_matches('/');
+        let header = head.headers.get(header::AUTHORIZATION);
+        let header = header.and_then(|value| value.to_str().ok());
+        Self {
+            method: &head.method,
+            uri: &head.uri,
+            token: header.and_then(|value| value.strip_prefix("Bearer ")),
+            is_socket: path(head.uri.path()) == app.config.path.trim_end_matches('/'),
+        }
+    }
 }
 
 /// What an HTTP request is answered.
@@ -176,4 +282,13 @@ pub struct HttpAnswer {
     pub status: StatusCode,
     /// The body, if it is JSON. What another body says cannot be changed.
     pub body: Option<Value>,
+}
+
+impl IntoResponse for HttpAnswer {
+    fn into_response(self) -> Response {
+        match self.body {
+            Some(body) => (self.status, Json(body)).into_response(),
+            None => self.status.into_response(),
+        }
+    }
 }

@@ -6,7 +6,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -25,7 +24,6 @@ use tower_http::cors::CorsLayer;
 use crate::app::App;
 use crate::config::Config;
 use crate::engine;
-use crate::faults::Fault;
 use crate::gateway::Gateway;
 use crate::journal;
 use crate::listener::{RequestSwitch, SwitchedListener, Switches};
@@ -79,7 +77,7 @@ pub async fn serve(
     let mut running = tokio::spawn(join_all(running));
     tokio::select! {
         () = shutdown => {}
-        // Nobody but the fault `deep-kills` ends the server from within.
+        // A seam may end the server from within.
         () = app.stop.cancelled() => {}
         _ = &mut running => {}
     }
@@ -108,11 +106,7 @@ async fn finished<T>(task: &mut JoinHandle<T>) {
 /// Everything that the server answers: REST, Socket.IO, and 404.
 fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
     let config = &app.config;
-    let max_payload = if config.faults.on(Fault::SmallPayload) {
-        100_000
-    } else {
-        config.max_payload
-    };
+    let max_payload = config.max_payload;
     let max_frame = usize::try_from(max_payload).unwrap_or(usize::MAX);
     let settings = EngineIoConfig {
         req_path: config.path.trim_end_matches('/').to_owned().into(),
@@ -126,9 +120,7 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
         ws_read_buffer_size: 4_096,
         ..EngineIoConfig::default()
     };
-    let missing = rest::missing_status(&config.faults);
-    let not_found =
-        Router::new().fallback(move |method, uri| rest::not_found(missing, method, uri));
+    let not_found = Router::new().fallback(rest::not_found);
     let socket_io =
         EngineIoService::with_config_inner(not_found, Arc::new(gateway.clone()), settings);
     rest::routes(app)
@@ -149,22 +141,20 @@ async fn http_seam(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let Some(seams) = app.seams() else {
         return next.run(request).await;
     };
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let asked = HttpRequest {
-        method: &method,
-        uri: &uri,
-        is_socket: uri.path().trim_end_matches('/') == app.config.path.trim_end_matches('/'),
-    };
+    let (mut head, body) = request.into_parts();
+    let copy = head.clone();
+    let asked = HttpRequest::new(&app, &copy);
     let _turn = match seams.before_request(&app, &asked) {
         Some(wait) => Some(wait.await),
         None => None,
     };
-    if let Some(HttpAnswer { status, body }) = seams.request(&app, &asked) {
-        return match body {
-            Some(body) => (status, Json(body)).into_response(),
-            None => status.into_response(),
-        };
+    if let Some(answer) = seams.request(&app, &asked) {
+        return answer.into_response();
     }
+    if let Some(uri) = seams.redirect(&asked) {
+        head.uri = uri;
+    }
+    let request = Request::from_parts(head, body);
     let (mut parts, mut body) = next.run(request).await.into_parts();
     let kind = parts.headers.get(CONTENT_TYPE);
     let mut json = None;

@@ -1,6 +1,7 @@
 //! Faults that change what is answered to an event.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use touchstone_reference_server::seams::{Asked, Frame, Routed as _, Server};
 
 use crate::{Fault, Faults};
 
@@ -57,8 +58,104 @@ const DROPPED: &[(Fault, &[&str], &str, &str)] = &[
     (Fault::RpcNoOk, &["rpc-call"], "", "ok"),
 ];
 
+/// Events that are answers of their own.
+const NOTICES: &[&str] = &["rpc-registered", "rpc-unregistered", "rpc-error"];
+
 /// Puts the answer that the faults that are on have instead; `None` if there is none.
-pub(crate) fn rewrite(faults: &Faults, event: &str, mut answer: Value) -> Option<Value> {
+pub(crate) fn rewrite(
+    faults: &Faults,
+    server: &Server,
+    asked: &Asked<'_>,
+    answer: Value,
+) -> Option<Value> {
+    let event = asked.event;
+    if NOTICES.contains(&event) {
+        let is_silent = event == "rpc-registered" && faults.on(Fault::RpcRegisterSilent)
+            || event == "rpc-unregistered" && faults.on(Fault::RpcUnregisterSilent);
+        if faults.on(Fault::RpcNoticesPublic) {
+            let frame = Frame::from(format!("2{}", json!([event, answer])));
+            let (me, account) = (asked.connection.id(), asked.connection.account().id());
+            for other in server.connections() {
+                if other.id() != me && other.account().id() == account {
+                    other.push(frame.clone());
+                }
+            }
+        }
+        if is_silent {
+            return None;
+        }
+    } else if faults.on(Fault::NoAck) {
+        return None;
+    }
+    if answer["result"] == "version-mismatch" && faults.on(Fault::MismatchSeq) {
+        faults.memory().skip_seq(asked.connection.account().id());
+    }
+    let answer = of_fields(
+        faults,
+        event,
+        of_mismatches(faults, event, of_calls(faults, event, answer)?),
+    )?;
+    let is_wrapped = faults.on(Fault::AckWrapped) && !NOTICES.contains(&event);
+    Some(if is_wrapped { json!([answer]) } else { answer })
+}
+
+/// Answers of `ping`, `rpc-call` and `access-key-get`.
+fn of_calls(faults: &Faults, event: &str, mut answer: Value) -> Option<Value> {
+    let error = answer["error"].as_str().unwrap_or_default();
+    let is_lost = ["RPC target disconnected", "operation has timed out"].contains(&error);
+    let is_unknown = error == "Session or machine not found";
+    let is_keyless = answer["ok"] == true && answer["accessKey"].is_null();
+    match event {
+        "ping" if faults.on(Fault::PingData) => answer = Value::Null,
+        "rpc-call" if is_lost && faults.on(Fault::RpcHang) => return None,
+        "rpc-call" if faults.on(Fault::RpcResultWrapped) => {
+            if let Some(result) = answer.get_mut("result") {
+                *result = json!([result]);
+            }
+        }
+        "access-key-get" if is_keyless && faults.on(Fault::AccessKeyMissing) => {
+            answer = json!({ "ok": false, "error": "Access key not found" });
+        }
+        "access-key-get" if is_unknown && faults.on(Fault::AccessKeyUnknown) => {
+            answer = json!({ "ok": true, "accessKey": null });
+        }
+        _ => {}
+    }
+    Some(answer)
+}
+
+/// Answers that say that a version was not the current one.
+fn of_mismatches(faults: &Faults, event: &str, mut answer: Value) -> Value {
+    if answer["result"] != "version-mismatch" {
+        return answer;
+    }
+    if faults.on(Fault::MismatchAsError) {
+        return match event {
+            "artifact-update" => json!({ "result": "error", "message": "Version mismatch" }),
+            _ => json!({ "result": "error" }),
+        };
+    }
+    if faults.on(Fault::NoMismatchData) {
+        for part in ["", "/header", "/body"] {
+            let fields = answer.pointer_mut(part).and_then(Value::as_object_mut);
+            if let Some(fields) = fields {
+                fields.retain(|key, _| !VALUES.contains(&key.as_str()));
+            }
+        }
+    }
+    answer
+}
+
+/// Fields that tell the current value.
+const VALUES: &[&str] = &[
+    "metadata",
+    "agentState",
+    "daemonState",
+    "data",
+    "currentData",
+];
+
+fn of_fields(faults: &Faults, event: &str, mut answer: Value) -> Option<Value> {
     let is_error = event == "rpc-error"
         || answer["result"] == "error"
         || answer["ok"] == false
@@ -100,7 +197,7 @@ pub(crate) fn rewrite(faults: &Faults, event: &str, mut answer: Value) -> Option
             fields.shift_remove(*key);
         }
     }
-    if faults.on(Fault::AnswerFalsyNull) && event == "rpc-call" {
+    if faults.on(Fault::RpcFalsyNull) && event == "rpc-call" {
         let is_falsy = matches!(&answer["result"], Value::Bool(false))
             || answer["result"] == 0
             || answer["result"] == "";

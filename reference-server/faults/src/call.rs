@@ -1,6 +1,8 @@
-//! Faults that change what is understood of an event's data.
+//! Faults that change what is understood of an event, or keep it from being handled.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use touchstone_reference_server::seams::{Call, Connection, Flow, Routed as _, Scope, Server};
 
 use crate::{Fault, Faults};
 
@@ -36,7 +38,7 @@ const KNOWN: &[&str] = &[
 const SHORT: usize = 64 * 1024;
 
 /// Puts what the faults that are on understand in the place of an event's data.
-pub(crate) fn rewrite(faults: &Faults, fields: &mut Map<String, Value>) {
+fn rewrite(faults: &Faults, fields: &mut Map<String, Value>) {
     if faults.on(Fault::ExtraRefused) && fields.keys().any(|key| !KNOWN.contains(&key.as_str())) {
         fields.clear();
     }
@@ -59,5 +61,137 @@ pub(crate) fn rewrite(faults: &Faults, fields: &mut Map<String, Value>) {
         if faults.on(Fault::ValuesShort) && text.len() > SHORT {
             *text = text.chars().take(SHORT).collect();
         }
+    }
+}
+
+/// How many bytes of data are too many for the fault `large-ignored`.
+const LARGE: usize = 700_000;
+/// How many lists within each other are too many for the fault `deep-kills`.
+const DEEP: usize = 400;
+
+/// Events that are never acknowledged, or that need no callback to make sense.
+const UNACKNOWLEDGED: &[&str] = &[
+    "rpc-register",
+    "rpc-unregister",
+    "rpc-call",
+    "message",
+    "ping",
+    "session-alive",
+    "session-end",
+    "machine-alive",
+];
+
+/// Every event that the server handles, besides those.
+const ACKNOWLEDGED: &[&str] = &[
+    "access-key-get",
+    "artifact-read",
+    "artifact-update",
+    "artifact-create",
+    "artifact-delete",
+    "machine-update-metadata",
+    "machine-update-state",
+    "update-metadata",
+    "update-state",
+    "usage-report",
+];
+
+/// Whether the faults that are on let an event be handled, and with which data.
+pub(crate) fn pass(faults: &Faults, server: &Server, call: &mut Call<'_>) -> Flow {
+    let is_first = faults.memory().count_event(call.connection.id());
+    assert!(
+        !faults.on(Fault::HandlerFails),
+        "the fault handler-fails is on"
+    );
+    if is_ignored(faults, server, call, is_first) {
+        return Flow::Ignore;
+    }
+    rewrite(faults, call.data);
+    heartbeat(faults, server, call);
+    match call.event {
+        "update-state" if faults.on(Fault::NullState) => {
+            call.data
+                .retain(|key, value| key != "agentState" || !value.is_null());
+        }
+        "message" => message(faults, call.data),
+        "rpc-register" if faults.on(Fault::RpcNamesPlain) => {
+            call.data
+                .retain(|key, value| key != "method" || value.as_str().is_some_and(is_plain));
+        }
+        _ => {}
+    }
+    Flow::Handle
+}
+
+fn is_ignored(faults: &Faults, server: &Server, call: &Call<'_>, is_first: bool) -> bool {
+    let raw = call.raw.map(RawValue::get);
+    let (connection, event) = (call.connection, call.event);
+    let is_acknowledged = ACKNOWLEDGED.contains(&event);
+    if !is_acknowledged && !UNACKNOWLEDGED.contains(&event) {
+        if faults.on(Fault::UnknownEnds) {
+            connection.end();
+        }
+        return false;
+    }
+    if raw.is_some_and(|raw| !raw.starts_with('{')) && faults.on(Fault::MalformedEnds) {
+        connection.end();
+        return true;
+    }
+    if raw.is_some_and(|raw| raw.matches('[').count() > DEEP) && faults.on(Fault::DeepKills) {
+        server.end();
+    }
+    is_first && event == "rpc-register" && faults.on(Fault::EarlyLost)
+        || raw.is_some_and(|raw| raw.len() > LARGE) && faults.on(Fault::LargeIgnored)
+        || faults.on(Fault::UnknownIdDropped) && !is_known(connection)
+        || call.ack.is_none() && is_acknowledged && faults.on(Fault::CallbackRequired)
+        || call.ack.is_none() && event == "rpc-call" && faults.on(Fault::RpcCallbackRequired)
+        || raw.is_some() && event == "ping" && faults.on(Fault::PingDataless)
+        || event == "machine-alive" && faults.on(Fault::HeartbeatIgnored)
+}
+
+/// Gives a heartbeat another time.
+fn heartbeat(faults: &Faults, server: &Server, call: &mut Call<'_>) {
+    if !["session-alive", "session-end", "machine-alive"].contains(&call.event) {
+        return;
+    }
+    let (Some(time), now) = (call.data.get("time").and_then(Value::as_f64), server.now()) else {
+        return;
+    };
+    let timeout = i64::try_from(server.config().presence_timeout.as_millis()).unwrap_or(i64::MAX);
+    #[expect(clippy::cast_precision_loss, reason = "times stay far below 2^53")]
+    let is_old = time < now.saturating_sub(timeout) as f64;
+    if is_old && faults.on(Fault::StaleHeartbeat) {
+        call.data
+            .insert("time".to_owned(), (now - timeout / 2).into());
+    }
+    if !is_old && faults.on(Fault::HeartbeatNow) {
+        call.data.insert("time".to_owned(), now.into());
+    }
+}
+
+fn message(faults: &Faults, data: &mut Map<String, Value>) {
+    if faults.on(Fault::MessageContentless) && data.get("message").is_none_or(Value::is_null) {
+        data.insert("message".to_owned(), "".into());
+    }
+    if let Some(Value::Number(number)) = data.get("localId")
+        && faults.on(Fault::DedupeNumber)
+    {
+        let text = number.to_string();
+        data.insert("localId".to_owned(), text.into());
+    }
+}
+
+/// Whether a name consists of letters, digits and punctuation that some language allows in names.
+fn is_plain(method: &str) -> bool {
+    let mut letters = method.chars();
+    letters.all(|letter| letter.is_ascii_alphanumeric() || "_.:-".contains(letter))
+}
+
+/// Whether the account has the session or machine that a connection is there for.
+fn is_known(connection: &Connection) -> bool {
+    let account = connection.account();
+    match connection.scope() {
+        Scope::User => true,
+        Scope::Session(id) => account.session(id).is_some(),
+        Scope::Machine(id) => account.machine(id).is_some(),
     }
 }

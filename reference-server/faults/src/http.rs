@@ -1,7 +1,12 @@
 //! Faults that answer an HTTP request otherwise than its route.
 
-use axum::http::StatusCode;
-use touchstone_reference_server::seams::{HttpAnswer, HttpRequest};
+use std::sync::Arc;
+
+use axum::http::{Method, StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use touchstone_reference_server::seams::{Account, HttpAnswer, HttpRequest, Server};
 
 use crate::{Fault, Faults};
 
@@ -23,15 +28,124 @@ const STATUSES: &[(Fault, StatusCode, StatusCode)] = &[
 pub(crate) fn refused(faults: &Faults, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
     let query = request.uri.query().unwrap_or_default();
     let is_upgrade = query.contains("transport=websocket") && query.contains("sid=");
-    let is_refused = request.is_socket && is_upgrade && faults.on(Fault::UpgradeRefused);
-    is_refused.then_some(HttpAnswer {
-        status: StatusCode::BAD_REQUEST,
-        body: None,
+    if request.is_socket && is_upgrade && faults.on(Fault::UpgradeRefused) {
+        return Some(HttpAnswer {
+            status: StatusCode::BAD_REQUEST,
+            body: None,
+        });
+    }
+    let is_archive = request.uri.path().ends_with("/archive");
+    let is_refused = is_archive && faults.strikes(Fault::ArchiveLimited);
+    is_refused.then(|| HttpAnswer {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        body: Some(json!({ "error": "Too many requests" })),
     })
 }
 
+/// What a request asks for in place of what it says.
+pub(crate) fn redirected(faults: &Faults, request: &HttpRequest<'_>) -> Option<Uri> {
+    let path = request.uri.path();
+    if path == "/v2/sessions" && faults.on(Fault::ChangedSinceIgnored) {
+        return changed(request.uri, |key, _| (key != "changedSince").then_some(0));
+    }
+    if path.starts_with("/v3/sessions/") && faults.on(Fault::MessagePageRepeats) {
+        return changed(request.uri, |key, value| {
+            Some(match (key, value.parse()) {
+                ("after_seq", Ok(1..)) => -1,
+                ("before_seq", Ok(0_i64..)) => 1,
+                _ => 0,
+            })
+        });
+    }
+    None
+}
+
+/// Adds to the numbers of a query what `add` says, and drops the parts for which it says nothing.
+fn changed(uri: &Uri, add: impl Fn(&str, &str) -> Option<i64>) -> Option<Uri> {
+    let query = uri.query()?;
+    let parts: Vec<String> = query
+        .split('&')
+        .filter_map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let added = add(key, value)?;
+            Some(match value.parse::<i64>() {
+                Ok(number) if added != 0 => format!("{key}={}", number + added),
+                _ => part.to_owned(),
+            })
+        })
+        .collect();
+    format!("{}?{}", uri.path(), parts.join("&")).parse().ok()
+}
+
+/// Whose a request is.
+pub(crate) fn caller(
+    faults: &Faults,
+    server: &Server,
+    right: Option<Arc<Account>>,
+) -> Option<Arc<Account>> {
+    let unchecked = || {
+        faults
+            .on(Fault::TokenUnchecked)
+            .then(|| faults.new_account(server))
+    };
+    right.or_else(unchecked)
+}
+
+/// Changes the body that a route reads, or answers in its place.
+pub(crate) fn body(
+    faults: &Faults,
+    server: &Server,
+    request: &HttpRequest<'_>,
+    body: &mut Value,
+) -> Option<HttpAnswer> {
+    match request.uri.path() {
+        "/v1/auth" if faults.on(Fault::SignatureUnchecked) => {
+            let key = STANDARD.decode(body["publicKey"].as_str()?).ok()?;
+            let account = server.sign_in(key.try_into().ok()?);
+            Some(ok(json!({ "success": true, "token": account.token() })))
+        }
+        "/v1/sessions" => {
+            if faults.on(Fault::StateAtCreationIgnored) && body.is_object() {
+                body["agentState"] = Value::Null;
+            }
+            if let Some(metadata) = body["metadata"].as_str()
+                && faults.on(Fault::RestValuesTrimmed)
+            {
+                body["metadata"] = metadata.trim().into();
+            }
+            None
+        }
+        "/v1/kv" => {
+            let account = server.account_of_token(request.token?)?;
+            let keys = body["mutations"].as_array()?.iter();
+            let mut keys = keys.filter_map(|mutation| mutation["key"].as_str());
+            let is_foreign = keys.any(|key| {
+                let owner = faults.owner(Fault::KvKeysShared, key, account.id());
+                owner.is_some_and(|owner| owner != account.id())
+            });
+            is_foreign.then(|| HttpAnswer {
+                status: StatusCode::CONFLICT,
+                body: Some(json!({ "error": "Key belongs to another account" })),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn ok(body: Value) -> HttpAnswer {
+    HttpAnswer {
+        status: StatusCode::OK,
+        body: Some(body),
+    }
+}
+
 /// Puts the wrong answer in the place of the right one.
-pub(crate) fn rewrite(faults: &Faults, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+pub(crate) fn rewrite(
+    faults: &Faults,
+    server: &Server,
+    request: &HttpRequest<'_>,
+    answer: &mut HttpAnswer,
+) {
     if request.is_socket && answer.status.is_client_error() && faults.on(Fault::UnknownSidOk) {
         answer.status = StatusCode::OK;
     }
@@ -40,4 +154,88 @@ pub(crate) fn rewrite(faults: &Faults, request: &HttpRequest<'_>, answer: &mut H
             answer.status = *wrong;
         }
     }
+    let (path, is_get) = (request.uri.path(), request.method == Method::GET);
+    let is_missing = answer.status == StatusCode::NOT_FOUND;
+    let Some(body) = &mut answer.body else {
+        return;
+    };
+    if is_missing {
+        if body["error"] == "Not found" && faults.on(Fault::UnknownRouteOk) {
+            answer.status = StatusCode::OK;
+        }
+        if path.starts_with("/v1/machines/") && is_get && faults.on(Fault::MachineUnknownOk) {
+            *answer = ok(json!({ "machine": null }));
+        }
+        return;
+    }
+    if body["error"] == "version-mismatch" || body["errors"].is_array() {
+        mismatch(faults, body);
+    }
+    if answer.status == StatusCode::OK {
+        success(faults, server, path, is_get, body);
+    }
+}
+
+fn mismatch(faults: &Faults, body: &mut Value) {
+    if !faults.on(Fault::NoMismatchData) {
+        return;
+    }
+    for value in [
+        "currentData",
+        "currentSettings",
+        "currentHeader",
+        "currentBody",
+    ] {
+        remove(body, value);
+    }
+    for error in each(&mut body["errors"]) {
+        remove(error, "value");
+    }
+}
+
+fn success(faults: &Faults, server: &Server, path: &str, is_get: bool, body: &mut Value) {
+    match path {
+        "/health" if faults.on(Fault::HealthDown) => body["status"] = "down".into(),
+        "/v1/auth" if faults.on(Fault::SignInAnew) => {
+            body["token"] = faults.new_account(server).token().into();
+        }
+        "/v1/auth/request" if faults.on(Fault::PairingTokenless) => remove(body, "token"),
+        "/v1/feed" if faults.on(Fault::FeedEmpty) => {
+            *body = json!({ "items": [], "hasMore": false });
+        }
+        "/v1/kv" if !is_get && faults.on(Fault::KvAnswersOld) => {
+            for result in each(&mut body["results"]) {
+                result["version"] = (result["version"].as_i64().unwrap_or(0) - 1).into();
+            }
+        }
+        "/v1/machines" if is_get && faults.on(Fault::MachineListStateless) => {
+            for machine in each(body) {
+                machine["daemonState"] = Value::Null;
+            }
+        }
+        "/v1/sessions" if is_get && faults.on(Fault::SessionListStale) => {
+            for session in each(&mut body["sessions"]) {
+                session["metadataVersion"] = 0.into();
+            }
+        }
+        path if path.starts_with("/v1/sessions/")
+            && path.ends_with("/messages")
+            && faults.on(Fault::MessagesOldestFirst) =>
+        {
+            if let Some(messages) = body["messages"].as_array_mut() {
+                messages.reverse();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn remove(fields: &mut Value, key: &str) {
+    if let Some(fields) = fields.as_object_mut() {
+        fields.shift_remove(key);
+    }
+}
+
+fn each(list: &mut Value) -> impl Iterator<Item = &mut Value> {
+    list.as_array_mut().into_iter().flatten()
 }

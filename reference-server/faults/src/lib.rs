@@ -10,7 +10,8 @@
 //! 1. A line in `table.rs`: a variant, the name on the command line, what goes wrong in one sentence;
 //!    `[every N]` for one that acts on each N-th occasion.
 //! 2. Its effect, in the module of the seam where it acts, as a row of the table there if one fits:
-//!    `call.rs` (what comes in), `payload.rs` (what events say), `routing.rs` (who receives them),
+//!    `admission.rs` (who is let in), `call.rs` (what comes in), `numbers.rs` (what is counted),
+//!    `payload.rs` (what events say), `routing.rs` (who receives them),
 //!    `answer.rs` (acknowledgements), `http.rs` (statuses and bodies), `send.rs` (packets). A method
 //!    of [`Seams`] that no module here implements yet gets a module of its own.
 //! 3. `cargo test --test faults -- --ignored`, which measures the cases that catch it. A fault that no
@@ -21,24 +22,29 @@
 //! A liberty is a legitimate difference: it takes the same seams, but stands in a table of its own
 //! and must make no case fail. Its module implements [`Seams`] as [`Faults`] does here.
 
-use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use axum::http::Uri;
 use serde_json::Value;
 use touchstone_reference_server::Config;
 use touchstone_reference_server::seams::{
-    Call, Connection, Emission, Flow, Frame, HttpAnswer, HttpRequest, Seams, Server,
+    Account, Admission, Asked, Call, Client, Connection, Emission, Flow, Frame, HttpAnswer,
+    HttpRequest, Seams, Server,
 };
 
+mod admission;
 mod answer;
 mod call;
 mod http;
+mod memory;
+mod numbers;
 mod payload;
 mod routing;
 mod send;
 mod table;
 
+use memory::Memory;
 use table::{DEFAULTS, Fault, TABLE};
 pub use touchstone_reference_server::{FaultError, FaultInfo};
 
@@ -102,6 +108,7 @@ struct Active {
     /// Per fault: 0 when off, else its argument (1 for those without).
     every: [u64; TABLE.len()],
     occasions: [AtomicU64; TABLE.len()],
+    memory: Mutex<Memory>,
 }
 
 impl Faults {
@@ -136,7 +143,11 @@ impl Faults {
         }
         let occasions = std::array::from_fn(|_| AtomicU64::new(0));
         Ok(Self {
-            active: Arc::new(Active { every, occasions }),
+            active: Arc::new(Active {
+                every,
+                occasions,
+                memory: Mutex::default(),
+            }),
             woven: touchstone_reference_server::Faults::parse(woven)?,
         })
     }
@@ -159,6 +170,35 @@ impl Faults {
         self.active.every[fault as usize] > 0
     }
 
+    /// What the faults remember.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        let memory = self.active.memory.lock();
+        memory.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose a name is that a fault takes for one name of all accounts: that of the first who asks.
+    /// `None` if the fault is off.
+    pub(crate) fn owner(&self, fault: Fault, name: &str, asking: &str) -> Option<String> {
+        self.on(fault)
+            .then(|| self.memory().owner(fault, name, asking))
+    }
+
+    /// An account that nobody can sign in to.
+    pub(crate) fn new_account(&self, server: &Server) -> Arc<Account> {
+        let mut key = [0; 32];
+        let mut memory = self.memory();
+        memory.new_accounts += 1;
+        key[..8].copy_from_slice(&memory.new_accounts.to_le_bytes());
+        server.sign_in(key)
+    }
+
+    /// Tells whether a fault acts on an occasion that somebody else has counted: what an account or a
+    /// session has its own numbers for is the same whatever else the server does.
+    pub(crate) fn strikes_at(&self, fault: Fault, occasion: u64) -> bool {
+        let every = self.active.every[fault as usize];
+        every > 0 && occasion.is_multiple_of(every)
+    }
+
     /// Counts an occasion of a fault, and tells whether it acts on this one.
     pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let every = self.active.every[fault as usize];
@@ -168,38 +208,84 @@ impl Faults {
 }
 
 impl Seams for Faults {
-    fn call(&self, _server: &Server, call: &mut Call<'_>) -> Flow {
-        call::rewrite(self, call.data);
-        Flow::Handle
+    fn settings(&self, config: &mut Config) {
+        if self.on(Fault::SmallPayload) {
+            config.max_payload = 100_000;
+        }
+        if self.on(Fault::RpcEarlyTimeout) {
+            config.rpc_timeout /= 10;
+        }
+    }
+
+    fn admit(&self, server: &Server, auth: &Value, right: Admission) -> Admission {
+        admission::admit(self, server, auth, right)
+    }
+
+    fn refused(&self, server: &Server, client: &Client<'_>, auth: &Value) {
+        admission::refused(self, server, client, auth);
+    }
+
+    fn misplaced(&self, server: &Server, client: &Client<'_>, ack: Option<u64>) -> Flow {
+        admission::misplaced(self, server, client, ack)
+    }
+
+    fn call(&self, server: &Server, call: &mut Call<'_>) -> Flow {
+        call::pass(self, server, call)
     }
 
     fn payload(&self, event: &str, payload: &mut Value) {
         payload::rewrite(self, event, payload);
     }
 
+    fn update_seq(&self, account: &str, right: u64) -> u64 {
+        numbers::update_seq(self, account, right)
+    }
+
     fn route(
         &self,
-        _server: &Server,
+        server: &Server,
         emission: &Emission<'_>,
         recipients: &mut Vec<Arc<Connection>>,
     ) {
-        routing::reroute(self, emission, recipients);
+        routing::reroute(self, server, emission, recipients);
     }
 
-    fn answer(&self, event: &str, answer: Value) -> Option<Value> {
-        answer::rewrite(self, event, answer)
+    fn answer(&self, server: &Server, asked: &Asked<'_>, answer: Value) -> Option<Value> {
+        answer::rewrite(self, server, asked, answer)
     }
 
-    fn send(&self, connection: &Arc<Connection>, _frame: &Frame) -> bool {
-        send::is_sent(self, connection)
+    fn send(&self, connection: &Arc<Connection>, frame: &Frame) -> bool {
+        send::is_sent(self, connection, frame)
     }
 
     fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
         http::refused(self, request)
     }
 
-    fn response(&self, _server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
-        http::rewrite(self, request, answer);
+    fn redirect(&self, request: &HttpRequest<'_>) -> Option<Uri> {
+        http::redirected(self, request)
+    }
+
+    fn caller(
+        &self,
+        server: &Server,
+        _request: &HttpRequest<'_>,
+        right: Option<Arc<Account>>,
+    ) -> Option<Arc<Account>> {
+        http::caller(self, server, right)
+    }
+
+    fn body(
+        &self,
+        server: &Server,
+        request: &HttpRequest<'_>,
+        body: &mut Value,
+    ) -> Option<HttpAnswer> {
+        http::body(self, server, request, body)
+    }
+
+    fn response(&self, server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        http::rewrite(self, server, request, answer);
     }
 }
 
@@ -253,5 +339,14 @@ mod tests {
         assert_eq!(strikes, [false, false, true, false, false, true]);
         assert!(faults.on(Fault::SidKey) && !faults.on(Fault::NoCreatedAt));
         assert!(!faults.strikes(Fault::UpgradeLoses));
+    }
+
+    #[test]
+    fn a_shared_name_belongs_to_the_first_who_asks() {
+        let faults = Faults::parse(["kv-keys-shared"]).unwrap();
+        for asking in ["a", "b"] {
+            let owner = faults.owner(Fault::KvKeysShared, "key", asking);
+            assert_eq!(owner.as_deref(), Some("a"));
+        }
     }
 }

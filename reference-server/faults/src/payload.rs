@@ -49,7 +49,7 @@ const DROPPED: &[(Fault, &str, &str, &str)] = &[
     (Fault::FeedNoCursor, "new-feed-post", "", "cursor"),
     (Fault::NewMachineShort, "new-machine", "", "metadata"),
     (
-        Fault::NewMachineKeyless,
+        Fault::NewMachineNoVersion,
         "new-machine",
         "",
         "metadataVersion",

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use touchstone_reference_server::seams::{Connection, Emission, Routed as _, Scope};
+use serde_json::{Value, json};
+use touchstone_reference_server::seams::{
+    Connection, Emission, Frame, RecipientFilter, Routed as _, Scope, Server, recipients,
+};
 
 use crate::{Fault, Faults};
 
@@ -100,30 +103,135 @@ const REROUTED: &[(Fault, &[&str], Effect)] = &[
 /// Puts those that receive an event in the place of the right recipients.
 pub(crate) fn reroute(
     faults: &Faults,
+    server: &Server,
     emission: &Emission<'_>,
-    recipients: &mut Vec<Arc<Connection>>,
+    to: &mut Vec<Arc<Connection>>,
 ) {
     let payload = emission.payload;
     let body = payload.get("body").unwrap_or(payload);
     let event_type = body["t"].as_str().or(payload["type"].as_str());
     let event_type = event_type.unwrap_or_default();
+    widen(faults, emission, event_type, to);
+    narrow(faults, emission, event_type, to);
+    leak(faults, server, emission, to);
+    if emission.event == "update" {
+        misdeliver(faults, emission, event_type, to);
+    }
+}
+
+/// The wrong filter that a fault puts in the place of the right one.
+fn widen(
+    faults: &Faults,
+    emission: &Emission<'_>,
+    event_type: &str,
+    to: &mut Vec<Arc<Connection>>,
+) {
+    let is_wide = match emission.filter {
+        _ if emission.event == "ephemeral" && faults.on(Fault::WideEphemerals) => true,
+        RecipientFilter::UserScopedOnly => {
+            emission.event == "update" && faults.on(Fault::WideArtifacts)
+        }
+        RecipientFilter::AllInterestedInSession { .. } => faults.on(Fault::WrongSession),
+        RecipientFilter::MachineScopedOnly { .. } => faults.on(Fault::WrongMachine),
+        RecipientFilter::AllUserAuthenticatedConnections => false,
+    };
+    if !is_wide {
+        return;
+    }
+    let all = RecipientFilter::AllUserAuthenticatedConnections;
+    *to = recipients(emission.connections, &all, emission.skip)
+        .cloned()
+        .collect();
+    // `wrong-session` is about sessions and `wrong-machine` about machines.
+    if faults.on(Fault::WrongSession) && ["new-message", "update-session"].contains(&event_type) {
+        to.retain(|one| kind(one) != Machines);
+    }
+    if faults.on(Fault::WrongMachine) && event_type == "update-machine" {
+        to.retain(|one| kind(one) != Sessions);
+    }
+}
+
+fn narrow(
+    faults: &Faults,
+    emission: &Emission<'_>,
+    event_type: &str,
+    to: &mut Vec<Arc<Connection>>,
+) {
     for (fault, types, effect) in REROUTED {
         if !faults.on(*fault) || !types.contains(&event_type) {
             continue;
         }
         match effect {
-            Without(deaf) => recipients.retain(|one| kind(one) != *deaf),
+            Without(deaf) => to.retain(|one| kind(one) != *deaf),
             Also(meant) => {
                 for other in emission.connections {
                     let is_skipped = emission.skip == Some(other.id());
-                    let is_there = recipients.iter().any(|one| one.id() == other.id());
+                    let is_there = to.iter().any(|one| one.id() == other.id());
                     if kind(other) == *meant && !is_skipped && !is_there {
-                        recipients.push(Arc::clone(other));
+                        to.push(Arc::clone(other));
                     }
                 }
             }
-            Lost => recipients.clear(),
+            Lost => to.clear(),
         }
+    }
+}
+
+/// Connections that have no right to an event.
+fn leak(faults: &Faults, server: &Server, emission: &Emission<'_>, to: &mut Vec<Arc<Connection>>) {
+    let leak = match emission.event {
+        "update" => Fault::LeakUpdate,
+        _ => Fault::LeakEphemeral,
+    };
+    if faults.on(leak) || faults.on(Fault::ForeignIdHears) {
+        to.extend(server.connections().into_iter().filter(|other| {
+            let is_meant = match other.scope() {
+                Scope::User => faults.on(leak),
+                scope => faults.on(Fault::ForeignIdHears) && emission.filter.accepts(scope),
+            };
+            is_meant && other.account().id() != emission.account
+        }));
+    }
+    if let Some(listeners) = faults.memory().listeners.get(emission.account) {
+        to.extend(listeners.iter().cloned());
+    }
+}
+
+/// Updates that a fault loses, doubles, or holds back until the next one of the account.
+fn misdeliver(
+    faults: &Faults,
+    emission: &Emission<'_>,
+    event_type: &str,
+    to: &mut Vec<Arc<Connection>>,
+) {
+    let strikes = |fault, place: &str| {
+        let number = emission.payload.pointer(place).and_then(Value::as_u64);
+        number.is_some_and(|number| faults.strikes_at(fault, number))
+    };
+    if strikes(Fault::LostUpdate, "/seq") {
+        to.clear();
+    }
+    let is_change = ["update-session", "update-machine"].contains(&event_type);
+    if strikes(Fault::DupUpdate, "/seq") || is_change && faults.on(Fault::ChangeTwice) {
+        to.extend_from_within(..);
+    }
+    let is_late =
+        strikes(Fault::LateUpdate, "/seq") || strikes(Fault::LateMessage, "/body/message/seq");
+    let mut memory = faults.memory();
+    let overtaken = memory.held.remove(emission.account);
+    if !is_late && overtaken.is_none() {
+        return;
+    }
+    let frame = Frame::from(format!("2{}", json!([emission.event, emission.payload])));
+    let Some((late, recipients)) = overtaken else {
+        let held = (frame, std::mem::take(to));
+        memory.held.insert(emission.account.to_owned(), held);
+        return;
+    };
+    // This one goes out here, so that the one that it overtakes can follow.
+    drop(memory);
+    for (frame, recipients) in [(frame, std::mem::take(to)), (late, recipients)] {
+        recipients.iter().for_each(|one| one.send(frame.clone()));
     }
 }
 

@@ -71,8 +71,7 @@ pub(super) fn on_update(call: &Call<'_>) -> Answer {
     match update(call.app, call.account(), id, changes) {
         Updated::Missing => refuse("Artifact not found"),
         Updated::NotBase64 => refuse(INTERNAL_ERROR),
-        Updated::Stale(_) if call.faults().on(Fault::MismatchAsError) => refuse("Version mismatch"),
-        Updated::Stale(stale) => Answer::Now(mismatch(&stale, call.faults())),
+        Updated::Stale(stale) => Answer::Now(mismatch(&stale)),
         Updated::Written(written) => {
             let mut answer = json!({ "result": "success" });
             for (part, now) in written {
@@ -110,15 +109,16 @@ fn succeed(artifact: &ArtifactRow) -> Answer {
 
 /// The parts that mismatch, and only those. The interface wants `version` and `data` in every part
 /// and adds `current…` on a mismatch; both say what is stored now.
-fn mismatch(stale: &[(Part, Versioned)], faults: &Faults) -> Value {
+fn mismatch(stale: &[(Part, Versioned)]) -> Value {
     let mut answer = Map::new();
     answer.insert("result".to_owned(), "version-mismatch".into());
     for (part, now) in stale {
-        let mut fields = json!({ "version": now.version, "currentVersion": now.version });
-        if !faults.on(Fault::NoMismatchData) {
-            fields["data"] = json!(now.value);
-            fields["currentData"] = json!(now.value);
-        }
+        let fields = json!({
+            "version": now.version,
+            "currentVersion": now.version,
+            "data": now.value,
+            "currentData": now.value,
+        });
         answer.insert(part.name().to_owned(), fields);
     }
     Value::Object(answer)
@@ -279,9 +279,6 @@ pub(crate) fn update(app: &App, account: &Account, id: &str, changes: Vec<PartCh
         .map(|change| (change.part, change.part.of(artifact).versioned()))
         .collect();
     if !stale.is_empty() && !faults.on(Fault::ArtifactPartial) {
-        if faults.on(Fault::MismatchSeq) {
-            state.next_seq(faults);
-        }
         return Updated::Stale(stale);
     }
     let mut written = Vec::new();

@@ -29,14 +29,10 @@ pub(super) fn change(
             written: Some(cell.versioned()),
         };
     }
-    let mut answer = json!({ "result": "version-mismatch", "version": cell.version() });
+    let mut answer =
+        json!({ "result": "version-mismatch", "version": cell.version(), field: cell.value() });
     if faults.on(Fault::MismatchEcho) {
         answer["version"] = json!(expected);
-    }
-    if faults.on(Fault::MismatchAsError) {
-        answer = json!({ "result": "error" });
-    } else if !faults.on(Fault::NoMismatchData) {
-        answer[field] = json!(cell.value());
     }
     if faults.on(Fault::MismatchWrites) {
         cell.write(value, faults);

@@ -8,9 +8,6 @@ use crate::router::RecipientFilter;
 
 /// `machine-alive`: a heartbeat. One that is missing its time or too old is ignored.
 pub(super) fn alive(call: &Call<'_>) -> Answer {
-    if call.faults().on(Fault::HeartbeatIgnored) {
-        return Answer::Never;
-    }
     let timeout = call.app.config.presence_timeout;
     let time = heartbeat_time(
         call.data.number("time"),
@@ -65,38 +62,32 @@ fn change(call: &Call<'_>, field: &str) -> Answer {
         (&mut machine.daemon_state, &mut machine.metadata)
     };
     let change = cas::change(cell, field, Some(value.to_owned()), expected, faults);
-    match change.written {
-        Some(part) => {
-            machine.updated_at = now;
-            if faults.on(Fault::VersionsShared) {
-                other.raise();
-            }
-            if !is_metadata && call.app.config.policy.state_makes_active {
-                machine.active = true;
-                machine.active_at = now;
-            }
-            let filter = RecipientFilter::MachineScopedOnly {
-                machine_id: id.to_owned(),
-            };
-            call.app.update(
-                call.account(),
-                &mut state,
-                filter,
-                call.skipped(),
-                |stamp| {
-                    let (metadata, daemon_state) = if is_metadata {
-                        (Some(&part), None)
-                    } else {
-                        (None, Some(&part))
-                    };
-                    builders::update_machine(id, metadata, daemon_state, stamp)
-                },
-            );
+    if let Some(part) = change.written {
+        machine.updated_at = now;
+        if faults.on(Fault::VersionsShared) {
+            other.raise();
         }
-        None if faults.on(Fault::MismatchSeq) => {
-            state.next_seq(faults);
+        if !is_metadata && call.app.config.policy.state_makes_active {
+            machine.active = true;
+            machine.active_at = now;
         }
-        None => {}
+        let filter = RecipientFilter::MachineScopedOnly {
+            machine_id: id.to_owned(),
+        };
+        call.app.update(
+            call.account(),
+            &mut state,
+            filter,
+            call.skipped(),
+            |stamp| {
+                let (metadata, daemon_state) = if is_metadata {
+                    (Some(&part), None)
+                } else {
+                    (None, Some(&part))
+                };
+                builders::update_machine(id, metadata, daemon_state, stamp)
+            },
+        );
     }
     Answer::Now(change.answer)
 }

@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engineioxide::Str;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -18,8 +17,8 @@ use crate::connection::Connection;
 use crate::faults::{Fault, Faults};
 use crate::journal;
 use crate::packet;
-use crate::router::{ConnectionId, Routed as _, Scope};
-use crate::seams::{self, Flow};
+use crate::router::{ConnectionId, Routed as _};
+use crate::seams::{self, Asked, Flow};
 use crate::store::Account;
 
 mod access_key;
@@ -210,20 +209,20 @@ impl Call<'_> {
     /// Sends an event to the connection that the call came from.
     fn emit(&self, event: &str, payload: &Value) {
         let packet = match self.app.seams() {
-            Some(seams) => match seams.answer(event, payload.clone()) {
-                Some(payload) => packet::encode_event(event, &payload, None),
-                None => return,
-            },
+            Some(seams) => {
+                let asked = Asked {
+                    connection: self.connection,
+                    event,
+                    ack: None,
+                };
+                match seams.answer(self.app, &asked, payload.clone()) {
+                    Some(payload) => packet::encode_event(event, &payload, None),
+                    None => return,
+                }
+            }
             None => packet::encode_event(event, payload, None),
         };
-        if self.faults().on(Fault::RpcNoticesPublic) {
-            let rows = self.account().lock();
-            rows.registry
-                .iter()
-                .for_each(|other| other.send(packet.clone()));
-        } else {
-            self.connection.send(packet);
-        }
+        self.connection.send(packet);
     }
 }
 
@@ -242,30 +241,27 @@ impl Responder {
 
     /// Acknowledges with binary values, whose placeholders are in the answer.
     fn send_with(self, answer: &impl Serialize, attachments: &[Bytes]) {
-        let Some(id) = self.ack.filter(|_| !self.app.faults().on(Fault::NoAck)) else {
+        let mut answer = serde_json::value::to_raw_value(answer).ok();
+        // What does not fit into a JSON value is not what anybody would change.
+        if let Some(seams) = self.app.seams()
+            && let Some(right) = answer
+                .as_ref()
+                .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        {
+            let asked = Asked {
+                connection: &self.connection,
+                event: self.event,
+                ack: self.ack,
+            };
+            answer = seams
+                .answer(&self.app, &asked, right)
+                .and_then(|answer| serde_json::value::to_raw_value(&answer).ok());
+        }
+        let (Some(id), Some(answer)) = (self.ack, answer) else {
             return;
         };
-        let (seams, count) = (self.app.seams(), attachments.len());
-        // What does not fit into a JSON value is not what anybody would change.
-        let packet = match seams.map(|seams| (seams, serde_json::to_value(answer))) {
-            Some((seams, Ok(answer))) => match seams.answer(self.event, answer) {
-                Some(answer) => self.encoded(id, &answer, count),
-                None => return,
-            },
-            _ => self.encoded(id, answer, count),
-        };
-        if self.app.faults().on(Fault::AckTwice) {
-            self.connection.send_with(packet.clone(), attachments);
-        }
+        let packet = packet::encode_binary_ack(id, &answer, attachments.len());
         self.connection.send_with(packet, attachments);
-    }
-
-    fn encoded(&self, id: u64, answer: &impl Serialize, attachments: usize) -> Str {
-        match () {
-            () if self.app.faults().on(Fault::AckWrapped) => packet::encode_ack(id, &[answer]),
-            () if self.app.faults().on(Fault::AckEmpty) => packet::encode_empty_ack(id),
-            () => packet::encode_binary_ack(id, answer, attachments),
-        }
     }
 }
 
@@ -307,80 +303,80 @@ pub(crate) fn dispatch(
     attachments: &[Bytes],
     ack: Option<u64>,
 ) {
-    let is_first = connection.is_first_event();
-    if is_first && event == "rpc-register" && app.faults().on(Fault::EarlyLost) {
-        return;
-    }
+    connection.count_event();
     // RPC parameters are only passed on, so `rpc-call` reads its fields raw.
     let mut data = if event == "rpc-call" {
         Data::default()
     } else {
         Data::parse(raw)
     };
+    let mut account = Arc::clone(connection.account());
     let mut wait = None;
-    if let Some(seams) = app.seams() {
+    let ask = || {
+        let Some(seams) = app.seams() else {
+            return Flow::Handle;
+        };
         let mut call = seams::Call {
             connection,
+            account: &mut account,
             event,
             raw,
             data: &mut data.0,
             ack,
         };
-        if seams.call(app, &mut call) == Flow::Ignore {
-            return;
+        let flow = seams.call(app, &mut call);
+        if flow == Flow::Handle {
+            wait = seams.before_call(app, &call);
         }
-        wait = seams.before_call(app, &call);
+        flow
+    };
+    let flow = catch_unwind(AssertUnwindSafe(ask));
+    if matches!(flow, Ok(Flow::Ignore)) {
+        return;
     }
     let Some(handler) = HANDLERS.iter().find(|handler| handler.event == event) else {
         journal::ignored(connection.socket_id(), event, "unknown event");
-        if app.faults().on(Fault::UnknownEnds) {
-            connection.end();
-        }
         return;
     };
     tracing::trace!(socket = connection.socket_id(), event, ack, "event");
-    if app.faults().any() && is_ignored(app, connection, handler, raw, ack) {
-        return;
-    }
+    let has_failed = flow.is_err();
     let Some(wait) = wait else {
-        return handle(app, connection, handler, raw, data, attachments, ack);
+        let call = Call {
+            app,
+            connection,
+            account: account_meant(app, account, &data),
+            event: handler.event,
+            raw,
+            data,
+            attachments,
+            ack,
+        };
+        return handle(handler, &call, has_failed);
     };
     let (app, connection) = (Arc::clone(app), Arc::clone(connection));
     let (raw, attachments) = (raw.map(ToOwned::to_owned), attachments.to_vec());
     tokio::spawn(async move {
         let _turn = wait.await;
-        let raw = raw.as_deref();
-        handle(&app, &connection, handler, raw, data, &attachments, ack);
+        let call = Call {
+            app: &app,
+            connection: &connection,
+            account: account_meant(&app, account, &data),
+            event: handler.event,
+            raw: raw.as_deref(),
+            data,
+            attachments: &attachments,
+            ack,
+        };
+        handle(handler, &call, has_failed);
     });
 }
 
-fn handle(
-    app: &Arc<App>,
-    connection: &Arc<Connection>,
-    handler: &'static Handler,
-    raw: Option<&RawValue>,
-    data: Data,
-    attachments: &[Bytes],
-    ack: Option<u64>,
-) {
-    let event = handler.event;
-    let account = account_meant(app, connection, &data);
-    let call = Call {
-        app,
-        connection,
-        account,
-        event,
-        raw,
-        data,
-        attachments,
-        ack,
-    };
+/// Runs a handler and answers for it, also if it, or what stands before it, fails.
+fn handle(handler: &'static Handler, call: &Call<'_>, has_failed: bool) {
+    let (app, connection, event) = (call.app, call.connection, call.event);
     let run = || {
-        assert!(
-            !app.faults().on(Fault::HandlerFails),
-            "the fault handler-fails is on"
-        );
-        (handler.run)(&call)
+        assert!(!has_failed, "what stands before the handler has failed");
+        (handler.run)(call)
     };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Answer::Now(answer)) => {
@@ -417,54 +413,9 @@ fn handle(
     }
 }
 
-/// How many bytes of data are too many for the fault `large-ignored`.
-const LARGE: usize = 700_000;
-/// How many lists within each other are too many for the fault `deep-kills`.
-const DEEP: usize = 400;
-
-/// Whether a fault keeps an event from its handler.
-fn is_ignored(
-    app: &App,
-    connection: &Connection,
-    handler: &Handler,
-    raw: Option<&RawValue>,
-    ack: Option<u64>,
-) -> bool {
-    let faults = app.faults();
-    if faults.on(Fault::MalformedEnds) && raw.is_some_and(|raw| !raw.get().starts_with('{')) {
-        connection.end();
-        return true;
-    }
-    if let Some(raw) = raw.map(RawValue::get) {
-        if faults.on(Fault::LargeIgnored) && raw.len() > LARGE {
-            return true;
-        }
-        if faults.on(Fault::DeepKills) && raw.matches('[').count() > DEEP {
-            app.stop.cancel();
-        }
-    }
-    if faults.on(Fault::UnknownIdDropped) {
-        let rows = connection.account().lock();
-        let is_unknown = match connection.scope() {
-            Scope::User => false,
-            Scope::Session(id) => !rows.sessions.contains_key(id),
-            Scope::Machine(id) => !rows.machines.contains_key(id),
-        };
-        if is_unknown {
-            return true;
-        }
-    }
-    let needs_callback = match handler.event {
-        "rpc-call" => faults.on(Fault::RpcCallbackRequired),
-        _ => faults.on(Fault::CallbackRequired) && matches!(handler.failure, Failure::Ack(_)),
-    };
-    needs_callback && ack.is_none()
-}
-
 /// The account whose rows an event is about: that of its connection, or with the fault
 /// `foreign-rows` whichever has the rows that the data names.
-fn account_meant(app: &App, connection: &Connection, data: &Data) -> Arc<Account> {
-    let own = connection.account();
+fn account_meant(app: &App, own: Arc<Account>, data: &Data) -> Arc<Account> {
     if app.faults().on(Fault::ForeignRows) {
         let id = |field| data.text(field).unwrap_or_default();
         let owner = app.store.account_with(|rows| {
@@ -473,7 +424,7 @@ fn account_meant(app: &App, connection: &Connection, data: &Data) -> Arc<Account
                 || rows.machines.contains_key(id("machineId"))
                 || rows.artifacts.contains_key(id("artifactId"))
         });
-        return owner.unwrap_or_else(|| Arc::clone(own));
+        return owner.unwrap_or(own);
     }
-    Arc::clone(own)
+    own
 }

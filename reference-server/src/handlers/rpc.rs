@@ -159,9 +159,6 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
     let Some(method) = call.data.name("method").or(nameless) else {
         return refuse(call, "register");
     };
-    if call.faults().on(Fault::RpcNamesPlain) && !is_plain(method) {
-        return refuse(call, "register");
-    }
     with_methods(call.app, call.account(), |methods, registry| {
         // The transport may have ended while its last events are still being read.
         if registry.get(call.connection.id()).is_some() {
@@ -169,9 +166,7 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
             methods.register(method, call.connection, owner, call.faults());
         }
     });
-    if !call.faults().on(Fault::RpcRegisterSilent) {
-        call.emit("rpc-registered", &json!({ "method": method }));
-    }
+    call.emit("rpc-registered", &json!({ "method": method }));
     Answer::Never
 }
 
@@ -189,17 +184,8 @@ pub(super) fn unregister(call: &Call<'_>) -> Answer {
             methods.unregister(method, call.connection.id());
         }
     });
-    if !call.faults().on(Fault::RpcUnregisterSilent) {
-        call.emit("rpc-unregistered", &json!({ "method": method }));
-    }
+    call.emit("rpc-unregistered", &json!({ "method": method }));
     Answer::Never
-}
-
-/// Whether a name consists of letters, digits and punctuation that some language allows in names, for
-/// the fault that wants no other.
-fn is_plain(method: &str) -> bool {
-    let mut letters = method.chars();
-    letters.all(|letter| letter.is_ascii_alphanumeric() || "_.:-".contains(letter))
 }
 
 fn refuse(call: &Call<'_>, kind: &str) -> Answer {
@@ -280,7 +266,7 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
         return fail("RPC method not available");
     }
     let (id, answered) = callee.expect_answer();
-    let times = 1 + usize::from(faults.on(Fault::RpcRequestTwice)) + again;
+    let times = 1 + again;
     let packet = packet::encode_binary_event("rpc-request", &request, Some(id), attachments.len());
     for _ in 0..times {
         callee.send_with(packet.clone(), attachments);
@@ -290,10 +276,7 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
             other.send_with(packet.clone(), attachments);
         }
     }
-    let (responder, mut timeout) = (call.responder(), call.app.config.rpc_timeout);
-    if faults.on(Fault::RpcEarlyTimeout) {
-        timeout /= 10;
-    }
+    let (responder, timeout) = (call.responder(), call.app.config.rpc_timeout);
     let (caller, faults) = (Arc::clone(call.connection), faults.clone());
     let (app, account) = (Arc::clone(call.app), Arc::clone(call.account()));
     tokio::spawn(async move {
@@ -307,17 +290,9 @@ pub(super) fn call(call: &Call<'_>) -> Answer {
             }
         }
         caller.set_calling(false);
-        if faults.on(Fault::RpcHang) && !matches!(outcome, Ok(Ok(_))) {
-            return;
-        }
         let mut attachments = Vec::new();
         let response = match outcome {
             Ok(Ok(result)) => {
-                let result = if faults.on(Fault::RpcResultWrapped) {
-                    result.and_then(wrapped)
-                } else {
-                    result
-                };
                 let (result, binary) = result
                     .map(|result| (result.json, result.attachments))
                     .unzip();

@@ -30,7 +30,6 @@ pub(super) fn update_metadata(call: &Call<'_>) -> Answer {
 /// `update-state`: null clears the state.
 pub(super) fn update_state(call: &Call<'_>) -> Answer {
     let value = match call.data.get("agentState") {
-        Some(Value::Null) if call.faults().on(Fault::NullState) => None,
         Some(Value::Null) => Some(None),
         _ => call
             .data
@@ -64,34 +63,28 @@ fn change(call: &Call<'_>, field: &str, value: Option<Option<String>>) -> Answer
         (&mut session.agent_state, &mut session.metadata)
     };
     let change = cas::change(cell, field, value, expected, faults);
-    match change.written {
-        Some(part) => {
-            session.updated_at = call.app.now();
-            if faults.on(Fault::VersionsShared) {
-                other.raise();
-            }
-            let filter = RecipientFilter::AllInterestedInSession {
-                session_id: id.to_owned(),
-            };
-            call.app.update(
-                call.account(),
-                &mut state,
-                filter,
-                call.skipped(),
-                |stamp| {
-                    let (metadata, agent_state) = if is_metadata {
-                        (Some(&part), None)
-                    } else {
-                        (None, Some(&part))
-                    };
-                    builders::update_session(id, metadata, agent_state, stamp)
-                },
-            );
+    if let Some(part) = change.written {
+        session.updated_at = call.app.now();
+        if faults.on(Fault::VersionsShared) {
+            other.raise();
         }
-        None if faults.on(Fault::MismatchSeq) => {
-            state.next_seq(faults);
-        }
-        None => {}
+        let filter = RecipientFilter::AllInterestedInSession {
+            session_id: id.to_owned(),
+        };
+        call.app.update(
+            call.account(),
+            &mut state,
+            filter,
+            call.skipped(),
+            |stamp| {
+                let (metadata, agent_state) = if is_metadata {
+                    (Some(&part), None)
+                } else {
+                    (None, Some(&part))
+                };
+                builders::update_session(id, metadata, agent_state, stamp)
+            },
+        );
     }
     Answer::Now(change.answer)
 }
@@ -169,18 +162,10 @@ pub(crate) fn end_session(
 
 /// `message`: stores a message and sends it to everyone interested but its sender.
 pub(super) fn message(call: &Call<'_>) -> Answer {
-    let is_missing = matches!(call.data.get("message"), None | Some(Value::Null));
-    let empty = (is_missing && call.faults().on(Fault::MessageContentless)).then_some("");
-    let text = call.data.text("message").or(empty);
-    let (Some(id), Some(text)) = (call.data.text("sid"), text) else {
+    let (Some(id), Some(text)) = (call.data.text("sid"), call.data.text("message")) else {
         return Answer::Ignored(WRONG_FIELDS);
     };
-    let local_id = match call.data.get("localId") {
-        Some(Value::Number(number)) if call.faults().on(Fault::DedupeNumber) => {
-            Some(number.to_string())
-        }
-        _ => call.data.text("localId").map(str::to_owned),
-    };
+    let local_id = call.data.text("localId").map(str::to_owned);
     let mut state = call.account().lock();
     let sender = (!call.faults().on(Fault::EchoToSender)).then(|| call.connection.id());
     let posted = post_message(

@@ -82,9 +82,7 @@ pub(super) async fn update(
         app.faults(),
     ) {
         let mut answer = json!({ "success": false, "error": "version-mismatch", "currentVersion": key.data.version() });
-        if !app.faults().on(Fault::NoMismatchData) {
-            answer["currentData"] = json!(key.data.value());
-        }
+        answer["currentData"] = json!(key.data.value());
         return Ok(Json(answer));
     }
     key.data.write(fields.owned("data"), app.faults());

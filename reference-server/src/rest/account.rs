@@ -10,7 +10,6 @@ use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
 use crate::builders;
-use crate::faults::Fault;
 use crate::router::RecipientFilter;
 
 /// `GET /v1/account/profile`: this server knows only ids; people have no names here.
@@ -59,9 +58,7 @@ pub(super) async fn set_settings(
         let version = state.settings.version();
         let mut answer =
             json!({ "success": false, "error": "version-mismatch", "currentVersion": version });
-        if !app.faults().on(Fault::NoMismatchData) {
-            answer["currentSettings"] = json!(state.settings.value());
-        }
+        answer["currentSettings"] = json!(state.settings.value());
         return Ok(Json(answer));
     }
     state.settings.write(fields.owned("settings"), app.faults());

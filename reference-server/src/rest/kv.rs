@@ -96,29 +96,23 @@ pub(super) async fn mutate(
             })
         })
         .collect::<Result<Vec<_>, ApiError>>()?;
-    let is_foreign = |mutation: &KvChange| {
-        let owner = app
-            .faults()
-            .owner(Fault::KvKeysShared, &mutation.key, account.id());
-        owner.is_some_and(|owner| owner != account.id())
-    };
-    if mutations.iter().any(is_foreign) {
-        return Err(ApiError::conflict("Key belongs to another account"));
-    }
     let mut state = account.lock();
     let changes = state.mutate_kv(&mutations, app.faults()).map_err(|stale| {
         let errors: Vec<Value> = stale
             .iter()
             .map(|stale| {
-                let mut error =
-                    json!({ "key": stale.key, "error": "version-mismatch", "version": stale.version });
-                if !app.faults().on(Fault::NoMismatchData) {
-                    error["value"] = json!(stale.value);
-                }
-                error
+                json!({
+                    "key": stale.key,
+                    "error": "version-mismatch",
+                    "version": stale.version,
+                    "value": stale.value,
+                })
             })
             .collect();
-        ApiError::new(StatusCode::CONFLICT, json!({ "success": false, "errors": errors }))
+        ApiError::new(
+            StatusCode::CONFLICT,
+            json!({ "success": false, "errors": errors }),
+        )
     })?;
     app.update(
         &account,
@@ -129,10 +123,7 @@ pub(super) async fn mutate(
     );
     let results: Vec<Value> = changes
         .iter()
-        .map(|change| {
-            let version = change.version - i64::from(app.faults().on(Fault::KvAnswersOld));
-            json!({ "key": change.key, "version": version })
-        })
+        .map(|change| json!({ "key": change.key, "version": change.version }))
         .collect();
     Ok(Json(json!({ "success": true, "results": results })))
 }

@@ -31,9 +31,7 @@ pub(super) async fn latest(
     Path(id): Path<String>,
 ) -> Answer {
     let mut messages = messages(&owner_of(&app, account, &id), &id)?;
-    if !app.faults().on(Fault::MessagesOldestFirst) {
-        messages.reverse();
-    }
+    messages.reverse();
     messages.truncate(LATEST);
     Ok(Json(json!({ "messages": messages })))
 }
@@ -56,15 +54,14 @@ pub(super) async fn page(
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), 100, 500)?;
     let mut messages = messages(&owner_of(&app, account, &id), &id)?;
-    let repeated = u64::from(app.faults().on(Fault::MessagePageRepeats));
     let has_more;
     if let Some(before) = cursor(query.before_seq.as_deref(), "before_seq")? {
-        messages.retain(|message| message.seq < before + repeated);
+        messages.retain(|message| message.seq < before);
         has_more = messages.len() > limit;
         messages.drain(..messages.len().saturating_sub(limit));
     } else {
         let after = cursor(query.after_seq.as_deref(), "after_seq")?.unwrap_or(0);
-        messages.retain(|message| message.seq + repeated > after);
+        messages.retain(|message| message.seq > after);
         has_more = messages.len() > limit;
         messages.truncate(limit);
     }

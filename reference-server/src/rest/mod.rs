@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::control;
-use crate::faults::{Fault, Faults};
 use crate::journal::HttpReason;
+use crate::seams::HttpRequest;
 use crate::store::Account;
 
 pub(crate) mod access_keys;
@@ -83,25 +83,18 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let header = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let unchecked = || {
-            app.faults()
-                .on(Fault::TokenUnchecked)
-                .then(|| Self(app.store.stranger()))
-        };
-        let token = header.and_then(|value| value.strip_prefix("Bearer "));
-        let Some(token) = token else {
-            return unchecked()
-                .ok_or_else(|| ApiError::unauthorized("Missing authorization header"));
-        };
-        let account = app.store.account_of_token(token);
-        account
-            .map(Self)
-            .or_else(unchecked)
-            .ok_or_else(|| ApiError::unauthorized("Invalid token"))
+        let request = HttpRequest::new(app, parts);
+        let token = request.token;
+        let mut account = token.and_then(|token| app.store.account_of_token(token));
+        if let Some(seams) = app.seams() {
+            account = seams.caller(app, &request, account);
+        }
+        account.map(Self).ok_or_else(|| {
+            ApiError::unauthorized(match token {
+                None => "Missing authorization header",
+                Some(_) => "Invalid token",
+            })
+        })
     }
 }
 
@@ -109,9 +102,26 @@ impl FromRequestParts<Arc<App>> for Caller {
 pub(crate) struct Body(pub(crate) Value);
 
 impl FromRequest<Arc<App>> for Body {
-    type Rejection = ApiError;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
+        let (head, body) = request.into_parts();
+        let copy = app.seams().map(|seams| (seams, head.clone()));
+        let request = Request::from_parts(head, body);
+        let mut body = Self::read(request, app)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        if let Some((seams, head)) = copy
+            && let Some(answer) = seams.body(app, &HttpRequest::new(app, &head), &mut body.0)
+        {
+            return Err(answer.into_response());
+        }
+        Ok(body)
+    }
+}
+
+impl Body {
+    async fn read(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let bytes = Bytes::from_request(request, app)
             .await
             .map_err(|rejection| {
@@ -135,7 +145,6 @@ impl FromRequest<Arc<App>> for Body {
 /// All routes but the Socket.IO path.
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let key = "/v1/access-keys/{session}/{machine}";
-    let missing = missing_status(app.faults());
     let mut router = Router::new()
         .route("/", get(misc::root))
         .route("/health", get(misc::health))
@@ -199,24 +208,15 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
             .route("/control/tap", get(control::tap));
     }
     router
-        .method_not_allowed_fallback(move |method, uri| not_found(missing, method, uri))
+        .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(app.config.max_body))
 }
 
 /// The answer to a path, or to a method on a path, that does not exist.
-pub(crate) async fn not_found(status: StatusCode, method: Method, uri: Uri) -> Response {
+pub(crate) async fn not_found(method: Method, uri: Uri) -> ApiError {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let body = json!({ "error": "Not found", "path": path, "method": method.as_str() });
-    ApiError::new(status, body).into_response()
-}
-
-/// The status of what does not exist.
-pub(crate) fn missing_status(faults: &Faults) -> StatusCode {
-    if faults.on(Fault::UnknownRouteOk) {
-        StatusCode::OK
-    } else {
-        StatusCode::NOT_FOUND
-    }
+    ApiError::new(StatusCode::NOT_FOUND, body)
 }
 
 /// Rows by a time, latest first; of two equal ones, the one with the greater id.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -59,12 +58,8 @@ pub(super) async fn create(
             let key = fields.owned("dataEncryptionKey");
             let agent_state = fields
                 .owned("agentState")
-                .filter(|_| app.config.policy.state_at_creation)
-                .filter(|_| !app.faults().on(Fault::StateAtCreationIgnored));
-            let metadata = match fields.text("metadata") {
-                text if app.faults().on(Fault::RestValuesTrimmed) => text.trim().to_owned(),
-                text => text.to_owned(),
-            };
+                .filter(|_| app.config.policy.state_at_creation);
+            let metadata = fields.text("metadata").to_owned();
             (
                 state
                     .create_session(tag.to_owned(), metadata, agent_state, key)
@@ -86,11 +81,8 @@ pub(super) async fn create(
 }
 
 /// `GET /v1/sessions`: the latest ones.
-pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn list(Caller(account): Caller) -> Answer {
     let mut rows = rows(&account);
-    if app.faults().on(Fault::SessionListStale) {
-        rows.iter_mut().for_each(|row| row.metadata_version = 0);
-    }
     newest_first(&mut rows, |row| (row.updated_at, &row.id));
     Ok(Json(
         json!({ "sessions": rows.iter().take(LIST).map(listed).collect::<Vec<_>>() }),
@@ -146,9 +138,7 @@ pub(super) async fn page(
         let since: i64 = since
             .parse()
             .map_err(|_| ApiError::invalid("querystring/changedSince Expected number"))?;
-        if !app.faults().on(Fault::ChangedSinceIgnored) {
-            rows.retain(|row| row.updated_at > since);
-        }
+        rows.retain(|row| row.updated_at > since);
     }
     let has_next = rows.len() > limit;
     rows.truncate(limit);
@@ -197,10 +187,6 @@ pub(super) async fn archive(
     Path(id): Path<String>,
 ) -> Answer {
     let now = app.now();
-    if app.faults().strikes(Fault::ArchiveLimited) {
-        let body = json!({ "error": "Too many requests" });
-        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, body));
-    }
     if app.faults().on(Fault::ArchiveSilent)
         && let Some(session) = account.lock().sessions.get_mut(&id)
     {

@@ -11,7 +11,7 @@ use crate::faults::{Fault, Faults};
 use crate::handlers::rpc::Methods;
 use crate::ids::Ids;
 use crate::policy::Policy;
-use crate::router::{HeldUpdate, Registry};
+use crate::router::Registry;
 
 /// Feed items that are kept; older ones are forgotten.
 const MAX_FEED: usize = 1_000;
@@ -23,11 +23,8 @@ pub(crate) struct AccountState {
     /// The first version of what has none yet.
     first_version: u64,
     seq: u64,
-    /// How many updates there were, which is what `seq` is without faults.
-    updates: u64,
     pub(crate) registry: Registry,
     pub(crate) methods: Methods,
-    pub(crate) held: Option<HeldUpdate>,
     pub(crate) sessions: HashMap<String, Session>,
     tags: HashMap<String, String>,
     pub(crate) machines: HashMap<String, Machine>,
@@ -86,10 +83,8 @@ impl AccountState {
             ids,
             first_version: policy.first_versions_above,
             seq: 0,
-            updates: 0,
             registry: Registry::default(),
             methods: Methods::default(),
-            held: None,
             sessions: HashMap::new(),
             tags: HashMap::new(),
             machines: HashMap::new(),
@@ -106,17 +101,8 @@ impl AccountState {
     }
 
     /// The seq of the next update.
-    pub(crate) fn next_seq(&mut self, faults: &Faults) -> u64 {
-        if faults.on(Fault::SeqStuck) {
-            return 1;
-        }
-        self.updates += 1;
-        if self.seq == 0 || !faults.strikes_at(Fault::SeqShared, self.updates) {
-            self.seq += 1;
-        }
-        if faults.on(Fault::SeqDown) {
-            return 1_000_000 - self.seq;
-        }
+    pub(crate) fn next_seq(&mut self, _faults: &Faults) -> u64 {
+        self.seq += 1;
         self.seq
     }
 

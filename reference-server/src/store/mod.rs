@@ -75,7 +75,8 @@ impl Account {
     }
 
     /// The bearer token of the account, for the answer to who signs in.
-    pub(crate) fn token(&self) -> &str {
+    #[must_use]
+    pub fn token(&self) -> &str {
         &self.token
     }
 
@@ -169,23 +170,12 @@ impl Store {
         account
     }
 
-    /// An account that nobody can sign in to again, for the fault that admits strangers.
-    pub(crate) fn stranger(&self) -> Arc<Account> {
-        Account::new(&self.clock, &self.ids, &self.policy)
-    }
-
     pub(crate) fn account(&self, id: &str) -> Option<Arc<Account>> {
         self.people().by_id.get(id).cloned()
     }
 
     pub(crate) fn account_of_token(&self, token: &str) -> Option<Arc<Account>> {
         self.people().by_token.get(token).cloned()
-    }
-
-    /// Makes the next sign-in with a key the first one, for the fault that knows nobody.
-    pub(crate) fn forget_key(&self, key: &PublicKey) {
-        let mut people = self.people.write().unwrap_or_else(PoisonError::into_inner);
-        people.by_key.remove(key);
     }
 
     /// Some account whose rows are meant, for the fault that does not ask who owns them.

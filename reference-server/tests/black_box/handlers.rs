@@ -537,7 +537,7 @@ async fn changes_need_no_callback() {
 /// A handler that fails says so in its own words, and neither its connection nor the server suffers.
 #[tokio::test]
 async fn failures_are_told_as_internal_errors() {
-    let server = Server::with_faults(&["handler-fails"]).await;
+    let server = Server::failing().await;
     let mut client = server.account().await.user().await;
     let error = json!({ "result": "error", "message": "Internal error" });
     let not_ok = json!({ "ok": false, "error": "Internal error" });

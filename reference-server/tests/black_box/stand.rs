@@ -1,6 +1,7 @@
 //! A server in this process and clients around it. Everything waits for a condition with a deadline;
 //! absence is proved by asking for a later answer on the same connection.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use touchstone_client::provision::Rest;
 use touchstone_client::{ConnectError, ConnectOptions, Events, Secret, Socket, Transport, connect};
-use touchstone_reference_server::{Clock, Config, Faults, Ids, ManualClock, serve};
+use touchstone_reference_server::seams::{self, Call, Flow, Seams};
+use touchstone_reference_server::{Clock, Config, Ids, ManualClock, serve};
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -24,6 +26,16 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     timeout(DEADLINE, future)
         .await
         .unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"))
+}
+
+/// Panics at every event.
+#[derive(Debug)]
+struct Failing;
+
+impl Seams for Failing {
+    fn call(&self, _server: &seams::Server, call: &mut Call<'_>) -> Flow {
+        panic!("{} fails", call.event);
+    }
 }
 
 pub(crate) struct Server {
@@ -40,9 +52,9 @@ impl Server {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with_faults(names: &[&str]) -> Self {
-        let faults = Faults::parse(names.iter().copied()).unwrap();
-        Self::with(|config| config.faults = faults).await
+    /// A server whose handlers all fail.
+    pub(crate) async fn failing() -> Self {
+        Self::with(|config| config.seams = Some(Arc::new(Failing))).await
     }
 
     /// A server whose clock stands still and whose ids repeat.
