@@ -157,6 +157,10 @@ pub(crate) struct CheckArguments {
     /// Deliberate faults of the embedded server, to see how the suite answers them
     #[arg(long, value_name = "NAME[=ARG]", conflicts_with_all = ["urls", "spawn", "profile"])]
     pub(crate) fault: Vec<String>,
+
+    /// Legitimate differences of the embedded server, none of which the suite may blame
+    #[arg(long, value_name = "NAME[=ARG]", conflicts_with_all = ["urls", "spawn", "profile"])]
+    pub(crate) liberty: Vec<String>,
 }
 
 /// Which server, and how accounts, sessions and machines come to exist on it.
@@ -270,6 +274,14 @@ pub(crate) struct ServeArguments {
     /// List the faults and stop
     #[arg(long)]
     pub(crate) list_faults: bool,
+
+    /// Be right in another way than usual; may be repeated
+    #[arg(long, value_name = "NAME[=ARG]")]
+    pub(crate) liberty: Vec<String>,
+
+    /// List the liberties and stop
+    #[arg(long)]
+    pub(crate) list_liberties: bool,
 
     #[command(flatten)]
     pub(crate) limits: LimitArguments,

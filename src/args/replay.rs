@@ -57,4 +57,8 @@ pub(crate) struct ReplayArguments {
     /// Deliberate faults of the embedded server
     #[arg(long, value_name = "NAME[=ARG]", conflicts_with = "accused")]
     pub(crate) fault: Vec<String>,
+
+    /// Legitimate differences of the embedded server
+    #[arg(long, value_name = "NAME[=ARG]", conflicts_with = "against")]
+    pub(crate) liberty: Vec<String>,
 }

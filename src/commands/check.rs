@@ -23,7 +23,7 @@ use crate::spawned;
 use crate::suggest;
 use crate::target::Server;
 
-use super::serve::parse_faults;
+use super::serve::differing;
 
 /// Judges the server that the arguments name.
 pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Exit, Failure> {
@@ -34,7 +34,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     if arguments.list {
         return list(&selection, &arguments.report);
     }
-    let faults = parse_faults(&arguments.fault)?;
+    let config = differing(embedded::quick(), &arguments.fault, &arguments.liberty)?;
     let baseline = baseline(&arguments.baseline)?;
     let mut reports = Reports::open(&arguments.report, quiet)?;
     if let Some(path) = &arguments.write_baseline {
@@ -46,7 +46,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     let stop = stop_signals().context("cannot catch signals")?;
 
     let embedded = if arguments.target.urls.is_empty() {
-        Some(Embedded::start(faults.applied_to(embedded::quick())).await?)
+        Some(Embedded::start(config).await?)
     } else {
         None
     };
@@ -287,6 +287,9 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
     }
     for fault in &arguments.fault {
         flag("--fault", fault);
+    }
+    for liberty in &arguments.liberty {
+        flag("--liberty", liberty);
     }
     for header in &target.reach.header {
         let (name, _) = header.expose().split_once(':').unwrap_or_default();

@@ -29,7 +29,7 @@ use crate::reports;
 use crate::sinks::{Render, Sinks};
 use crate::target::Server;
 
-use super::serve::parse_faults;
+use super::serve::differing;
 use super::stop::Stop;
 
 const FORMATS: &str =
@@ -59,9 +59,8 @@ pub(crate) async fn run(mut arguments: ReplayArguments, is_quiet: bool) -> Resul
         [path] => read(path, &stop).await.transpose().map_err(failure)?,
         _ => None,
     };
-    let faults = parse_faults(&arguments.fault)?;
+    let config = differing(embedded::quick(), &arguments.fault, &arguments.liberty)?;
     let embedded = if arguments.against.is_empty() {
-        let config = faults.applied_to(embedded::quick());
         Some(Embedded::start(config).await?)
     } else {
         None

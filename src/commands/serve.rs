@@ -5,7 +5,7 @@ use std::future::Future;
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use touchstone_reference_faults::{Faults, faults};
+use touchstone_reference_faults::{Faults, Liberties, LibertyInfo, faults, liberties};
 use touchstone_reference_server::{Config, serve};
 
 use crate::args::{LimitArguments, ServeArguments};
@@ -17,13 +17,22 @@ use crate::suggest;
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
     if arguments.list_faults {
-        return output::print(&fault_list());
+        let all = faults().iter();
+        return output::print(&list(
+            all.map(|one| (one.name, one.argument, one.description)),
+        ));
+    }
+    if arguments.list_liberties {
+        let all = liberties().iter();
+        let argument = |one: &LibertyInfo| one.argument.map(|(name, _)| name);
+        let rows = all.map(|one| (one.name, argument(one), one.description));
+        return output::print(&list(rows));
     }
     let config = config(&arguments)?;
     // Signals are caught before the ready line, so that a supervisor may stop us right after it.
     let stopped = stop_signal().context("cannot catch signals")?;
     let listeners = listen(&arguments.listen).await?;
-    output::print(&ready_line(&listeners, &arguments.fault)?)?;
+    output::print(&ready_line(&listeners, &arguments)?)?;
     serve(listeners, config, stopped)
         .await
         .context("the server failed")?;
@@ -35,25 +44,36 @@ fn config(arguments: &ServeArguments) -> Result<Config, Failure> {
     config.path.clone_from(&arguments.path);
     config.control = arguments.control;
     arguments.limits.apply(&mut config);
-    Ok(parse_faults(&arguments.fault)?.applied_to(config))
+    differing(config, &arguments.fault, &arguments.liberty)
 }
 
-/// The faults that the names on the command line stand for.
-pub(crate) fn parse_faults(names: &[String]) -> Result<Faults, Failure> {
-    Faults::parse(names.iter().map(String::as_str)).map_err(|error| {
-        let known = || faults().iter().map(|fault| fault.name);
-        let asked = names
-            .iter()
-            .map(|name| name.split('=').next().unwrap_or(name));
-        let mut unknown = asked.filter(|asked| !known().any(|name| name == *asked));
-        let meant = unknown.find_map(|asked| suggest::closest(asked, known()));
-        Failure::usage(error).hint(match meant {
-            Some(name) => {
-                format!("did you mean {name}? --list-faults of touchstone serve shows all")
-            }
-            None => "touchstone serve --list-faults shows them all".to_owned(),
-        })
-    })
+/// The settings of a server with the faults and the liberties that names on the command line stand for.
+pub(crate) fn differing(
+    config: Config,
+    fault: &[String],
+    liberty: &[String],
+) -> Result<Config, Failure> {
+    let faults = Faults::parse(fault.iter().map(String::as_str)).map_err(|error| {
+        let known = faults().iter().map(|fault| fault.name);
+        Failure::usage(error).hint(meant(fault, known.collect(), "--list-faults"))
+    })?;
+    let liberties = Liberties::parse(liberty.iter().map(String::as_str)).map_err(|error| {
+        let known = liberties().iter().map(|liberty| liberty.name);
+        Failure::usage(error).hint(meant(liberty, known.collect(), "--list-liberties"))
+    })?;
+    Ok(faults.applied_to(liberties.applied_to(config)))
+}
+
+/// What helps who has asked for names, not all of which are known.
+fn meant(asked: &[String], known: Vec<&str>, list: &str) -> String {
+    let names = asked
+        .iter()
+        .map(|name| name.split('=').next().unwrap_or(name));
+    let mut unknown = names.filter(|name| !known.contains(name));
+    match unknown.find_map(|name| suggest::closest(name, known.iter().copied())) {
+        Some(name) => format!("did you mean {name}? {list} of touchstone serve shows all"),
+        None => format!("touchstone serve {list} shows them all"),
+    }
 }
 
 impl LimitArguments {
@@ -88,18 +108,27 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Failure> {
     Ok(listeners)
 }
 
-/// Where it listens, and that it is wrong on purpose if it is.
-fn ready_line(listeners: &[TcpListener], faults: &[String]) -> anyhow::Result<String> {
+/// Where it listens, and how it differs on purpose if it does.
+fn ready_line(listeners: &[TcpListener], arguments: &ServeArguments) -> anyhow::Result<String> {
     let urls = listeners
         .iter()
         .map(|listener| Ok(format!("http://{}", listener.local_addr()?)))
         .collect::<std::io::Result<Vec<_>>>()
         .context("a listener has no address")?;
-    let faults = match faults {
+    let differences = [
+        ("the faults", &arguments.fault),
+        ("the liberties", &arguments.liberty),
+    ];
+    let differences: Vec<_> = differences
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(kind, names)| format!("{kind} {}", names.join(", ")))
+        .collect();
+    let with = match differences.as_slice() {
         [] => String::new(),
-        faults => format!(" with the faults {}", faults.join(", ")),
+        differences => format!(" with {}", differences.join(" and ")),
     };
-    Ok(format!("listening on {}{faults}\n", urls.join(" ")))
+    Ok(format!("listening on {}{with}\n", urls.join(" ")))
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM.
@@ -114,20 +143,19 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-fn fault_list() -> String {
-    let names: Vec<(String, &str)> = faults()
-        .iter()
-        .map(|fault| {
-            let argument = fault
-                .argument
-                .map(|name| format!("[={name}]"))
-                .unwrap_or_default();
-            (format!("{}{argument}", fault.name), fault.description)
+/// Names with their arguments and what they mean, a line each.
+fn list<'a>(rows: impl Iterator<Item = (&'a str, Option<&'a str>, &'a str)>) -> String {
+    let rows: Vec<(String, &str)> = rows
+        .map(|(name, argument, description)| {
+            let argument = argument.map(|name| format!("[={name}]"));
+            (
+                format!("{name}{}", argument.unwrap_or_default()),
+                description,
+            )
         })
         .collect();
-    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    names
-        .iter()
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter()
         .map(|(name, description)| format!("{name:width$}  {description}\n"))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The reference server made wrong on purpose, in one named way at a time.
+//! The reference server made wrong on purpose, or right in another way, in one named way at a time.
 //!
 //! It exists so that a conformance suite can be shown to catch what it claims to catch. The server
 //! itself is right and knows no fault: everything here acts through its
@@ -17,10 +17,10 @@
 //! 3. `cargo test --test faults -- --ignored`, which measures the cases that catch it. A fault that no
 //!    case catches is either a missing case or not a fault.
 //!
-//! # Adding a liberty
+//! # Liberties
 //!
-//! A liberty is a legitimate difference: it takes the same seams, but stands in a table of its own
-//! and must make no case fail. Its module implements [`Seams`] as [`Faults`] does here.
+//! A liberty is a legitimate difference: it takes the same seams, stands in a table of its own, and
+//! must make no case fail. The module `liberties` says how to add one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,7 @@ mod admission;
 mod answer;
 mod call;
 mod http;
+mod liberties;
 mod memory;
 mod numbers;
 mod payload;
@@ -44,6 +45,8 @@ mod routing;
 mod send;
 mod table;
 
+use liberties::Chain;
+pub use liberties::{Liberties, LibertyError, LibertyInfo, liberties};
 use memory::Memory;
 use table::{DEFAULTS, Fault, TABLE};
 pub use touchstone_reference_server::{FaultError, FaultInfo};
@@ -152,12 +155,13 @@ impl Faults {
         })
     }
 
-    /// The same settings for a server with these faults.
+    /// The same settings for a server with these faults, which act after whatever takes part already.
     #[must_use]
     pub fn applied_to(self, config: Config) -> Config {
         let faults = self.woven.clone();
         let is_any = self.active.every.iter().any(|&every| every > 0);
-        let seams = is_any.then(|| Arc::new(self) as Arc<dyn Seams>);
+        let own = is_any.then(|| Arc::new(self) as Arc<dyn Seams>);
+        let seams = Chain::of(config.seams.into_iter().chain(own).collect());
         Config {
             faults,
             seams,

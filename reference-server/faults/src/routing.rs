@@ -107,10 +107,7 @@ pub(crate) fn reroute(
     emission: &Emission<'_>,
     to: &mut Vec<Arc<Connection>>,
 ) {
-    let payload = emission.payload;
-    let body = payload.get("body").unwrap_or(payload);
-    let event_type = body["t"].as_str().or(payload["type"].as_str());
-    let event_type = event_type.unwrap_or_default();
+    let event_type = event_type(emission.payload);
     widen(faults, emission, event_type, to);
     narrow(faults, emission, event_type, to);
     leak(faults, server, emission, to);
@@ -233,6 +230,15 @@ fn misdeliver(
     for (frame, recipients) in [(frame, std::mem::take(to)), (late, recipients)] {
         recipients.iter().for_each(|one| one.send(frame.clone()));
     }
+}
+
+/// `body.t` of an update, or `type` of an ephemeral.
+pub(crate) fn event_type(payload: &Value) -> &str {
+    let body = payload.get("body").unwrap_or(payload);
+    body["t"]
+        .as_str()
+        .or(payload["type"].as_str())
+        .unwrap_or_default()
 }
 
 fn kind(connection: &Connection) -> Kind {

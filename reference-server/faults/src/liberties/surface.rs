@@ -1,0 +1,65 @@
+//! Routes and transports that a server need not have, and what its lists look like.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+use touchstone_reference_server::seams::{HttpAnswer, HttpRequest, Seams, Server};
+
+/// Messages before a cursor are listed from the newest to the oldest.
+#[derive(Debug)]
+pub(super) struct NewestFirst;
+
+impl Seams for NewestFirst {
+    fn response(&self, _server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        let path = request.uri.path();
+        let is_page = path.starts_with("/v3/sessions/") && path.ends_with("/messages");
+        let query = request.uri.query().unwrap_or_default();
+        if is_page
+            && *request.method == Method::GET
+            && query.contains("before_seq=")
+            && let Some(Value::Array(messages)) = answer
+                .body
+                .as_mut()
+                .and_then(|body| body.get_mut("messages"))
+        {
+            messages.reverse();
+        }
+    }
+}
+
+/// Beginnings of the paths that a server needs, so that accounts, sessions and machines come to exist.
+const NEEDED: &[&str] = &["/health", "/v1/auth", "/control/"];
+
+/// Only the routes are there without which nobody could connect.
+#[derive(Debug)]
+pub(super) struct FewRoutes;
+
+impl Seams for FewRoutes {
+    fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
+        let path = request.uri.path();
+        let is_made =
+            *request.method == Method::POST && matches!(path, "/v1/sessions" | "/v1/machines");
+        let is_needed = NEEDED.iter().any(|needed| path.starts_with(needed));
+        if is_made || is_needed || request.is_socket {
+            return None;
+        }
+        Some(HttpAnswer {
+            status: StatusCode::NOT_FOUND,
+            body: Some(json!({ "error": "Not found" })),
+        })
+    }
+}
+
+/// Clients connect by WebSocket only.
+#[derive(Debug)]
+pub(super) struct WebsocketOnly;
+
+impl Seams for WebsocketOnly {
+    fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
+        let query = request.uri.query().unwrap_or_default();
+        let is_polling = query.contains("transport=polling");
+        (request.is_socket && is_polling).then(|| HttpAnswer {
+            status: StatusCode::BAD_REQUEST,
+            body: Some(json!({ "code": 0, "message": "Transport unknown" })),
+        })
+    }
+}
