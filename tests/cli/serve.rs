@@ -44,20 +44,35 @@ fn says_in_one_line_what_cannot_be_used() {
         2,
         &["no-such-fault", "--list-faults"],
     );
+    check(
+        &["serve", "--liberty", "wid"],
+        2,
+        &[
+            "unknown liberty \"wid\"",
+            "did you mean wide?",
+            "--list-liberties",
+        ],
+    );
+    check(
+        &["check", "--liberty", "latency=0"],
+        2,
+        &["latency", "whole number", "--list-liberties"],
+    );
     check(&["serve", "--ping-interval", "soon"], 2, &["soon", "15s"]);
     check(&["serve", "--max-payload", "7"], 2, &["7", "1000"]);
 }
 
 #[test]
-fn lists_its_faults() {
-    let ran = check(&["serve", "--list-faults"], 0, &[]);
-    assert!(
-        ran.stdout
-            .lines()
-            .any(|line| line.starts_with("echo-to-sender ")),
-        "{}",
-        ran.stdout
-    );
+fn lists_its_faults_and_its_liberties() {
+    let lists = [
+        ("--list-faults", "echo-to-sender "),
+        ("--list-liberties", "latency[=MS] "),
+    ];
+    for (flag, row) in lists {
+        let ran = check(&["serve", flag], 0, &[]);
+        let has_row = ran.stdout.lines().any(|line| line.starts_with(row));
+        assert!(has_row, "{}", ran.stdout);
+    }
 }
 
 #[test]
@@ -66,9 +81,9 @@ fn serves_on_several_addresses() {
     assert_eq!(served.urls.len(), 2, "{:?}", served.urls);
 }
 
-/// Whoever is annoyed by a server has to learn that it is wrong on purpose.
+/// Whoever is annoyed by a server has to learn that it differs on purpose.
 #[test]
-fn names_its_faults_when_it_is_ready() {
+fn names_its_differences_when_it_is_ready() {
     let mut child = touchstone(&[
         "serve",
         "--listen",
@@ -77,6 +92,8 @@ fn names_its_faults_when_it_is_ready() {
         "no-ack",
         "--fault",
         "lost-update=7",
+        "--liberty",
+        "wide",
     ])
     .spawn()
     .expect("the program starts");
@@ -86,7 +103,7 @@ fn names_its_faults_when_it_is_ready() {
     child.kill().expect("a child that runs");
     child.wait().expect("an end");
     assert!(
-        line.ends_with(" with the faults no-ack, lost-update=7\n"),
+        line.ends_with(" with the faults no-ack, lost-update=7 and the liberties wide\n"),
         "{line}"
     );
 }
