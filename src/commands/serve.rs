@@ -55,17 +55,18 @@ pub(crate) fn differing(
 ) -> Result<Config, Failure> {
     let faults = Faults::parse(fault.iter().map(String::as_str)).map_err(|error| {
         let known = faults().iter().map(|fault| fault.name);
-        Failure::usage(error).hint(meant(fault, known.collect(), "--list-faults"))
+        Failure::usage(error).hint(meant(fault, known, "--list-faults"))
     })?;
     let liberties = Liberties::parse(liberty.iter().map(String::as_str)).map_err(|error| {
         let known = liberties().iter().map(|liberty| liberty.name);
-        Failure::usage(error).hint(meant(liberty, known.collect(), "--list-liberties"))
+        Failure::usage(error).hint(meant(liberty, known, "--list-liberties"))
     })?;
     Ok(faults.applied_to(liberties.applied_to(config)))
 }
 
 /// What helps who has asked for names, not all of which are known.
-fn meant(asked: &[String], known: Vec<&str>, list: &str) -> String {
+fn meant<'k>(asked: &[String], known: impl Iterator<Item = &'k str>, list: &str) -> String {
+    let known: Vec<_> = known.collect();
     let names = asked
         .iter()
         .map(|name| name.split('=').next().unwrap_or(name));
