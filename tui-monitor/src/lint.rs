@@ -1,14 +1,13 @@
 //! What looks wrong about what is seen, while it is seen.
 //!
 //! Hints for a person who watches, never verdicts: a monitor sees one part of the traffic and cannot
-//! ask again. Shapes are judged by `touchstone-fixtures`; who should get what is decisions.md,
-//! section 3.
+//! ask again. Shapes, and who should get what, are those of `touchstone-fixtures`.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use touchstone_fixtures::{
-    EventKind, Violation, validate_ack, validate_ephemeral, validate_update,
+    EventKind, Filter, Violation, broadcast, validate_ack, validate_ephemeral, validate_update,
 };
 
 use crate::event::{Entity, Lint, LintKind, Scope};
@@ -125,44 +124,21 @@ impl Lints {
     }
 }
 
-/// The recipient filter that the reference has for a type, by decisions.md section 3. Nothing where
-/// no cause is known that would tell.
-fn filter_of(event: &str) -> Option<&'static str> {
-    Some(match event {
-        "new-message" | "update-session" => "all-interested-in-session",
-        "update-machine" => "machine-scoped-only",
-        "new-session"
-        | "delete-session"
-        | "new-machine"
-        | "new-artifact"
-        | "update-artifact"
-        | "delete-artifact"
-        | "update-account"
-        | "kv-batch-update"
-        | "new-feed-post"
-        | "relationship-updated"
-        | "activity"
-        | "machine-activity"
-        | "usage"
-        | "machine-status" => "user-scoped-only",
-        _ => return None,
-    })
-}
-
 /// Whether a connection of this scope should not have got this.
 fn misrouted(arrived: Arrived<'_>) -> Option<Lint> {
-    let filter = filter_of(arrived.event)?;
+    let filter = broadcast(arrived.event)?.filter;
     let id = arrived.entity.map(Entity::id);
     let meant = match arrived.scope {
         Scope::None | Scope::User => true,
-        Scope::Session(own) => filter == "all-interested-in-session" && id == Some(&**own),
-        Scope::Machine(own) => filter == "machine-scoped-only" && id == Some(&**own),
+        Scope::Session(own) => filter == Filter::AllInterestedInSession && id == Some(&**own),
+        Scope::Machine(own) => filter == Filter::MachineScopedOnly && id == Some(&**own),
     };
     (!meant).then(|| Lint {
         kind: LintKind::Misrouted,
         text: format!(
-            "{} is for {filter}, and {} is {}-scoped{}",
+            "{} is for {}, and {} is {}-scoped{}",
             arrived.event,
+            filter.as_str(),
             arrived.conn,
             arrived.scope.as_str(),
             match (arrived.scope, id) {
@@ -174,10 +150,10 @@ fn misrouted(arrived: Arrived<'_>) -> Option<Lint> {
     })
 }
 
-/// Whether the router used another filter than decisions.md has for the type. Test harnesses that emit
+/// Whether the router used another filter than the contract has for the type. Test harnesses that emit
 /// through the control extension choose theirs, and are linted too.
 pub(crate) fn of_decision(event: &str, filter: &str) -> Option<Lint> {
-    let usual = filter_of(event)?;
+    let usual = broadcast(event)?.filter.as_str();
     (usual != filter).then(|| Lint {
         kind: LintKind::Misrouted,
         text: format!("{event} is for {usual}, and was sent to {filter}"),

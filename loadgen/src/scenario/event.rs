@@ -1,6 +1,9 @@
 //! The events that a scenario can emit, and what the protocol does with each.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
+use touchstone_fixtures::{Filter, Subject, caused_by, subject_of};
 
 use super::Role;
 
@@ -107,35 +110,21 @@ impl EventKind {
 
     /// What recipients see of it: the type of the update or ephemeral, or `rpc-request`.
     pub fn delivered_as(self) -> Option<&'static str> {
-        match self {
-            Self::Message => Some("new-message"),
-            Self::UpdateMetadata | Self::UpdateState => Some("update-session"),
-            Self::SessionAlive | Self::SessionEnd => Some("activity"),
-            Self::UsageReport => Some("usage"),
-            Self::MachineUpdateMetadata | Self::MachineUpdateState => Some("update-machine"),
-            Self::MachineAlive => Some("machine-activity"),
-            Self::ArtifactCreate => Some("new-artifact"),
-            Self::ArtifactUpdate => Some("update-artifact"),
-            Self::RpcCall => Some("rpc-request"),
-            Self::ArtifactRead | Self::AccessKeyGet | Self::Ping => None,
-        }
+        // Asked for everything that arrives, so it is looked up once.
+        static NAMES: LazyLock<[Option<&str>; EventKind::ALL.len()]> = LazyLock::new(|| {
+            EventKind::ALL.map(|kind| match kind {
+                EventKind::RpcCall => Some("rpc-request"),
+                kind => caused_by(kind.name()).map(|caused| caused.name),
+            })
+        });
+        NAMES[self.index()]
     }
 
     /// Who must receive what it causes.
     pub fn scope(self) -> Scope {
-        match self {
-            Self::Message => Scope::SessionWithoutSender,
-            Self::UpdateMetadata | Self::UpdateState => Scope::Session,
-            Self::MachineUpdateMetadata | Self::MachineUpdateState => Scope::Machine,
-            Self::SessionAlive
-            | Self::SessionEnd
-            | Self::UsageReport
-            | Self::MachineAlive
-            | Self::ArtifactCreate
-            | Self::ArtifactUpdate => Scope::Users,
-            Self::RpcCall => Scope::Callee,
-            Self::ArtifactRead | Self::AccessKeyGet | Self::Ping => Scope::Nobody,
-        }
+        static SCOPES: LazyLock<[Scope; EventKind::ALL.len()]> =
+            LazyLock::new(|| EventKind::ALL.map(scope_of));
+        SCOPES[self.index()]
     }
 
     /// Whether the sender asks for an ack. Real clients send usage reports without one.
@@ -170,22 +159,26 @@ impl EventKind {
 
     /// What it concerns, besides the account: a session, a machine, or neither.
     pub fn subject(self) -> Option<Role> {
-        match self {
-            Self::Message
-            | Self::UpdateMetadata
-            | Self::UpdateState
-            | Self::SessionAlive
-            | Self::SessionEnd
-            | Self::UsageReport
-            | Self::AccessKeyGet => Some(Role::Session),
-            Self::MachineUpdateMetadata | Self::MachineUpdateState | Self::MachineAlive => {
-                Some(Role::Machine)
-            }
-            Self::ArtifactCreate
-            | Self::ArtifactUpdate
-            | Self::ArtifactRead
-            | Self::RpcCall
-            | Self::Ping => None,
+        match subject_of(self.name())?.0 {
+            Subject::Session => Some(Role::Session),
+            Subject::Machine => Some(Role::Machine),
+            Subject::Artifact | Subject::Method | Subject::Other => None,
         }
+    }
+}
+
+fn scope_of(kind: EventKind) -> Scope {
+    if kind == EventKind::RpcCall {
+        return Scope::Callee;
+    }
+    match caused_by(kind.name()) {
+        None => Scope::Nobody,
+        Some(caused) => match caused.filter {
+            Filter::AllInterestedInSession if caused.skips_sender => Scope::SessionWithoutSender,
+            Filter::AllInterestedInSession => Scope::Session,
+            Filter::MachineScopedOnly => Scope::Machine,
+            // No client's event goes to all connections.
+            Filter::UserScopedOnly | Filter::AllUserAuthenticatedConnections => Scope::Users,
+        },
     }
 }

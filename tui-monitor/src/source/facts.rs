@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use touchstone_fixtures::CLIENT_EVENTS;
+use touchstone_fixtures::{CLIENT_EVENTS, Subject, broadcast, subject_of};
 
 use crate::event::{Entity, Kind};
 
@@ -55,16 +55,7 @@ pub(super) fn is_known(name: &str) -> bool {
 fn of_update(payload: &Value) -> Facts {
     let body = &payload["body"];
     let t = body["t"].as_str().unwrap_or("update");
-    let entity = match t {
-        "new-message" | "delete-session" => text(body, "sid").map(Entity::Session),
-        "new-session" | "update-session" => text(body, "id").map(Entity::Session),
-        "new-machine" | "update-machine" => text(body, "machineId").map(Entity::Machine),
-        "new-artifact" | "update-artifact" | "delete-artifact" => {
-            text(body, "artifactId").map(Entity::Artifact)
-        }
-        "relationship-updated" => text(body, "uid").map(Entity::Other),
-        _ => text(body, "id").map(Entity::Other),
-    };
+    let entity = about(t, body);
     let seq = payload["seq"].as_u64();
     Facts {
         kind: Kind::Update,
@@ -77,12 +68,7 @@ fn of_update(payload: &Value) -> Facts {
 
 fn of_ephemeral(payload: &Value) -> Facts {
     let name = payload["type"].as_str().unwrap_or("ephemeral");
-    let entity = match name {
-        "activity" | "usage" => text(payload, "id").map(Entity::Session),
-        "machine-activity" => text(payload, "id").map(Entity::Machine),
-        "machine-status" => text(payload, "machineId").map(Entity::Machine),
-        _ => text(payload, "id").map(Entity::Other),
-    };
+    let entity = about(name, payload);
     Facts {
         kind: Kind::Ephemeral,
         event: name.into(),
@@ -92,19 +78,32 @@ fn of_ephemeral(payload: &Value) -> Facts {
     }
 }
 
-fn of_call(name: &str, data: &Value) -> Option<Entity> {
-    if name.starts_with("rpc-") {
-        return text(data, "method").map(Entity::Method);
+/// What an update or ephemeral of this type is about; one that is not known may have an id all the same.
+fn about(name: &str, body: &Value) -> Option<Entity> {
+    match broadcast(name) {
+        Some(known) => known.id(body).map(|(subject, id)| entity(subject, id)),
+        None => text(body, "id").map(Entity::Other),
     }
-    let session = || text(data, "sid").or_else(|| text(data, "sessionId"));
-    if let Some(artifact) = text(data, "artifactId") {
-        Some(Entity::Artifact(artifact))
-    } else if name == "artifact-create" {
-        text(data, "id").map(Entity::Artifact)
-    } else if let Some(session) = session() {
-        Some(Entity::Session(session))
-    } else {
-        text(data, "machineId").map(Entity::Machine)
+}
+
+/// What a client's event is about, with the session or the machine where that is all that it names.
+fn of_call(name: &str, data: &Value) -> Option<Entity> {
+    let (subject, key) = subject_of(name)?;
+    let named = data.get(key).and_then(Value::as_str);
+    match named {
+        Some(id) => Some(entity(subject, id)),
+        None => text(data, "machineId").map(Entity::Machine),
+    }
+}
+
+fn entity(subject: Subject, id: &str) -> Entity {
+    let id = id.into();
+    match subject {
+        Subject::Session => Entity::Session(id),
+        Subject::Machine => Entity::Machine(id),
+        Subject::Artifact => Entity::Artifact(id),
+        Subject::Method => Entity::Method(id),
+        Subject::Other => Entity::Other(id),
     }
 }
 
