@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Tell what a case sends, what it accepts and why
     Explain(ExplainArguments),
+    /// Print the protocol as a document
+    Protocol(ProtocolArguments),
     /// Send the client side of a recording again, and tell what the server does otherwise
     Replay(Box<ReplayArguments>),
     /// Run the in-memory reference server
@@ -239,6 +241,22 @@ pub(crate) struct ExplainArguments {
     /// Id of a case or a requirement, or a glob
     #[arg(value_name = "CASE")]
     pub(crate) case: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProtocolArguments {
+    /// A page for people, or an AsyncAPI 3 document for tools
+    #[arg(long, value_name = "FORMAT", default_value = "markdown")]
+    pub(crate) format: ProtocolFormat,
+}
+
+/// Forms of the protocol's document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolFormat {
+    /// `docs/protocol.md`.
+    Markdown,
+    /// `docs/asyncapi.json`.
+    Asyncapi,
 }
 
 #[derive(Args, Debug)]

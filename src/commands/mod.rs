@@ -7,6 +7,7 @@ mod compare;
 mod emit;
 mod explain;
 mod load;
+mod protocol;
 mod replay;
 mod serve;
 mod stop;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Check(check) => runtime()?.block_on(check::run(*check, quiet)),
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Protocol(protocol) => protocol::run(&protocol),
         Command::Load(load) => runtime()?.block_on(load::run(*load, quiet)),
         Command::Replay(replay) => {
             let runtime = runtime()?;

@@ -5,6 +5,7 @@ mod check;
 mod load;
 mod nginx;
 mod prefix;
+mod protocol;
 mod provisioners;
 mod reach;
 mod readme;
