@@ -166,10 +166,16 @@ pub enum End {
         /// The close frame's reason, or what else closed it.
         reason: String,
     },
-    /// Reading or writing failed, or the server broke the WebSocket or HTTP protocol.
+    /// Reading or writing failed, or the server broke the HTTP protocol.
     #[error("transport failed: {reason}")]
     TransportError {
         /// What happened.
+        reason: String,
+    },
+    /// The server broke the WebSocket protocol.
+    #[error("broken WebSocket frame: {reason}")]
+    BrokenFrame {
+        /// What is wrong with it.
         reason: String,
     },
     /// Nothing came for `pingInterval + pingTimeout`.

@@ -120,13 +120,17 @@ impl Ctx {
         self.findings.push(Finding::held(requirement));
     }
 
-    /// Records that `requirement` was broken.
+    /// Records that `requirement` was broken, unless what the server sends cannot be read any more: that
+    /// explains whatever follows, and has a requirement of its own.
     pub(crate) fn broken(
         &mut self,
         requirement: &'static Requirement,
         expected: impl Display,
         actual: impl Display,
     ) {
+        if self.evidence.unreadable().is_some() {
+            return;
+        }
         let expected = expected.to_string();
         let actual = shorten(&actual.to_string());
         self.evidence
@@ -358,7 +362,7 @@ impl Ctx {
     /// sets up its handlers only after it has answered CONNECT.
     pub(crate) async fn is_served(&self, peer: &Peer) -> Flow<bool> {
         let started = Instant::now();
-        let mut within = self.shared.pace.settle();
+        let mut within = self.shared.pace.settle() / 2;
         loop {
             let left = self
                 .shared

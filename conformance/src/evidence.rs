@@ -3,12 +3,12 @@
 //! The client's recorder keeps it, bounded; here it becomes lines for people, shortened and without
 //! secrets or heartbeats, or a whole trace file. Nothing here judges.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use tokio::time::Instant;
 use touchstone_client::{
-    Args, Direction as Way, Tap,
+    Args, Conduct, Direction as Way, End, Frame, Tap,
     provision::Provisioner,
     trace::{Bounds, Exchange, Header, Kind, Record, Recorder, Traced, Writer},
 };
@@ -43,18 +43,56 @@ pub(crate) const VERDICT: &str = "verdict: ";
 #[derive(Debug)]
 pub(crate) struct Evidence {
     recorder: Recorder,
+    /// The first packet of the server that no client can read, with the name of its connection.
+    unreadable: Arc<OnceLock<String>>,
+}
+
+/// Records a connection, and notes where what the server sends cannot be read.
+struct Reading {
+    conn: String,
+    inner: Arc<dyn Tap>,
+    unreadable: Arc<OnceLock<String>>,
+}
+
+impl Tap for Reading {
+    fn frame(&self, at: Instant, direction: Way, frame: &Frame) {
+        self.inner.frame(at, direction, frame);
+    }
+
+    fn conduct(&self, at: Instant, conduct: Conduct) {
+        self.inner.conduct(at, conduct);
+    }
+
+    fn ended(&self, at: Instant, end: &End) {
+        self.inner.ended(at, end);
+        if let End::ParseError { .. } | End::BrokenFrame { .. } = end {
+            self.unreadable
+                .get_or_init(|| format!("on {}: {}", self.conn, crate::told(end)));
+        }
+    }
 }
 
 impl Evidence {
     pub(crate) fn new(start: Instant) -> Self {
         Self {
             recorder: Recorder::new(start, BOUNDS),
+            unreadable: Arc::default(),
         }
     }
 
     /// A tap for the connection that the case calls `conn`.
     pub(crate) fn tap(&self, conn: &str) -> Arc<dyn Tap> {
-        self.recorder.tap(conn)
+        Arc::new(Reading {
+            conn: conn.to_owned(),
+            inner: self.recorder.tap(conn),
+            unreadable: Arc::clone(&self.unreadable),
+        })
+    }
+
+    /// What the server has sent that no client can read, if it has. The connection is over then, and
+    /// nothing that a case finds afterwards says anything.
+    pub(crate) fn unreadable(&self) -> Option<&str> {
+        self.unreadable.get().map(String::as_str)
     }
 
     /// Notes a step of the case.

@@ -6,6 +6,7 @@
 
 #[path = "../../src/embedded.rs"]
 mod embedded;
+mod first_moment;
 mod frames;
 mod heartbeats;
 mod hostile;

@@ -247,7 +247,11 @@ fn end_of(error: Error) -> End {
             size,
             limit: max_size,
         },
-        Error::Io(error) => End::TransportError {
+        // What still comes on a connection that is being closed is nobody's fault.
+        Error::Protocol(ProtocolError::ReceivedAfterClosing | ProtocolError::SendAfterClosing) => {
+            eof()
+        }
+        Error::Protocol(_) | Error::Utf8(_) => End::BrokenFrame {
             reason: error.to_string(),
         },
         error => End::TransportError {

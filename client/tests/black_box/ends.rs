@@ -166,7 +166,7 @@ async fn packets_that_cannot_be_parsed_are_shown() {
 }
 
 #[tokio::test]
-async fn breaches_of_the_websocket_protocol_are_transport_errors() {
+async fn breaches_of_the_websocket_protocol_are_broken_frames() {
     let rows: [(&[u8], &str); 4] = [
         (&[0x83, 0], "WebSocket protocol error"),
         (&[0xc1, 0], "WebSocket protocol error"),
@@ -175,7 +175,7 @@ async fn breaches_of_the_websocket_protocol_are_transport_errors() {
     ];
     for (bytes, told) in rows {
         let end = end_after(&[Deed::Bytes(bytes)]).await;
-        let End::TransportError { reason } = &end else {
+        let End::BrokenFrame { reason } = &end else {
             panic!("{bytes:x?}: {end:?}")
         };
         assert!(reason.contains(told), "{bytes:x?}: {reason}");

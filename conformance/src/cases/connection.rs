@@ -7,6 +7,7 @@ use crate::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
+    stage::{Role, Stage},
 };
 
 requirement_table! {
@@ -16,6 +17,9 @@ requirement_table! {
         "A ping that carries data before its callback is acknowledged as well.";
     STAYS_OPEN = "connection.stays-open", Must, Decision,
         "Nothing that a client sends as an event ends its connection, however wrong the data is.";
+    VALID_PACKETS = "connection.valid-packets", Must, Decision,
+        "Whatever the server sends is valid: frames of WebSocket, packets of Engine.IO and Socket.IO, and \
+         JSON in them.";
     SURVIVES = "server.survives", Must, Decision,
         "No input of a client ends the server.";
 }
@@ -38,6 +42,32 @@ case_table! {
     /// Accepted is silence, and a connection that is served afterwards. Typical cause of a failure: an
     /// exception in a handler that nobody catches.
     "connection.malformed-events" judges [STAYS_OPEN] => malformed_events;
+
+    /// Reads all that the server sends on connections of three kinds while a session changes, messages pass
+    /// and calls are answered.
+    ///
+    /// Accepted are packets that a client can read. One that is empty, of an unknown type, or without
+    /// valid JSON ends the connection of every client, whatever that has sent. Typical cause of a
+    /// failure: packets that are put together by hand.
+    "connection.valid-packets" judges [VALID_PACKETS] => valid_packets;
+}
+
+/// How many times everything is sent: enough for a server that garbles one packet in ten.
+const PACKETS: usize = 10;
+
+async fn valid_packets(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::M1]).await?;
+    let user = stage.peer(Role::U1);
+    for _ in 0..PACKETS {
+        let message = cx.marker("message");
+        let data = json!({"sid": stage.s1.id, "message": message});
+        cx.emit(user, "message", data).await?;
+        // Whether any of this is answered, and whom it reaches, is judged elsewhere.
+        cx.ask(user, "ping", ()).await?.ok();
+        stage.prove_silence(cx).await?;
+    }
+    cx.held(&VALID_PACKETS);
+    Ok(())
 }
 
 async fn ping(cx: &mut Ctx) -> Flow {

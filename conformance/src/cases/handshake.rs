@@ -11,7 +11,7 @@ use crate::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::{Requirement, requirement_table},
-    peer::Peer,
+    peer::{Arrival, Peer},
     stage::{Delivery, Role, Stage, Wanted},
     words,
 };
@@ -48,8 +48,10 @@ requirement_table! {
         "A connection that was admitted with an unknown session or machine id is served.";
     EARLY_EVENTS = "handshake.early-events", Should, Decision,
         "Events that a client sends as soon as CONNECT is answered are handled, never lost.";
+    RECEIVES_AT_ONCE = "handshake.receives-at-once", Should, Decision,
+        "A connection receives what happens from the moment in which its CONNECT is answered.";
     RECONNECT = "handshake.reconnect", Should, Decision,
-        "After a reconnect routing works at once.";
+        "After a reconnect routing works as before.";
     NO_REPLAY = "handshake.no-replay", Info, Decision,
         "Updates that a connection missed are not replayed to it.";
     NUMBERS = "handshake.numbers", Info, Decision,
@@ -119,6 +121,13 @@ case_table! {
     /// Accepted is that each registration is answered. Daemons register a dozen methods at once and wait
     /// for nothing; a server that sets up its handlers after an await loses them.
     "handshake.early-events" judges [EARLY_EVENTS] => early_events;
+
+    /// Connects eight times, and changes the session in the moment in which CONNECT is answered.
+    ///
+    /// Accepted is that each connection receives the change. Clients read the state of a session once when
+    /// they are connected, so that what is lost here is missing for good. Typical cause of a failure: the
+    /// connection joins its rooms after an await.
+    "handshake.receives-at-once" judges [RECEIVES_AT_ONCE] => receives_at_once;
 
     /// A session-scoped connection ends, misses an update, and connects again.
     ///
@@ -434,6 +443,9 @@ async fn client_type(cx: &mut Ctx) -> Flow {
             }
             continue;
         };
+        if name == "missing" {
+            stage.prove_newcomer(cx, peer).await?;
+        }
         // Activity is for user-scoped connections only, and a session of its own makes it recognisable.
         let session = cx.session(&stage.account).await?;
         let alive = json!({"sid": session.id, "time": cx.recent_time()});
@@ -490,12 +502,15 @@ async fn unknown_ids(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+/// How many connections are tried for what may be lost in their first moment.
+const CONNECTIONS: usize = 8;
+
 async fn early_events(cx: &mut Ctx) -> Flow {
     let account = cx.account().await?;
     let machine = cx.machine(&account).await?;
-    let mut lost = Vec::new();
-    for round in 0..8 {
-        let name = format!("m{round}");
+    let told = "an answer for each registration";
+    for number in 1..=CONNECTIONS {
+        let name = format!("m{number}");
         let peer = cx
             .connect_unproved(&name, account.token(), Scope::Machine(&machine.id))
             .await?;
@@ -504,20 +519,48 @@ async fn early_events(cx: &mut Ctx) -> Flow {
             cx.emit(&peer, "rpc-register", json!({"method": method}))
                 .await?;
         }
-        let deadline = cx.deadline();
-        let registered = peer
-            .wait(deadline, |log| {
-                let count = log.iter().filter(|a| a.name == "rpc-registered").count();
-                (count == methods.len()).then_some(())
-            })
-            .await;
-        if registered.is_none() {
-            let count = peer.all(|a| a.name == "rpc-registered").len();
-            lost.push(format!("{count} of {} answered on {name}", methods.len()));
+        let count = |log: &[Arrival]| {
+            let registered = log.iter().filter(|a| a.name == "rpc-registered");
+            registered.count()
+        };
+        let patience = cx.shared.pace.patience();
+        let answered = peer.wait_while_coming(patience, methods.len(), count).await;
+        if answered < methods.len() {
+            let of = methods.len();
+            let actual = format!("{answered} of {of} on connection {number} of {CONNECTIONS}");
+            cx.broken(&EARLY_EVENTS, told, actual);
+            return Ok(());
         }
     }
-    let told = "an answer for each registration";
-    cx.check(&EARLY_EVENTS, lost.is_empty(), told, lost.join("; "));
+    cx.held(&EARLY_EVENTS);
+    Ok(())
+}
+
+async fn receives_at_once(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let scope = Scope::Session(&stage.s1.id);
+    let cas = &super::session::METADATA;
+    for number in 1..=CONNECTIONS {
+        let name = format!("s{number}");
+        let peer = cx
+            .connect_unproved(&name, stage.account.token(), scope)
+            .await?;
+        let marker = cx.marker("at-once");
+        cas.write(cx, stage.peer(Role::U1), &stage.s1.id, &json!(marker))
+            .await?;
+        let wanted = Wanted::update(cas.update, &marker);
+        let is_it = |arrival: &Arrival| wanted.matches(arrival);
+        // A later change of the same sender shows that this one would be there by now.
+        stage.prove_newcomer(cx, &peer).await?;
+        let soon = Instant::now() + cx.shared.pace.settle();
+        if peer.wait_for(soon, is_it).await.is_none() {
+            let expected = "the change that was made when CONNECT was answered";
+            let actual = format!("nothing on connection {number} of {CONNECTIONS}");
+            cx.broken(&RECEIVES_AT_ONCE, expected, actual);
+            return Ok(());
+        }
+    }
+    cx.held(&RECEIVES_AT_ONCE);
     Ok(())
 }
 
@@ -544,7 +587,9 @@ async fn reconnect(cx: &mut Ctx) -> Flow {
         stage.observe(cx, &[update]).await?;
         markers.push(marker);
         if second.is_none() {
-            second = Some(cx.connect("after", token, scope).await?);
+            let peer = cx.connect("after", token, scope).await?;
+            stage.prove_newcomer(cx, &peer).await?;
+            second = Some(peer);
         }
     }
     let Some(second) = second else {

@@ -10,7 +10,7 @@ use crate::{
     ctx::Ctx,
     ledger::requirement_table,
     peer::{Arrival, Peer},
-    stage::{Delivery, Role, Stage, Wanted},
+    stage::{Delivery, Role, Series, Stage, Wanted},
     words,
 };
 
@@ -341,8 +341,12 @@ async fn local_id(cx: &mut Ctx) -> Flow {
             stage.observe(cx, &[update]).await?;
             continue;
         }
+        // A message of the same sender to the same session comes after those before it.
         for &sender in &senders[..2] {
-            cx.round_trip(stage.peer(sender)).await?;
+            let mut after = Series::new(cx, "after");
+            let (sender, receiver) = (stage.peer(sender), stage.peer(Role::U2));
+            after.send(cx, sender, &stage.s1.id).await?;
+            after.arrived(cx, sender, &stage.s1.id, receiver).await?;
         }
         stage.prove_silence(cx).await?;
         stage.prove_silence(cx).await?;

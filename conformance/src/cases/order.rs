@@ -12,7 +12,7 @@ use crate::{
     ledger::requirement_table,
     opaque,
     peer::Arrival,
-    stage::{Role, Stage, Wanted},
+    stage::{Role, Series, Stage, Wanted},
     words,
 };
 
@@ -51,27 +51,15 @@ async fn burst(cx: &mut Ctx) -> Flow {
     const BURST: usize = 200;
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S1B]).await?;
     let sender = stage.peer(Role::S1);
-    let marker = cx.marker("burst");
-    for n in 0..BURST {
-        let data = json!({"sid": stage.s1.id, "message": opaque::numbered(&marker, n)});
-        cx.emit(sender, "message", data).await?;
+    let mut series = Series::new(cx, "burst");
+    for _ in 0..BURST {
+        series.send(cx, sender, &stage.s1.id).await?;
     }
-    cx.round_trip(sender).await?;
-    let wanted = Wanted::update("new-message", &marker);
-    let deadline = cx.deadline();
     for role in [Role::U1, Role::S1B] {
         let peer = stage.peer(role);
-        let all = |log: &[Arrival]| {
-            (log.iter().filter(|arrival| wanted.matches(arrival)).count() >= BURST).then_some(())
-        };
         // Those that are lost are judged by message.burst; this is about the order of what arrives.
-        peer.wait(deadline, all).await;
-        let log = peer.all(|arrival| wanted.matches(arrival));
-        let place = |arrival: &Arrival| {
-            let content = arrival.data["body"]["message"]["content"]["c"].as_str()?;
-            opaque::number_in(content, &marker)
-        };
-        let places: Vec<_> = log.iter().filter_map(place).collect();
+        let places = series.arrived(cx, sender, &stage.s1.id, peer).await?;
+        let log = peer.all(|arrival| series.number(arrival).is_some());
         let told = words::disorder(&places);
         let expected = format!("the order of sending for {}", peer.who);
         cx.check(

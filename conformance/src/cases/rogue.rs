@@ -20,6 +20,10 @@ const PING: &str = r#"424242["ping"]"#;
 /// How the answer to [`PING`] begins.
 const PONG: &str = "434242";
 
+/// The ping that shows that a new connection is served, and how its answer begins.
+const FIRST_PING: &str = r#"424141["ping"]"#;
+const FIRST_PONG: &str = "434141";
+
 /// What became of a connection after it misbehaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Aftermath {
@@ -53,6 +57,10 @@ pub(crate) enum Read {
     Nothing,
 }
 
+fn ended(name: &str, reason: &str) -> Stop {
+    Stop::Dropped(format!("the connection {name} ended: {reason}"))
+}
+
 /// A raw connection.
 #[derive(Debug)]
 pub(crate) struct Rogue {
@@ -81,12 +89,28 @@ impl Rogue {
             .read_until(cx.deadline(), |packet| packet.starts_with("40"))
             .await
         {
-            Read::Found(_) => Ok(rogue),
-            Read::Ended(reason) => Err(Stop::Dropped(format!(
-                "the connection {name} ended: {reason}"
-            ))),
-            Read::Nothing => Err(Stop::Trouble(format!("{name} cannot connect: no answer"))),
+            Read::Found(_) => {}
+            Read::Ended(reason) => return Err(ended(name, &reason)),
+            Read::Nothing => {
+                return Err(Stop::Trouble(format!("{name} cannot connect: no answer")));
+            }
         }
+        // As for every connection: what is sent in its first moment may be lost.
+        let end = cx.deadline();
+        let mut within = cx.shared.pace.settle() / 2;
+        while cx.answers_pings() && Instant::now() < end {
+            rogue.send(FIRST_PING).await;
+            let until = Instant::now() + within;
+            match rogue
+                .read_until(until, |packet| packet.starts_with(FIRST_PONG))
+                .await
+            {
+                Read::Found(_) => break,
+                Read::Ended(reason) => return Err(ended(name, &reason)),
+                Read::Nothing => within *= 2,
+            }
+        }
+        Ok(rogue)
     }
 
     /// Sends a text frame as it is. A transport that has ended says so when it is read.

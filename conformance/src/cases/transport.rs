@@ -114,7 +114,7 @@ async fn judge(
     let expected = format!(
         "{} messages, once and in order, at {}",
         series.sent(),
-        receiver.name
+        receiver.who
     );
     charge(cx, by, &expected, &format!("{told}{ended}")).await
 }
@@ -155,6 +155,7 @@ async fn polling(cx: &mut Ctx) -> Flow {
         cx.held(&POLLING);
         return Ok(());
     };
+    stage.prove_newcomer(cx, &poller).await?;
     let u1 = stage.peer(Role::U1);
     for (sender, receiver) in [(u1, &poller), (&poller, u1)] {
         let mut series = Series::new(cx, "burst");
@@ -177,6 +178,7 @@ async fn upgrade(cx: &mut Ctx) -> Flow {
         cx.held(&UPGRADES);
         return Ok(());
     };
+    stage.prove_newcomer(cx, &mover).await?;
     let u1 = stage.peer(Role::U1);
     let sid = &stage.s1.id;
     let mut to_mover = Series::new(cx, "down");

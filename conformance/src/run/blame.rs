@@ -51,6 +51,20 @@ fn shown_trait(case: &CaseReport, finding: &Finding) -> Option<Trait> {
 /// Lets each trait be told by one case, and gives the others the verdict that is left to them.
 pub(super) fn attribute(cases: &mut [CaseReport]) {
     let tellers = tellers(cases);
+    // What did not repeat here is no accident where another case tells it.
+    for case in cases.iter_mut().filter(|case| case.flaky) {
+        let told = |finding: &Finding| {
+            let shown = Trait::Requirement(finding.requirement.id);
+            !judges(case, finding.requirement) && tellers.contains_key(&shown)
+        };
+        let mut broken = case
+            .findings
+            .iter()
+            .filter(|it| it.verdict() > Verdict::Info);
+        if broken.all(told) {
+            case.flaky = false;
+        }
+    }
     let mut also: HashMap<(&'static str, Trait), Vec<&'static str>> = HashMap::new();
     for case in cases.iter_mut().filter(|case| counts(case)) {
         let mut blocked_by = None;

@@ -11,7 +11,7 @@ use crate::{
     ctx::Ctx,
     doctor,
     event::{CaseReport, Dialect, GONE_DURING, SHORT},
-    verdict::{Verdict, folded, worst},
+    verdict::{Finding, Verdict, folded, worst},
 };
 
 /// The longest that a case may take. Its own deadlines end it long before; this is for a server that
@@ -63,11 +63,12 @@ pub(crate) async fn execute(
         || worst(&cx.findings) >= Verdict::Warn;
     let dead = troubled && !doctor::is_alive(&shared).await;
     // What ended the case, if that was a finding or something that another requirement judges.
-    let blocked_by = match &flow {
+    let mut blocked_by = match &flow {
         Err(Stop::Judged) => cx.last_broken(),
         Err(Stop::Blocked { parent, .. }) => Some(*parent),
         _ => None,
     };
+    let unreadable = cx.evidence.unreadable().map(str::to_owned);
     let (verdict, reason) = if dead {
         cx.findings.clear();
         cx.dialect = Dialect::default();
@@ -77,7 +78,13 @@ pub(crate) async fn execute(
         };
         (Verdict::Error, Some(reason))
     } else {
-        if let Err(Stop::Dropped(reason)) = &flow {
+        if let Some(packet) = unreadable {
+            let expected = "packets that a client can read".into();
+            let by = &connection::VALID_PACKETS;
+            cx.findings.push(Finding::broken(by, expected, packet));
+            blocked_by = Some(by);
+            flow = Err(Stop::Judged);
+        } else if let Err(Stop::Dropped(reason)) = &flow {
             cx.broken(&connection::STAYS_OPEN, "an open connection", reason);
             flow = Err(Stop::Judged);
         }

@@ -1,6 +1,9 @@
 //! Sentinels: events that must reach a connection, so that what came before them is all there was.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -10,11 +13,16 @@ use crate::{
     case::{Flow, Stop},
     cases::delivery,
     ctx::Ctx,
+    pace::Pace,
     peer::{Arrival, Peer},
 };
 
 /// How many sentinels are tried before silence rests on a settle window.
 const ATTEMPTS: u32 = 3;
+
+/// How many are tried before a new connection is held for one that none reaches: short waits at first,
+/// since a server may lose what comes in its first moment.
+const FIRST_ATTEMPTS: u32 = 5;
 
 /// What a sentinel changes.
 #[derive(Clone, Copy)]
@@ -82,12 +90,54 @@ enum Overtaken {
     Ignored,
 }
 
+impl Overtaken {
+    fn attempts(self) -> u32 {
+        match self {
+            Self::Judged => ATTEMPTS,
+            Self::Ignored => FIRST_ATTEMPTS,
+        }
+    }
+
+    /// How long a sentinel is waited for before the next one is tried.
+    fn wait(self, pace: &Pace, attempt: u32) -> Duration {
+        match self {
+            Self::Judged => pace.sentinel(),
+            Self::Ignored => (pace.settle() / 2) * 2_u32.pow(attempt),
+        }
+    }
+}
+
 impl Stage {
     /// Returns when each connection has received a first event, as far as one reaches it: what is caused
     /// afterwards, it receives. A connection may be admitted a moment before anything is sent to it,
     /// which one case judges (`handshake.receives-at-once`) and no other may stumble over.
     pub(super) async fn prove_receiving(&self, cx: &mut Ctx) -> Flow {
         self.raise(cx, Overtaken::Ignored).await.map(|_| ())
+    }
+
+    /// Returns when `peer`, a connection beside the cast that hears of session S1, has received a first
+    /// change of it, as far as it ever does: what is caused afterwards, it receives.
+    pub(crate) async fn prove_newcomer(&self, cx: &mut Ctx, peer: &Peer) -> Flow {
+        let Some(sentinel) = self.sentinels().into_iter().next() else {
+            return Ok(());
+        };
+        let mut markers = Vec::new();
+        for attempt in 0..FIRST_ATTEMPTS {
+            let marker = cx.marker("sentinel");
+            if !self
+                .bump(cx, sentinel.driver, sentinel.subject, &marker)
+                .await?
+            {
+                return Ok(());
+            }
+            markers.push(marker);
+            let deadline = Instant::now() + Overtaken::Ignored.wait(&cx.shared.pace, attempt);
+            let announced = sentinel.subject.announced(&markers);
+            if peer.wait_for(deadline, announced).await.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Returns when each connection has received everything that was sent to it before: each has its
@@ -200,7 +250,7 @@ impl Stage {
                 waiting.push((sentinel, Vec::new()));
             }
         }
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..overtaken.attempts() {
             let started = Instant::now();
             let mut raised = Vec::new();
             for (sentinel, mut markers) in waiting {
@@ -222,7 +272,7 @@ impl Stage {
                 let mut still = Vec::new();
                 for role in sentinel.reaches {
                     let kind = sentinel.subject.at(role);
-                    let patience = pace.sentinel().min(pace.patience_for(&kind));
+                    let patience = overtaken.wait(pace, attempt).min(pace.patience_for(&kind));
                     let arrived = sentinel.subject.announced(&markers);
                     match self.peer(role).wait_for(sent + patience, arrived).await {
                         Some(arrival) => {

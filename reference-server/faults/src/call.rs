@@ -102,6 +102,9 @@ pub(crate) fn pass(faults: &Faults, server: &Server, call: &mut Call<'_>) -> Flo
         !faults.on(Fault::HandlerFails),
         "the fault handler-fails is on"
     );
+    if faults.on(Fault::LateHandlers) && faults.memory().admitted.lately(call.connection) {
+        return Flow::Ignore;
+    }
     if is_ignored(faults, server, call, is_first) {
         return Flow::Ignore;
     }

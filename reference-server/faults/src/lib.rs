@@ -36,6 +36,7 @@ use touchstone_reference_server::seams::{
 mod admission;
 mod answer;
 mod call;
+mod first_moment;
 mod http;
 mod liberties;
 mod memory;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use touchstone_reference_server::seams::{Connection, ConnectionId, Frame};
 
 use crate::Fault;
+use crate::first_moment::Admitted;
 
 /// By account, unless something else is said.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Memory {
     pub(crate) new_accounts: u64,
     /// How many events each connection has sent.
     events: HashMap<ConnectionId, u64>,
+    /// When the newest connections were admitted.
+    pub(crate) admitted: Admitted,
     /// Clients that were refused and receive all the same.
     pub(crate) listeners: HashMap<String, Vec<Arc<Connection>>>,
     /// An update that waits for the next one to overtake it, and who is to receive it.

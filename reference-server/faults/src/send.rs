@@ -14,6 +14,20 @@ pub(crate) fn is_sent(faults: &Faults, connection: &Connection, frame: &Frame) -
     if is_lost {
         return false;
     }
+    let text = frame.as_str();
+    if text.starts_with('0') {
+        faults.memory().admitted.note(connection);
+    }
+    let is_update = text.starts_with("2[\"update\"");
+    let is_event = is_update || text.starts_with("2[\"ephemeral\"");
+    if is_event && faults.on(Fault::LateRooms) && faults.memory().admitted.lately(connection) {
+        return false;
+    }
+    let is_message = is_update && text.contains("\"t\":\"new-message\"");
+    if is_message && faults.on(Fault::BrokenJson) {
+        connection.push(Frame::from(text[..text.len() - 1].to_owned()));
+        return false;
+    }
     if let Some((id, _)) = numbered(frame, '3') {
         if faults.on(Fault::AckEmpty) {
             connection.push(Frame::from(format!("3{id}[]")));

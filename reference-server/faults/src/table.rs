@@ -157,6 +157,8 @@ list! {
         SessionTypeUnknown "session-type-unknown" "a client with clientType session-scoped is refused"
         MachineTypeUnknown "machine-type-unknown" "a client with clientType machine-scoped is refused"
         EarlyServed "early-served" "events before CONNECT are acknowledged with an empty object"
+        LateHandlers "late-handlers" "events of the first 100 ms after CONNECT are ignored"
+        LateRooms "late-rooms" "a connection receives no update and no ephemeral in the first 100 ms after CONNECT"
     }
     "Presence" {
         EndActive "end-active" "every activity of a session says that it is active"
@@ -209,6 +211,7 @@ list! {
     "Transport" {
         UpgradeRefused "upgrade-refused" "the upgrade from polling to a WebSocket, which is offered, is refused"
         UnknownSidOk "unknown-sid-ok" "requests for a transport or a session of it that does not exist are answered 200"
+        BrokenJson "broken-json" "the packet of a new-message lacks its last character"
         PollingLoses "polling-loses" [every 4] "each N-th packet for a client that polls is dropped"
         UpgradeLoses "upgrade-loses" [every 4] "each N-th packet for a client that has been upgraded to a WebSocket is dropped"
         GarbageKills "garbage-kills" "a packet that cannot be read ends the connections of everybody"

@@ -62,7 +62,16 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             rogue: rogue().texts(garbage()),
             arguments: only("message.*"),
             codes: &[10],
-            told: &["connection.stays-open"],
+            told: &["connection.valid-packets"],
+        },
+        Row {
+            what: "sends an empty packet behind each event",
+            rogue: rogue().texts(from(6, is_message, || {
+                vec![Do::Pass, Do::Send(frame(TEXT, b""))]
+            })),
+            arguments: only("message.*"),
+            codes: &[10],
+            told: &["connection.valid-packets", "cannot parse packet"],
         },
         Row {
             what: "answers acks twice",

@@ -46,6 +46,12 @@ async fn create(cx: &mut Ctx) -> Flow {
     let own = cx
         .connect("own", stage.account.token(), Scope::Machine(&id))
         .await?;
+    // Nothing can be sent to a machine that does not exist yet, but a connection that is younger than its
+    // own shows how far the server is.
+    let younger = cx
+        .connect("younger", stage.account.token(), Scope::User)
+        .await?;
+    stage.prove_newcomer(cx, &younger).await?;
     let request = json!({"id": id, "metadata": metadata});
     cx.rest(
         &machine::CREATED,
