@@ -12,7 +12,7 @@ use crate::{
     ctx::{Ctx, Scope},
     ledger::{Requirement, requirement_table},
     peer::{Arrival, Peer},
-    stage::{Delivery, Role, Stage, Wanted},
+    stage::{Delivery, Role, Series, Stage, Wanted},
     words,
 };
 
@@ -122,9 +122,9 @@ case_table! {
     /// for nothing; a server that sets up its handlers after an await loses them.
     "handshake.early-events" judges [EARLY_EVENTS] => early_events;
 
-    /// Connects eight times, and changes the session in the moment in which CONNECT is answered.
+    /// Connects eight times to a session, which is sent a message in the moment in which CONNECT is answered.
     ///
-    /// Accepted is that each connection receives the change. Clients read the state of a session once when
+    /// Accepted is that each connection receives the message. Clients read the state of a session once when
     /// they are connected, so that what is lost here is missing for good. Typical cause of a failure: the
     /// connection joins its rooms after an await.
     "handshake.receives-at-once" judges [RECEIVES_AT_ONCE] => receives_at_once;
@@ -538,27 +538,29 @@ async fn early_events(cx: &mut Ctx) -> Flow {
 
 async fn receives_at_once(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
-    let scope = Scope::Session(&stage.s1.id);
-    let cas = &super::session::METADATA;
+    let (sid, sender) = (&stage.s1.id, stage.peer(Role::U1));
+    let scope = Scope::Session(sid);
     for number in 1..=CONNECTIONS {
         let name = format!("s{number}");
         let peer = cx
             .connect_unproved(&name, stage.account.token(), scope)
             .await?;
-        let marker = cx.marker("at-once");
-        cas.write(cx, stage.peer(Role::U1), &stage.s1.id, &json!(marker))
-            .await?;
-        let wanted = Wanted::update(cas.update, &marker);
-        let is_it = |arrival: &Arrival| wanted.matches(arrival);
-        // A later change of the same sender shows that this one would be there by now.
-        stage.prove_newcomer(cx, &peer).await?;
-        let soon = Instant::now() + cx.shared.pace.settle();
-        if peer.wait_for(soon, is_it).await.is_none() {
-            let expected = "the change that was made when CONNECT was answered";
-            let actual = format!("nothing on connection {number} of {CONNECTIONS}");
-            cx.broken(&RECEIVES_AT_ONCE, expected, actual);
-            return Ok(());
+        let mut series = Series::new(cx, "at-once");
+        series.send(cx, sender, sid).await?;
+        if !series.arrived(cx, sender, sid, &peer).await?.is_empty() {
+            continue;
         }
+        // A later one tells whether messages reach the connection at all.
+        series.send(cx, sender, sid).await?;
+        if series.arrived(cx, sender, sid, &peer).await?.is_empty() {
+            let reason = format!("no message reaches {}", peer.who);
+            let parent = &super::message::REACHES;
+            return Err(Stop::Blocked { parent, reason });
+        }
+        let expected = "the message that was sent when CONNECT was answered";
+        let actual = format!("only a later one on connection {number} of {CONNECTIONS}");
+        cx.broken(&RECEIVES_AT_ONCE, expected, actual);
+        return Ok(());
     }
     cx.held(&RECEIVES_AT_ONCE);
     Ok(())
