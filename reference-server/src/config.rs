@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::faults::Faults;
 use crate::ids::Ids;
+use crate::outbox::Storage;
 use crate::policy::Policy;
 use crate::seams::Seams;
 
@@ -38,8 +38,8 @@ pub struct Config {
     pub control: bool,
     /// Which way decisions take where several are right.
     pub policy: Policy,
-    /// Deliberate protocol faults; none by default.
-    pub faults: Faults,
+    /// What keeps rows longer than the memory does; nothing by default.
+    pub storage: Option<Arc<dyn Storage>>,
     /// What takes part in the server's work from outside; nothing by default.
     pub seams: Option<Arc<dyn Seams>>,
     /// Dates rows and judges heartbeats.
@@ -63,7 +63,7 @@ impl Default for Config {
             send_queue: 16_384,
             control: false,
             policy: Policy::default(),
-            faults: Faults::default(),
+            storage: None,
             seams: None,
             clock: Clock::system(),
             ids: Ids::random(),

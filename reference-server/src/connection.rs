@@ -61,9 +61,6 @@ pub struct Connection {
     is_gone: AtomicBool,
     /// Requests of ours that the client has not answered yet. `None` once it has left.
     calls: Mutex<Option<Calls>>,
-    /// Events that it has sent, for the fault that loses the first one.
-    events: AtomicU64,
-    is_calling: AtomicBool,
 }
 
 #[derive(Default)]
@@ -90,8 +87,6 @@ impl Connection {
             seams,
             is_gone: AtomicBool::new(false),
             calls: Mutex::new(Some(Calls::default())),
-            events: AtomicU64::new(0),
-            is_calling: AtomicBool::new(false),
         }
     }
 
@@ -160,22 +155,6 @@ impl Connection {
         self.link.abort();
     }
 
-    /// Notes that a call of this client is under way, or that it is over; tells what was noted before.
-    /// For the fault that lets only one at a time through.
-    pub(crate) fn set_calling(&self, is_calling: bool) -> bool {
-        self.is_calling.swap(is_calling, Ordering::Relaxed)
-    }
-
-    /// How many events the client has sent.
-    pub(crate) fn events(&self) -> u64 {
-        self.events.load(Ordering::Relaxed)
-    }
-
-    /// Counts an event from the client.
-    pub(crate) fn count_event(&self) {
-        self.events.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// An id for a request to the client, and what resolves when it is answered. The receiver fails
     /// at once when the client leaves or has left.
     pub(crate) fn expect_answer(&self) -> (u64, oneshot::Receiver<CallAnswer>) {
@@ -239,14 +218,14 @@ impl fmt::Debug for Connection {
 }
 
 /// All connections of the server, of every account. Routing never looks here: accounts do not
-/// contend, except through faults that leak, and whoever joins or leaves.
+/// contend, except when clients come and go.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Everyone {
+pub(crate) struct AllConnections {
     connections: Arc<Mutex<BTreeMap<ConnectionId, Arc<Connection>>>>,
     last_id: Arc<AtomicU64>,
 }
 
-impl Everyone {
+impl AllConnections {
     pub(crate) fn next_id(&self) -> ConnectionId {
         ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }

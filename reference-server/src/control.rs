@@ -14,15 +14,16 @@ use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::announce::{Announcement, Event as Told, Update};
 use crate::app::App;
 use crate::builders::{
-    self, ArtifactRow, EphemeralPayload, KvChange, MachineRow, MessageRow, RelationshipStatus,
-    SessionRow, Stamp, UpdatePayload, Versioned,
+    self, ArtifactRow, KvChange, MachineRow, MessageRow, RelationshipStatus, SessionRow, Versioned,
 };
-use crate::faults::Fault;
+use crate::commit::{Commit, Receipt};
 use crate::rest::{ApiError, Body};
-use crate::router::{ConnectionId, RecipientFilter, Routed as _, Routing};
-use crate::store::{Account, AccountState};
+use crate::router::{RecipientFilter, Routing};
+use crate::seams::{Cause, Effects};
+use crate::store::Account;
 
 /// Decisions that may wait for a reader of the tap; beyond it, the reader is told how many it lost.
 const TAP_QUEUE: usize = 4_096;
@@ -134,43 +135,25 @@ pub(crate) async fn emit(
         (None, None) => return Err(ApiError::invalid("body/userId or body/token required")),
     };
     let account = account.ok_or_else(|| ApiError::not_found("Account not found"))?;
-    let mut state = account.lock();
-    let skip = match &emit.skip_sender_connection {
-        None => None,
-        Some(socket_id) => {
-            let found = connection(&state, socket_id);
-            Some(found.ok_or_else(|| ApiError::not_found("Connection not found"))?)
+    let what = match (emit.kind, emit.payload, emit.builder) {
+        (Some(kind), Some(payload), None) => {
+            let event = match kind {
+                Kind::Update => "update",
+                Kind::Ephemeral => "ephemeral",
+            };
+            Announcement::Ready(event, Value::Object(payload))
         }
-    };
-    let route = Route {
-        app: &app,
-        account: &account,
-        filter: emit.recipient_filter,
-        skip,
-    };
-    let (payload, routing) = match (emit.kind, emit.payload, emit.builder) {
-        (Some(Kind::Update), Some(payload), None) => {
-            route.send("update", &state, Value::Object(accepted(&app, payload)))
-        }
-        (Some(Kind::Ephemeral), Some(payload), None) => {
-            route.send("ephemeral", &state, Value::Object(accepted(&app, payload)))
-        }
-        (None, None, Some(builder)) => {
-            match build(&builder, emit.args.unwrap_or_default(), app.now())? {
-                Built::Update(build) => {
-                    let (payload, routing) =
-                        app.update(&account, &mut state, route.filter, route.skip, build);
-                    (payload.0, routing)
-                }
-                Built::Ephemeral(payload) => route.send("ephemeral", &state, payload.0),
-            }
-        }
+        (None, None, Some(builder)) => build(&builder, emit.args.unwrap_or_default(), app.now())?,
         _ => {
             return Err(ApiError::invalid(
                 "body needs kind and payload, or builder and args",
             ));
         }
     };
+    let skip = emit.skip_sender_connection.as_deref();
+    let (told, receipt) = announce(&app, &account, what, emit.recipient_filter, skip)?;
+    receipt.wait().await;
+    let (payload, routing) = told;
     Ok(axum::Json(json!({
         "payload": payload,
         "recipients": routing.recipients,
@@ -178,137 +161,122 @@ pub(crate) async fn emit(
     })))
 }
 
-/// A payload as the router is handed it: untouched, but for the fault that knows the time better.
-fn accepted(app: &App, mut payload: Map<String, Value>) -> Map<String, Value> {
-    if app.faults().on(Fault::PayloadRestamped) {
-        payload.insert("createdAt".to_owned(), app.now().into());
-    }
-    payload
-}
+type Announced = ((Value, Routing), Receipt);
 
-fn connection(state: &AccountState, socket_id: &str) -> Option<ConnectionId> {
-    state
-        .registry
-        .iter()
-        .find(|connection| connection.socket_id() == socket_id)
-        .map(|found| found.id())
-}
-
-struct Route<'a> {
-    app: &'a App,
-    account: &'a Account,
+fn announce(
+    app: &Arc<App>,
+    account: &Arc<Account>,
+    what: Announcement,
     filter: RecipientFilter,
-    skip: Option<ConnectionId>,
-}
-
-impl Route<'_> {
-    fn send(self, event: &'static str, state: &AccountState, payload: Value) -> (Value, Routing) {
-        let (account, registry) = (self.account.id(), &state.registry);
-        let routing = self.app.router.emit(
-            self.app,
-            account,
-            registry,
-            event,
-            &payload,
-            &self.filter,
-            self.skip,
-        );
-        (payload, routing)
-    }
-}
-
-enum Built {
-    Update(Box<dyn FnOnce(Stamp<'_>) -> UpdatePayload + Send>),
-    Ephemeral(EphemeralPayload),
+    skip: Option<&str>,
+) -> Result<Announced, ApiError> {
+    let mut commit = Commit::new(app, account);
+    let skip = match skip {
+        None => None,
+        Some(socket_id) => {
+            let found = commit.connection(socket_id);
+            Some(found.ok_or_else(|| ApiError::not_found("Connection not found"))?)
+        }
+    };
+    let effects = Effects {
+        changes: Vec::new(),
+        events: vec![Told { what, filter, skip }],
+    };
+    let told = commit.happen(&Cause::of("emit", account, &Value::Null), effects, None);
+    let told = told.into_iter().next().unwrap_or_default();
+    Ok((told, commit.finish_with_receipt()))
 }
 
 /// Calls a builder by the name that the specification gives it; `args` has its parameters by name,
 /// without `updateSeq` and `updateId`, which the server fills in.
-fn build(builder: &str, args: Value, now: i64) -> Result<Built, ApiError> {
+fn build(builder: &str, args: Value, now: i64) -> Result<Announcement, ApiError> {
     fn parse<T: serde::de::DeserializeOwned>(args: Value) -> Result<T, ApiError> {
         serde_json::from_value(args).map_err(|error| ApiError::invalid(&format!("args: {error}")))
     }
-    fn update(build: impl FnOnce(Stamp<'_>) -> UpdatePayload + Send + 'static) -> Built {
-        Built::Update(Box::new(build))
-    }
+    use Announcement::{Ephemeral, Update as Announce};
     Ok(match builder {
         "buildNewSessionUpdate" => {
             let a: SessionArgs = parse(args)?;
-            update(move |stamp| builders::new_session(&a.session, stamp))
+            Announce(Update::NewSession(a.session))
         }
         "buildNewMessageUpdate" => {
             let a: MessageArgs = parse(args)?;
-            update(move |stamp| builders::new_message(&a.message, &a.session_id, stamp))
+            Announce(Update::NewMessage {
+                session_id: a.session_id,
+                message: a.message,
+            })
         }
         "buildUpdateSessionUpdate" => {
             let a: UpdateSessionArgs = parse(args)?;
-            update(move |stamp| {
-                builders::update_session(
-                    &a.session_id,
-                    a.metadata.as_ref(),
-                    a.agent_state.as_ref(),
-                    stamp,
-                )
+            Announce(Update::UpdateSession {
+                session_id: a.session_id,
+                metadata: a.metadata,
+                agent_state: a.agent_state,
             })
         }
         "buildDeleteSessionUpdate" => {
             let a: SessionIdArgs = parse(args)?;
-            update(move |stamp| builders::delete_session(&a.session_id, stamp))
+            Announce(Update::DeleteSession(a.session_id))
         }
         "buildUpdateAccountUpdate" => {
             let a: AccountArgs = parse(args)?;
-            update(move |stamp| builders::update_account(&a.user_id, &a.profile, stamp))
+            Announce(Update::UpdateAccount {
+                user_id: a.user_id,
+                profile: a.profile,
+            })
         }
         "buildNewMachineUpdate" => {
             let a: MachineArgs = parse(args)?;
-            update(move |stamp| builders::new_machine(&a.machine, stamp))
+            Announce(Update::NewMachine(a.machine))
         }
         "buildUpdateMachineUpdate" => {
             let a: UpdateMachineArgs = parse(args)?;
-            update(move |stamp| {
-                builders::update_machine(
-                    &a.machine_id,
-                    a.metadata.as_ref(),
-                    a.daemon_state.as_ref(),
-                    stamp,
-                )
+            Announce(Update::UpdateMachine {
+                machine_id: a.machine_id,
+                metadata: a.metadata,
+                daemon_state: a.daemon_state,
             })
         }
         "buildNewArtifactUpdate" => {
             let a: ArtifactArgs = parse(args)?;
-            update(move |stamp| builders::new_artifact(&a.artifact, stamp))
+            Announce(Update::NewArtifact(a.artifact))
         }
         "buildUpdateArtifactUpdate" => {
             let a: UpdateArtifactArgs = parse(args)?;
-            update(move |stamp| {
-                builders::update_artifact(&a.artifact_id, a.header.as_ref(), a.body.as_ref(), stamp)
+            Announce(Update::UpdateArtifact {
+                artifact_id: a.artifact_id,
+                header: a.header,
+                body: a.body,
             })
         }
         "buildDeleteArtifactUpdate" => {
             let a: ArtifactIdArgs = parse(args)?;
-            update(move |stamp| builders::delete_artifact(&a.artifact_id, stamp))
+            Announce(Update::DeleteArtifact(a.artifact_id))
         }
         "buildRelationshipUpdatedEvent" => {
             let a: RelationshipArgs = parse(args)?;
-            let data = a.data;
-            update(move |stamp| {
-                builders::relationship_updated(&data.uid, data.status, data.timestamp, stamp)
+            Announce(Update::RelationshipUpdated {
+                uid: a.data.uid,
+                status: a.data.status,
+                timestamp: a.data.timestamp,
             })
         }
         "buildNewFeedPostUpdate" => {
             let a: FeedArgs = parse(args)?;
-            let item = a.feed_item;
-            update(move |stamp| {
-                builders::new_feed_post(&item.id, &item.body, &item.cursor, item.created_at, stamp)
+            Announce(Update::NewFeedPost {
+                id: a.feed_item.id,
+                body: a.feed_item.body,
+                cursor: a.feed_item.cursor,
+                created_at: a.feed_item.created_at,
             })
         }
         "buildKVBatchUpdateUpdate" => {
             let a: KvArgs = parse(args)?;
-            update(move |stamp| builders::kv_batch_update(&a.changes, stamp))
+            Announce(Update::KvBatchUpdate(a.changes))
         }
         "buildSessionActivityEphemeral" => {
             let a: ActivityArgs = parse(args)?;
-            Built::Ephemeral(builders::session_activity(
+            Ephemeral(builders::session_activity(
                 &a.session_id,
                 a.active,
                 a.active_at,
@@ -317,7 +285,7 @@ fn build(builder: &str, args: Value, now: i64) -> Result<Built, ApiError> {
         }
         "buildMachineActivityEphemeral" => {
             let a: MachineActivityArgs = parse(args)?;
-            Built::Ephemeral(builders::machine_activity(
+            Ephemeral(builders::machine_activity(
                 &a.machine_id,
                 a.active,
                 a.active_at,
@@ -325,7 +293,7 @@ fn build(builder: &str, args: Value, now: i64) -> Result<Built, ApiError> {
         }
         "buildUsageEphemeral" => {
             let a: UsageArgs = parse(args)?;
-            Built::Ephemeral(builders::usage(
+            Ephemeral(builders::usage(
                 &a.session_id,
                 &a.key,
                 &json!(a.tokens),
@@ -335,7 +303,7 @@ fn build(builder: &str, args: Value, now: i64) -> Result<Built, ApiError> {
         }
         "buildMachineStatusEphemeral" => {
             let a: MachineStatusArgs = parse(args)?;
-            Built::Ephemeral(builders::machine_status(&a.machine_id, a.online, now))
+            Ephemeral(builders::machine_status(&a.machine_id, a.online, now))
         }
         other => return Err(ApiError::not_found(&format!("no builder {other}"))),
     })

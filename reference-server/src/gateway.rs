@@ -19,17 +19,18 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::app::App;
-use crate::builders;
+use crate::commit::Commit;
 use crate::connection::{Connection, Link, PushError, Way};
-use crate::faults::Fault;
+use crate::decide;
+use crate::dispatch::dispatch;
 use crate::first_ping::FirstPing;
-use crate::handlers;
 use crate::handshake;
 use crate::listener::{RequestSwitch, Switch};
+use crate::outbox::Delivery;
 use crate::packet::{self, Packet, PacketError, Pending};
 use crate::router::{Routed as _, Scope};
-use crate::seams::{Admission, Client, Flow, Wait};
-use crate::store::{Account, AccountState};
+use crate::seams::{Admission, Cause, Client, Flow, Wait};
+use crate::store::Account;
 
 /// Takes clients in and hands their events to the handlers.
 #[derive(Clone)]
@@ -223,7 +224,7 @@ impl Gateway {
                 Stage::Inside(connection),
             ) => {
                 let (name, data) = packet::event(&args)?;
-                handlers::dispatch(&self.app, &connection, &name, data, &attachments, ack);
+                dispatch(&self.app, &connection, &name, data, &attachments, ack);
                 Ok(())
             }
             (
@@ -353,7 +354,7 @@ impl Gateway {
     fn enter(&self, transport: &Arc<Transport>, connection: Connection) {
         let connection = Arc::new(connection);
         let account = connection.account();
-        let mut rows = account.lock();
+        let mut commit = Commit::new(&self.app, account);
         {
             let mut state = transport.data.lock();
             if matches!(state.stage, Stage::Over) {
@@ -370,44 +371,25 @@ impl Gateway {
             account = account.id(),
             "connected"
         );
-        connection.send(packet::encode_connected(connection.socket_id()));
-        if !(self.app.faults().on(Fault::ReturnDeaf) && rows.registry.has_lost()) {
-            rows.registry.add(Arc::clone(&connection));
-        }
-        self.app.everyone.add(Arc::clone(&connection));
-        if let Scope::Machine(id) = connection.scope() {
-            self.announce_machine(account, &mut rows, id, true);
-        }
+        let answer = packet::encode_connected(connection.socket_id());
+        commit.deliver(Delivery::Packet(
+            Arc::clone(&connection),
+            answer,
+            Vec::new(),
+        ));
+        let outcome = decide::connection::enter(&commit.context(), &connection);
+        commit.happen(&cause("enter", &connection), outcome.effects, None);
+        commit.finish();
     }
 
-    /// Takes a connection out of everything that knows it, and announces a machine that went with
-    /// its last connection.
-    fn leave(&self, connection: &Connection, reason: &str) {
+    /// Takes a connection out of everything that knows it.
+    fn leave(&self, connection: &Arc<Connection>, reason: &str) {
         tracing::info!(socket = connection.socket_id(), reason, "disconnected");
         connection.leave();
-        let account = connection.account();
-        let mut rows = account.lock();
-        rows.registry.remove(connection.id());
-        self.app.everyone.remove(connection.id());
-        handlers::rpc::forget(&self.app, &mut rows, connection.id());
-        if let Scope::Machine(id) = connection.scope()
-            && (!rows.registry.has_machine(id) || self.app.faults().on(Fault::OfflineEarly))
-        {
-            self.announce_machine(account, &mut rows, id, false);
-        }
-    }
-
-    /// A machine came or went: its row says so too, if it has one.
-    fn announce_machine(&self, account: &Account, rows: &mut AccountState, id: &str, active: bool) {
-        let now = self.app.now();
-        if let Some(machine) = rows.machines.get_mut(id) {
-            machine.active = active;
-            machine.active_at = now;
-        }
-        if !self.app.faults().on(Fault::OnlineSilent) {
-            self.app
-                .ephemeral(account, rows, builders::machine_activity(id, active, now));
-        }
+        let mut commit = Commit::new(&self.app, connection.account());
+        let outcome = decide::connection::leave(&commit.context(), connection);
+        commit.happen(&cause("leave", connection), outcome.effects, None);
+        commit.finish();
     }
 
     /// Whether a packet that ends its transport is ignored instead.
@@ -479,6 +461,17 @@ impl EngineIoHandler for Gateway {
     }
 }
 
+/// A connection comes or goes.
+fn cause<'a>(name: &'a str, connection: &'a Arc<Connection>) -> Cause<'a> {
+    Cause {
+        name,
+        account: connection.account(),
+        connection: Some(connection),
+        ack: None,
+        data: &Value::Null,
+    }
+}
+
 /// The connection that a client becomes.
 pub(crate) fn connection(
     app: &App,
@@ -490,7 +483,7 @@ pub(crate) fn connection(
         transport: Arc::clone(transport),
         has_polled: transport.transport_type() == TransportType::Polling,
     });
-    let (id, seams) = (app.everyone.next_id(), app.seams().cloned());
+    let (id, seams) = (app.connections.next_id(), app.seams().cloned());
     Connection::new(id, transport.id.to_string(), scope, account, link, seams)
 }
 

@@ -1,33 +1,35 @@
 //! The reference server: the Socket.IO API and event router of a happy-server, in memory.
 //!
 //! It is what the conformance suite is tried against, what newcomers run first, and what benches
-//! measure. It is right where the specification and its decisions say something, and wrong only where
-//! a [fault](faults()) was asked for. It keeps nothing on disk, sends no notifications, and must not
+//! measure. It is right where the specification and its decisions say something. It keeps nothing on disk, sends no notifications, and must not
 //! be used to serve people: tokens live as long as the process, and nothing limits who signs up.
 //!
 //! Nothing that judges servers may depend on this crate; only the `touchstone` binary, the benches
 //! and integration tests do.
 //!
 //! The order of things is part of the contract. All rows of an account, its update sequence and its
-//! list of connections are behind one lock. A handler changes rows, takes a seq, puts the update into
-//! the queue of each recipient, and answers, all while it holds that lock or right after it. So an
-//! update reaches every queue before its cause is answered, and in `seq` order.
+//! list of connections are behind one lock. Under it, an event is decided, and what was decided happens:
+//! rows change, updates take their seq and are put into the queue of each recipient, and the answer
+//! follows. So an update reaches every queue before its cause is answered, and in `seq` order.
 
+mod announce;
 mod app;
 pub mod builders;
 mod clock;
+mod commit;
 mod config;
 mod connection;
 mod control;
+mod decide;
+mod dispatch;
 mod engine;
-mod faults;
 mod first_ping;
 mod gateway;
-mod handlers;
 mod handshake;
 mod ids;
 mod journal;
 mod listener;
+mod outbox;
 mod packet;
 mod policy;
 mod presence;
@@ -36,10 +38,12 @@ pub mod router;
 pub mod seams;
 mod server;
 mod store;
+#[cfg(test)]
+mod test_stand;
 
 pub use clock::{Clock, ManualClock};
 pub use config::Config;
-pub use faults::{FaultError, FaultInfo, Faults, faults};
 pub use ids::Ids;
+pub use outbox::{Record, Storage};
 pub use policy::{Policy, RpcOwner};
 pub use server::serve;

@@ -1,22 +1,15 @@
 //! The event router: who is connected, and who receives an event.
 //!
 //! Recipients are a pure function of the connections, the filter and the connection to skip, so that
-//! every combination can be tested without a socket. Everything that sends happens under the lock of
-//! the account that it concerns: that is what keeps each account's updates in `seq` order on every
-//! connection, and ahead of the answer to their cause. The router knows no handlers and no storage.
+//! every combination can be tested without a socket. The router sends nothing; the commit does.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::app::App;
 use crate::connection::Connection;
-use crate::control::{Decision, Tap};
-use crate::packet;
-use crate::seams::Emission;
 
 /// Tells connections apart; ascending in the order in which they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,8 +107,6 @@ pub fn recipients<'c, C: Routed + ?Sized + 'c>(
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     connections: BTreeMap<ConnectionId, Arc<Connection>>,
-    /// Whether a connection has left, for the fault that is deaf from then on.
-    has_lost: bool,
 }
 
 impl Registry {
@@ -123,14 +114,8 @@ impl Registry {
         self.connections.insert(connection.id(), connection);
     }
 
-    /// The connection, unless it was removed before.
-    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Arc<Connection>> {
-        self.has_lost = true;
-        self.connections.remove(&id)
-    }
-
-    pub(crate) fn has_lost(&self) -> bool {
-        self.has_lost
+    pub(crate) fn remove(&mut self, id: ConnectionId) {
+        self.connections.remove(&id);
     }
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Arc<Connection>> {
@@ -148,78 +133,9 @@ impl Registry {
     }
 }
 
-/// Sends events to the connections of an account.
-#[derive(Debug)]
-pub(crate) struct Router {
-    tap: Tap,
-}
-
 /// Who got an event, by socket id.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Routing {
     pub(crate) recipients: Vec<String>,
     pub(crate) skipped: Option<String>,
-}
-
-impl Router {
-    pub(crate) fn new(tap: Tap) -> Self {
-        Self { tap }
-    }
-
-    /// Puts an event into the queue of every connection that the filter means, except the skipped.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where an event meets its connections"
-    )]
-    pub(crate) fn emit(
-        &self,
-        app: &App,
-        account: &str,
-        registry: &Registry,
-        event: &'static str,
-        payload: &Value,
-        filter: &RecipientFilter,
-        skip: Option<ConnectionId>,
-    ) -> Routing {
-        // Encoded once: a queued packet is a reference to the same bytes for every recipient.
-        let frame = packet::encode_event(event, payload, None);
-        let mut recipients: Vec<_> = recipients(registry.iter(), filter, skip).cloned().collect();
-        if let Some(seams) = app.seams() {
-            let connections: Vec<_> = registry.iter().cloned().collect();
-            let emission = Emission {
-                account,
-                event,
-                payload,
-                filter,
-                skip,
-                connections: &connections,
-            };
-            seams.route(app, &emission, &mut recipients);
-        }
-        for connection in &recipients {
-            connection.send(frame.clone());
-        }
-        if !self.tap.is_offered() {
-            // Socket ids are only copied for control/emit and the tap.
-            return Routing::default();
-        }
-        let skipped = skip
-            .and_then(|id| registry.get(id))
-            .filter(|c| filter.accepts(c.scope()));
-        let routing = Routing {
-            recipients: recipients
-                .iter()
-                .map(|connection| connection.socket_id().to_owned())
-                .collect(),
-            skipped: skipped.map(|connection| connection.socket_id().to_owned()),
-        };
-        self.tap.publish(|| Decision {
-            account,
-            event,
-            payload,
-            filter,
-            routing: &routing,
-        });
-        routing
-    }
 }

@@ -20,13 +20,19 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::builders::MessageRow;
 use crate::config::Config;
 use crate::gateway::{self, Transport};
+use crate::packet::Passed;
 
+pub use crate::announce::{Announcement, Event, Update};
 pub use crate::app::App as Server;
 pub use crate::connection::{Connection, Way};
 pub use crate::router::{ConnectionId, RecipientFilter, Routed, Scope, recipients};
-pub use crate::store::Account;
+pub use crate::store::{
+    AccessKey, Account, Artifact, Change, FeedItem, KvEntry, Machine, Pair, Part, PushToken, Rows,
+    Session, Usage,
+};
 /// A Socket.IO packet as it is queued for a connection; clones share the same bytes.
 pub use engineioxide::Str as Frame;
 
@@ -70,8 +76,58 @@ pub trait Seams: fmt::Debug + Send + Sync {
     /// A builder has made the payload of an `update` or `ephemeral`. The account is locked.
     fn payload(&self, _event: &str, _payload: &mut Value) {}
 
-    /// The seq of an account's next update. The account is locked.
+    /// Something is about to happen in an account, because of `cause`: the rows as they are before, and
+    /// what is answered if the cause is an event. The account is locked, here and in all that follows
+    /// until `send`.
+    fn outcome(
+        &self,
+        _server: &Arc<Server>,
+        _cause: &Cause<'_>,
+        _rows: &Rows,
+        _effects: &mut Effects,
+        _reply: Option<&mut Reply>,
+    ) {
+    }
+
+    /// The seq of an account's next update.
     fn update_seq(&self, _account: &str, right: u64) -> u64 {
+        right
+    }
+
+    /// Whether a writer who expects a version may write over this one.
+    fn is_current(&self, _version: f64, _expected: f64, right: bool) -> bool {
+        right
+    }
+
+    /// The version after this one.
+    fn next_version(&self, _version: u64, right: u64) -> u64 {
+        right
+    }
+
+    /// The seq of a session's next message.
+    fn message_seq(&self, _rows: &Rows, _session: &str, right: u64) -> u64 {
+        right
+    }
+
+    /// The message of a session that one with this localId and content repeats.
+    fn known_message(
+        &self,
+        _rows: &Rows,
+        _session: &str,
+        _local_id: Option<&str>,
+        _content: &Value,
+        right: Option<MessageRow>,
+    ) -> Option<MessageRow> {
+        right
+    }
+
+    /// Who is called by an RPC method.
+    fn callee(
+        &self,
+        _rows: &Rows,
+        _method: &str,
+        right: Option<Arc<Connection>>,
+    ) -> Option<Arc<Connection>> {
         right
     }
 
@@ -191,6 +247,57 @@ pub enum Admission {
     Dismissed(String),
     /// Its transport is closed without a word.
     Closed,
+}
+
+/// What happens.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// What changes, in this order.
+    pub changes: Vec<Change>,
+    /// Who is told what, in this order.
+    pub events: Vec<Event>,
+}
+
+/// Why something happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause<'a> {
+    /// An event, or what an HTTP route, the sweep or the end of a connection is about.
+    pub name: &'a str,
+    /// Whose rows it is about.
+    pub account: &'a Arc<Account>,
+    /// The connection that it comes from.
+    pub connection: Option<&'a Arc<Connection>>,
+    /// The number under which it is acknowledged.
+    pub ack: Option<u64>,
+    /// What the event or the HTTP request says.
+    pub data: &'a Value,
+}
+
+/// What an event is answered.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// It is acknowledged with this.
+    Ack(Value),
+    /// The same, for a reason that the interface has no field for.
+    Refused(Value, &'static str),
+    /// It is not acknowledged.
+    Nothing,
+    /// It is not acknowledged, and changes nothing for this reason.
+    Ignored(&'static str),
+    /// It is answered by another event.
+    Notice(&'static str, Value),
+    /// Somebody else will answer.
+    Forward(Forward),
+}
+
+/// An RPC on its way to who answers it.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Who is called.
+    pub callee: Arc<Connection>,
+    /// The method.
+    pub method: String,
+    pub(crate) params: Option<Passed>,
 }
 
 /// Whether an event is handled.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use touchstone_reference_server::seams::{Asked, Frame, Routed as _, Server};
 
-use crate::{Fault, Faults};
+use crate::{Fault, Faults, rpc};
 
 const SESSION: &[&str] = &["update-metadata", "update-state"];
 const MACHINE: &[&str] = &["machine-update-metadata", "machine-update-state"];
@@ -69,6 +69,9 @@ pub(crate) fn rewrite(
     answer: Value,
 ) -> Option<Value> {
     let event = asked.event;
+    if event == "rpc-call" {
+        rpc::answered(faults, asked, &answer);
+    }
     if NOTICES.contains(&event) {
         let is_silent = event == "rpc-registered" && faults.on(Fault::RpcRegisterSilent)
             || event == "rpc-unregistered" && faults.on(Fault::RpcUnregisterSilent);

@@ -110,7 +110,33 @@ pub(crate) fn pass(faults: &Faults, server: &Server, call: &mut Call<'_>) -> Flo
     }
     rewrite(faults, call.data);
     heartbeat(faults, server, call);
+    if faults.on(Fault::ForeignRows) {
+        let id = |field: &str| {
+            call.data
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let owner = server.accounts().into_iter().find(|account| {
+            account.look(|rows| {
+                rows.session(id("sid")).is_some()
+                    || rows.session(id("sessionId")).is_some()
+                    || rows.machine(id("machineId")).is_some()
+                    || rows.artifact(id("artifactId")).is_some()
+            })
+        });
+        if let Some(owner) = owner {
+            *call.account = owner;
+        }
+    }
     match call.event {
+        "usage-report" if faults.on(Fault::UsageTotalOptional) => {
+            for figures in ["tokens", "cost"] {
+                if let Some(Value::Object(figures)) = call.data.get_mut(figures) {
+                    figures.entry("total").or_insert_with(|| 0.into());
+                }
+            }
+        }
         "update-state" if faults.on(Fault::NullState) => {
             call.data
                 .retain(|key, value| key != "agentState" || !value.is_null());

@@ -81,8 +81,17 @@ fn changed(uri: &Uri, add: impl Fn(&str, &str) -> Option<i64>) -> Option<Uri> {
 pub(crate) fn caller(
     faults: &Faults,
     server: &Server,
+    request: &HttpRequest<'_>,
     right: Option<Arc<Account>>,
 ) -> Option<Arc<Account>> {
+    let path = request.uri.path();
+    if faults.on(Fault::MessagesForeign) && path.ends_with("/messages") {
+        let id = path.split('/').rev().nth(1).unwrap_or_default();
+        let mut all = server.accounts().into_iter();
+        if let Some(owner) = all.find(|account| account.session(id).is_some()) {
+            return Some(owner);
+        }
+    }
     let unchecked = || {
         faults
             .on(Fault::TokenUnchecked)
@@ -113,7 +122,31 @@ pub(crate) fn body(
             {
                 body["metadata"] = metadata.trim().into();
             }
-            None
+            let tag = body["tag"].as_str()?.to_owned();
+            if faults.on(Fault::TagIgnored) {
+                body["tag"] = format!("{tag} {}", faults.memory().new_number()).into();
+            }
+            let account = server.account_of_token(request.token?)?;
+            let owner = faults.owner(Fault::TagsShared, &tag, account.id())?;
+            let mut all = server.accounts().into_iter();
+            let other = all.find(|other| other.id() == owner && other.id() != account.id())?;
+            let mut session = json!(other.look(|rows| rows.tagged(&tag))?);
+            session["lastMessage"] = Value::Null;
+            Some(ok(json!({ "session": session })))
+        }
+        "/v1/kv/bulk" if faults.on(Fault::KvBulkNulls) => {
+            let account = server.account_of_token(request.token?)?;
+            let keys = body["keys"].as_array()?.iter().filter_map(Value::as_str);
+            let values: Vec<Value> = account.look(|rows| {
+                let shown = |key| match rows.kv(key).map(|entry| (&entry.value, entry.version)) {
+                    Some((Some(value), version)) => {
+                        json!({ "key": key, "value": value, "version": version })
+                    }
+                    _ => json!({ "key": key, "value": null, "version": -1 }),
+                };
+                keys.map(shown).collect()
+            });
+            Some(ok(json!({ "values": values })))
         }
         "/v1/kv" => {
             let account = server.account_of_token(request.token?)?;
@@ -207,6 +240,18 @@ fn success(faults: &Faults, server: &Server, path: &str, is_get: bool, body: &mu
             for result in each(&mut body["results"]) {
                 result["version"] = (result["version"].as_i64().unwrap_or(0) - 1).into();
             }
+        }
+        "/v1/machines" if !is_get => {
+            let id = body["machine"]["id"].as_str().unwrap_or_default();
+            if let Some(metadata) = faults.memory().overwritten.get(id) {
+                body["machine"]["metadata"] = metadata.clone().into();
+                body["machine"]["metadataVersion"] = 1.into();
+            }
+        }
+        "/v1/friends/add"
+            if body["user"]["status"] == "requested" && faults.on(Fault::FriendsAtOnce) =>
+        {
+            body["user"]["status"] = "friend".into();
         }
         "/v1/machines" if is_get && faults.on(Fault::MachineListStateless) => {
             for machine in each(body) {

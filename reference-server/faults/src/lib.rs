@@ -23,14 +23,15 @@
 //! must make no case fail. The module `liberties` says how to add one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::Uri;
 use serde_json::Value;
 use touchstone_reference_server::Config;
+use touchstone_reference_server::builders::MessageRow;
 use touchstone_reference_server::seams::{
-    Account, Admission, Asked, Call, Client, Connection, Emission, Flow, Frame, HttpAnswer,
-    HttpRequest, Seams, Server,
+    Account, Admission, Asked, Call, Cause, Client, Connection, Effects, Emission, Flow, Frame,
+    HttpAnswer, HttpRequest, Reply, Rows, Seams, Server,
 };
 
 mod admission;
@@ -41,8 +42,10 @@ mod http;
 mod liberties;
 mod memory;
 mod numbers;
+mod outcome;
 mod payload;
 mod routing;
+mod rpc;
 mod send;
 mod table;
 
@@ -50,7 +53,6 @@ use liberties::Chain;
 pub use liberties::{Liberties, LibertyError, LibertyInfo, liberties};
 use memory::Memory;
 use table::{DEFAULTS, Fault, TABLE};
-pub use touchstone_reference_server::{FaultError, FaultInfo};
 
 /// Declares the faults: per part of the protocol, a variant, a name, perhaps a default argument, and
 /// what goes wrong.
@@ -74,37 +76,48 @@ macro_rules! list {
 }
 pub(crate) use list;
 
-/// The parts of the protocol, in the order in which people read of them.
-const LAYERS: &[&str] = &[
-    "Delivery",
-    "Sequence and versions",
-    "Envelopes and bodies",
-    "Answers",
-    "Handshake",
-    "Presence",
-    "Messages",
-    "RPC",
-    "Artifacts, access keys, usage, REST",
-    "Transport",
-];
-
 /// All faults that exist, for lists, part by part.
 #[must_use]
 pub fn faults() -> &'static [FaultInfo] {
-    static ALL: LazyLock<Vec<FaultInfo>> = LazyLock::new(|| {
-        let mut all = [TABLE, touchstone_reference_server::faults()].concat();
-        all.sort_by_key(|fault| LAYERS.iter().position(|layer| *layer == fault.layer));
-        all
-    });
-    &ALL
+    TABLE
+}
+
+/// A fault as people see it in lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultInfo {
+    /// The part of the protocol that it is about, as a heading.
+    pub layer: &'static str,
+    /// The name that turns it on.
+    pub name: &'static str,
+    /// What goes wrong, in one sentence.
+    pub description: &'static str,
+    /// The name of its optional argument, as in `name[=argument]`.
+    pub argument: Option<&'static str>,
+}
+
+/// Why a list of faults cannot be turned on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultError {
+    /// There is no fault of that name.
+    #[error("unknown fault {0:?}")]
+    Unknown(String),
+    /// The fault takes no argument.
+    #[error("fault {0} takes no argument")]
+    NoArgument(&'static str),
+    /// The argument is not a positive whole number.
+    #[error("fault {name}: {argument:?} is not a whole number from 1")]
+    BadArgument {
+        /// The fault.
+        name: &'static str,
+        /// What was given.
+        argument: String,
+    },
 }
 
 /// The faults that are turned on; clones share their counters.
 #[derive(Clone, Debug)]
 pub struct Faults {
     active: Arc<Active>,
-    /// Those that are still in the server itself.
-    woven: touchstone_reference_server::Faults,
 }
 
 #[derive(Debug)]
@@ -122,16 +135,15 @@ impl Faults {
     /// When a name or an argument is wrong.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, FaultError> {
         let mut every = [0; TABLE.len()];
-        let mut woven = Vec::new();
         for text in names {
             let (name, argument) = match text.split_once('=') {
                 Some((name, argument)) => (name, Some(argument)),
                 None => (text, None),
             };
-            let Some(index) = TABLE.iter().position(|fault| fault.name == name) else {
-                woven.push(text);
-                continue;
-            };
+            let index = TABLE
+                .iter()
+                .position(|fault| fault.name == name)
+                .ok_or_else(|| FaultError::Unknown(name.to_owned()))?;
             every[index] = match argument {
                 None => DEFAULTS[index].max(1),
                 Some(_) if TABLE[index].argument.is_none() => {
@@ -152,22 +164,16 @@ impl Faults {
                 occasions,
                 memory: Mutex::default(),
             }),
-            woven: touchstone_reference_server::Faults::parse(woven)?,
         })
     }
 
     /// The same settings for a server with these faults, which act after whatever takes part already.
     #[must_use]
     pub fn applied_to(self, config: Config) -> Config {
-        let faults = self.woven.clone();
         let is_any = self.active.every.iter().any(|&every| every > 0);
         let own = is_any.then(|| Arc::new(self) as Arc<dyn Seams>);
         let seams = Chain::of(config.seams.into_iter().chain(own).collect());
-        Config {
-            faults,
-            seams,
-            ..config
-        }
+        Config { seams, ..config }
     }
 
     /// Whether a fault is turned on.
@@ -191,9 +197,7 @@ impl Faults {
     /// An account that nobody can sign in to.
     pub(crate) fn new_account(&self, server: &Server) -> Arc<Account> {
         let mut key = [0; 32];
-        let mut memory = self.memory();
-        memory.new_accounts += 1;
-        key[..8].copy_from_slice(&memory.new_accounts.to_le_bytes());
+        key[..8].copy_from_slice(&self.memory().new_number().to_le_bytes());
         server.sign_in(key)
     }
 
@@ -214,6 +218,19 @@ impl Faults {
 
 impl Seams for Faults {
     fn settings(&self, config: &mut Config) {
+        let policy = &mut config.policy;
+        policy.rpc_self_call |= self.on(Fault::RpcSelfCall);
+        policy.rpc_any_name |= self.on(Fault::RpcAnyName);
+        policy.artifact_partial |= self.on(Fault::ArtifactPartial);
+        policy.artifact_overwrite |= self.on(Fault::ArtifactOverwrite);
+        policy.artifact_taken |= self.on(Fault::ArtifactTaken);
+        policy.artifact_list_bodies |= self.on(Fault::ArtifactListBodies);
+        policy.base64_unchecked |= self.on(Fault::Base64Unchecked);
+        policy.kv_partial |= self.on(Fault::KvPartial);
+        policy.active_list_all |= self.on(Fault::ActiveListAll);
+        policy.page_repeats |= self.on(Fault::PageRepeats);
+        policy.access_key_any_pair |= self.on(Fault::AccessKeyAnyPair);
+        policy.revive_ended |= self.on(Fault::ReviveEnded);
         if self.on(Fault::SmallPayload) {
             config.max_payload = 100_000;
         }
@@ -240,6 +257,49 @@ impl Seams for Faults {
 
     fn payload(&self, event: &str, payload: &mut Value) {
         payload::rewrite(self, event, payload);
+    }
+
+    fn outcome(
+        &self,
+        server: &Arc<Server>,
+        cause: &Cause<'_>,
+        rows: &Rows,
+        effects: &mut Effects,
+        reply: Option<&mut Reply>,
+    ) {
+        outcome::change(self, server, cause, rows, effects, reply);
+    }
+
+    fn is_current(&self, version: f64, expected: f64, right: bool) -> bool {
+        numbers::is_current(self, version, expected, right)
+    }
+
+    fn next_version(&self, version: u64, right: u64) -> u64 {
+        numbers::next_version(self, version, right)
+    }
+
+    fn message_seq(&self, rows: &Rows, session: &str, right: u64) -> u64 {
+        numbers::message_seq(self, rows, session, right)
+    }
+
+    fn known_message(
+        &self,
+        rows: &Rows,
+        session: &str,
+        local_id: Option<&str>,
+        content: &Value,
+        right: Option<MessageRow>,
+    ) -> Option<MessageRow> {
+        numbers::known_message(self, rows, session, local_id, content, right)
+    }
+
+    fn callee(
+        &self,
+        rows: &Rows,
+        method: &str,
+        right: Option<Arc<Connection>>,
+    ) -> Option<Arc<Connection>> {
+        rpc::callee(self, rows, method, right)
     }
 
     fn update_seq(&self, account: &str, right: u64) -> u64 {
@@ -274,10 +334,10 @@ impl Seams for Faults {
     fn caller(
         &self,
         server: &Server,
-        _request: &HttpRequest<'_>,
+        request: &HttpRequest<'_>,
         right: Option<Arc<Account>>,
     ) -> Option<Arc<Account>> {
-        http::caller(self, server, right)
+        http::caller(self, server, request, right)
     }
 
     fn body(
@@ -306,7 +366,6 @@ mod tests {
         assert_eq!(names.len(), faults().len());
         for fault in faults() {
             assert!(Faults::parse([fault.name]).is_ok(), "{}", fault.name);
-            assert!(LAYERS.contains(&fault.layer), "{}", fault.name);
             assert!(
                 !fault.description.is_empty() && !fault.description.ends_with('.'),
                 "{}",

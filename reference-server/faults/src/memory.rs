@@ -1,20 +1,24 @@
 //! What faults have to remember, since the server remembers only what is right.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use touchstone_reference_server::seams::{Connection, ConnectionId, Frame};
+use touchstone_reference_server::seams::{Connection, ConnectionId, Frame, Routed as _};
 
 use crate::Fault;
 use crate::first_moment::Admitted;
+use crate::rpc::{Forwarded, Method};
+
+/// How many sweeps a connection may be silent with the fault `idle-ends`.
+const IDLE_SWEEPS: u32 = 6;
 
 /// By account, unless something else is said.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     /// Whose a name is that a fault takes for one name of all accounts.
     pub(crate) owners: HashMap<(usize, String), String>,
-    /// How many accounts were made that nobody can sign in to.
-    pub(crate) new_accounts: u64,
+    /// How many new things faults have made.
+    made: u64,
     /// How many events each connection has sent.
     events: HashMap<ConnectionId, u64>,
     /// When the newest connections were admitted.
@@ -25,6 +29,30 @@ pub(crate) struct Memory {
     pub(crate) held: HashMap<String, (Frame, Vec<Arc<Connection>>)>,
     /// How many updates carried the seq of the one before them.
     pub(crate) shared_seqs: HashMap<String, u64>,
+    /// How many connections have left.
+    pub(crate) leavers: HashMap<String, u64>,
+    /// How many bytes of messages were sent.
+    pub(crate) bytes: HashMap<String, usize>,
+    /// The metadata of machines that were posted again, by machine.
+    pub(crate) overwritten: HashMap<String, String>,
+    /// How many events a connection had sent, and how many sweeps ago.
+    idle: HashMap<ConnectionId, (u64, u32)>,
+    /// The methods of each connection.
+    pub(crate) methods: HashMap<ConnectionId, HashSet<String>>,
+    /// How often a connection has registered a method.
+    pub(crate) registered: HashMap<(Method, ConnectionId), usize>,
+    /// Methods of all accounts together.
+    pub(crate) shared: HashMap<String, Vec<Arc<Connection>>>,
+    /// Methods that cannot be called until they are registered again.
+    pub(crate) gone: HashSet<Method>,
+    /// Methods that cannot be called any more.
+    pub(crate) lost: HashSet<Method>,
+    /// The latest call of each callee.
+    pub(crate) forwarded: HashMap<ConnectionId, Forwarded>,
+    /// Calls that are under way, by caller and the number of its acknowledgement.
+    pub(crate) calls: HashMap<(ConnectionId, u64), Method>,
+    /// Who has a call under way.
+    pub(crate) calling: HashSet<ConnectionId>,
     /// How many seqs were consumed by something that announces nothing.
     pub(crate) skipped_seqs: HashMap<String, u64>,
 }
@@ -35,6 +63,46 @@ impl Memory {
         let events = self.events.entry(connection).or_default();
         *events += 1;
         *events == 1
+    }
+
+    /// How many events a connection has sent.
+    pub(crate) fn events(&self, connection: ConnectionId) -> u64 {
+        self.events.get(&connection).copied().unwrap_or(0)
+    }
+
+    /// A number that nothing else has.
+    pub(crate) fn new_number(&mut self) -> u64 {
+        self.made += 1;
+        self.made
+    }
+
+    /// Notes a sweep; true if a connection has sent nothing for too many of them.
+    pub(crate) fn is_idle(&mut self, connection: ConnectionId) -> bool {
+        let events = self.events(connection);
+        let (before, sweeps) = self.idle.entry(connection).or_insert((events, 0));
+        *sweeps = if *before == events { *sweeps + 1 } else { 0 };
+        *before = events;
+        *sweeps > IDLE_SWEEPS
+    }
+
+    /// A connection has a method no longer.
+    pub(crate) fn forget_method(&mut self, account: &str, method: &str, id: ConnectionId) {
+        let key = (account.to_owned(), method.to_owned());
+        self.registered.remove(&(key, id));
+        if let Some(methods) = self.methods.get_mut(&id) {
+            methods.remove(method);
+        }
+        if let Some(shared) = self.shared.get_mut(method) {
+            shared.retain(|one| one.id() != id);
+        }
+    }
+
+    /// A connection has left.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        self.events.remove(&id);
+        self.idle.remove(&id);
+        self.methods.remove(&id);
+        self.calling.remove(&id);
     }
 
     /// Consumes a seq of an account's updates.

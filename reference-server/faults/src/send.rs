@@ -2,7 +2,7 @@
 
 use touchstone_reference_server::seams::{Connection, Frame, Way};
 
-use crate::{Fault, Faults};
+use crate::{Fault, Faults, rpc};
 
 /// Whether a packet reaches a connection.
 pub(crate) fn is_sent(faults: &Faults, connection: &Connection, frame: &Frame) -> bool {
@@ -37,11 +37,11 @@ pub(crate) fn is_sent(faults: &Faults, connection: &Connection, frame: &Frame) -
             connection.push(frame.clone());
         }
     }
-    if let Some((_, rest)) = numbered(frame, '2')
+    if let Some((id, rest)) = numbered(frame, '2')
         && rest.starts_with("[\"rpc-request\"")
-        && faults.on(Fault::RpcRequestTwice)
+        && rpc::is_resent(faults, connection, frame, id)
     {
-        connection.push(frame.clone());
+        return false;
     }
     true
 }

@@ -4,25 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
-use crate::faults::{Fault, Faults};
-use crate::store::{AccessKey, AccountState};
-
-type Pair = (String, String);
-
-/// An access key as answers show it, here and over the socket.
-pub(crate) fn view(key: &AccessKey) -> Value {
-    json!({
-        "data": key.data.value(),
-        "dataVersion": key.data.version(),
-        "createdAt": key.created_at,
-        "updatedAt": key.updated_at,
-    })
-}
+use crate::decide::access_key::{self, view};
+use crate::decide::versioned::Write;
+use crate::store::Pair;
 
 /// `GET /v1/access-keys/:sessionId/:machineId`.
 pub(super) async fn read(
@@ -30,11 +19,14 @@ pub(super) async fn read(
     Caller(account): Caller,
     Path(pair): Path<Pair>,
 ) -> Answer {
-    let state = account.lock();
-    check_pair(&state, &pair, app.faults())?;
-    Ok(Json(
-        json!({ "accessKey": state.access_keys.get(&pair).map(view) }),
-    ))
+    let key = app
+        .read(&account, |cx| {
+            let has_pair = cx.may_have_key(&pair);
+            has_pair.then(|| cx.rows.access_keys.get(&pair).map(view))
+        })
+        .await
+        .ok_or_else(no_pair)?;
+    Ok(Json(json!({ "accessKey": key })))
 }
 
 /// `POST /v1/access-keys/:sessionId/:machineId`.
@@ -44,22 +36,13 @@ pub(super) async fn create(
     Path(pair): Path<Pair>,
     Body(body): Body,
 ) -> Answer {
-    let fields = Fields::check(&body, &[("data", Kind::Text)])?;
-    let mut state = account.lock();
-    check_pair(&state, &pair, app.faults())?;
-    if state.access_keys.contains_key(&pair) {
-        return Err(ApiError::conflict("Access key already exists"));
-    }
-    let now = app.now();
-    let data = state.new_cell(fields.text("data").to_owned());
-    let key = AccessKey {
-        data,
-        created_at: now,
-        updated_at: now,
-    };
-    let answer = json!({ "success": true, "accessKey": view(&key) });
-    state.access_keys.insert(pair, key);
-    Ok(Json(answer))
+    let data = Fields::check(&body, &[("data", Kind::Text)])?.text("data");
+    let answer = app
+        .decide(&account, "access-key-create", &body, |cx| {
+            access_key::create(cx, pair, data)
+        })
+        .await;
+    answered(answer)
 }
 
 /// `PUT /v1/access-keys/:sessionId/:machineId`.
@@ -73,34 +56,33 @@ pub(super) async fn update(
         &body,
         &[("data", Kind::Text), ("expectedVersion", Kind::Number)],
     )?;
-    let mut state = account.lock();
-    check_pair(&state, &pair, app.faults())?;
-    let key = state.access_keys.get_mut(&pair);
-    let key = key.ok_or_else(|| ApiError::not_found("Access key not found"))?;
-    if !key.data.is_current(
-        fields.number("expectedVersion").unwrap_or(-1.0),
-        app.faults(),
-    ) {
-        let mut answer = json!({ "success": false, "error": "version-mismatch", "currentVersion": key.data.version() });
-        answer["currentData"] = json!(key.data.value());
-        return Ok(Json(answer));
-    }
-    key.data.write(fields.owned("data"), app.faults());
-    key.updated_at = app.now();
-    Ok(Json(
-        json!({ "success": true, "version": key.data.version() }),
-    ))
+    let expected = fields.number("expectedVersion").unwrap_or(-1.0);
+    let answer = app
+        .decide(&account, "access-key-update", &body, |cx| {
+            access_key::update(cx, pair, fields.text("data"), expected)
+        })
+        .await;
+    answered(answer)
 }
 
-fn check_pair(
-    state: &AccountState,
-    (session, machine): &Pair,
-    faults: &Faults,
-) -> Result<(), ApiError> {
-    if faults.on(Fault::AccessKeyAnyPair)
-        || state.sessions.contains_key(session) && state.machines.contains_key(machine)
-    {
-        return Ok(());
-    }
-    Err(ApiError::not_found("Session or machine not found"))
+fn answered(answer: access_key::Answer) -> Answer {
+    Ok(Json(match answer {
+        access_key::Answer::NoPair => return Err(no_pair()),
+        access_key::Answer::Exists => return Err(ApiError::conflict("Access key already exists")),
+        access_key::Answer::Missing => return Err(ApiError::not_found("Access key not found")),
+        access_key::Answer::Created(key) => json!({ "success": true, "accessKey": key }),
+        access_key::Answer::Written(Write::Next(now)) => {
+            json!({ "success": true, "version": now.version })
+        }
+        access_key::Answer::Written(Write::Stale(now)) => json!({
+            "success": false,
+            "error": "version-mismatch",
+            "currentVersion": now.version,
+            "currentData": now.value,
+        }),
+    }))
+}
+
+fn no_pair() -> ApiError {
+    ApiError::not_found("Session or machine not found")
 }

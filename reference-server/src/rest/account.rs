@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
-use crate::builders;
-use crate::router::RecipientFilter;
+use crate::decide::settings;
+use crate::decide::versioned::Write;
 
 /// `GET /v1/account/profile`: this server knows only ids; people have no names here.
 pub(super) async fn profile(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
@@ -27,10 +27,10 @@ pub(super) async fn profile(State(app): State<Arc<App>>, Caller(account): Caller
 }
 
 /// `GET /v1/account/settings`.
-pub(super) async fn settings(Caller(account): Caller) -> Answer {
-    let state = account.lock();
+pub(super) async fn settings(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+    let now = app.read(&account, |cx| cx.rows.settings.versioned()).await;
     Ok(Json(
-        json!({ "settings": state.settings.value(), "settingsVersion": state.settings.version() }),
+        json!({ "settings": now.value, "settingsVersion": now.version }),
     ))
 }
 
@@ -53,25 +53,19 @@ pub(super) async fn set_settings(
             "body/expectedVersion Number must be greater than or equal to 0",
         ));
     }
-    let mut state = account.lock();
-    if !state.settings.is_current(expected, app.faults()) {
-        let version = state.settings.version();
-        let mut answer =
-            json!({ "success": false, "error": "version-mismatch", "currentVersion": version });
-        answer["currentSettings"] = json!(state.settings.value());
-        return Ok(Json(answer));
-    }
-    state.settings.write(fields.owned("settings"), app.faults());
-    let settings = state.settings.versioned();
-    let profile = Map::from_iter([("settings".to_owned(), json!(settings))]);
-    app.update(
-        &account,
-        &mut state,
-        RecipientFilter::UserScopedOnly,
-        None,
-        |stamp| builders::update_account(account.id(), &profile, stamp),
-    );
-    Ok(Json(
-        json!({ "success": true, "version": settings.version }),
-    ))
+    let settings = fields.owned("settings");
+    let write = app
+        .decide(&account, "settings", &body, |cx| {
+            settings::decide(cx, settings, expected)
+        })
+        .await;
+    Ok(Json(match write {
+        Write::Next(now) => json!({ "success": true, "version": now.version }),
+        Write::Stale(now) => json!({
+            "success": false,
+            "error": "version-mismatch",
+            "currentVersion": now.version,
+            "currentSettings": now.value,
+        }),
+    }))
 }

@@ -1,4 +1,4 @@
-//! Artifacts, by HTTP: the same operations as those of the socket.
+//! Artifacts, by HTTP: the same decisions as those of the socket.
 
 use std::sync::Arc;
 
@@ -9,23 +9,24 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller, newest_first};
 use crate::app::App;
-use crate::faults::Fault;
-use crate::handlers::artifact::{self, CreateError, Part, PartChange, Updated};
+use crate::builders::Versioned;
+use crate::decide::artifact_create::{self, Create, CreateError, FOREIGN};
+use crate::decide::artifact_delete;
+use crate::decide::artifact_update::{self, Parts, Updated};
 use crate::store::Artifact;
 
 /// `GET /v1/artifacts`: a bare array without bodies, the latest changed first.
 pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
-    let mut rows: Vec<_> = account
-        .lock()
-        .artifacts
-        .values()
-        .map(Artifact::row)
-        .collect();
+    let mut rows: Vec<_> = app
+        .read(&account, |cx| {
+            cx.rows.artifacts.values().map(Artifact::row).collect()
+        })
+        .await;
     newest_first(&mut rows, |row| (row.updated_at, &row.id));
     let listed = rows.iter().map(|row| {
         let mut row = json!(row);
         if let Some(fields) = row.as_object_mut()
-            && !app.faults().on(Fault::ArtifactListBodies)
+            && !app.config.policy.artifact_list_bodies
         {
             fields.retain(|field, _| field != "body" && field != "bodyVersion");
         }
@@ -35,10 +36,13 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -
 }
 
 /// `GET /v1/artifacts/:id`.
-pub(super) async fn read(Caller(account): Caller, Path(id): Path<String>) -> Answer {
-    let state = account.lock();
-    let artifact = state.artifacts.get(&id).ok_or_else(not_found)?;
-    Ok(Json(json!(artifact.row())))
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Path(id): Path<String>,
+) -> Answer {
+    let artifact = app.read(&account, |cx| cx.rows.artifact(&id)).await;
+    Ok(Json(json!(artifact.ok_or_else(not_found)?)))
 }
 
 /// `POST /v1/artifacts`: the existing artifact if the account has one of this id.
@@ -60,16 +64,23 @@ pub(super) async fn create(
     if !is_uuid(id) {
         return Err(ApiError::invalid("body/id Invalid uuid"));
     }
-    let (header, content, key) = (
-        fields.text("header"),
-        fields.text("body"),
-        fields.text("dataEncryptionKey"),
-    );
-    match artifact::create(&app, &account, id, header, content, key) {
+    let (created, receipt) = {
+        let _turn = app.store.creation();
+        let asked = Create {
+            id,
+            header: fields.text("header"),
+            body: fields.text("body"),
+            key: fields.text("dataEncryptionKey"),
+            is_foreign: app.store.is_foreign_artifact(id, &account),
+        };
+        app.commit(&account, "artifact-create", &body, |cx| {
+            artifact_create::decide(cx, &asked)
+        })
+    };
+    receipt.wait().await;
+    match created {
         Ok(row) => Ok(Json(json!(row))),
-        Err(CreateError::Foreign) => Err(ApiError::conflict(
-            "Artifact with this ID already exists for another account",
-        )),
+        Err(CreateError::Foreign) => Err(ApiError::conflict(FOREIGN)),
         Err(CreateError::NotBase64) => Err(not_base64()),
     }
 }
@@ -90,26 +101,28 @@ pub(super) async fn update(
             ("expectedBodyVersion", Kind::OptionalNumber),
         ],
     )?;
-    let change = |part: Part, version| {
-        let (data, expected) = (fields.owned(part.name())?, fields.number(version)?);
-        Some(PartChange {
-            part,
-            data,
-            expected,
-        })
-    };
-    let changes = [
-        change(Part::Header, "expectedHeaderVersion"),
-        change(Part::Body, "expectedBodyVersion"),
+    let wanted = |part, version| Some((fields.owned(part)?, fields.number(version)?));
+    let wanted = [
+        wanted("header", "expectedHeaderVersion"),
+        wanted("body", "expectedBodyVersion"),
     ];
-    let changes: Vec<PartChange> = changes.into_iter().flatten().collect();
-    match artifact::update(&app, &account, &id, changes) {
+    let updated = app
+        .decide(&account, "artifact-update", &body, |cx| {
+            artifact_update::decide(cx, &id, wanted)
+        })
+        .await;
+    let parts = |parts: Parts<Versioned>| {
+        let named = [("header", "Header"), ("body", "Body")]
+            .into_iter()
+            .zip(parts);
+        named.filter_map(|(names, part)| Some((names, part?)))
+    };
+    match updated {
         Updated::Missing => Err(not_found()),
         Updated::NotBase64 => Err(not_base64()),
         Updated::Stale(stale) => {
             let mut answer = json!({ "success": false, "error": "version-mismatch" });
-            for (part, now) in stale {
-                let name = capitalized(part);
+            for ((_, name), now) in parts(stale) {
                 answer[format!("current{name}Version")] = json!(now.version);
                 answer[format!("current{name}")] = json!(now.value);
             }
@@ -117,8 +130,8 @@ pub(super) async fn update(
         }
         Updated::Written(written) => {
             let mut answer = json!({ "success": true });
-            for (part, now) in written {
-                answer[format!("{}Version", part.name())] = json!(now.version);
+            for ((name, _), now) in parts(written) {
+                answer[format!("{name}Version")] = json!(now.version);
             }
             Ok(Json(answer))
         }
@@ -131,7 +144,12 @@ pub(super) async fn delete(
     Caller(account): Caller,
     Path(id): Path<String>,
 ) -> Answer {
-    if !artifact::delete(&app, &account, &id) {
+    let is_there = app
+        .decide(&account, "artifact-delete", &Value::Null, |cx| {
+            artifact_delete::decide(cx, &id)
+        })
+        .await;
+    if !is_there {
         return Err(not_found());
     }
     Ok(Json(json!({ "success": true })))
@@ -143,13 +161,6 @@ fn not_found() -> ApiError {
 
 fn not_base64() -> ApiError {
     ApiError::invalid("body Expected base64 with padding")
-}
-
-fn capitalized(part: Part) -> &'static str {
-    match part {
-        Part::Header => "Header",
-        Part::Body => "Body",
-    }
 }
 
 /// The textual form of a UUID, of any version.

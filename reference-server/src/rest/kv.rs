@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
-use crate::builders::{self, KvChange};
-use crate::faults::Fault;
-use crate::router::RecipientFilter;
+use crate::builders::KvChange;
+use crate::decide::kv;
 use crate::store::KvEntry;
 
 #[derive(Deserialize)]
@@ -22,25 +21,37 @@ pub(super) struct ListQuery {
 }
 
 /// `GET /v1/kv`: the keys with a prefix, in their order.
-pub(super) async fn list(Caller(account): Caller, Query(query): Query<ListQuery>) -> Answer {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Query(query): Query<ListQuery>,
+) -> Answer {
     let prefix = query.prefix.unwrap_or_default();
-    let state = account.lock();
-    let items: Vec<Value> = state
-        .kv
-        .iter()
-        .filter(|(key, _)| key.starts_with(&prefix))
-        .filter_map(|(key, entry)| view(key, entry))
-        .collect();
+    let items: Vec<Value> = app
+        .read(&account, |cx| {
+            let all = cx
+                .rows
+                .kv
+                .iter()
+                .filter(|(key, _)| key.starts_with(&prefix));
+            all.filter_map(|(key, entry)| view(key, entry)).collect()
+        })
+        .await;
     Ok(Json(json!({ "items": items })))
 }
 
 /// `GET /v1/kv/:key`.
-pub(super) async fn read(Caller(account): Caller, Path(key): Path<String>) -> Answer {
-    let state = account.lock();
-    let found = state.kv.get(&key).and_then(|entry| view(&key, entry));
-    found
-        .map(Json)
-        .ok_or_else(|| ApiError::not_found("Key not found"))
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Path(key): Path<String>,
+) -> Answer {
+    app.read(&account, |cx| {
+        cx.rows.kv(&key).and_then(|entry| view(&key, entry))
+    })
+    .await
+    .map(Json)
+    .ok_or_else(|| ApiError::not_found("Key not found"))
 }
 
 /// `POST /v1/kv/bulk`: several keys; those that do not exist are left out.
@@ -50,16 +61,12 @@ pub(super) async fn bulk(
     Body(body): Body,
 ) -> Answer {
     let keys = Fields::check(&body, &[("keys", Kind::List)])?.list("keys");
-    let state = account.lock();
-    let values: Vec<Value> = keys
-        .iter()
-        .filter_map(Value::as_str)
-        .filter_map(|key| {
-            let known = state.kv.get(key).and_then(|entry| view(key, entry));
-            let nulls = app.faults().on(Fault::KvBulkNulls);
-            known.or_else(|| nulls.then(|| json!({ "key": key, "value": null, "version": -1 })))
+    let values: Vec<Value> = app
+        .read(&account, |cx| {
+            let keys = keys.iter().filter_map(Value::as_str);
+            keys.filter_map(|key| view(key, cx.rows.kv(key)?)).collect()
         })
-        .collect();
+        .await;
     Ok(Json(json!({ "values": values })))
 }
 
@@ -96,31 +103,18 @@ pub(super) async fn mutate(
             })
         })
         .collect::<Result<Vec<_>, ApiError>>()?;
-    let mut state = account.lock();
-    let changes = state.mutate_kv(&mutations, app.faults()).map_err(|stale| {
+    let mutated = app
+        .decide(&account, "kv", &body, |cx| kv::decide(cx, &mutations))
+        .await;
+    let changes = mutated.map_err(|stale| {
         let errors: Vec<Value> = stale
             .iter()
-            .map(|stale| {
-                json!({
-                    "key": stale.key,
-                    "error": "version-mismatch",
-                    "version": stale.version,
-                    "value": stale.value,
-                })
+            .map(|KvChange { key, value, version }| {
+                json!({ "key": key, "error": "version-mismatch", "version": version, "value": value })
             })
             .collect();
-        ApiError::new(
-            StatusCode::CONFLICT,
-            json!({ "success": false, "errors": errors }),
-        )
+        ApiError::new(StatusCode::CONFLICT, json!({ "success": false, "errors": errors }))
     })?;
-    app.update(
-        &account,
-        &mut state,
-        RecipientFilter::UserScopedOnly,
-        None,
-        |stamp| builders::kv_batch_update(&changes, stamp),
-    );
     let results: Vec<Value> = changes
         .iter()
         .map(|change| json!({ "key": change.key, "version": change.version }))

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller, newest_first};
 use crate::app::App;
-use crate::builders::{self, MachineRow};
-use crate::faults::Fault;
-use crate::router::RecipientFilter;
-use crate::store::{Cell, Machine};
+use crate::builders::MachineRow;
+use crate::decide::machine_create;
+use crate::store::Machine;
 
 /// `POST /v1/machines`: the machine of an id, made and announced at first sight, in two updates.
 pub(super) async fn create(
@@ -30,56 +29,45 @@ pub(super) async fn create(
         ],
     )?;
     let id = fields.text("id");
-    let mut state = account.lock();
-    if let Some(machine) = state.machines.get_mut(id) {
-        if app.faults().on(Fault::MachineOverwritten) {
-            machine.metadata = Cell::new(fields.owned("metadata"), 1);
-        }
-        return Ok(Json(json!({ "machine": without_seq(&machine.row()) })));
-    }
-    if !app.store.claim_machine(id, &account) {
-        return Err(ApiError::conflict("Machine belongs to another account"));
-    }
-    let (daemon_state, key) = (
-        fields.owned("daemonState"),
-        fields.owned("dataEncryptionKey"),
-    );
-    let metadata = fields.text("metadata").to_owned();
-    let machine = state.create_machine(id.to_owned(), metadata, daemon_state, key);
-    let (row, metadata) = (machine.row(), machine.metadata.versioned());
-    app.update(
-        &account,
-        &mut state,
-        RecipientFilter::UserScopedOnly,
-        None,
-        |stamp| builders::new_machine(&row, stamp),
-    );
-    if !app.faults().on(Fault::MachineOnce) {
-        let filter = RecipientFilter::MachineScopedOnly {
-            machine_id: id.to_owned(),
-        };
-        app.update(&account, &mut state, filter, None, |stamp| {
-            builders::update_machine(id, Some(&metadata), None, stamp)
-        });
-    }
+    let asked = |is_foreign| machine_create::Create {
+        id: id.to_owned(),
+        metadata: fields.text("metadata").to_owned(),
+        daemon_state: fields.owned("daemonState"),
+        key: fields.owned("dataEncryptionKey"),
+        is_foreign,
+    };
+    let (row, receipt) = {
+        let _turn = app.store.creation();
+        app.commit(&account, "machine-create", &body, |cx| {
+            let is_foreign = app.store.is_foreign_machine(id, &account);
+            machine_create::decide(cx, asked(is_foreign))
+        })
+    };
+    receipt.wait().await;
+    let row = row.ok_or_else(|| ApiError::conflict("Machine belongs to another account"))?;
     Ok(Json(json!({ "machine": without_seq(&row) })))
 }
 
 /// `GET /v1/machines`: a bare array, the latest active first.
-pub(super) async fn list(Caller(account): Caller) -> Answer {
-    let mut rows: Vec<_> = account.lock().machines.values().map(Machine::row).collect();
+pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+    let mut rows: Vec<_> = app
+        .read(&account, |cx| {
+            cx.rows.machines.values().map(Machine::row).collect()
+        })
+        .await;
     newest_first(&mut rows, |row| (row.active_at, &row.id));
     Ok(Json(json!(rows)))
 }
 
 /// `GET /v1/machines/:id`.
-pub(super) async fn read(Caller(account): Caller, Path(id): Path<String>) -> Answer {
-    let state = account.lock();
-    let machine = state
-        .machines
-        .get(&id)
-        .ok_or_else(|| ApiError::not_found("Machine not found"))?;
-    Ok(Json(json!({ "machine": machine.row() })))
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Path(id): Path<String>,
+) -> Answer {
+    let machine = app.read(&account, |cx| cx.rows.machine(&id)).await;
+    let machine = machine.ok_or_else(|| ApiError::not_found("Machine not found"))?;
+    Ok(Json(json!({ "machine": machine })))
 }
 
 /// Creation has always been answered without the seq.

@@ -1,7 +1,6 @@
 //! The messages of a session, by HTTP: the same rows as those of the socket's `message`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -13,11 +12,8 @@ use super::sessions::limit;
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
 use crate::builders::MessageRow;
-use crate::connection::Connection;
-use crate::faults::Fault;
-use crate::handlers::session::post_message;
-use crate::router::{Routed as _, Scope};
-use crate::store::{Account, Posted};
+use crate::decide::message::{self, Post};
+use crate::store::Account;
 
 /// Messages that the list without cursor shows.
 const LATEST: usize = 150;
@@ -30,7 +26,7 @@ pub(super) async fn latest(
     Caller(account): Caller,
     Path(id): Path<String>,
 ) -> Answer {
-    let mut messages = messages(&owner_of(&app, account, &id), &id)?;
+    let mut messages = messages(&app, &account, &id).await?;
     messages.reverse();
     messages.truncate(LATEST);
     Ok(Json(json!({ "messages": messages })))
@@ -53,7 +49,7 @@ pub(super) async fn page(
     Query(query): Query<PageQuery>,
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), 100, 500)?;
-    let mut messages = messages(&owner_of(&app, account, &id), &id)?;
+    let mut messages = messages(&app, &account, &id).await?;
     let has_more;
     if let Some(before) = cursor(query.before_seq.as_deref(), "before_seq")? {
         messages.retain(|message| message.seq < before);
@@ -91,75 +87,19 @@ pub(super) async fn post(
             Fields::check_at(&path, message, &kinds)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let account = owner_of(&app, account, &id);
-    let mut state = account.lock();
-    if !state.sessions.contains_key(&id) {
-        return Err(ApiError::not_found("Session not found"));
-    }
-    if app.faults().on(Fault::PostAnswersEarly) {
-        drop(state);
-        return Ok(Json(answered_early(&app, &account, id, &batch)));
-    }
-    let is_skipped = |other: &&Arc<Connection>| {
-        app.faults().on(Fault::PostSkipsUser) && *other.scope() == Scope::User
-    };
-    let skipped = state.registry.iter().find(is_skipped).map(|user| user.id());
-    let mut places = Vec::new();
-    for message in batch {
-        let (text, local_id) = (message.text("content"), message.owned("localId"));
-        match post_message(&app, &account, &mut state, &id, text, local_id, skipped) {
-            Some(Posted::New(place) | Posted::Known(place)) if !places.contains(&place) => {
-                places.push(place);
-            }
-            _ => {}
-        }
-    }
-    let stored = &state.sessions[&id].messages;
-    let answer: Vec<Value> = places
-        .iter()
-        .map(|&place| receipt(&stored[place]))
-        .collect();
-    Ok(Json(json!({ "messages": answer })))
-}
-
-/// How long a batch waits that has been answered already.
-const LATE: Duration = Duration::from_millis(50);
-
-/// Answers the seqs that a batch will have, and stores it later.
-fn answered_early(
-    app: &Arc<App>,
-    account: &Arc<Account>,
-    id: String,
-    batch: &[Fields<'_>],
-) -> Value {
-    let first = account.lock().sessions[&id].messages.len() + 1;
-    let seqs: Vec<Value> = (first..first + batch.len())
-        .map(|seq| json!({ "seq": seq }))
-        .collect();
-    let batch: Vec<_> = batch
-        .iter()
-        .map(|message| (message.text("content").to_owned(), message.owned("localId")))
-        .collect();
-    let (app, account) = (Arc::clone(app), Arc::clone(account));
-    tokio::spawn(async move {
-        tokio::time::sleep(LATE).await;
-        let mut state = account.lock();
-        for (text, local_id) in batch {
-            post_message(&app, &account, &mut state, &id, &text, local_id, None);
-        }
+    let posts = batch.iter().map(|message| Post {
+        text: message.text("content"),
+        local_id: message.owned("localId"),
     });
-    json!({ "messages": seqs })
-}
-
-/// The account whose session is meant: the caller's, but for the fault that does not ask.
-fn owner_of(app: &App, account: Arc<Account>, id: &str) -> Arc<Account> {
-    if !app.faults().on(Fault::MessagesForeign) {
-        return account;
-    }
-    let owner = app
-        .store
-        .account_with(|rows| rows.sessions.contains_key(id));
-    owner.unwrap_or(account)
+    let posts = posts.collect();
+    let rows = app
+        .decide(&account, "message-post", &body, |cx| {
+            message::decide(cx, &id, posts, None)
+        })
+        .await
+        .ok_or_else(|| ApiError::not_found("Session not found"))?;
+    let receipts: Vec<Value> = rows.iter().map(receipt).collect();
+    Ok(Json(json!({ "messages": receipts })))
 }
 
 /// A message without its content, which the poster knows.
@@ -173,13 +113,17 @@ fn receipt(message: &MessageRow) -> Value {
     })
 }
 
-fn messages(account: &Account, id: &str) -> Result<Vec<MessageRow>, ApiError> {
-    let state = account.lock();
-    let session = state
-        .sessions
-        .get(id)
-        .ok_or_else(|| ApiError::not_found("Session not found"))?;
-    Ok(session.messages.clone())
+async fn messages(
+    app: &Arc<App>,
+    account: &Account,
+    id: &str,
+) -> Result<Vec<MessageRow>, ApiError> {
+    app.read(account, |cx| {
+        let session = cx.rows.sessions.get(id);
+        session.map(|session| session.messages.clone())
+    })
+    .await
+    .ok_or_else(|| ApiError::not_found("Session not found"))
 }
 
 fn cursor(text: Option<&str>, name: &str) -> Result<Option<u64>, ApiError> {

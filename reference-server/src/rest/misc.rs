@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
-use crate::builders;
-use crate::router::RecipientFilter;
+use crate::decide::push;
 use crate::store::PushToken;
 
 /// `GET /`.
@@ -40,46 +39,47 @@ pub(super) async fn version(Body(body): Body) -> Answer {
 }
 
 /// `GET /v1/push-tokens`.
-pub(super) async fn push_tokens(Caller(account): Caller) -> Answer {
-    let state = account.lock();
-    let tokens: Vec<Value> = state
-        .push_tokens
-        .iter()
-        .map(|PushToken { id, token, created_at }| {
-            json!({ "id": id, "token": token, "createdAt": created_at, "updatedAt": created_at })
+pub(super) async fn push_tokens(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+    let tokens: Vec<Value> = app
+        .read(&account, |cx| {
+            cx.rows.push_tokens.iter().map(shown).collect()
         })
-        .collect();
+        .await;
     Ok(Json(json!({ "tokens": tokens })))
 }
 
-/// `POST /v1/push-tokens`: registers a device once.
+fn shown(
+    PushToken {
+        id,
+        token,
+        created_at,
+    }: &PushToken,
+) -> Value {
+    json!({ "id": id, "token": token, "createdAt": created_at, "updatedAt": created_at })
+}
+
+/// `POST /v1/push-tokens`.
 pub(super) async fn add_push_token(
     State(app): State<Arc<App>>,
     Caller(account): Caller,
     Body(body): Body,
 ) -> Answer {
     let token = Fields::check(&body, &[("token", Kind::Text)])?.text("token");
-    let mut state = account.lock();
-    if state.push_tokens.iter().all(|known| known.token != token) {
-        let (id, created_at) = (app.config.ids.record(), app.now());
-        state.push_tokens.push(PushToken {
-            id,
-            token: token.to_owned(),
-            created_at,
-        });
-    }
+    app.decide(&account, "push-token-add", &body, |cx| push::add(cx, token))
+        .await;
     Ok(Json(json!({ "success": true })))
 }
 
 /// `DELETE /v1/push-tokens/:token`.
 pub(super) async fn remove_push_token(
+    State(app): State<Arc<App>>,
     Caller(account): Caller,
     Path(token): Path<String>,
 ) -> Answer {
-    account
-        .lock()
-        .push_tokens
-        .retain(|known| known.token != token);
+    app.decide(&account, "push-token-remove", &Value::Null, |_| {
+        push::remove(token)
+    })
+    .await;
     Ok(Json(json!({ "success": true })))
 }
 
@@ -99,18 +99,12 @@ pub(super) async fn push_event(
             ("body", Kind::Text),
         ],
     )?;
-    let state = account.lock();
-    if !state.sessions.contains_key(&id) {
-        return Err(ApiError::not_found("Session not found"));
-    }
-    let [kind, title, text] = ["kind", "title", "body"].map(|field| fields.text(field));
-    let payload = builders::session_event(&id, kind, title, text, app.now());
-    let filter = RecipientFilter::AllInterestedInSession { session_id: id };
-    app.ephemeral_to(&account, &state, &filter, payload);
-    let result = if state.push_tokens.is_empty() {
-        "no_tokens"
-    } else {
-        "not_sent"
-    };
+    let told = ["kind", "title", "body"].map(|field| fields.text(field));
+    let result = app
+        .decide(&account, "push-event", &body, |cx| {
+            push::event(cx, id, told)
+        })
+        .await
+        .ok_or_else(|| ApiError::not_found("Session not found"))?;
     Ok(Json(json!({ "success": true, "result": result })))
 }

@@ -20,7 +20,7 @@ use crate::journal::HttpReason;
 use crate::seams::HttpRequest;
 use crate::store::Account;
 
-pub(crate) mod access_keys;
+mod access_keys;
 mod account;
 mod artifacts;
 mod auth;

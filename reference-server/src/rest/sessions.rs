@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller, newest_first};
 use crate::app::App;
-use crate::builders::{self, SessionRow};
-use crate::faults::Fault;
-use crate::handlers::session::end_session;
-use crate::router::RecipientFilter;
+use crate::builders::SessionRow;
+use crate::decide::{Context, session_create, session_delete, session_end};
 use crate::store::{Account, Session};
 
 /// Sessions that a list without pages shows.
@@ -38,51 +36,23 @@ pub(super) async fn create(
             ("dataEncryptionKey", Kind::OptionalText),
         ],
     )?;
-    let tag = fields.text("tag");
-    let owner = app.faults().owner(Fault::TagsShared, tag, account.id());
-    if let Some(other) = owner.filter(|owner| owner != account.id())
-        && let Some(session) = app.store.account(&other).and_then(|other| {
-            let state = other.lock();
-            state.session_of_tag(tag).map(Session::row)
-        })
-    {
-        return Ok(Json(json!({ "session": listed(&session) })));
-    }
-    let mut state = account.lock();
-    let known = state
-        .session_of_tag(tag)
-        .filter(|_| !app.faults().on(Fault::TagIgnored));
-    let (row, is_new) = match known {
-        Some(session) => (session.row(), false),
-        None => {
-            let key = fields.owned("dataEncryptionKey");
-            let agent_state = fields
-                .owned("agentState")
-                .filter(|_| app.config.policy.state_at_creation);
-            let metadata = fields.text("metadata").to_owned();
-            (
-                state
-                    .create_session(tag.to_owned(), metadata, agent_state, key)
-                    .row(),
-                true,
-            )
-        }
+    let asked = session_create::Create {
+        tag: fields.text("tag").to_owned(),
+        metadata: fields.text("metadata").to_owned(),
+        agent_state: fields.owned("agentState"),
+        key: fields.owned("dataEncryptionKey"),
     };
-    if is_new || app.faults().on(Fault::TagAnnounced) {
-        app.update(
-            &account,
-            &mut state,
-            RecipientFilter::UserScopedOnly,
-            None,
-            |stamp| builders::new_session(&row, stamp),
-        );
-    }
+    let row = app
+        .decide(&account, "session-create", &body, |cx| {
+            session_create::decide(cx, asked)
+        })
+        .await;
     Ok(Json(json!({ "session": listed(&row) })))
 }
 
 /// `GET /v1/sessions`: the latest ones.
-pub(super) async fn list(Caller(account): Caller) -> Answer {
-    let mut rows = rows(&account);
+pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+    let mut rows = rows(&app, &account).await;
     newest_first(&mut rows, |row| (row.updated_at, &row.id));
     Ok(Json(
         json!({ "sessions": rows.iter().take(LIST).map(listed).collect::<Vec<_>>() }),
@@ -105,8 +75,8 @@ pub(super) async fn active(
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), LIST, 500)?;
     let since = app.now() - ACTIVE_WITHIN_MS;
-    let mut rows = rows(&account);
-    let shows_all = app.faults().on(Fault::ActiveListAll);
+    let mut rows = rows(&app, &account).await;
+    let shows_all = app.config.policy.active_list_all;
     rows.retain(|row| shows_all || row.active && row.active_at > since);
     newest_first(&mut rows, |row| (row.active_at, &row.id));
     rows.truncate(limit);
@@ -120,7 +90,7 @@ pub(super) async fn page(
     Query(query): Query<PageQuery>,
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), 50, 200)?;
-    let mut rows = rows(&account);
+    let mut rows = rows(&app, &account).await;
     newest_first(&mut rows, |row| (row.created_at, &row.id));
     if let Some(cursor) = &query.cursor {
         let last = cursor
@@ -130,7 +100,7 @@ pub(super) async fn page(
             .iter()
             .position(|row| row.id == last)
             .map_or(rows.len(), |index| {
-                index + usize::from(!app.faults().on(Fault::PageRepeats))
+                index + usize::from(!app.config.policy.page_repeats)
             });
         rows.drain(..seen);
     }
@@ -157,27 +127,9 @@ pub(super) async fn delete(
     Caller(account): Caller,
     Path(id): Path<String>,
 ) -> Answer {
-    let mut state = account.lock();
-    let is_gone = if app.faults().on(Fault::SessionDeletedStays) {
-        state.sessions.contains_key(&id)
-    } else {
-        state.delete_session(&id)
-    };
-    if !is_gone {
-        return Err(ApiError::not_found(
-            "Session not found or not owned by user",
-        ));
-    }
-    if !app.faults().on(Fault::DeleteSilent) {
-        app.update(
-            &account,
-            &mut state,
-            RecipientFilter::UserScopedOnly,
-            None,
-            |stamp| builders::delete_session(&id, stamp),
-        );
-    }
-    Ok(Json(json!({ "success": true })))
+    let decide = |cx: &Context<'_>| session_delete::decide(cx, &id);
+    let is_there = app.decide(&account, "session-delete", &Value::Null, decide);
+    gone(is_there.await)
 }
 
 /// `POST /v1/sessions/:id/archive`: ends a session, each time it is asked for.
@@ -186,24 +138,24 @@ pub(super) async fn archive(
     Caller(account): Caller,
     Path(id): Path<String>,
 ) -> Answer {
-    let now = app.now();
-    if app.faults().on(Fault::ArchiveSilent)
-        && let Some(session) = account.lock().sessions.get_mut(&id)
-    {
-        session.active = false;
-        session.ended = true;
-        return Ok(Json(json!({ "success": true })));
-    }
-    if !end_session(&app, &account, &mut account.lock(), &id, now) {
-        return Err(ApiError::not_found(
-            "Session not found or not owned by user",
-        ));
-    }
-    Ok(Json(json!({ "success": true })))
+    let decide = |cx: &Context<'_>| session_end::decide(cx, &id, cx.now);
+    let is_there = app.decide(&account, "session-archive", &Value::Null, decide);
+    gone(is_there.await)
 }
 
-fn rows(account: &Account) -> Vec<SessionRow> {
-    account.lock().sessions.values().map(Session::row).collect()
+fn gone(is_there: bool) -> Answer {
+    if is_there {
+        Ok(Json(json!({ "success": true })))
+    } else {
+        Err(ApiError::not_found(
+            "Session not found or not owned by user",
+        ))
+    }
+}
+
+async fn rows(app: &Arc<App>, account: &Account) -> Vec<SessionRow> {
+    let rows = |cx: &Context<'_>| cx.rows.sessions.values().map(Session::row).collect();
+    app.read(account, rows).await
 }
 
 fn listed(row: &SessionRow) -> Value {

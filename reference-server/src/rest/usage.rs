@@ -1,14 +1,16 @@
 //! What an account has spent, summed up by hour or day.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::Query;
+use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, ApiError, Body, Caller};
-use crate::store::Account;
+use crate::app::App;
+use crate::store::Rows;
 
 /// Which reports to sum up. Times are Unix seconds, as clients of this route send them.
 #[derive(Default, Deserialize)]
@@ -29,15 +31,24 @@ enum Group {
 }
 
 /// `GET /v1/usage`.
-pub(super) async fn read(Caller(account): Caller, Query(query): Query<UsageQuery>) -> Answer {
-    Ok(Json(sum_up(&account, &query)))
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Query(query): Query<UsageQuery>,
+) -> Answer {
+    Ok(Json(app.read(&account, |cx| sum_up(cx.rows, &query)).await))
 }
 
 /// `POST /v1/usage/query`: the same with the question in the body.
-pub(super) async fn query(Caller(account): Caller, Body(body): Body) -> Answer {
+pub(super) async fn query(
+    State(app): State<Arc<App>>,
+    Caller(account): Caller,
+    Body(body): Body,
+) -> Answer {
     let query: Option<UsageQuery> = serde_json::from_value(body)
         .map_err(|error| ApiError::invalid(&format!("body {error}")))?;
-    Ok(Json(sum_up(&account, &query.unwrap_or_default())))
+    let query = query.unwrap_or_default();
+    Ok(Json(app.read(&account, |cx| sum_up(cx.rows, &query)).await))
 }
 
 #[derive(Default)]
@@ -47,16 +58,15 @@ struct Sum {
     reports: u64,
 }
 
-fn sum_up(account: &Account, query: &UsageQuery) -> Value {
+fn sum_up(rows: &Rows, query: &UsageQuery) -> Value {
     let group = query.group_by.unwrap_or_default();
     let (name, seconds) = match group {
         Group::Hour => ("hour", 3_600),
         Group::Day => ("day", 86_400),
     };
-    let state = account.lock();
     let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     let mut total = 0_u64;
-    for report in state.usage.values() {
+    for report in rows.usage.values() {
         let at = report.created_at.div_euclid(1_000);
         let is_wanted = (query.session_id.is_none() || query.session_id == report.session_id)
             && query.start_time.is_none_or(|start| at >= start)

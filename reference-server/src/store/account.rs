@@ -1,28 +1,26 @@
-//! One account's rows, its connections, its RPC methods and its counters: all that its lock guards.
+//! One account's rows, its connections and its RPC methods, as decisions read them. Only
+//! [`Rows::apply`] writes them, and only the commit calls it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{AccessKey, Artifact, Cell, Machine, Session, Usage};
-use crate::builders::{KvChange, RelationshipStatus};
-use crate::clock::Clock;
-use crate::faults::{Fault, Faults};
-use crate::handlers::rpc::Methods;
-use crate::ids::Ids;
-use crate::policy::Policy;
-use crate::router::Registry;
+use super::{AccessKey, Artifact, Cell, Machine, Methods, Session, Usage};
+use crate::builders::{ArtifactRow, MachineRow, MessageRow, RelationshipStatus, SessionRow};
+use crate::connection::Connection;
+use crate::router::{ConnectionId, Registry};
 
 /// Feed items that are kept; older ones are forgotten.
 const MAX_FEED: usize = 1_000;
 
 /// Everything that one account has.
-pub(crate) struct AccountState {
-    clock: Clock,
-    ids: Ids,
-    /// The first version of what has none yet.
-    first_version: u64,
-    seq: u64,
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// The account.
+    pub(crate) id: String,
+    /// The seq of its latest update.
+    pub(crate) seq: u64,
     pub(crate) registry: Registry,
     pub(crate) methods: Methods,
     pub(crate) sessions: HashMap<String, Session>,
@@ -30,7 +28,7 @@ pub(crate) struct AccountState {
     pub(crate) machines: HashMap<String, Machine>,
     pub(crate) artifacts: HashMap<String, Artifact>,
     /// By session and machine.
-    pub(crate) access_keys: HashMap<(String, String), AccessKey>,
+    pub(crate) access_keys: HashMap<Pair, AccessKey>,
     /// By session, if any, and key.
     pub(crate) usage: HashMap<(Option<String>, String), Usage>,
     pub(crate) kv: BTreeMap<String, KvEntry>,
@@ -39,28 +37,25 @@ pub(crate) struct AccountState {
     pub(crate) relations: BTreeMap<String, RelationshipStatus>,
     /// Newest first.
     pub(crate) feed: Vec<FeedItem>,
-    feed_count: u64,
+    pub(crate) feed_count: u64,
     pub(crate) push_tokens: Vec<PushToken>,
 }
 
+/// A session and a machine.
+pub type Pair = (String, String);
+
 /// A key of the key-value store. A deleted key stays with null, so that its version goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KvEntry {
-    pub(crate) value: Option<String>,
-    pub(crate) version: i64,
-}
-
-/// A mutation whose version is not the current one; -1 stands for a key that never was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KvStale {
-    pub(crate) key: String,
-    pub(crate) value: Option<String>,
-    pub(crate) version: i64,
+pub struct KvEntry {
+    /// What it holds.
+    pub value: Option<String>,
+    /// How often it was written; 0 is the first time.
+    pub version: i64,
 }
 
 /// A post in an account's feed.
-#[derive(Clone, Debug)]
-pub(crate) struct FeedItem {
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedItem {
     pub(crate) id: String,
     pub(crate) body: Value,
     pub(crate) repeat_key: String,
@@ -69,250 +64,353 @@ pub(crate) struct FeedItem {
 }
 
 /// A device that wants push notifications. The server sends none; it only keeps the list.
-#[derive(Clone, Debug)]
-pub(crate) struct PushToken {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushToken {
     pub(crate) id: String,
     pub(crate) token: String,
     pub(crate) created_at: i64,
 }
 
-impl AccountState {
-    pub(super) fn new(clock: Clock, ids: Ids, policy: &Policy) -> Self {
+/// Something that changes: what a decision wants, and what is kept.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A client is connected.
+    Entered(Arc<Connection>),
+    /// A client has left.
+    Left(ConnectionId),
+    /// A connection has registered a method.
+    Registered {
+        /// The method.
+        method: String,
+        /// The connection.
+        connection: Arc<Connection>,
+        /// Whether it owns the method now, or only stands by.
+        is_owner: bool,
+    },
+    /// A connection has a method no longer.
+    Unregistered {
+        /// The method.
+        method: String,
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// There is a new session.
+    SessionCreated(Box<Session>),
+    /// A session is gone, and what hangs off it.
+    SessionDeleted(String),
+    /// There is a new machine.
+    MachineCreated(Box<Machine>),
+    /// There is a new artifact, perhaps in the place of an old one.
+    ArtifactCreated(Box<Artifact>),
+    /// An artifact is gone.
+    ArtifactDeleted(String),
+    /// A versioned value was written.
+    Written {
+        /// Which one.
+        part: Part,
+        /// Its value now.
+        value: Option<String>,
+        /// Its version now.
+        version: u64,
+        /// When.
+        at: i64,
+    },
+    /// The seq of an artifact was raised.
+    ArtifactRaised {
+        /// The artifact.
+        id: String,
+        /// Its seq now.
+        seq: u64,
+    },
+    /// A message was posted.
+    MessagePosted {
+        /// The session.
+        session: String,
+        /// The message.
+        message: MessageRow,
+    },
+    /// A session is active or not.
+    SessionPresence {
+        /// The session.
+        id: String,
+        /// Whether it is active.
+        active: bool,
+        /// Whether it has ended, so that heartbeats do not make it active again.
+        ended: bool,
+        /// Since when.
+        at: i64,
+    },
+    /// A machine is active or not.
+    MachinePresence {
+        /// The machine.
+        id: String,
+        /// Whether it is active.
+        active: bool,
+        /// Since when.
+        at: i64,
+    },
+    /// There is a new access key.
+    AccessKeyCreated(Pair, AccessKey),
+    /// A key of usage was reported.
+    UsageReported(String, Usage),
+    /// A key of the key-value store was written.
+    KvWritten(String, KvEntry),
+    /// This account stands to another one like this.
+    Related(String, RelationshipStatus),
+    /// There is a new post in the feed, in the place of earlier ones about the same.
+    FeedPosted(FeedItem),
+    /// There is a new device.
+    PushTokenAdded(PushToken),
+    /// A device is gone.
+    PushTokenRemoved(String),
+}
+
+impl Change {
+    /// Whether it outlives connections.
+    pub(crate) fn is_persistent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Entered(_) | Self::Left(_) | Self::Registered { .. } | Self::Unregistered { .. }
+        )
+    }
+}
+
+/// A value that is written by those who have seen its latest version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The metadata of a session.
+    SessionMetadata(String),
+    /// The agent state of a session.
+    SessionState(String),
+    /// The metadata of a machine.
+    MachineMetadata(String),
+    /// The daemon state of a machine.
+    MachineState(String),
+    /// The header of an artifact.
+    ArtifactHeader(String),
+    /// The body of an artifact.
+    ArtifactBody(String),
+    /// An access key.
+    AccessKey(Pair),
+    /// The account's settings.
+    Settings,
+}
+
+impl Rows {
+    pub(super) fn new(id: String) -> Self {
         Self {
-            clock,
-            ids,
-            first_version: policy.first_versions_above,
-            seq: 0,
-            registry: Registry::default(),
-            methods: Methods::default(),
-            sessions: HashMap::new(),
-            tags: HashMap::new(),
-            machines: HashMap::new(),
-            artifacts: HashMap::new(),
-            access_keys: HashMap::new(),
-            usage: HashMap::new(),
-            kv: BTreeMap::new(),
-            settings: Cell::new(None, 0),
-            relations: BTreeMap::new(),
-            feed: Vec::new(),
-            feed_count: 0,
-            push_tokens: Vec::new(),
+            id,
+            ..Self::default()
         }
     }
 
-    /// The seq of the next update.
-    pub(crate) fn next_seq(&mut self, _faults: &Faults) -> u64 {
-        self.seq += 1;
-        self.seq
+    /// The account that they belong to.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.id
+    }
+
+    /// The session of this id.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Option<SessionRow> {
+        self.sessions.get(id).map(Session::row)
+    }
+
+    /// The session of a tag.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Option<SessionRow> {
+        self.session_of_tag(tag).map(Session::row)
+    }
+
+    /// The machine of this id.
+    #[must_use]
+    pub fn machine(&self, id: &str) -> Option<MachineRow> {
+        self.machines.get(id).map(Machine::row)
+    }
+
+    /// The artifact of this id.
+    #[must_use]
+    pub fn artifact(&self, id: &str) -> Option<ArtifactRow> {
+        self.artifacts.get(id).map(Artifact::row)
+    }
+
+    /// The messages of each session.
+    pub fn messages(&self) -> impl Iterator<Item = (&str, &[MessageRow])> {
+        let all = self.sessions.values();
+        all.map(|session| (&*session.id, &*session.messages))
+    }
+
+    /// A key of the key-value store.
+    #[must_use]
+    pub fn kv(&self, key: &str) -> Option<&KvEntry> {
+        self.kv.get(key)
+    }
+
+    /// What was reported under a key, for a session or none.
+    #[must_use]
+    pub fn usage(&self, session: Option<&str>, key: &str) -> Option<&Usage> {
+        self.usage
+            .get(&(session.map(str::to_owned), key.to_owned()))
+    }
+
+    /// All connections, in the order in which they came.
+    pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.registry.iter()
+    }
+
+    /// Who has registered a method; the last one owns it.
+    #[must_use]
+    pub fn registrants(&self, method: &str) -> &[Arc<Connection>] {
+        self.methods.registrants(method)
     }
 
     pub(crate) fn session_of_tag(&self, tag: &str) -> Option<&Session> {
         self.sessions.get(self.tags.get(tag)?)
     }
 
-    /// Stores a session under a tag; who calls this has looked the tag up before.
-    pub(crate) fn create_session(
-        &mut self,
-        tag: String,
-        metadata: String,
-        agent_state: Option<String>,
-        data_encryption_key: Option<String>,
-    ) -> &Session {
-        let (now, id) = (self.clock.now(), self.ids.record());
-        let state_version = self.first_version + u64::from(agent_state.is_some());
-        let session = Session {
-            id: id.clone(),
-            tag: tag.clone(),
-            metadata: Cell::new(Some(metadata), self.first_version),
-            agent_state: Cell::new(agent_state, state_version),
-            data_encryption_key,
-            active: true,
-            ended: false,
-            active_at: now,
-            created_at: now,
-            updated_at: now,
-            messages: Vec::new(),
-            local_ids: HashMap::new(),
-        };
-        self.tags.insert(tag, id.clone());
-        self.sessions.entry(id).insert_entry(session).into_mut()
+    /// Whether the account has both.
+    pub(crate) fn has_pair(&self, (session, machine): &Pair) -> bool {
+        self.sessions.contains_key(session) && self.machines.contains_key(machine)
     }
 
-    /// Removes a session and what hangs off it; false if there is none.
-    pub(crate) fn delete_session(&mut self, id: &str) -> bool {
-        let Some(session) = self.sessions.remove(id) else {
-            return false;
-        };
-        self.tags.remove(&session.tag);
-        self.access_keys
-            .retain(|(session_id, _), _| session_id != id);
+    /// How this account stands to another one.
+    pub(crate) fn relation(&self, uid: &str) -> RelationshipStatus {
+        let known = self.relations.get(uid).copied();
+        known.unwrap_or(RelationshipStatus::None)
+    }
+
+    /// The only place that writes rows.
+    pub(crate) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Entered(connection) => self.registry.add(connection.clone()),
+            Change::Left(id) => self.registry.remove(*id),
+            Change::Registered {
+                method,
+                connection,
+                is_owner,
+            } => self.methods.register(method, connection, *is_owner),
+            Change::Unregistered { method, connection } => {
+                self.methods.unregister(method, *connection);
+            }
+            Change::SessionCreated(session) => {
+                self.tags.insert(session.tag.clone(), session.id.clone());
+                self.sessions
+                    .insert(session.id.clone(), (**session).clone());
+            }
+            Change::SessionDeleted(id) => self.delete_session(id),
+            Change::MachineCreated(machine) => {
+                self.machines
+                    .insert(machine.id.clone(), (**machine).clone());
+            }
+            Change::ArtifactCreated(artifact) => {
+                self.artifacts
+                    .insert(artifact.id.clone(), (**artifact).clone());
+            }
+            Change::ArtifactDeleted(id) => {
+                self.artifacts.remove(id);
+            }
+            Change::Written {
+                part,
+                value,
+                version,
+                at,
+            } => self.write(part, Cell::new(value.clone(), *version), *at),
+            Change::ArtifactRaised { id, seq } => {
+                if let Some(artifact) = self.artifacts.get_mut(id) {
+                    artifact.seq = *seq;
+                }
+            }
+            Change::MessagePosted { session, message } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.post(message.clone());
+                }
+            }
+            Change::SessionPresence {
+                id,
+                active,
+                ended,
+                at,
+            } => {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    (session.active, session.ended, session.active_at) = (*active, *ended, *at);
+                }
+            }
+            Change::MachinePresence { id, active, at } => {
+                if let Some(machine) = self.machines.get_mut(id) {
+                    (machine.active, machine.active_at) = (*active, *at);
+                }
+            }
+            Change::AccessKeyCreated(pair, key) => {
+                self.access_keys.insert(pair.clone(), key.clone());
+            }
+            Change::UsageReported(key, usage) => {
+                let place = (usage.session_id.clone(), key.clone());
+                self.usage.insert(place, usage.clone());
+            }
+            Change::KvWritten(key, entry) => {
+                self.kv.insert(key.clone(), entry.clone());
+            }
+            Change::Related(uid, status) => {
+                self.relations.insert(uid.clone(), *status);
+            }
+            Change::FeedPosted(item) => {
+                self.feed_count += 1;
+                self.feed
+                    .retain(|known| known.repeat_key != item.repeat_key);
+                self.feed.truncate(MAX_FEED - 1);
+                self.feed.insert(0, item.clone());
+            }
+            Change::PushTokenAdded(token) => self.push_tokens.push(token.clone()),
+            Change::PushTokenRemoved(token) => {
+                self.push_tokens.retain(|known| known.token != *token);
+            }
+        }
+    }
+
+    fn delete_session(&mut self, id: &str) {
+        if let Some(session) = self.sessions.remove(id) {
+            self.tags.remove(&session.tag);
+        }
+        self.access_keys.retain(|(session, _), _| session != id);
         self.usage
-            .retain(|(session_id, _), _| session_id.as_deref() != Some(id));
-        true
+            .retain(|(session, _), _| session.as_deref() != Some(id));
     }
 
-    /// Stores a machine; who calls this has claimed its id.
-    pub(crate) fn create_machine(
-        &mut self,
-        id: String,
-        metadata: String,
-        daemon_state: Option<String>,
-        data_encryption_key: Option<String>,
-    ) -> &Machine {
-        let now = self.clock.now();
-        let state_version = self.first_version + u64::from(daemon_state.is_some());
-        // A machine whose daemon connected before it was provisioned is already there.
-        let active = self.registry.has_machine(&id);
-        let machine = Machine {
-            id: id.clone(),
-            metadata: self.new_cell(metadata),
-            daemon_state: Cell::new(daemon_state, state_version),
-            data_encryption_key,
-            active,
-            active_at: now,
-            created_at: now,
-            updated_at: now,
-        };
-        self.machines.entry(id).insert_entry(machine).into_mut()
-    }
-
-    /// A part of something new that starts with a value.
-    pub(crate) fn new_cell(&self, value: String) -> Cell {
-        Cell::new(Some(value), self.first_version + 1)
-    }
-
-    /// Stores an artifact; who calls this has claimed its id and checked its parts.
-    pub(crate) fn create_artifact(
-        &mut self,
-        id: String,
-        header: String,
-        body: String,
-        data_encryption_key: String,
-    ) -> &Artifact {
-        let now = self.clock.now();
-        let artifact = Artifact {
-            id: id.clone(),
-            header: self.new_cell(header),
-            body: self.new_cell(body),
-            data_encryption_key,
-            seq: 0,
-            created_at: now,
-            updated_at: now,
-        };
-        self.artifacts.entry(id).insert_entry(artifact).into_mut()
-    }
-
-    /// Stores a usage report; a repeated one keeps its identity, and its update is always later.
-    pub(crate) fn report_usage(
-        &mut self,
-        key: String,
-        session_id: Option<String>,
-        tokens: Value,
-        cost: Value,
-        faults: &Faults,
-    ) -> &Usage {
-        let now = self.clock.now();
-        let place = (session_id.clone(), key);
-        let known = self
-            .usage
-            .get(&place)
-            .filter(|_| !faults.on(Fault::UsageNewReport));
-        let (id, created_at, updated_at) = match known {
-            Some(known) => (
-                known.id.clone(),
-                known.created_at,
-                if faults.on(Fault::UsageStale) {
-                    known.updated_at
-                } else {
-                    now.max(known.updated_at + 1)
-                },
-            ),
-            None => {
-                let id = self.ids.record();
-                let shared = faults.owner(Fault::UsageKeysShared, &place.1, &id);
-                (shared.unwrap_or(id), now, now)
+    fn write(&mut self, part: &Part, now: Cell, at: i64) {
+        match part {
+            Part::SessionMetadata(id) | Part::SessionState(id) => {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.updated_at = at;
+                    match part {
+                        Part::SessionMetadata(_) => session.metadata = now,
+                        _ => session.agent_state = now,
+                    }
+                }
             }
-        };
-        let report = Usage {
-            id,
-            session_id,
-            tokens,
-            cost,
-            created_at,
-            updated_at,
-        };
-        self.usage.entry(place).insert_entry(report).into_mut()
-    }
-
-    /// Writes all mutations, or none and says which are stale.
-    pub(crate) fn mutate_kv(
-        &mut self,
-        mutations: &[KvChange],
-        faults: &Faults,
-    ) -> Result<Vec<KvChange>, Vec<KvStale>> {
-        let absent = KvEntry {
-            value: None,
-            version: -1,
-        };
-        let is_stale = |kv: &BTreeMap<String, KvEntry>, mutation: &KvChange| {
-            let current = kv.get(&mutation.key).unwrap_or(&absent);
-            (current.version != mutation.version && !faults.on(Fault::StaleAccept))
-                .then(|| current.clone())
-        };
-        let stale: Vec<KvStale> = mutations
-            .iter()
-            .filter_map(|mutation| {
-                let KvEntry { value, version } = is_stale(&self.kv, mutation)?;
-                Some(KvStale {
-                    key: mutation.key.clone(),
-                    value,
-                    version,
-                })
-            })
-            .collect();
-        if !stale.is_empty() && !faults.on(Fault::KvPartial) {
-            return Err(stale);
-        }
-        let mut written = Vec::new();
-        for mutation in mutations {
-            // A key that occurs twice is judged once, by what was there before, and written in turn.
-            if stale.iter().any(|stale| stale.key == mutation.key) {
-                continue;
+            Part::MachineMetadata(id) | Part::MachineState(id) => {
+                if let Some(machine) = self.machines.get_mut(id) {
+                    machine.updated_at = at;
+                    match part {
+                        Part::MachineMetadata(_) => machine.metadata = now,
+                        _ => machine.daemon_state = now,
+                    }
+                }
             }
-            let entry = self
-                .kv
-                .entry(mutation.key.clone())
-                .or_insert_with(|| absent.clone());
-            if mutation.value.is_some() || !faults.on(Fault::KvDeletedStays) {
-                entry.value.clone_from(&mutation.value);
+            Part::ArtifactHeader(id) | Part::ArtifactBody(id) => {
+                if let Some(artifact) = self.artifacts.get_mut(id) {
+                    artifact.updated_at = at;
+                    match part {
+                        Part::ArtifactHeader(_) => artifact.header = now,
+                        _ => artifact.body = now,
+                    }
+                }
             }
-            entry.version += 1;
-            written.push(KvChange {
-                key: mutation.key.clone(),
-                value: mutation.value.clone(),
-                version: entry.version,
-            });
+            Part::AccessKey(pair) => {
+                if let Some(key) = self.access_keys.get_mut(pair) {
+                    (key.data, key.updated_at) = (now, at);
+                }
+            }
+            Part::Settings => self.settings = now,
         }
-        if stale.is_empty() {
-            Ok(written)
-        } else {
-            Err(stale)
-        }
-    }
-
-    /// Puts a post at the top of the feed, in the place of an earlier one about the same thing.
-    pub(crate) fn post_to_feed(&mut self, body: Value, repeat_key: String) -> &FeedItem {
-        self.feed_count += 1;
-        self.feed.retain(|item| item.repeat_key != repeat_key);
-        self.feed.truncate(MAX_FEED - 1);
-        let item = FeedItem {
-            id: self.ids.record(),
-            body,
-            repeat_key,
-            cursor: format!("0-{}", self.feed_count),
-            created_at: self.clock.now(),
-        };
-        self.feed.insert(0, item);
-        &self.feed[0]
     }
 }

@@ -2,26 +2,27 @@
 //!
 //! Everything hangs off an account, so that one account's data cannot be reached through another's
 //! lookups, and accounts never contend. Only three things are shared: who has which token, who owns
-//! which machine and artifact id, and terminals that wait to be paired. The store changes rows and
-//! judges versions; it sends nothing and knows no sockets beyond the registry that it holds.
+//! which machine and artifact id, and terminals that wait to be paired. The store holds rows;
+//! it decides and sends nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::builders::{MachineRow, SessionRow};
-use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::ids::Ids;
-use crate::policy::Policy;
+use crate::outbox::Outbox;
 
 mod account;
 mod cell;
+mod methods;
 mod rows;
 
-pub(crate) use account::{AccountState, FeedItem, KvEntry, PushToken};
+pub use account::{Change, FeedItem, KvEntry, Pair, Part, PushToken, Rows};
 pub(crate) use cell::Cell;
-pub(crate) use rows::{AccessKey, Artifact, Machine, Posted, Session, Usage};
+pub(crate) use methods::Methods;
+pub use rows::{AccessKey, Artifact, Machine, Session, Usage};
 
 /// An Ed25519 public key.
 pub(crate) type PublicKey = [u8; 32];
@@ -33,14 +34,21 @@ const MAX_PAIRINGS: usize = 10_000;
 pub struct Account {
     id: String,
     token: String,
-    state: Mutex<AccountState>,
+    state: Mutex<Rows>,
+    pub(crate) outbox: Outbox,
 }
 
 impl Account {
-    fn new(clock: &Clock, ids: &Ids, policy: &Policy) -> Arc<Self> {
+    fn new(ids: &Ids) -> Arc<Self> {
         let (id, token) = (ids.record(), ids.token());
-        let state = Mutex::new(AccountState::new(clock.clone(), ids.clone(), policy));
-        Arc::new(Self { id, token, state })
+        let state = Mutex::new(Rows::new(id.clone()));
+        let outbox = Outbox::default();
+        Arc::new(Self {
+            id,
+            token,
+            state,
+            outbox,
+        })
     }
 
     /// Its id.
@@ -53,25 +61,30 @@ impl Account {
     /// called while the account is locked.
     #[must_use]
     pub fn session(&self, id: &str) -> Option<SessionRow> {
-        self.lock().sessions.get(id).map(Session::row)
+        self.lock().session(id)
     }
 
     /// Its machine of this id as it is now.
     #[must_use]
     pub fn machine(&self, id: &str) -> Option<MachineRow> {
-        self.lock().machines.get(id).map(Machine::row)
+        self.lock().machine(id)
     }
 
     /// Its connections, in the order in which they came.
     #[must_use]
     pub fn connections(&self) -> Vec<Arc<Connection>> {
-        self.lock().registry.iter().cloned().collect()
+        self.lock().connections().cloned().collect()
     }
 
     /// Whether somebody has registered an RPC method.
     #[must_use]
     pub fn has_method(&self, method: &str) -> bool {
-        self.lock().methods.is_registered(method)
+        !self.lock().registrants(method).is_empty()
+    }
+
+    /// Looks at its rows.
+    pub fn look<A>(&self, look: impl FnOnce(&Rows) -> A) -> A {
+        look(&self.lock())
     }
 
     /// The bearer token of the account, for the answer to who signs in.
@@ -81,7 +94,7 @@ impl Account {
     }
 
     /// The account's rows. A handler that panicked leaves the lock usable: the process must live on.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, AccountState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Rows> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +111,7 @@ impl fmt::Debug for Account {
 pub(crate) fn lock_both<'a>(
     one: &'a Account,
     other: &'a Account,
-) -> (MutexGuard<'a, AccountState>, MutexGuard<'a, AccountState>) {
+) -> (MutexGuard<'a, Rows>, MutexGuard<'a, Rows>) {
     if one.id < other.id {
         let first = one.lock();
         (first, other.lock())
@@ -117,13 +130,13 @@ pub(crate) struct Pairing {
 
 /// All accounts and what they share.
 pub(crate) struct Store {
-    clock: Clock,
     ids: Ids,
+    ids_per_account: bool,
     people: RwLock<People>,
     machine_owners: Mutex<HashMap<String, String>>,
     artifact_owners: Mutex<HashMap<String, String>>,
+    creations: Mutex<()>,
     pairings: Mutex<Pairings>,
-    policy: Policy,
 }
 
 #[derive(Default)]
@@ -140,14 +153,14 @@ struct Pairings {
 }
 
 impl Store {
-    pub(crate) fn new(clock: Clock, ids: Ids, policy: Policy) -> Self {
+    pub(crate) fn new(ids: Ids, ids_per_account: bool) -> Self {
         Self {
-            clock,
             ids,
-            policy,
+            ids_per_account,
             people: RwLock::default(),
             machine_owners: Mutex::default(),
             artifact_owners: Mutex::default(),
+            creations: Mutex::default(),
             pairings: Mutex::default(),
         }
     }
@@ -159,7 +172,7 @@ impl Store {
         if let Some(known) = people.by_key.get(&key) {
             return Arc::clone(known);
         }
-        let account = Account::new(&self.clock, &self.ids, &self.policy);
+        let account = Account::new(&self.ids);
         people
             .by_id
             .insert(account.id.clone(), Arc::clone(&account));
@@ -178,45 +191,47 @@ impl Store {
         self.people().by_token.get(token).cloned()
     }
 
-    /// Some account whose rows are meant, for the fault that does not ask who owns them.
-    pub(crate) fn account_with(
-        &self,
-        is_meant: impl Fn(&AccountState) -> bool,
-    ) -> Option<Arc<Account>> {
-        self.accounts()
-            .into_iter()
-            .find(|account| is_meant(&account.lock()))
-    }
-
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         self.people().by_id.values().cloned().collect()
     }
 
-    /// Takes a machine id for an account; false if another account has it.
-    pub(crate) fn claim_machine(&self, id: &str, account: &Account) -> bool {
-        self.policy.ids_per_account || claim(&self.machine_owners, id, account)
-    }
-
-    /// Takes an artifact id for an account; false if another account has it.
-    pub(crate) fn claim_artifact(&self, id: &str, account: &Account) -> bool {
-        self.policy.ids_per_account || claim(&self.artifact_owners, id, account)
-    }
-
-    /// Gives an artifact id back after the artifact is gone.
-    pub(crate) fn release_artifact(&self, id: &str) {
-        self.artifact_owners
+    /// Whoever creates a machine or an artifact holds this meanwhile, and takes it before the account's
+    /// lock: two accounts that take the same id do it one after the other.
+    pub(crate) fn creation(&self) -> MutexGuard<'_, ()> {
+        self.creations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+    }
+
+    /// Whether another account has a machine of this id.
+    pub(crate) fn is_foreign_machine(&self, id: &str, account: &Account) -> bool {
+        !self.ids_per_account && is_foreign(&self.machine_owners, id, account)
     }
 
     /// Whether another account has an artifact of this id.
     pub(crate) fn is_foreign_artifact(&self, id: &str, account: &Account) -> bool {
-        let owners = self
-            .artifact_owners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        owners.get(id).is_some_and(|owner| *owner != account.id)
+        !self.ids_per_account && is_foreign(&self.artifact_owners, id, account)
+    }
+
+    /// An account has a machine of this id now.
+    pub(crate) fn own_machine(&self, id: &str, account: &Account) {
+        own(&self.machine_owners, id, account);
+    }
+
+    /// An account has an artifact of this id now.
+    pub(crate) fn own_artifact(&self, id: &str, account: &Account) {
+        own(&self.artifact_owners, id, account);
+    }
+
+    /// An account has an artifact of this id no longer.
+    pub(crate) fn release_artifact(&self, id: &str, account: &Account) {
+        let owners = &self.artifact_owners;
+        if !is_foreign(owners, id, account) {
+            owners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(id);
+        }
     }
 
     /// The pairing that a terminal with this key waits in; a new one starts at first sight.
@@ -271,10 +286,14 @@ impl fmt::Debug for Store {
     }
 }
 
-fn claim(owners: &Mutex<HashMap<String, String>>, id: &str, account: &Account) -> bool {
+fn is_foreign(owners: &Mutex<HashMap<String, String>>, id: &str, account: &Account) -> bool {
+    let owners = owners.lock().unwrap_or_else(PoisonError::into_inner);
+    owners.get(id).is_some_and(|owner| *owner != account.id)
+}
+
+fn own(owners: &Mutex<HashMap<String, String>>, id: &str, account: &Account) {
     let mut owners = owners.lock().unwrap_or_else(PoisonError::into_inner);
-    *owners
+    owners
         .entry(id.to_owned())
-        .or_insert_with(|| account.id.clone())
-        == account.id
+        .or_insert_with(|| account.id.clone());
 }

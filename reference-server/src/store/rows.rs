@@ -6,13 +6,10 @@ use serde_json::Value;
 
 use super::Cell;
 use crate::builders::{ArtifactRow, MachineRow, MessageRow, SessionRow};
-use crate::clock::Clock;
-use crate::faults::{Fault, Faults};
-use crate::ids::Ids;
 
 /// A session and its messages.
-#[derive(Clone, Debug)]
-pub(crate) struct Session {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
     pub(crate) id: String,
     pub(crate) tag: String,
     pub(crate) metadata: Cell,
@@ -25,16 +22,7 @@ pub(crate) struct Session {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) messages: Vec<MessageRow>,
-    pub(super) local_ids: HashMap<String, usize>,
-}
-
-/// What became of a message that was posted: its place among the session's messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Posted {
-    /// It was stored.
-    New(usize),
-    /// A message with this localId was there before.
-    Known(usize),
+    pub(crate) local_ids: HashMap<String, usize>,
 }
 
 impl Session {
@@ -54,60 +42,23 @@ impl Session {
         }
     }
 
-    /// Stores a message, unless one with the same localId is there. Its seq is its place, from 1.
-    pub(crate) fn post(
-        &mut self,
-        content: Value,
-        local_id: Option<String>,
-        clock: &Clock,
-        ids: &Ids,
-        faults: &Faults,
-    ) -> Posted {
-        let known = local_id
-            .as_ref()
-            .and_then(|local_id| self.local_ids.get(local_id));
-        let is_forgotten = |index: usize| {
-            faults.on(Fault::DedupeOff)
-                || faults.on(Fault::DedupeLast) && index + 1 != self.messages.len()
-        };
-        if let Some(&index) = known.filter(|&&index| !is_forgotten(index)) {
-            return Posted::Known(index);
+    /// The message that has this localId.
+    pub(crate) fn known(&self, local_id: &str) -> Option<&MessageRow> {
+        self.messages.get(*self.local_ids.get(local_id)?)
+    }
+
+    pub(super) fn post(&mut self, message: MessageRow) {
+        if let Some(local_id) = &message.local_id {
+            self.local_ids.insert(local_id.clone(), self.messages.len());
         }
-        if faults.on(Fault::DedupeText)
-            && let Some(index) = self.messages.iter().position(|message| {
-                local_id.is_none() && message.local_id.is_none() && message.content == content
-            })
-        {
-            return Posted::Known(index);
-        }
-        let index = self.messages.len();
-        if let Some(local_id) = &local_id {
-            self.local_ids.insert(local_id.clone(), index);
-        }
-        let now = clock.now();
-        let seq = if faults.on(Fault::MessageSeqStuck) {
-            1
-        } else if faults.on(Fault::MessageSeqZero) {
-            index as u64
-        } else {
-            index as u64 + 1
-        };
-        self.messages.push(MessageRow {
-            id: ids.record(),
-            seq,
-            content,
-            local_id,
-            created_at: now,
-            updated_at: now,
-        });
-        self.updated_at = now;
-        Posted::New(index)
+        self.updated_at = message.created_at;
+        self.messages.push(message);
     }
 }
 
 /// A machine.
-#[derive(Clone, Debug)]
-pub(crate) struct Machine {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
     pub(crate) id: String,
     pub(crate) metadata: Cell,
     pub(crate) daemon_state: Cell,
@@ -137,8 +88,8 @@ impl Machine {
 }
 
 /// An artifact; its parts are base64 text.
-#[derive(Clone, Debug)]
-pub(crate) struct Artifact {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
     pub(crate) id: String,
     pub(crate) header: Cell,
     pub(crate) body: Cell,
@@ -165,20 +116,26 @@ impl Artifact {
 }
 
 /// The key that lets one machine read one session.
-#[derive(Clone, Debug)]
-pub(crate) struct AccessKey {
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessKey {
     pub(crate) data: Cell,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
 }
 
 /// What a client reported to have spent, per key and session.
-#[derive(Clone, Debug)]
-pub(crate) struct Usage {
-    pub(crate) id: String,
-    pub(crate) session_id: Option<String>,
-    pub(crate) tokens: Value,
-    pub(crate) cost: Value,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// The id of the report.
+    pub id: String,
+    /// The session that it is about.
+    pub session_id: Option<String>,
+    /// How many tokens, by kind.
+    pub tokens: Value,
+    /// What they cost, by kind.
+    pub cost: Value,
+    /// When the key was reported first.
+    pub created_at: i64,
+    /// When it was reported last.
+    pub updated_at: i64,
 }

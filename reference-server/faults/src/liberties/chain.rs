@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::http::Uri;
 use serde_json::Value;
 use touchstone_reference_server::Config;
+use touchstone_reference_server::builders::MessageRow;
 use touchstone_reference_server::seams::{
-    Account, Admission, Asked, Call, Client, Connection, Emission, Flow, Frame, HttpAnswer,
-    HttpRequest, Seams, Server, Wait,
+    Account, Admission, Asked, Call, Cause, Client, Connection, Effects, Emission, Flow, Frame,
+    HttpAnswer, HttpRequest, Reply, Rows, Seams, Server, Wait,
 };
 
 /// Each is handed what the one before it has made of what is right. Who keeps a packet back, or answers
@@ -111,6 +112,58 @@ impl Seams for Chain {
         } else {
             Flow::Ignore
         }
+    }
+
+    fn outcome(
+        &self,
+        server: &Arc<Server>,
+        cause: &Cause<'_>,
+        rows: &Rows,
+        effects: &mut Effects,
+        mut reply: Option<&mut Reply>,
+    ) {
+        for one in &self.0 {
+            one.outcome(server, cause, rows, effects, reply.as_deref_mut());
+        }
+    }
+
+    fn is_current(&self, version: f64, expected: f64, right: bool) -> bool {
+        let all = self.0.iter();
+        all.fold(right, |right, one| one.is_current(version, expected, right))
+    }
+
+    fn next_version(&self, version: u64, right: u64) -> u64 {
+        let all = self.0.iter();
+        all.fold(right, |right, one| one.next_version(version, right))
+    }
+
+    fn message_seq(&self, rows: &Rows, session: &str, right: u64) -> u64 {
+        let all = self.0.iter();
+        all.fold(right, |right, one| one.message_seq(rows, session, right))
+    }
+
+    fn known_message(
+        &self,
+        rows: &Rows,
+        session: &str,
+        local_id: Option<&str>,
+        content: &Value,
+        right: Option<MessageRow>,
+    ) -> Option<MessageRow> {
+        let all = self.0.iter();
+        all.fold(right, |right, one| {
+            one.known_message(rows, session, local_id, content, right)
+        })
+    }
+
+    fn callee(
+        &self,
+        rows: &Rows,
+        method: &str,
+        right: Option<Arc<Connection>>,
+    ) -> Option<Arc<Connection>> {
+        let all = self.0.iter();
+        all.fold(right, |right, one| one.callee(rows, method, right))
     }
 
     fn update_seq(&self, account: &str, right: u64) -> u64 {

@@ -1,0 +1,48 @@
+//! Connections without a socket, for tests of what stands behind it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use engineioxide::Str;
+
+use crate::connection::{Connection, Link, PushError, Way};
+use crate::ids::Ids;
+use crate::router::{ConnectionId, Scope};
+use crate::store::Store;
+
+/// The packets that a connection was sent.
+#[derive(Clone, Default)]
+pub(crate) struct Packets(Arc<Mutex<Vec<String>>>);
+
+impl Packets {
+    /// Those since it was asked last.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Link for Packets {
+    fn push(&self, packet: Str, _attachments: &[Bytes]) -> Result<(), PushError> {
+        let mut packets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        packets.push(packet.to_string());
+        Ok(())
+    }
+
+    fn abort(&self) {}
+
+    fn way(&self) -> Way {
+        Way::WebSocket
+    }
+}
+
+/// A connection of an account of its own.
+pub(crate) fn connection(id: u64, scope: Scope) -> (Arc<Connection>, Packets) {
+    let account = Store::new(Ids::seeded(id), false).sign_in([0; 32]);
+    let packets = Packets::default();
+    let link = Box::new(packets.clone());
+    let (id, name) = (ConnectionId(id), id.to_string());
+    (
+        Arc::new(Connection::new(id, name, scope, account, link, None)),
+        packets,
+    )
+}
