@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::first_ping::FirstPing;
 use crate::gateway::Gateway;
-use crate::listener::RequestSwitch;
+use crate::listener::RequestKillSwitch;
 
 /// Stands in front of engineioxide.
 pub(crate) async fn correct(
     State(gateway): State<Gateway>,
-    ConnectInfo(switch): ConnectInfo<RequestSwitch>,
+    ConnectInfo(switch): ConnectInfo<RequestKillSwitch>,
     request: Request,
     next: Next,
 ) -> Response {

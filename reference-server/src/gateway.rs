@@ -1,10 +1,10 @@
 //! The Socket.IO side of a transport: CONNECT, events, answers, the end. It sits on Engine.IO, which
 //! brings WebSocket, long-polling, the upgrade between them and heartbeats.
 //!
-//! CONNECT is decided in the task that reads the transport, before the next packet is looked at. So
-//! events that a client sends together with CONNECT find their handlers, in order. (The Socket.IO
-//! layer of the same project decides in a task of its own: of 1 000 clients that sent an event in
-//! the same TCP segment as CONNECT, 992 were disconnected.)
+//! CONNECT is decided in the task that reads the transport, before the next packet is looked at, and a
+//! client is put where events reach it under the lock of its account. The Socket.IO layer of the same
+//! project registers a connection after it has announced it, so that an update in between is lost, and
+//! runs the events of one connection out of order where their handlers await.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::decide;
 use crate::dispatch::dispatch;
 use crate::first_ping::FirstPing;
 use crate::handshake;
-use crate::listener::{RequestSwitch, Switch};
+use crate::listener::{KillSwitch, RequestKillSwitch};
 use crate::outbox::Delivery;
 use crate::packet::{self, Packet, PacketError, Pending};
 use crate::router::{Routed as _, Scope};
@@ -60,7 +60,7 @@ struct State {
     /// A binary packet whose attachments are still coming.
     pending: Option<Pending>,
     /// Ends the TCP connection that packets are written to.
-    switch: Option<Arc<Switch>>,
+    switch: Option<Arc<KillSwitch>>,
     /// Why this side has ended the transport: what still comes is not looked at.
     ended: Option<&'static str>,
     connect_timeout: Option<AbortHandle>,
@@ -94,7 +94,7 @@ impl Gateway {
     }
 
     /// A transport moves to a WebSocket on another TCP connection.
-    pub(crate) fn moves_to(&self, sid: Sid, switch: &RequestSwitch) {
+    pub(crate) fn moves_to(&self, sid: Sid, switch: &RequestKillSwitch) {
         let transport = self.transports().get(&sid).cloned();
         if let Some(transport) = transport {
             transport.data.lock().switch = Some(Arc::clone(&switch.0));
@@ -419,7 +419,7 @@ impl EngineIoHandler for Gateway {
         let switch = transport
             .req_parts
             .extensions
-            .get::<axum::extract::ConnectInfo<RequestSwitch>>();
+            .get::<axum::extract::ConnectInfo<RequestKillSwitch>>();
         let timeout = tokio::time::sleep(self.app.config.connect_timeout);
         let silent = Arc::clone(&transport);
         let task = tokio::spawn(async move {
@@ -536,7 +536,7 @@ impl Link for TransportLink {
     fn abort(&self) {
         // Without the switch, the writer would go on waiting for a peer that reads nothing.
         if let Some(switch) = &self.transport.data.lock().switch {
-            switch.throw();
+            switch.trip();
         }
         self.transport.close(DisconnectReason::TransportError);
     }

@@ -1,7 +1,7 @@
 //! TCP connections that can be ended from outside.
 //!
 //! A client that reads nothing leaves its writer waiting inside the library, where no close request
-//! reaches it. So every accepted stream carries a switch: once it is thrown, reads and writes fail,
+//! reaches it. So every accepted stream carries a switch: once it is tripped, reads and writes fail,
 //! and whoever waits for them wakes up. The module knows nothing of what travels in the stream.
 
 use std::collections::HashMap;
@@ -24,8 +24,8 @@ use crate::first_ping::{FirstPing, Outgoing, PingFilter};
 
 /// Ends one TCP connection.
 #[derive(Debug, Default)]
-pub(crate) struct Switch {
-    is_thrown: AtomicBool,
+pub(crate) struct KillSwitch {
+    is_tripped: AtomicBool,
     is_unread: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
@@ -33,10 +33,10 @@ pub(crate) struct Switch {
     first_ping: OnceLock<FirstPing>,
 }
 
-impl Switch {
+impl KillSwitch {
     /// Ends the connection, also if its peer reads nothing.
-    pub(crate) fn throw(&self) {
-        self.is_thrown.store(true, Ordering::SeqCst);
+    pub(crate) fn trip(&self) {
+        self.is_tripped.store(true, Ordering::SeqCst);
         self.reader.wake();
         self.writer.wake();
     }
@@ -54,10 +54,10 @@ impl Switch {
         let _ = self.first_ping.set(first_ping);
     }
 
-    /// Fails if the switch was thrown; otherwise `waker` is woken when it is.
+    /// Fails if the switch was tripped; otherwise `waker` is woken when it is.
     fn check(&self, waker: &AtomicWaker, context: &Context<'_>) -> io::Result<()> {
         waker.register(context.waker());
-        if self.is_thrown.load(Ordering::SeqCst) {
+        if self.is_tripped.load(Ordering::SeqCst) {
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
         }
         Ok(())
@@ -66,42 +66,46 @@ impl Switch {
 
 /// The switches of all TCP connections that are open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Switches {
-    open: Arc<Mutex<HashMap<u64, Arc<Switch>>>>,
+pub(crate) struct KillSwitches {
+    open: Arc<Mutex<HashMap<u64, Arc<KillSwitch>>>>,
     last: Arc<AtomicU64>,
 }
 
-impl Switches {
+impl KillSwitches {
     /// Ends all connections.
-    pub(crate) fn throw_all(&self) {
+    pub(crate) fn trip_all(&self) {
         let open: Vec<_> = self.lock().values().cloned().collect();
         for switch in open {
-            switch.throw();
+            switch.trip();
         }
     }
 
-    fn add(&self) -> (u64, Arc<Switch>) {
+    fn add(&self) -> (u64, Arc<KillSwitch>) {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
-        let switch = Arc::new(Switch::default());
+        let switch = Arc::new(KillSwitch::default());
         self.lock().insert(id, Arc::clone(&switch));
         (id, switch)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Switch>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<KillSwitch>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Accepts TCP connections and gives each its switch.
-pub(crate) struct SwitchedListener {
+pub(crate) struct DropListener {
     listener: TcpListener,
-    switches: Switches,
+    switches: KillSwitches,
     /// How long sent data may stay unacknowledged, or a peer's window closed.
     user_timeout: Duration,
 }
 
-impl SwitchedListener {
-    pub(crate) fn new(listener: TcpListener, switches: Switches, user_timeout: Duration) -> Self {
+impl DropListener {
+    pub(crate) fn new(
+        listener: TcpListener,
+        switches: KillSwitches,
+        user_timeout: Duration,
+    ) -> Self {
         Self {
             listener,
             switches,
@@ -110,7 +114,7 @@ impl SwitchedListener {
     }
 }
 
-impl Listener for SwitchedListener {
+impl Listener for DropListener {
     type Io = SwitchedStream;
     type Addr = SocketAddr;
 
@@ -145,9 +149,9 @@ impl Listener for SwitchedListener {
 #[derive(Debug)]
 pub(crate) struct SwitchedStream {
     stream: TcpStream,
-    switch: Arc<Switch>,
+    switch: Arc<KillSwitch>,
     id: u64,
-    switches: Switches,
+    switches: KillSwitches,
     pings: Pings,
 }
 
@@ -255,10 +259,10 @@ impl AsyncWrite for SwitchedStream {
 
 /// The switch of the TCP connection that a request came on.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestSwitch(pub(crate) Arc<Switch>);
+pub(crate) struct RequestKillSwitch(pub(crate) Arc<KillSwitch>);
 
-impl Connected<IncomingStream<'_, SwitchedListener>> for RequestSwitch {
-    fn connect_info(stream: IncomingStream<'_, SwitchedListener>) -> Self {
+impl Connected<IncomingStream<'_, DropListener>> for RequestKillSwitch {
+    fn connect_info(stream: IncomingStream<'_, DropListener>) -> Self {
         Self(Arc::clone(&stream.io().switch))
     }
 }

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::engine;
 use crate::gateway::Gateway;
 use crate::journal;
-use crate::listener::{RequestSwitch, SwitchedListener, Switches};
+use crate::listener::{DropListener, KillSwitches, RequestKillSwitch};
 use crate::presence;
 use crate::rest::{self, ApiError};
 use crate::seams::{HttpAnswer, HttpRequest};
@@ -57,15 +57,15 @@ pub async fn serve(
     let app = Arc::new(App::new(config));
     let gateway = Gateway::new(Arc::clone(&app));
     let service = service(&app, &gateway);
-    let switches = Switches::default();
+    let switches = KillSwitches::default();
     let user_timeout = app.config.ping_interval + app.config.ping_timeout;
     let mut running = Vec::new();
     for listener in listeners {
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let listener = SwitchedListener::new(listener, switches.clone(), user_timeout);
+        let listener = DropListener::new(listener, switches.clone(), user_timeout);
         let service = service
             .clone()
-            .into_make_service_with_connect_info::<RequestSwitch>();
+            .into_make_service_with_connect_info::<RequestKillSwitch>();
         let stop = app.stop.clone().cancelled_owned();
         running.push(
             axum::serve(listener, service)
@@ -91,7 +91,7 @@ pub async fn serve(
     })
     .await;
     // Whoever is still there reads nothing, or holds an idle HTTP connection open.
-    switches.throw_all();
+    switches.trip_all();
     let _ = tokio::time::timeout(GRACE, finished(&mut running)).await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use touchstone_conformance::requirements;
 use touchstone_reference_faults::faults;
 
-use crate::table::{Findings, Table};
+use crate::table::Table;
 
 pub(crate) const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/faults.md");
 
@@ -13,8 +13,7 @@ pub(crate) fn render(table: &Table) -> String {
         "# Faults\n\n\
          The reference server can be wrong on purpose, in one way at a time: `touchstone serve --fault \
          NAME`, or `touchstone check --fault NAME` to see what the suite says of it. For each of its {} \
-         faults stand here the requirements that it breaks, each with the cases that find it; in \
-         parentheses those that find it only at times, depending on what else the server does. \
+         faults stand here the requirements that it breaks, each with the cases that find it. \
          `tests/faults` runs some of these cases against each fault, enough to see every requirement \
          broken, and a sample of the others, which pass. The page is written from what was measured with \
          all cases, by `cargo test --test faults -- --ignored`.\n",
@@ -37,16 +36,9 @@ pub(crate) fn render(table: &Table) -> String {
         }
         text += "\n";
         for requirement in row.touches() {
-            let finders = |findings: &Findings| -> Vec<String> {
-                let finds = findings
-                    .iter()
-                    .filter(|(_, broken)| broken.contains(requirement));
-                finds.map(|(case, _)| format!("`{case}`")).collect()
-            };
-            let at_times = finders(&row.at_times)
-                .into_iter()
-                .map(|case| format!("({case})"));
-            let cases: Vec<String> = finders(&row.cases).into_iter().chain(at_times).collect();
+            let finds = row.cases.iter();
+            let finds = finds.filter(|(_, broken)| broken.contains(requirement));
+            let cases: Vec<String> = finds.map(|(case, _)| format!("`{case}`")).collect();
             text += &format!("- `{requirement}`: {}\n", cases.join(", "));
         }
     }

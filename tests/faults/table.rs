@@ -44,12 +44,9 @@ pub(crate) struct Row {
     /// Whether the doctor refuses to judge such a server at all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) not_ready: bool,
-    /// The cases that catch it each time, with the requirements that they find broken.
+    /// The cases that catch it, with the requirements that they find broken.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) cases: Findings,
-    /// Cases that catch it only at times.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) at_times: Findings,
 }
 
 impl Table {
@@ -105,30 +102,18 @@ impl Table {
 impl Row {
     /// Whether nothing is known yet.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.not_ready && self.cases.is_empty() && self.at_times.is_empty()
+        !self.not_ready && self.cases.is_empty()
     }
 
-    /// The requirements that are ever found broken.
+    /// The requirements that are found broken.
     pub(crate) fn touches(&self) -> BTreeSet<&str> {
-        let all = self.cases.values().chain(self.at_times.values());
-        all.flatten().map(String::as_str).collect()
+        self.cases.values().flatten().map(String::as_str).collect()
     }
 
-    /// Takes what several runs of all cases have shown.
-    pub(crate) fn measured(&mut self, outcomes: &[Outcome]) {
-        self.not_ready = outcomes.iter().all(|outcome| outcome.not_ready.is_some());
-        let mut findings = Findings::new();
-        for (case, broken) in outcomes.iter().flat_map(|outcome| &outcome.broken) {
-            findings
-                .entry(case.clone())
-                .or_default()
-                .extend(broken.iter().cloned());
-        }
-        (self.cases, self.at_times) = findings.into_iter().partition(|(case, _)| {
-            outcomes
-                .iter()
-                .all(|outcome| outcome.broken.contains_key(case))
-        });
+    /// Takes what a run of all cases has shown.
+    pub(crate) fn measured(&mut self, outcome: Outcome) {
+        self.not_ready = outcome.not_ready.is_some();
+        self.cases = outcome.broken;
     }
 
     /// How the outcome of a trial by `selection` differs from what is known; `None` if it does not.
@@ -154,7 +139,7 @@ impl Row {
         }
         let known = self.touches();
         for (case, broken) in &outcome.broken {
-            if !self.cases.contains_key(case) && !self.at_times.contains_key(case) {
+            if !self.cases.contains_key(case) {
                 problem += &format!("  {case} fails: {broken:?}\n");
             }
             for id in broken.iter().filter(|id| !known.contains(id.as_str())) {
