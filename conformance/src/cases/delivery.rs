@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::message::unseen_between;
+use super::message::{leaves_holes, unseen_between};
 use crate::{
     case::{Flow, Stop, case_table},
     ctx::Ctx,
@@ -210,6 +210,14 @@ async fn ack_order(cx: &mut Ctx, stage: &Stage) -> Flow {
 async fn seq_unused(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     let peer = stage.peer(Role::U1);
+    let mut own = Vec::new();
+    for _ in 0..4 {
+        own.push(changed(cx, &stage).await?);
+    }
+    if leaves_holes(stage.peer(Role::U2), &own) {
+        cx.held(&SEQ_UNUSED);
+        return Ok(());
+    }
     let unknown = cx.marker("no-such-session");
     let refused = cx.marker("refused");
     let mut used = Vec::new();

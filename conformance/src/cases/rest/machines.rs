@@ -43,14 +43,12 @@ case_table! {
 async fn create(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::M1, Role::S1, Role::V1]).await?;
     let (id, metadata) = (cx.marker("machine"), cx.marker("metadata"));
-    let own = cx
-        .connect("own", stage.account.token(), Scope::Machine(&id))
-        .await?;
+    // A server may refuse the connection of a machine that it does not have yet.
+    let token = stage.account.token();
+    let own = cx.connect("own", token, Scope::Machine(&id)).await.ok();
     // Nothing can be sent to a machine that does not exist yet, but a connection that is younger than its
     // own shows how far the server is.
-    let younger = cx
-        .connect("younger", stage.account.token(), Scope::User)
-        .await?;
+    let younger = cx.connect("younger", token, Scope::User).await?;
     stage.prove_newcomer(cx, &younger).await?;
     let request = json!({"id": id, "metadata": metadata});
     cx.rest(
@@ -81,11 +79,13 @@ async fn create(cx: &mut Ctx) -> Flow {
     ];
     let seen = stage.observe(cx, &deliveries).await?;
     let deadline = cx.deadline();
-    let reached = own
-        .wait_for(deadline, |arrival| update.matches(arrival))
-        .await;
-    let told = "update-machine for the connection of the machine";
-    cx.check(&SECOND_REACHES, reached.is_some(), told, "nothing");
+    if let Some(own) = own {
+        let reached = own
+            .wait_for(deadline, |arrival| update.matches(arrival))
+            .await;
+        let told = "update-machine for the connection of the machine";
+        cx.check(&SECOND_REACHES, reached.is_some(), told, "nothing");
+    }
     let body = &seen[1].data["body"];
     let value = json!({"value": metadata});
     let same = body["machineId"] == json!(id) && body["metadata"]["value"] == value["value"];
@@ -96,17 +96,12 @@ async fn create(cx: &mut Ctx) -> Flow {
         body,
     );
     let seqs = (seen[0].data["seq"].as_i64(), seen[1].data["seq"].as_i64());
-    let next = matches!(seqs, (Some(first), Some(second)) if second == first + 1);
-    // One that does not even rise has nothing to do with machines.
+    // What does not rise has nothing to do with machines, and the seq may have holes.
     let rises = matches!(seqs, (Some(first), Some(second)) if second > first);
     cx.check(
-        if rises {
-            &SECOND_UPDATE
-        } else {
-            &delivery::SEQ
-        },
-        next,
-        "the next seq for the second update",
+        &delivery::SEQ,
+        rises,
+        "a later seq for the second update",
         words::list_or_none([seqs.0, seqs.1]),
     );
     let order = seen[0].order < seen[1].order;

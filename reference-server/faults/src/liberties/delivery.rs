@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use touchstone_reference_server::Config;
 use touchstone_reference_server::router::RecipientFilter;
 use touchstone_reference_server::router::recipients;
 use touchstone_reference_server::seams::{
@@ -49,6 +50,11 @@ const WIDE: &[&str] = &[
 pub(super) struct Wide;
 
 impl Seams for Wide {
+    /// Such servers have no control extension, whose router does as it is told.
+    fn settings(&self, config: &mut Config) {
+        config.control = false;
+    }
+
     fn route(
         &self,
         _server: &Server,
@@ -72,6 +78,11 @@ impl Seams for Wide {
 pub(super) struct RelationsSilent;
 
 impl Seams for RelationsSilent {
+    /// Such servers have no control extension, which can have any event sent.
+    fn settings(&self, config: &mut Config) {
+        config.control = false;
+    }
+
     fn route(
         &self,
         _server: &Server,

@@ -24,7 +24,7 @@ fn active_at(call: &Call<'_>) -> Option<i64> {
     }
 }
 
-/// What becomes of a heartbeat from before the last known activity.
+/// What becomes of a heartbeat from before the last known activity, if it is not too old to count.
 #[derive(Debug)]
 pub(super) enum Older {
     /// It is ignored.
@@ -33,6 +33,9 @@ pub(super) enum Older {
     KeepsTime,
 }
 
+/// Ten minutes in milliseconds: heartbeats that are older do not count, whatever is known.
+const OLDEST: f64 = 600_000.0;
+
 impl Seams for Older {
     #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
     fn call(&self, _server: &Server, call: &mut Call<'_>) -> Flow {
@@ -40,7 +43,8 @@ impl Seams for Older {
         let (Some(time), Some(known)) = (time, active_at(call)) else {
             return Flow::Handle;
         };
-        if time >= known as f64 {
+        let known_time = known as f64;
+        if time >= known_time || time < known_time - OLDEST {
             return Flow::Handle;
         }
         match self {

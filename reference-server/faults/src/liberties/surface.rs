@@ -26,18 +26,17 @@ impl Seams for NewestFirst {
     }
 }
 
-/// Beginnings of the paths that a server needs, so that accounts, sessions and machines come to exist.
+/// Beginnings of the paths that a server needs, so that accounts come to exist.
 const NEEDED: &[&str] = &["/health", "/v1/auth", "/control/"];
 
-/// Only the routes are there without which nobody could connect.
+/// Only the routes are there that make and list what connections are about.
 #[derive(Debug)]
 pub(super) struct FewRoutes;
 
 impl Seams for FewRoutes {
     fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
         let path = request.uri.path();
-        let is_made =
-            *request.method == Method::POST && matches!(path, "/v1/sessions" | "/v1/machines");
+        let is_made = matches!(path, "/v1/sessions" | "/v1/machines");
         let is_needed = NEEDED.iter().any(|needed| path.starts_with(needed));
         if is_made || is_needed || request.is_socket {
             return None;

@@ -376,7 +376,7 @@ pub(super) const TABLE: &[LibertyInfo] = &[
         SURFACE,
         "few-routes",
         |_| Arc::new(FewRoutes),
-        "only the routes exist that make accounts, sessions and machines",
+        "only the routes exist that make accounts, and that make and list sessions and machines",
         "a route that answers 404 is a missing capability",
     ),
     plain(

@@ -1,0 +1,97 @@
+//! One trial: a server that takes some liberties, judged by some cases of the suite.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use touchstone_client::ConnectOptions;
+use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::text::told;
+use touchstone_conformance::{
+    Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict, run,
+};
+use touchstone_reference_faults::Liberties;
+use touchstone_reference_server::Config;
+
+use crate::embedded::{Embedded, quick, stated};
+
+/// How many servers are judged at the same time. Most of a trial is waiting.
+const TRIALS: usize = 6;
+
+/// Longer than any pause of a busy machine, where a client that does not answer in time is ended.
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where the random choices of all cases come from.
+const SEED: u64 = 23;
+
+/// What the suite has against a right server: requirements or what could not be judged, by case.
+pub(crate) type Blamed = BTreeMap<String, BTreeSet<String>>;
+
+/// Tries servers side by side, a few at a time, in the order of the trials.
+pub(crate) async fn try_all(trials: Vec<(Vec<&'static str>, Selection)>) -> Vec<Blamed> {
+    let places = Arc::new(Semaphore::new(TRIALS));
+    let mut tasks = JoinSet::new();
+    for (index, (names, selection)) in trials.into_iter().enumerate() {
+        let places = Arc::clone(&places);
+        tasks.spawn(async move {
+            let _place = places.acquire().await.expect("nobody closes it");
+            (index, judge(&names, selection).await)
+        });
+    }
+    let mut blamed = tasks.join_all().await;
+    blamed.sort_by_key(|(index, _)| *index);
+    blamed.into_iter().map(|(_, blamed)| blamed).collect()
+}
+
+async fn judge(names: &[&'static str], selection: Selection) -> Blamed {
+    let liberties = Liberties::parse(names.iter().copied()).expect("names of the table");
+    let config = liberties.applied_to(Config {
+        ping_timeout: PING_TIMEOUT,
+        ..quick()
+    });
+    let server = Embedded::start(config).await.expect("a server");
+    let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
+    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(server.url().clone()));
+    let mut target = Target::new(
+        vec![server.url().clone()],
+        provisioner.expect("a provisioner"),
+    );
+    target.timeouts = stated();
+    let mut plan = Plan::new(target, SEED, 0);
+    plan.selection = selection;
+    let mut found = Found::default();
+    if let Err(error) = run(&plan, &mut found, &StopSignals::default()).await {
+        let reason = BTreeSet::from([told(&error)]);
+        found.0.insert("the run".to_owned(), reason);
+    }
+    server.stop().await.expect("the server ends");
+    found.0
+}
+
+#[derive(Debug, Default)]
+struct Found(Blamed);
+
+impl Reporter for Found {
+    fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
+        let RunEvent::Finished(report) = event else {
+            return Ok(());
+        };
+        for case in &report.cases {
+            let mut blamed = match case.verdict {
+                Verdict::Pass | Verdict::Info | Verdict::Skip => continue,
+                Verdict::Error | Verdict::Blocked => {
+                    BTreeSet::from([case.reason.clone().unwrap_or_default()])
+                }
+                Verdict::Fail | Verdict::Warn => BTreeSet::new(),
+            };
+            blamed.extend(
+                case.broken()
+                    .map(|(requirement, _)| requirement.id.to_owned()),
+            );
+            self.0.insert(case.id.to_owned(), blamed);
+        }
+        Ok(())
+    }
+}
