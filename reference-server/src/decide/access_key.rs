@@ -65,13 +65,7 @@ pub(crate) fn update(cx: &Context<'_>, pair: Pair, data: &str, expected: f64) ->
     let Write::Next(now) = &write else {
         return Outcome::of(Answer::Written(write));
     };
-    let (value, version, at) = (now.value.clone(), now.version, cx.now);
     let part = Part::AccessKey(pair);
-    let change = Change::Written {
-        part,
-        value,
-        version,
-        at,
-    };
+    let change = Change::written(part, now, cx.now);
     Outcome::of(Answer::Written(write)).change(change)
 }

@@ -1,15 +1,16 @@
 //! `artifact-update`, and `POST /v1/artifacts/:id`: header, body or both. A mismatch of one stops both.
 
-use serde_json::{Value, json};
-
 use super::artifact_create::is_base64;
 use super::versioned::Write;
-use super::{Call, Context, INTERNAL_ERROR, Outcome, failed};
+use super::{Context, Outcome};
 use crate::announce::{Event, Update};
 use crate::builders::Versioned;
 use crate::router::RecipientFilter;
-use crate::seams::Reply;
 use crate::store::{Change, Part};
+
+mod event;
+
+pub(super) use event::on_event;
 
 /// Header and body, as far as they are meant.
 pub(crate) type Parts<T> = [Option<T>; 2];
@@ -29,108 +30,51 @@ pub(crate) enum Updated {
     Written(Parts<Versioned>),
 }
 
-/// The names of header and body.
-pub(crate) const NAMES: [&str; 2] = ["header", "body"];
-
-pub(super) fn on_event(cx: &Context<'_>, call: &Call<'_>) -> Outcome<Reply> {
-    let Some(id) = call.data.name("artifactId") else {
-        return failed("Invalid parameters");
-    };
-    let mut wanted = [None, None];
-    for (index, problem) in ["Invalid header parameters", "Invalid body parameters"]
-        .into_iter()
-        .enumerate()
-    {
-        let part = call.data.get(NAMES[index]).filter(|part| !part.is_null());
-        let Some(part) = part else { continue };
-        match (part["data"].as_str(), part["expectedVersion"].as_f64()) {
-            (Some(data), Some(expected)) => wanted[index] = Some((data.to_owned(), expected)),
-            _ => return failed(problem),
-        }
-    }
-    if wanted == [None, None] {
-        return failed("No updates provided");
-    }
-    decide(cx, id, wanted).map(|updated| match updated {
-        Updated::Missing => failed("Artifact not found").answer,
-        Updated::NotBase64 => failed(INTERNAL_ERROR).answer,
-        Updated::Stale(stale) => answer("version-mismatch", stale, |now| {
-            let Versioned { value, version } = now;
-            json!({ "version": version, "currentVersion": version, "data": value, "currentData": value })
-        }),
-        Updated::Written(written) => answer("success", written, |now| {
-            json!({ "version": now.version, "data": now.value })
-        }),
-    })
-}
-
-fn answer(result: &str, parts: Parts<Versioned>, show: fn(Versioned) -> Value) -> Reply {
-    let mut answer = json!({ "result": result });
-    for (name, part) in NAMES.into_iter().zip(parts) {
-        if let Some(part) = part {
-            answer[name] = show(part);
-        }
-    }
-    Reply::Ack(answer)
-}
-
 pub(crate) fn decide(cx: &Context<'_>, id: &str, wanted: Parts<Wanted>) -> Outcome<Updated> {
     let Some(artifact) = cx.rows.artifacts.get(id) else {
         return Outcome::of(Updated::Missing);
     };
-    if !wanted.iter().flatten().all(|(data, _)| is_base64(cx, data)) {
+    let mut texts = wanted.iter().flatten().map(|(text, _)| text);
+    if !texts.all(|text| is_base64(cx, text)) {
         return Outcome::of(Updated::NotBase64);
     }
     let (mut written, mut stale) = ([None, None], [None, None]);
     let cells = [&artifact.header, &artifact.body];
     for (index, (cell, wanted)) in cells.into_iter().zip(wanted).enumerate() {
-        match wanted.map(|(data, expected)| cx.write(cell, Some(data), expected)) {
+        match wanted.map(|(text, expected)| cx.write(cell, Some(text), expected)) {
             None => {}
             Some(Write::Next(now)) => written[index] = Some(now),
             Some(Write::Stale(now)) => stale[index] = Some(now),
         }
     }
-    let is_stale = stale.iter().any(Option::is_some);
-    if is_stale && !cx.policy().artifact_partial || written == [None, None] {
-        return Outcome::of(if is_stale {
-            Updated::Stale(stale)
-        } else {
-            Updated::Written(written)
-        });
-    }
-    let seq = artifact.seq + 1;
-    let (artifact_id, at) = (id.to_owned(), cx.now);
-    let mut outcome = Outcome::of(()).change(Change::ArtifactRaised {
-        id: artifact_id.clone(),
-        seq,
-    });
+    let (is_stale, (id, at)) = (stale != [None, None], (id.to_owned(), cx.now));
+    let is_stopped = is_stale && !cx.policy().artifact_partial || written == [None, None];
     let parts = [
-        Part::ArtifactHeader(id.to_owned()),
-        Part::ArtifactBody(id.to_owned()),
+        Part::ArtifactHeader(id.clone()),
+        Part::ArtifactBody(id.clone()),
     ];
-    for (part, now) in parts.into_iter().zip(&written) {
-        if let Some(Versioned { value, version }) = now.clone() {
-            outcome = outcome.change(Change::Written {
-                part,
-                value,
-                version,
-                at,
-            });
+    let [header, body] = written.clone();
+    let answer = if is_stale {
+        Updated::Stale(stale)
+    } else {
+        Updated::Written(written)
+    };
+    let mut outcome = Outcome::of(answer);
+    if is_stopped {
+        return outcome;
+    }
+    let (raised, seq) = (id.clone(), artifact.seq + 1);
+    outcome = outcome.change(Change::ArtifactRaised { id: raised, seq });
+    for (part, now) in parts.into_iter().zip([&header, &body]) {
+        if let Some(now) = now {
+            outcome = outcome.change(Change::written(part, now, at));
         }
     }
-    let [header, body] = written.clone();
+    let artifact_id = id;
     let told = Update::UpdateArtifact {
         artifact_id,
         header,
         body,
     };
-    outcome
-        .event(Event::update(told, RecipientFilter::UserScopedOnly))
-        .map(|()| {
-            if is_stale {
-                Updated::Stale(stale)
-            } else {
-                Updated::Written(written)
-            }
-        })
+    outcome.event(Event::update(told, RecipientFilter::UserScopedOnly))
 }

@@ -41,7 +41,7 @@ fn decide(cx: &Context<'_>, call: &Call<'_>, field: &str) -> Outcome<Reply> {
     let Write::Next(now) = write else {
         return outcome;
     };
-    let (value, version, at) = (now.value.clone(), now.version, cx.now);
+    let change = Change::written(part, &now, cx.now);
     let (metadata, daemon_state) = if is_metadata {
         (Some(now), None)
     } else {
@@ -55,17 +55,10 @@ fn decide(cx: &Context<'_>, call: &Call<'_>, field: &str) -> Outcome<Reply> {
         metadata,
         daemon_state,
     };
-    let outcome = outcome
-        .change(Change::Written {
-            part,
-            value,
-            version,
-            at,
-        })
-        .event(Event::update(update, filter));
+    let outcome = outcome.change(change).event(Event::update(update, filter));
     if is_metadata || !cx.policy().state_makes_active {
         return outcome;
     }
-    let active = true;
+    let (active, at) = (true, cx.now);
     outcome.change(Change::MachinePresence { id, active, at })
 }

@@ -63,7 +63,7 @@ fn decide(
     let Write::Next(now) = write else {
         return outcome;
     };
-    let (value, version, at) = (now.value.clone(), now.version, cx.now);
+    let change = Change::written(part, &now, cx.now);
     let (metadata, agent_state) = if is_metadata {
         (Some(now), None)
     } else {
@@ -77,12 +77,5 @@ fn decide(
         metadata,
         agent_state,
     };
-    outcome
-        .change(Change::Written {
-            part,
-            value,
-            version,
-            at,
-        })
-        .event(Event::update(update, filter))
+    outcome.change(change).event(Event::update(update, filter))
 }

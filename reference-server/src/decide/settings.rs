@@ -17,14 +17,8 @@ pub(crate) fn decide(cx: &Context<'_>, settings: Option<String>, expected: f64) 
         user_id: cx.rows.id.clone(),
         profile: Map::from_iter([("settings".to_owned(), json!(now))]),
     };
-    let (value, version, at) = (now.value.clone(), now.version, cx.now);
-    let part = Part::Settings;
+    let change = Change::written(Part::Settings, now, cx.now);
     Outcome::of(write)
-        .change(Change::Written {
-            part,
-            value,
-            version,
-            at,
-        })
+        .change(change)
         .event(Event::update(told, RecipientFilter::UserScopedOnly))
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{AccessKey, Artifact, Cell, Machine, Methods, Session, Usage};
-use crate::builders::{ArtifactRow, MachineRow, MessageRow, RelationshipStatus, SessionRow};
+use crate::builders::{
+    ArtifactRow, MachineRow, MessageRow, RelationshipStatus, SessionRow, Versioned,
+};
 use crate::connection::Connection;
 use crate::router::{ConnectionId, Registry};
 
@@ -166,6 +168,16 @@ pub enum Change {
 }
 
 impl Change {
+    /// A versioned value is this now.
+    pub(crate) fn written(part: Part, now: &Versioned, at: i64) -> Self {
+        Self::Written {
+            part,
+            value: now.value.clone(),
+            version: now.version,
+            at,
+        }
+    }
+
     /// Whether it outlives connections.
     pub(crate) fn is_persistent(&self) -> bool {
         !matches!(
