@@ -114,9 +114,6 @@ pub(crate) fn body(
             Some(ok(json!({ "success": true, "token": account.token() })))
         }
         "/v1/sessions" => {
-            if faults.on(Fault::StateAtCreationIgnored) && body.is_object() {
-                body["agentState"] = Value::Null;
-            }
             if let Some(metadata) = body["metadata"].as_str()
                 && faults.on(Fault::RestValuesTrimmed)
             {

@@ -258,7 +258,6 @@ list! {
         PairingTokenless "pairing-tokenless" "a paired terminal is not told its token"
         RestValuesTrimmed "rest-values-trimmed" "white space around the metadata of a new session is dropped"
         SessionListStale "session-list-stale" "the list of sessions has the first version of their metadata"
-        StateAtCreationIgnored "state-at-creation-ignored" "the agentState of a new session is ignored"
         ArtifactPartial "artifact-partial" "a mismatch of one part of an artifact does not stop the other from being written"
         ArtifactOverwrite "artifact-overwrite" "creating an artifact again replaces it"
         Base64Unchecked "base64-unchecked" "artifacts take text that is not base64"

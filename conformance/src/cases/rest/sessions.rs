@@ -140,7 +140,7 @@ async fn values(cx: &mut Ctx) -> Flow {
         cx.equal(&ECHO, key, &sent[key], &made["session"][key]);
     }
     cx.equal(&ECHO, "metadata", &sent["metadata"], &body["metadata"]);
-    // Some servers ignore the state at creation, which session.created-with-agent-state judges; the
+    // Some servers ignore the state at creation, which session.created-with-agent-state notes; the
     // announcement has to agree with the answer in any case.
     for key in ["agentState", "agentStateVersion", "dataEncryptionKey"] {
         cx.equal(&ANNOUNCED_STATE, key, &made["session"][key], &body[key]);
