@@ -411,6 +411,12 @@ impl Ctx {
         Ok(answer)
     }
 
+    /// Whether calls of this kind were waited for in full, and none was ever answered so far.
+    pub(crate) fn never_answers(&self, event: &str, data: &Value) -> bool {
+        let kind = self.kind_of(event, &Args::from(data.clone()));
+        self.shared.pace.never_came(&kind)
+    }
+
     /// The kind of thing that the answer to this call is.
     fn kind_of(&self, event: &str, args: &Args) -> String {
         match event {
