@@ -15,6 +15,7 @@ use touchstone_client::{
 use touchstone_fixtures as fixtures;
 
 use crate::{
+    absent,
     case::{Flow, Stop},
     cases::{connection, delivery, handshake},
     clock::ServerClock,
@@ -146,6 +147,21 @@ impl Ctx {
             .iter()
             .rfind(|finding| finding.broken.is_some());
         last.map(|finding| finding.requirement)
+    }
+
+    /// What a part of a case gives, if the case can go on without it: what it builds on may be broken, and
+    /// the other parts are judged all the same. `end` is how the case ends then.
+    pub(crate) fn part<T>(end: &mut Flow, part: Flow<T>) -> Flow<Option<T>> {
+        match part {
+            Ok(value) => Ok(Some(value)),
+            Err(stop @ (Stop::Judged | Stop::Blocked { .. })) => {
+                if end.is_ok() {
+                    *end = Err(stop);
+                }
+                Ok(None)
+            }
+            Err(stop) => Err(stop),
+        }
     }
 
     /// Records one finding, and tells whether the requirement held.
@@ -440,7 +456,8 @@ impl Ctx {
         let took = started.elapsed();
         self.sent(&text).await;
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                absent::leave_out(event, &mut answer.data);
                 // How long an RPC takes is up to whom it calls, and tells nothing of the server.
                 if event != "rpc-call" {
                     self.shared.pace.saw_answer(took);

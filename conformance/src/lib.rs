@@ -9,6 +9,7 @@
 //! What is missing is charged to the requirement that is at fault: a server that loses single updates is
 //! told so, whatever case met it. And a failure is repeated alone before it stands.
 
+mod absent;
 mod baseline;
 mod case;
 mod cases;
@@ -27,6 +28,7 @@ mod pace;
 mod peer;
 mod plan;
 mod provide;
+mod readback;
 pub mod replay;
 pub mod report;
 mod run;

@@ -172,6 +172,16 @@ impl Ctx {
             .await
     }
 
+    /// What `path` answers to the account, for those who compare it with what it answered before: it is no part
+    /// of what the case does, and does not stand in its trace.
+    pub(crate) async fn read_aside(&self, account: &Account, path: &str) -> Flow<Answer> {
+        let Provisioner::Rest(rest) = &self.shared.target.provisioner else {
+            return Err(Stop::Skip("the target is not provisioned over REST".into()));
+        };
+        let answer = rest.request("GET", path, Some(account.secret()), None);
+        answer.await.map_err(|error| stop(&error))
+    }
+
     /// As [`rest_any`](Self::rest_any), with any token or none.
     pub(crate) async fn rest_as(
         &self,

@@ -150,6 +150,8 @@ async fn foreign(cx: &mut Ctx) -> Flow {
     let data = cx.marker("key");
     cx.access_key(&stage.account, &stage.s1, &machine, &data)
         .await?;
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     let request = json!({"sessionId": stage.s1.id, "machineId": machine.id});
     let answer = cx
         .call(&FOREIGN, stage.peer(Role::V1), EVENT, request)
@@ -157,5 +159,5 @@ async fn foreign(cx: &mut Ctx) -> Flow {
     // That there is no error is judged by access-key.foreign-half.
     let held = answer.get("accessKey").is_none_or(Value::is_null);
     cx.check(&FOREIGN, held, "no accessKey", answer);
-    Ok(())
+    watched.unchanged(cx, &before, &FOREIGN).await
 }

@@ -11,7 +11,7 @@ use crate::{
     ctx::{Ctx, same_json},
     ledger::Requirement,
     opaque,
-    peer::Peer,
+    peer::{Arrival, Peer},
     stage::{Role, Stage, Wanted},
 };
 
@@ -116,9 +116,13 @@ impl Cas {
         let value = json!(cx.marker("current"));
         let current = self.write(cx, peer, id, &value).await?;
         let marker = cx.marker("refused");
+        let watched = stage.watched();
+        let before = watched.read(cx).await?;
         let rows = [
             (json!(current - 1), self.refuses_stale),
             (json!(current + 5), self.refuses_stale),
+            // The current version to who looks at 32 bits of it.
+            (json!(current + (1 << 32)), self.refuses_stale),
             (json!(-1), self.refuses_odd),
             (json!(0.5), self.refuses_odd),
             (current_fraction(current), self.refuses_odd),
@@ -146,13 +150,11 @@ impl Cas {
                 cx.schema(self.returns_current, self.returns_current, &schema, &answer)?;
             }
         }
+        let wanted = Wanted::update(self.update, marker);
         stage
-            .observe_nothing(
-                cx,
-                &Wanted::update(self.update, marker),
-                self.silent_mismatch,
-            )
-            .await
+            .observe_nothing(cx, &wanted, self.silent_mismatch)
+            .await?;
+        watched.unchanged(cx, &before, self.silent_mismatch).await
     }
 
     /// Many writers with the same expected version at the same time, over several connections.
@@ -246,6 +248,76 @@ impl Cas {
             let held = value.is_null() || same_json(&value, &winner[self.field]);
             let expected = format!("{} to be stored", winner[self.field]);
             cx.check(self.one_winner, held, expected, value);
+        }
+        Ok(())
+    }
+
+    /// Writers on several connections, each of which writes again with the current version until it has
+    /// succeeded `TURNS` times. There are as many versions and as many announcements as successes.
+    pub(crate) async fn contention(
+        &self,
+        cx: &mut Ctx,
+        stage: &Stage,
+        id: &str,
+        counted: &'static Requirement,
+    ) -> Flow {
+        const TURNS: usize = 8;
+        /// A writer that loses each time gives up: that somebody wins is judged by the race.
+        const ATTEMPTS: usize = 40 * TURNS;
+        let start = json!(cx.marker("before"));
+        let before = self.write(cx, stage.peer(Role::U1), id, &start).await?;
+        let marker = cx.marker("contention");
+        let (cx_ref, marker_ref) = (&*cx, &marker);
+        let writers = [Role::U1, Role::U2, Role::S1, Role::U1];
+        let write = |(writer, role): (usize, Role)| async move {
+            let peer = stage.peer(role);
+            let (mut version, mut won) = (json!(before), 0);
+            for _ in 0..ATTEMPTS {
+                if won == TURNS {
+                    break;
+                }
+                let value = json!(opaque::numbered(marker_ref, writer * TURNS + won));
+                let data = self.data(id, &value, &version);
+                let Ok(answer) = cx_ref.ask(peer, self.event, data).await? else {
+                    return Ok(None);
+                };
+                won += usize::from(answer.data["result"] == "success");
+                version = answer.data["version"].clone();
+            }
+            Flow::Ok(Some(won))
+        };
+        let won = join_all(writers.into_iter().enumerate().map(write)).await;
+        let won: Option<Vec<usize>> = won.into_iter().collect::<Flow<_>>()?;
+        let Some(won) = won else {
+            return Err(Stop::Blocked {
+                parent: self.answers,
+                reason: format!("{} is not answered while others write", self.event),
+            });
+        };
+        let successes: usize = won.iter().sum();
+        let listener = stage.peer(Role::U2);
+        let wanted = Wanted::update(self.update, &marker);
+        let announced = |log: &[Arrival]| log.iter().filter(|one| wanted.matches(one)).count();
+        let patience = cx.shared.pace.sentinel();
+        listener
+            .wait_while_coming(patience, successes, announced)
+            .await;
+        stage.prove_silence(cx).await?;
+        let count = announced(&listener.all(|_| true));
+        let expected = format!("{successes} announcements of as many successes");
+        cx.check(
+            counted,
+            count == successes,
+            expected,
+            format!("{count} of them"),
+        );
+        let (version, _) = self.peek(cx, stage.peer(Role::U1), id).await?;
+        let raised = version.as_i64().map(|version| version - before);
+        let held = raised.is_some_and(|raised| usize::try_from(raised) == Ok(successes));
+        let expected = format!("version {before} raised by {successes}");
+        cx.check(counted, held, expected, &version);
+        if let Some(version) = version.as_i64() {
+            cx.saw_version(id, self.field, version);
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ requirement_table! {
     ORDERED = "update.order", Should, Decision,
         "Changes that were acknowledged one after the other arrive in that order.";
     SEQ = "update.seq-increases", Should, Decision,
-        "The seq of an account's updates rises with each update.";
+        "The seq of the updates that one connection causes one after the other rises with each.";
     SEQ_UNUSED = "update.seq-unused", Should, Decision,
         "A call that is refused or mismatches uses up no seq.";
     ACK_ORDER = "update.ack-order", Info, Decision,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{artifact, delivery, machine, message, presence, session, usage};
+use super::{artifact, delivery, machine, message, presence, presence::OwnMachine, session, usage};
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -76,8 +76,11 @@ const LISTENERS: [Role; 7] = [
 
 async fn every_event(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &LISTENERS).await?;
-    let caused = cause(cx, &stage).await?.into_iter();
+    let machine = OwnMachine::connect(cx, &stage).await?;
+    let mut end = Ok(());
+    let caused = cause(cx, &stage, &machine, &mut end).await?;
     let deliveries: Vec<_> = caused
+        .into_iter()
         .map(|wanted| Delivery {
             wanted,
             reaches: &[Role::U2],
@@ -85,7 +88,9 @@ async fn every_event(cx: &mut Ctx) -> Flow {
             spares: &[],
         })
         .collect();
-    stage.observe(cx, &deliveries).await?;
+    // What reaches nobody does not keep the rest from being looked at.
+    let seen = stage.observe(cx, &deliveries).await;
+    Ctx::part(&mut end, seen)?;
     for role in LISTENERS {
         let log = stage.peer(role).all(|arrival| arrival.kind().is_some());
         for arrival in &log {
@@ -93,11 +98,16 @@ async fn every_event(cx: &mut Ctx) -> Flow {
         }
         unique(cx, &log);
     }
-    Ok(())
+    end
 }
 
 /// Causes one event of every kind, and tells by what each can be recognised.
-async fn cause(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
+async fn cause(
+    cx: &mut Ctx,
+    stage: &Stage,
+    machine: &OwnMachine,
+    end: &mut Flow,
+) -> Flow<Vec<Wanted>> {
     let peer = stage.peer(Role::U1);
     let mut caused = Vec::new();
     let versioned = [
@@ -115,29 +125,26 @@ async fn cause(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
     let data = json!({"sid": stage.s1.id, "message": marker});
     cx.emit(peer, "message", data).await?;
     caused.push(Wanted::update("new-message", marker));
-    caused.extend(artifact_life(cx, stage).await?);
+    let lived = artifact_life(cx, stage).await;
+    caused.extend(Ctx::part(end, lived)?.unwrap_or_default());
     let (alive, ended) = (
         cx.session(&stage.account).await?,
         cx.session(&stage.account).await?,
     );
-    let machine = cx.machine(&stage.account).await?;
-    for (event, key, id) in [
-        ("session-alive", "sid", alive.id),
-        ("session-end", "sid", ended.id),
-        ("machine-alive", "machineId", machine.id),
-    ] {
-        let data = json!({key: id, "time": cx.recent_time()});
+    for (event, id) in [("session-alive", alive.id), ("session-end", ended.id)] {
+        let data = json!({"sid": id, "time": cx.recent_time()});
         cx.emit(peer, event, data).await?;
-        caused.push(match key {
-            "sid" => Wanted::ephemeral("activity", id),
-            _ => Wanted::ephemeral("machine-activity", id),
-        });
+        caused.push(Wanted::ephemeral("activity", id));
     }
+    let data = json!({"machineId": machine.id, "time": cx.recent_time()});
+    cx.emit(&machine.peer, "machine-alive", data).await?;
+    caused.push(machine.heartbeat());
     let key = cx.marker("usage");
     let report = usage::usage(&key, Some(&stage.s1.id), 1);
-    cx.call(&usage::ANSWER, peer, "usage-report", report)
-        .await?;
-    caused.push(Wanted::ephemeral("usage", key));
+    let reported = cx.call(&usage::ANSWER, peer, "usage-report", report).await;
+    if Ctx::part(end, reported)?.is_some() {
+        caused.push(Wanted::ephemeral("usage", key));
+    }
     Ok(caused)
 }
 

@@ -11,12 +11,19 @@ use serde_json::{Value, json};
 use touchstone_client::CallError;
 use touchstone_fixtures::{AckVariant, CLIENT_EVENTS, ack_variants, validate_ack};
 
-use super::{artifact::Artifact, artifact::encoded, machine, message, presence, session, usage};
+use super::{
+    artifact,
+    artifact::{Artifact, encoded},
+    machine, message, presence,
+    presence::OwnMachine,
+    session, usage,
+};
 use crate::{
+    absent,
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
-    peer::Arrival,
+    peer::{Arrival, Peer},
     stage::{Delivery, Role, Stage, Wanted},
 };
 
@@ -32,6 +39,8 @@ requirement_table! {
     ACKNOWLEDGED_ONCE = "handler.acknowledged-once", Should, Decision,
         "A call is acknowledged once: client libraries that use their numbers again hand a second answer \
          to another call.";
+    ABSENT_PARTS = "handler.absent-parts", Should, Decision,
+        "Parts of an answer that do not apply are absent, not null.";
     NO_DATA = "handler.no-data", Info, Decision,
         "A call without any data may be answered with the handler's error, or not at all.";
 }
@@ -62,6 +71,13 @@ case_table! {
     /// Accepted is one acknowledgement for each call, by the time that the last one has come.
     /// Typical cause of a failure: a handler that answers in its error path, and again at its end.
     "handler.acknowledged-once" judges [ACKNOWLEDGED_ONCE] => acknowledged_once;
+
+    /// Makes calls that succeed, that mismatch, and that fail, and looks at what their answers do not have.
+    ///
+    /// Accepted is that a part which does not apply, such as the message of an error in a success, is absent.
+    /// All other cases take a null for absent. Typical cause of a failure: a record with optional fields whose
+    /// serializer writes each of them.
+    "handler.absent-parts" judges [ABSENT_PARTS] => absent_parts;
 
     /// Calls every event that has an answer with a callback and nothing else.
     ///
@@ -101,6 +117,74 @@ async fn acknowledged_once(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+async fn absent_parts(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
+    let peer = stage.peer(Role::U1);
+    let (sid, machine) = (stage.s1.id.clone(), stage.m1_id().to_owned());
+    let nobody = cx.marker("nobody");
+    let artifact = Artifact::new(cx);
+    let header = json!({"data": encoded("header"), "expectedVersion": 1});
+    let report = usage::usage(&cx.marker("usage"), Some(&sid), 1);
+    let mut calls = vec![
+        ("artifact-create", artifact.request()),
+        ("artifact-read", json!({"artifactId": artifact.id})),
+        (
+            "artifact-update",
+            json!({"artifactId": artifact.id, "header": header}),
+        ),
+        (
+            "artifact-update",
+            json!({"artifactId": artifact.id, "header": header}),
+        ),
+        ("artifact-delete", json!({"artifactId": artifact.id})),
+        ("artifact-read", json!({"artifactId": artifact.id})),
+        (
+            "access-key-get",
+            json!({"sessionId": sid, "machineId": machine}),
+        ),
+        (
+            "access-key-get",
+            json!({"sessionId": nobody, "machineId": machine}),
+        ),
+        ("usage-report", report),
+        ("usage-report", json!({"key": ""})),
+        ("rpc-call", json!({"method": ""})),
+    ];
+    for (cas, id) in [
+        (&session::METADATA, &sid),
+        (&session::STATE, &sid),
+        (&machine::METADATA, &machine),
+        (&machine::STATE, &machine),
+    ] {
+        let value = json!(cx.marker("value"));
+        let version = cas.write(cx, peer, id, &value).await?;
+        // One that succeeds, one that mismatches, one that fails.
+        for (id, version) in [(id, version), (id, version), (&nobody, version)] {
+            calls.push((cas.event, cas.data(id, &value, &json!(version))));
+        }
+    }
+    let mut told = Vec::new();
+    for (event, data) in calls {
+        let patience = cx.shared.pace.patience_for("any answer");
+        // The answer as it came: what other cases are given has no such nulls. One that does not come is
+        // judged elsewhere.
+        match peer.call_within(event, data, patience).await {
+            Ok(answer) => {
+                let nulls = absent::nulls(event, &answer.data);
+                if !nulls.is_empty() {
+                    told.push(format!("{event}: {}", answer.data));
+                }
+            }
+            Err(CallError::Timeout { .. }) => {}
+            Err(CallError::Ended { source, .. }) => return Err(cx.dropped(peer, &source)),
+        }
+    }
+    told.dedup();
+    let expected = "no null part in any answer";
+    cx.check(&ABSENT_PARTS, told.is_empty(), expected, told.join("; "));
+    Ok(())
+}
+
 async fn extra_fields(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1, Role::M1]).await?;
     let peer = stage.peer(Role::U1);
@@ -117,30 +201,47 @@ async fn extra_fields(cx: &mut Ctx) -> Flow {
         let value = json!(cx.marker("changed"));
         calls.push((cas.event, cas.data(id, &value, &json!(version))));
     }
-    let artifact = Artifact::new(cx);
-    let named = json!({"artifactId": artifact.id});
-    let key = cx.marker("usage");
+    let succeeds = |event: &str, answer: &Value| {
+        let variant = validate_ack(event, answer).and_then(|report| report.variant);
+        variant == Some(AckVariant::Success)
+    };
+    let (plain, artifact) = (Artifact::new(cx), Artifact::new(cx));
+    let [known, named] = [&plain, &artifact].map(|one| json!({"artifactId": one.id}));
     let pair = json!({"sessionId": stage.s1.id, "machineId": stage.m1_id()});
-    calls.extend([
-        ("artifact-create", artifact.request()),
-        ("artifact-read", named.clone()),
-        ("artifact-delete", named),
-        ("access-key-get", pair),
-        ("usage-report", usage::usage(&key, Some(&stage.s1.id), 1)),
-    ]);
+    let [first, second] = ["plain", "usage"].map(|what| cx.marker(what));
+    let [first, second] = [first, second].map(|key| usage::usage(&key, Some(&stage.s1.id), 1));
+    // Each with data that is correct, by which it is seen whether the event works at all.
+    for (event, correct, data) in [
+        ("artifact-create", plain.request(), artifact.request()),
+        ("artifact-read", known.clone(), named.clone()),
+        ("artifact-delete", known, named),
+        ("access-key-get", pair.clone(), pair),
+        ("usage-report", first, second),
+    ] {
+        let works = match cx.ask(peer, event, correct).await? {
+            Ok(answer) => succeeds(event, &answer.data),
+            Err(_) => false,
+        };
+        if works {
+            calls.push((event, data));
+        } else {
+            cx.note(format!(
+                "{event} does not succeed, with or without such a field"
+            ));
+        }
+    }
     for (event, data) in calls {
         let answer = cx
             .call(&EXTRA_FIELDS, peer, event, with_extra(data))
             .await?;
-        let variant = validate_ack(event, &answer).and_then(|report| report.variant);
-        let held = variant == Some(AckVariant::Success);
         let told = format!("success for {event} with a field that nobody knows");
-        cx.check(&EXTRA_FIELDS, held, told, answer);
+        cx.check(&EXTRA_FIELDS, succeeds(event, &answer), told, answer);
     }
-    for (event, marker, data) in unanswered(cx, &stage).await? {
-        cx.emit(peer, event, with_extra(data)).await?;
+    let machine = OwnMachine::connect(cx, &stage).await?;
+    for (event, sender, wanted, data) in unanswered(cx, &stage, &machine).await? {
+        cx.emit(sender, event, with_extra(data)).await?;
         let delivery = Delivery {
-            wanted: marker,
+            wanted,
             reaches: &[Role::U2],
             by: &EXTRA_FIELDS,
             spares: &[],
@@ -150,31 +251,39 @@ async fn extra_fields(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
-/// The events that have no answer: name, what tells that they were handled, and data.
-async fn unanswered(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<(&'static str, Wanted, Value)>> {
+/// The events that have no answer: name, sender, what tells that they were handled, and data.
+async fn unanswered<'a>(
+    cx: &mut Ctx,
+    stage: &'a Stage,
+    machine: &'a OwnMachine,
+) -> Flow<Vec<(&'static str, &'a Peer, Wanted, Value)>> {
+    let peer = stage.peer(Role::U1);
     let marker = cx.marker("message");
     let alive = cx.session(&stage.account).await?;
     let ended = cx.session(&stage.account).await?;
-    let machine = cx.machine(&stage.account).await?;
     Ok(vec![
         (
             "message",
+            peer,
             Wanted::update("new-message", &marker),
             json!({"sid": stage.s1.id, "message": marker}),
         ),
         (
             "session-alive",
+            peer,
             Wanted::ephemeral("activity", &alive.id),
             json!({"sid": alive.id, "time": cx.recent_time()}),
         ),
         (
             "session-end",
+            peer,
             Wanted::ephemeral("activity", &ended.id),
             json!({"sid": ended.id, "time": cx.recent_time()}),
         ),
         (
             "machine-alive",
-            Wanted::ephemeral("machine-activity", &machine.id),
+            &machine.peer,
+            machine.heartbeat(),
             json!({"machineId": machine.id, "time": cx.recent_time()}),
         ),
     ])
@@ -191,21 +300,32 @@ async fn no_callback(cx: &mut Ctx) -> Flow {
         cx.emit(peer, cas.event, data).await?;
         arrives(cx, &stage, Wanted::update(cas.update, marker)).await?;
     }
-    let artifact = Artifact::new(cx);
-    cx.emit(peer, "artifact-create", artifact.request()).await?;
-    let created = arrives(cx, &stage, Wanted::update("new-artifact", &artifact.id)).await?;
-    let version = &created.data["body"]["headerVersion"];
-    let header = json!({"data": encoded("quiet"), "expectedVersion": version});
-    let update = json!({"artifactId": artifact.id, "header": header});
-    cx.emit(peer, "artifact-update", update).await?;
-    arrives(cx, &stage, Wanted::update("update-artifact", &artifact.id)).await?;
-    let delete = json!({"artifactId": artifact.id});
-    cx.emit(peer, "artifact-delete", delete).await?;
-    arrives(cx, &stage, Wanted::update("delete-artifact", &artifact.id)).await?;
+    let mut end = Ok(());
+    let lived = quiet_artifact(cx, &stage).await;
+    Ctx::part(&mut end, lived)?;
     let key = cx.marker("usage");
     let report = usage::usage(&key, Some(&stage.s1.id), 1);
     cx.emit(peer, "usage-report", report).await?;
     arrives(cx, &stage, Wanted::ephemeral("usage", key)).await?;
+    end
+}
+
+/// Creates, changes and deletes an artifact without a callback.
+async fn quiet_artifact(cx: &mut Ctx, stage: &Stage) -> Flow {
+    let peer = stage.peer(Role::U1);
+    // That artifacts can be created at all is judged elsewhere.
+    artifact::existing(cx, peer).await?;
+    let artifact = Artifact::new(cx);
+    cx.emit(peer, "artifact-create", artifact.request()).await?;
+    let created = arrives(cx, stage, Wanted::update("new-artifact", &artifact.id)).await?;
+    let version = &created.data["body"]["headerVersion"];
+    let header = json!({"data": encoded("quiet"), "expectedVersion": version});
+    let update = json!({"artifactId": artifact.id, "header": header});
+    cx.emit(peer, "artifact-update", update).await?;
+    arrives(cx, stage, Wanted::update("update-artifact", &artifact.id)).await?;
+    let delete = json!({"artifactId": artifact.id});
+    cx.emit(peer, "artifact-delete", delete).await?;
+    arrives(cx, stage, Wanted::update("delete-artifact", &artifact.id)).await?;
     Ok(())
 }
 
@@ -223,8 +343,8 @@ async fn arrives(cx: &mut Ctx, stage: &Stage, wanted: Wanted) -> Flow<Arrival> {
 
 async fn never_answered(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let peer = stage.peer(Role::U1);
-    for (event, wanted, data) in unanswered(cx, &stage).await? {
+    let machine = OwnMachine::connect(cx, &stage).await?;
+    for (event, peer, wanted, data) in unanswered(cx, &stage, &machine).await? {
         let by = match event {
             "message" => &message::REACHES,
             "machine-alive" => &presence::MACHINE_ALIVE,

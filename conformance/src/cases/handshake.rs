@@ -248,7 +248,7 @@ async fn ended(cx: &Ctx, peer: Peer) -> Result<Admission, Peer> {
 }
 
 /// Judges one refusal. Gives what came of it, for those who look further.
-async fn refused(
+pub(super) async fn refused(
     cx: &mut Ctx,
     name: &str,
     auth: Option<Value>,

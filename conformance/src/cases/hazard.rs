@@ -62,6 +62,14 @@ case_table! {
     /// thousand centuries from now.
     "hazard.numbers", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => numbers;
 
+    /// Sends texts with an escaped half of a surrogate pair, which no UTF-8 can hold: as message, metadata,
+    /// localId and method, while others listen.
+    ///
+    /// Accepted is that it is kept, replaced or refused, and that every connection lives on. Servers have ended
+    /// by writing it, and clients by reading it.
+    "hazard.lone-surrogates", hazardous judges [connection::SURVIVES, OTHERS_SERVED]
+        => lone_surrogates;
+
     /// Archives one session three hundred times, sixteen requests at a time.
     ///
     /// Accepted is that each request is answered, and a server that goes on. A client that answers the echo
@@ -269,6 +277,43 @@ async fn numbers(cx: &mut Ctx) -> Flow {
             cx.emit(stage.peer(Role::U1), event, args).await?;
         }
     }
+    all_served(cx, &stage).await
+}
+
+async fn lone_surrogates(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let (sid, version) = (&stage.s1.id, cx.version(&stage.s1.id, "metadata"));
+    let half = r"before\ud83dafter";
+    let events = [
+        (
+            "message",
+            format!(r#"{{"sid":"{sid}","message":"{half}"}}"#),
+        ),
+        (
+            "message",
+            format!(r#"{{"sid":"{sid}","message":"x","localId":"{half}"}}"#),
+        ),
+        (
+            "update-metadata",
+            format!(r#"{{"sid":"{sid}","metadata":"{half}","expectedVersion":{version}}}"#),
+        ),
+        ("rpc-register", format!(r#"{{"method":"{half}"}}"#)),
+        (
+            "rpc-call",
+            format!(r#"{{"method":"{half}","params":"{half}"}}"#),
+        ),
+    ];
+    for (event, args) in events {
+        let args = touchstone_client::Args::raw(args);
+        cx.emit(stage.peer(Role::U1), event, args).await?;
+    }
+    let served = cx.round_trip(stage.peer(Role::S1)).await?;
+    cx.check(
+        &OTHERS_SERVED,
+        served,
+        "a ping that is answered",
+        "no answer",
+    );
     all_served(cx, &stage).await
 }
 

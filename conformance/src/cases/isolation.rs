@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::{delivery, message, session, usage};
 use crate::{
-    case::{Flow, case_table},
+    case::{Flow, Stop, case_table},
     ctx::Ctx,
     ledger::requirement_table,
+    readback::Watched,
     stage::{Delivery, Role, Stage, Wanted},
 };
 
@@ -106,8 +107,12 @@ async fn names(cx: &mut Ctx) -> Flow {
         let answer = cx
             .call(&usage::ANSWER, stage.peer(Role::U1), "usage-report", report)
             .await?;
-        let held = answer["success"] == true && answer["reportId"].is_string();
-        cx.check(&USAGE_KEYS, held, "success with a reportId", &answer);
+        if !answer["reportId"].is_string() {
+            return Err(Stop::Blocked {
+                parent: &usage::ANSWER,
+                reason: format!("usage-report is answered with {answer}"),
+            });
+        }
         reports.push(answer["reportId"].clone());
     }
     cx.check(
@@ -193,6 +198,11 @@ async fn foreign_ids(cx: &mut Ctx) -> Flow {
             json!({"key": marker, "sessionId": sid, "tokens": total, "cost": total}),
         ),
     ];
+    let watched = Watched {
+        artifact: Some(&artifact),
+        ..stage.watched()
+    };
+    let rows = watched.read(cx).await?;
     stage.prove_silence(cx).await?;
     let before = everything(&stage);
     let stranger = stage.peer(Role::V1);
@@ -220,7 +230,7 @@ async fn foreign_ids(cx: &mut Ctx) -> Flow {
         .collect();
     let expected = "nothing for the connections of the other account";
     cx.check(&FOREIGN_IDS, new.is_empty(), expected, new.join("; "));
-    Ok(())
+    watched.unchanged(cx, &rows, &FOREIGN_IDS).await
 }
 
 /// All that the connections of the first account have received.
@@ -243,7 +253,9 @@ async fn rest_ids(cx: &mut Ctx) -> Flow {
     let key = format!("/v1/access-keys/{sid}/{machine}");
     let foreign = cx.marker("foreign");
     let data = json!({"data": foreign, "expectedVersion": 1});
-    let batch = json!({"messages": [{"content": foreign}]});
+    let batch = json!({"messages": [{"content": foreign, "localId": cx.marker("local")}]});
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     let attempts = [
         ("GET", format!("/v1/sessions/{sid}/messages"), Value::Null),
         ("GET", format!("/v3/sessions/{sid}/messages"), Value::Null),
@@ -278,18 +290,7 @@ async fn rest_ids(cx: &mut Ctx) -> Flow {
             listed,
         );
     }
-    let listed = cx
-        .rest(
-            &REST_IDS,
-            &stage.account,
-            "GET",
-            "/v1/sessions",
-            &Value::Null,
-        )
-        .await?;
-    let there = listed.to_string().contains(&sid);
-    cx.check(&REST_IDS, there, "the session still there", listed);
-    Ok(())
+    watched.unchanged(cx, &before, &REST_IDS).await
 }
 
 async fn silence(cx: &mut Ctx) -> Flow {

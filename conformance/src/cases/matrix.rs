@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::{artifact, cas::Cas, machine, message, presence, session, usage};
+use super::{artifact, cas::Cas, machine, message, presence, presence::OwnMachine, session, usage};
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -18,7 +18,8 @@ use crate::{
 requirement_table! {
     ANY_CONNECTION = "matrix.any-connection", Should, Decision,
         "Any connection of an account, whatever its scope, may act on any session, machine or artifact \
-         of that account, and who hears of it does not depend on who did it.";
+         of that account, and who hears of it does not depend on who did it; only a machine's heartbeat is \
+         its own.";
     MATRIX = "matrix.recipients", Info, Decision,
         "Which connections receive an event beyond those that need it is the server's choice.";
 }
@@ -80,13 +81,13 @@ case_table! {
     "matrix.session-end" judges [presence::ENDED, presence::NARROW, ANY_CONNECTION, MATRIX]
         => session_end;
 
-    /// Sends `machine-alive` for a machine each from connections of five kinds, and through a machine's
-    /// own connection.
+    /// Sends `machine-alive` through a machine's own connection, and for a machine each from connections of
+    /// five other kinds.
     ///
-    /// Accepted is one ephemeral `machine-activity` for each to all user-scoped connections only; not to
-    /// the machine that it is about.
+    /// Accepted is one ephemeral `machine-activity` to all user-scoped connections only, not to the machine
+    /// that it is about. A server may ignore a heartbeat that does not come from the machine itself.
     "matrix.machine-alive" judges [
-        presence::MACHINE_ALIVE, presence::NARROW, ANY_CONNECTION, MATRIX
+        presence::MACHINE_ALIVE, presence::MACHINE_ALIVE_BY_OTHERS, presence::NARROW, MATRIX
     ] => machine_alive;
 }
 
@@ -502,54 +503,65 @@ async fn heartbeats(cx: &mut Ctx, event: &str, name: &str, rule: &Rule) -> Flow 
 async fn machine_alive(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &Role::ALL).await?;
     let rule = Rule::users(&presence::MACHINE_ALIVE, &presence::NARROW);
-    for senders in [&SENDERS[..2], &SENDERS[2..]] {
-        let mut batch = Vec::new();
-        for &sender in senders {
-            // A machine that nobody is connected as: a connection is announced like a heartbeat.
-            let machine = cx.machine(&stage.account).await?;
-            let data = json!({"machineId": machine.id, "time": cx.recent_time()});
-            cx.emit(stage.peer(sender), "machine-alive", data).await?;
-            let wanted = Wanted::ephemeral("machine-activity", machine.id);
-            batch.push(Sent {
-                sender,
-                wanted,
-                rule: &rule,
-            });
-        }
-        if !judge(cx, &stage, Some("machine-activity"), &batch).await? {
-            return Ok(());
-        }
-    }
-    // The machine's own connection: the announcement of its connecting has arrived by now, so one more
-    // is the heartbeat's.
-    let wanted = Wanted::ephemeral("machine-activity", stage.m1_id());
-    let listener = stage.peer(Role::U2);
-    let before = listener.all(|arrival| wanted.matches(arrival)).len();
-    let data = json!({"machineId": stage.m1_id(), "time": cx.recent_time()});
-    cx.emit(stage.peer(Role::M1), "machine-alive", data).await?;
-    let another = |log: &[crate::peer::Arrival]| {
-        let count = log.iter().filter(|arrival| wanted.matches(arrival)).count();
-        (count > before).then_some(())
+    let machine = OwnMachine::connect(cx, &stage).await?;
+    let data = json!({"machineId": machine.id, "time": cx.recent_time()});
+    cx.emit(&machine.peer, "machine-alive", data).await?;
+    let own = Delivery {
+        wanted: machine.heartbeat(),
+        reaches: USERS,
+        by: rule.by,
+        spares: &rule.spares,
     };
-    let told = listener.wait(cx.deadline(), another).await.is_some();
-    cx.require(
-        &presence::MACHINE_ALIVE,
-        told,
-        "a machine-activity for u2 (user-scoped) when the machine itself is the sender",
-        "none",
-    )?;
-    stage.prove_silence(cx).await?;
-    let reached: Vec<_> = NOT_USERS
-        .iter()
-        .map(|&role| stage.peer(role))
-        .filter(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
-        .map(|peer| peer.who.clone())
-        .collect();
+    stage.observe(cx, &[own]).await?;
+    let heard = Sent {
+        sender: Role::M1,
+        wanted: machine.heartbeat(),
+        rule: &rule,
+    };
+    note(cx, &stage, "machine-activity", &[heard]);
+    let reached = machine
+        .peer
+        .all(|arrival| machine.heartbeat().matches(arrival));
+    let narrow = "no machine-activity for the machine that it is about";
     cx.check(
         &presence::NARROW,
         reached.is_empty(),
-        "no machine-activity for session- and machine-scoped connections",
-        format!("it reached {}", reached.join(", ")),
+        narrow,
+        "it received its own",
     );
+
+    let mut batch = Vec::new();
+    for sender in SENDERS {
+        // A machine that nobody is connected as: a connection is announced like a heartbeat.
+        let machine = cx.machine(&stage.account).await?;
+        let data = json!({"machineId": machine.id, "time": cx.recent_time()});
+        cx.emit(stage.peer(sender), "machine-alive", data).await?;
+        cx.round_trip(stage.peer(sender)).await?;
+        let wanted = Wanted::ephemeral("machine-activity", machine.id);
+        batch.push(Sent {
+            sender,
+            wanted,
+            rule: &rule,
+        });
+    }
+    stage.prove_silence(cx).await?;
+    let sent = batch.len();
+    batch.retain(|sent| {
+        let announced = |&role: &Role| {
+            let log = stage.peer(role).all(|arrival| sent.wanted.matches(arrival));
+            !log.is_empty()
+        };
+        USERS.iter().any(announced)
+    });
+    let told = match batch.len() {
+        0 => "ignored",
+        some if some == sent => "announced",
+        _ => "partly announced",
+    };
+    cx.fact("presence.machine-alive-by-others", told);
+    cx.held(&presence::MACHINE_ALIVE_BY_OTHERS);
+    if !batch.is_empty() {
+        judge(cx, &stage, None, &batch).await?;
+    }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::delivery;
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
-    ledger::requirement_table,
+    ledger::{Requirement, requirement_table},
     peer::{Arrival, Peer},
     stage::{Delivery, Role, Series, Stage, Wanted},
     words,
@@ -35,6 +35,9 @@ requirement_table! {
     LOCAL_ID = "message.local-id", Must, Specification,
         "A localId that was sent before in the same session makes no second message, also when both \
          are sent at the same time.";
+    LOCAL_ID_CONTENT = "message.local-id-content", Must, Decision,
+        "A localId that is sent again with another content changes nothing: one message is stored and \
+         announced, with the first content.";
     LOCAL_ID_SEQ = "message.local-id-seq", Should, Decision,
         "A repeated localId uses up neither a seq of the session's messages nor one of the updates.";
     LOCAL_ID_SESSION = "message.local-id-per-session", Must, Decision,
@@ -79,6 +82,12 @@ case_table! {
     /// Accepted is one `new-message` for each localId. A client repeats a message when it does not know
     /// whether the first one arrived.
     "message.local-id" judges [LOCAL_ID] => local_id;
+
+    /// Sends a localId again with another content, over another connection, and reads the messages over HTTP.
+    ///
+    /// Accepted is one announcement and one row, both with the first content. Typical cause of a failure: an
+    /// upsert that updates what it finds.
+    "message.local-id-content" needs [Rest, Messages] judges [LOCAL_ID_CONTENT] => local_id_content;
 
     /// Repeats a localId between two other messages, three times over.
     ///
@@ -154,11 +163,22 @@ async fn recipients(cx: &mut Ctx) -> Flow {
 
 /// Sends a message, sees that it reaches `u2`, and gives what arrived.
 async fn delivered(cx: &mut Ctx, stage: &Stage, data: Value, marker: &str) -> Flow<Arrival> {
+    delivered_by(cx, &REACHES, stage, data, marker).await
+}
+
+/// As [`delivered`], where the message is one that a server may fail to understand: `by` judges that.
+async fn delivered_by(
+    cx: &mut Ctx,
+    by: &'static Requirement,
+    stage: &Stage,
+    data: Value,
+    marker: &str,
+) -> Flow<Arrival> {
     cx.emit(stage.peer(Role::U1), "message", data).await?;
     let update = Delivery {
         wanted: Wanted::update("new-message", marker),
         reaches: &[Role::U2],
-        by: &REACHES,
+        by,
         spares: &[],
     };
     let mut seen = stage.observe(cx, &[update]).await?;
@@ -432,14 +452,22 @@ pub(crate) fn unseen_between(peer: &Peer, first: &Arrival, second: &Arrival) -> 
 
 async fn no_local_id(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    for local_id in [None, Some(Value::Null), Some(json!(17))] {
+    let mut end = Ok(());
+    for (local_id, by) in [
+        (None, &REACHES),
+        (Some(Value::Null), &NO_LOCAL_ID),
+        (Some(json!(17)), &NO_LOCAL_ID),
+    ] {
         for _ in 0..2 {
             let marker = cx.marker("message");
             let mut data = message(&stage.s1.id, &marker);
             if let Some(local_id) = &local_id {
                 data["localId"] = local_id.clone();
             }
-            let seen = delivered(cx, &stage, data, &marker).await?;
+            let seen = delivered_by(cx, by, &stage, data, &marker).await;
+            let Some(seen) = Ctx::part(&mut end, seen)? else {
+                continue;
+            };
             let told = seen.data.pointer("/body/message/localId").cloned();
             let shown = told.as_ref().map_or("no localId".into(), Value::to_string);
             cx.check(
@@ -469,6 +497,56 @@ async fn no_local_id(cx: &mut Ctx) -> Flow {
         "two messages for one text that is sent twice without a localId",
         "one message",
     );
+    end
+}
+
+async fn local_id_content(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let (local_id, first, second) = (cx.marker("local"), cx.marker("first"), cx.marker("second"));
+    let mut data = message(&stage.s1.id, &first);
+    data["localId"] = json!(local_id);
+    delivered(cx, &stage, data.clone(), &first).await?;
+    data["message"] = json!(second);
+    cx.emit(stage.peer(Role::S1), "message", data).await?;
+    // Another message of the same sender to the same session comes after it.
+    let after = cx.marker("after");
+    let sent = message(&stage.s1.id, &after);
+    cx.emit(stage.peer(Role::S1), "message", sent).await?;
+    let next = Delivery {
+        wanted: Wanted::update("new-message", &after),
+        reaches: &[Role::U2],
+        by: &REACHES,
+        spares: &[],
+    };
+    stage.observe(cx, &[next]).await?;
+    let unheard = Wanted::update("new-message", &second);
+    stage
+        .observe_nothing(cx, &unheard, &LOCAL_ID_CONTENT)
+        .await?;
+    let path = format!("/v1/sessions/{}/messages", stage.s1.id);
+    let listed = cx
+        .rest(
+            &LOCAL_ID_CONTENT,
+            &stage.account,
+            "GET",
+            &path,
+            &Value::Null,
+        )
+        .await?;
+    let rows = listed["messages"].as_array().cloned().unwrap_or_default();
+    let mut rows = rows
+        .iter()
+        .filter(|row| row["localId"] == local_id.as_str());
+    let held = rows
+        .next()
+        .is_some_and(|row| row["content"]["c"] == first.as_str())
+        && rows.next().is_none();
+    cx.check(
+        &LOCAL_ID_CONTENT,
+        held,
+        format!("one row with {first}"),
+        listed,
+    );
     Ok(())
 }
 
@@ -495,6 +573,8 @@ async fn local_id_per_session(cx: &mut Ctx) -> Flow {
 async fn malformed_data(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     let peer = stage.peer(Role::U1);
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     // In the localId, which stays where the content is what is missing.
     let marker = cx.marker("malformed");
     let mut rows = vec![
@@ -518,12 +598,15 @@ async fn malformed_data(cx: &mut Ctx) -> Flow {
     let expected = "a ping that is answered afterwards";
     cx.check(&MALFORMED, served, expected, "no answer");
     let wanted = Wanted::update("new-message", marker);
-    stage.observe_nothing(cx, &wanted, &MALFORMED).await
+    stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
+    watched.unchanged(cx, &before, &MALFORMED).await
 }
 
 async fn foreign(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
     let stranger = stage.peer(Role::V1);
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     let marker = cx.marker("foreign");
     let nowhere = cx.marker("no-such-session");
     for sid in [stage.s1.id.as_str(), &nowhere] {
@@ -538,5 +621,6 @@ async fn foreign(cx: &mut Ctx) -> Flow {
     );
     stage
         .observe_nothing(cx, &Wanted::update("new-message", marker), &FOREIGN)
-        .await
+        .await?;
+    watched.unchanged(cx, &before, &FOREIGN).await
 }

@@ -32,8 +32,11 @@ pub(crate) mod rest;
 pub(crate) mod rogue;
 pub(crate) mod rpc;
 pub(crate) mod rpc_flight;
+pub(crate) mod rpc_many;
 pub(crate) mod rpc_owner;
+pub(crate) mod rpc_values;
 pub(crate) mod session;
+pub(crate) mod surplus;
 pub(crate) mod transport;
 pub(crate) mod usage;
 pub(crate) mod values;
@@ -119,6 +122,14 @@ pub(crate) static MODULES: &[Module] = &[
         cases: rpc::CASES,
     },
     Module {
+        requirements: rpc_values::REQUIREMENTS,
+        cases: rpc_values::CASES,
+    },
+    Module {
+        requirements: rpc_many::REQUIREMENTS,
+        cases: rpc_many::CASES,
+    },
+    Module {
         requirements: rpc_owner::REQUIREMENTS,
         cases: rpc_owner::CASES,
     },
@@ -181,6 +192,10 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: isolation::REQUIREMENTS,
         cases: isolation::CASES,
+    },
+    Module {
+        requirements: surplus::REQUIREMENTS,
+        cases: surplus::CASES,
     },
     Module {
         requirements: control::REQUIREMENTS,

@@ -107,7 +107,7 @@ async fn out_of_order(cx: &mut Ctx) -> Flow {
     register(cx, callee, &method).await?;
     let mut pending = Vec::new();
     for n in 0..CALLS {
-        let request = json!({"method": method, "params": n});
+        let request = json!({"method": method, "params": n.to_string()});
         let call = caller.socket.request("rpc-call", request).await;
         pending.push(call.map_err(|end| cx.dropped(caller, &end))?);
     }
@@ -136,8 +136,8 @@ async fn out_of_order(cx: &mut Ctx) -> Flow {
             Ok(Err(error)) => return Err(Stop::Dropped(crate::told(&error))),
             Err(_) => Value::from("no answer"),
         };
-        let expected = json!({"ok": true, "result": n});
-        let held = answer["ok"] == true && answer["result"] == n;
+        let expected = json!({"ok": true, "result": n.to_string()});
+        let held = answer["ok"] == true && answer["result"] == n.to_string();
         cx.check(&INDEPENDENT, held, expected, answer);
     }
     Ok(())
@@ -152,14 +152,7 @@ async fn first_argument(cx: &mut Ctx) -> Flow {
         .peer(Role::S1)
         .respond(move |_| Some(Args::from(answer.clone())));
     register(cx, stage.peer(Role::S1), &method).await?;
-    let answer = rpc(
-        cx,
-        &FIRST_ARGUMENT,
-        stage.peer(Role::U1),
-        &method,
-        &json!(1),
-    )
-    .await?;
+    let answer = rpc(cx, &FIRST_ARGUMENT, stage.peer(Role::U1), &method, "call").await?;
     let expected = json!({"ok": true, "result": first});
     let held = answer["ok"] == true && same_json(&answer["result"], &first);
     cx.check(&FIRST_ARGUMENT, held, expected, answer);
@@ -171,7 +164,7 @@ async fn no_callback(cx: &mut Ctx) -> Flow {
     let method = cx.marker("method");
     answer_as(stage.peer(Role::S1), "s1");
     register(cx, stage.peer(Role::S1), &method).await?;
-    let request = json!({"method": method, "params": {"n": 1}});
+    let request = json!({"method": method, "params": "call"});
     cx.emit(stage.peer(Role::U1), "rpc-call", request).await?;
     let arrived = received(cx, stage.peer(Role::S1), &method, 1).await;
     let count = arrived.len();
@@ -213,8 +206,8 @@ async fn names(cx: &mut Ctx) -> Flow {
             format!("rpc-registered for {}", words::quoted(name)),
             "no such event",
         )?;
-        let answer = rpc(cx, &NAMES, stage.peer(Role::U1), name, &json!(n)).await?;
-        let held = answer["ok"] == true && answer["result"] == n;
+        let answer = rpc(cx, &NAMES, stage.peer(Role::U1), name, &n.to_string()).await?;
+        let held = answer["ok"] == true && answer["result"] == n.to_string();
         cx.check(
             &NAMES,
             held,
@@ -250,7 +243,7 @@ async fn many(cx: &mut Ctx) -> Flow {
         )?;
     }
     for name in &names {
-        let answer = rpc(cx, &MANY, stage.peer(Role::U1), name, &json!(1)).await?;
+        let answer = rpc(cx, &MANY, stage.peer(Role::U1), name, "call").await?;
         cx.check(
             &MANY,
             answer["result"] == json!(name),
@@ -285,7 +278,7 @@ async fn caller_leaves(cx: &mut Ctx) -> Flow {
     let answered = callee.socket.answer(ack, json!("too late")).await;
     answered.map_err(|end| cx.dropped(callee, &end))?;
     answer_as(callee, "in time");
-    let answer = rpc(cx, &CALLER_LEAVES, stage.peer(Role::U2), &method, &json!(2)).await?;
+    let answer = rpc(cx, &CALLER_LEAVES, stage.peer(Role::U2), &method, "second").await?;
     let held = answer["ok"] == true && answer["result"] == "in time";
     cx.check(
         &CALLER_LEAVES,
@@ -319,7 +312,7 @@ async fn callee_leaves(cx: &mut Ctx) -> Flow {
         .await?;
     register(cx, &callee, &method).await?;
     let caller = stage.peer(Role::U1);
-    let request = json!({"method": method, "params": 1});
+    let request = json!({"method": method, "params": "call"});
     let patience = cx.shared.target.timeouts.rpc + cx.shared.pace.patience();
     let call = cx.ask_within(caller, "rpc-call", request, patience);
     let leave = async {
@@ -389,7 +382,7 @@ async fn silent_callee(cx: &mut Ctx) -> Flow {
         answered.map_err(|end| cx.dropped(callee, &end))?;
     }
     answer_as(callee, "in time");
-    let answer = rpc(cx, &LATE_ANSWER, caller, &method, &json!("again")).await?;
+    let answer = rpc(cx, &LATE_ANSWER, caller, &method, "again").await?;
     let held = answer["ok"] == true && answer["result"] == "in time";
     cx.check(
         &LATE_ANSWER,

@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc};
+use super::{
+    handshake::{Admission, attempt},
+    rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc},
+};
 use crate::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, NoAnswer, Scope},
@@ -16,6 +19,11 @@ use crate::{
 };
 
 requirement_table! {
+    SECOND = "rpc.register.second", Should, Decision,
+        "A connection may register a method that another one has registered.";
+    UNKNOWN_SCOPE = "rpc.unknown-scope", Should, Decision,
+        "A connection of a session or machine that does not exist, once admitted, registers methods that \
+         are called.";
     AGAIN = "rpc.register.again", Should, Decision,
         "A connection may register a method again: it is told so, receives each call once, and one \
          rpc-unregister takes the method back.";
@@ -67,6 +75,18 @@ case_table! {
     /// has to be renewed.
     "rpc.stays-callable" judges [STAYS] => stays;
 
+    /// A second connection registers a method that another one has.
+    ///
+    /// Accepted is `rpc-registered` for both: a process that comes back registers before the server has noticed
+    /// that its old connection is gone. Which of them is called then is the server's choice.
+    "rpc.second-registrant" judges [SECOND] => second_registrant;
+
+    /// Connections of a session and a machine that do not exist register a method each, which is then called.
+    /// Runs where such connections are admitted.
+    ///
+    /// Accepted is the result of each: load tests and daemons that have not made their machine yet do this.
+    "rpc.unknown-scope" judges [UNKNOWN_SCOPE] => unknown_scope;
+
     /// Calls a method that nobody has ever registered, and one whose only registrant has disconnected.
     ///
     /// Accepted is the same error for both, whatever it says, as soon as the server has noticed the end of
@@ -106,7 +126,7 @@ async fn again(cx: &mut Ctx) -> Flow {
         "rpc-registered for each of two requests",
         "only one of them",
     );
-    let answer = rpc(cx, &AGAIN, stage.peer(Role::U1), &method, &json!(1)).await?;
+    let answer = rpc(cx, &AGAIN, stage.peer(Role::U1), &method, "call").await?;
     let asked = requests(callee, &method).len();
     let held = answer["result"] == "s1" && asked == 1;
     cx.check(
@@ -153,7 +173,7 @@ async fn self_call(cx: &mut Ctx) -> Flow {
             register(cx, stage.peer(role), &method).await?;
         }
         let caller = stage.peer(Role::U1);
-        let answer = rpc(cx, &NEVER_ITSELF, caller, &method, &json!(order)).await?;
+        let answer = rpc(cx, &NEVER_ITSELF, caller, &method, order).await?;
         let itself = !requests(caller, &method).is_empty() || answer["result"] == "itself";
         let told = format!("no request for the caller, which registered {order}");
         cx.check(&NEVER_ITSELF, !itself, told, &answer);
@@ -174,14 +194,7 @@ async fn takes_over(cx: &mut Ctx) -> Flow {
         answer_as(stage.peer(role), name);
         register(cx, stage.peer(role), &method).await?;
     }
-    let answer = rpc(
-        cx,
-        &rpc::ONE_OWNER,
-        stage.peer(Role::U1),
-        &method,
-        &json!(1),
-    )
-    .await?;
+    let answer = rpc(cx, &rpc::ONE_OWNER, stage.peer(Role::U1), &method, "call").await?;
     let owner = if answer["result"] == "s1" {
         Role::S1
     } else {
@@ -206,7 +219,7 @@ async fn late(cx: &mut Ctx) -> Flow {
     let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
     let method = cx.marker("method");
     answer_as(callee, "late");
-    let request = json!({"method": method, "params": {}});
+    let request = json!({"method": method, "params": "call"});
     let pending = caller.socket.request("rpc-call", request).await;
     let pending = pending.map_err(|end| cx.dropped(caller, &end))?;
     // Events of one connection are handled in order, so the call has begun when this is answered.
@@ -243,14 +256,78 @@ async fn stays(cx: &mut Ctx) -> Flow {
     register(cx, stage.peer(Role::S1), &method).await?;
     for n in 0..12 {
         let caller = stage.peer(if n % 2 == 0 { Role::U1 } else { Role::U2 });
-        let answer = rpc(cx, &STAYS, caller, &method, &json!(n)).await?;
-        let held = answer["ok"] == true && answer["result"] == n;
+        let answer = rpc(cx, &STAYS, caller, &method, &n.to_string()).await?;
+        let held = answer["ok"] == true && answer["result"] == n.to_string();
         cx.require(
             &STAYS,
             held,
             format!("the result of call {}", n + 1),
             &answer,
         )?;
+    }
+    Ok(())
+}
+
+async fn second_registrant(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::S1, Role::S2]).await?;
+    let method = cx.marker("method");
+    register(cx, stage.peer(Role::S1), &method).await?;
+    let second = stage.peer(Role::S2);
+    cx.emit(second, "rpc-register", json!({"method": method}))
+        .await?;
+    let answered = second
+        .wait_for(cx.deadline(), |a| {
+            matches!(a.name.as_str(), "rpc-registered" | "rpc-error")
+        })
+        .await;
+    let held = answered
+        .as_ref()
+        .is_some_and(|a| a.name == "rpc-registered");
+    let told = answered.map_or_else(
+        || "no answer".to_owned(),
+        |a| format!("{} {}", a.name, a.raw),
+    );
+    cx.check(
+        &SECOND,
+        held,
+        "rpc-registered for the second connection",
+        told,
+    );
+    Ok(())
+}
+
+async fn unknown_scope(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let id = cx.marker("nobody");
+    for (name, scope) in [
+        ("session", Scope::Session(&id)),
+        ("machine", Scope::Machine(&id)),
+    ] {
+        let auth = Some(scope.auth(stage.account.token()));
+        let Admission::Admitted(callee) = attempt(cx, name, auth).await? else {
+            cx.note(format!(
+                "a {name} that does not exist is not admitted, which a server may do"
+            ));
+            cx.held(&UNKNOWN_SCOPE);
+            continue;
+        };
+        let method = cx.marker("method");
+        rpc::answer_as(&callee, name);
+        cx.emit(&callee, "rpc-register", json!({"method": method}))
+            .await?;
+        let registered = callee
+            .wait_for(cx.deadline(), |a| a.name == "rpc-registered")
+            .await;
+        let expected = format!("rpc-registered for a {name} that does not exist");
+        cx.require(
+            &UNKNOWN_SCOPE,
+            registered.is_some(),
+            expected,
+            "no such event",
+        )?;
+        let answer = rpc(cx, &UNKNOWN_SCOPE, stage.peer(Role::U1), &method, "call").await?;
+        let held = answer["ok"] == true && answer["result"] == name;
+        cx.check(&UNKNOWN_SCOPE, held, format!("the result {name}"), answer);
     }
     Ok(())
 }
@@ -293,7 +370,7 @@ async fn left(cx: &mut Ctx) -> Flow {
 /// Calls a method that is not there, and gives what two such answers have in common.
 async fn refusal(cx: &Ctx, caller: &Peer, method: &str) -> Flow<Result<Value, NoAnswer>> {
     let patience = cx.shared.pace.patience() + ABSENT_GRACE;
-    let request = json!({"method": method, "params": {}});
+    let request = json!({"method": method, "params": "call"});
     let answer = cx.ask_within(caller, "rpc-call", request, patience).await?;
     Ok(answer.map(|answer| {
         // Servers may name the method in the error.

@@ -1,5 +1,7 @@
 //! Who is on stage, and how events and their recipients are described. Plain data.
 
+use tokio::time::Instant;
+
 use crate::{ledger::Requirement, peer::Arrival};
 
 /// The members of the cast.
@@ -94,6 +96,7 @@ pub(crate) struct Wanted {
     pub(super) event: &'static str,
     pub(super) kind: &'static str,
     marker: String,
+    since: Option<Instant>,
 }
 
 impl Wanted {
@@ -103,6 +106,7 @@ impl Wanted {
             event: "update",
             kind,
             marker: marker.into(),
+            since: None,
         }
     }
 
@@ -112,6 +116,20 @@ impl Wanted {
             event: "ephemeral",
             kind,
             marker: marker.into(),
+            since: None,
+        }
+    }
+
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+
+    /// Only what arrives after `since`.
+    pub(crate) fn since(self, since: Instant) -> Self {
+        Self {
+            since: Some(since),
+            ..self
         }
     }
 
@@ -125,6 +143,7 @@ impl Wanted {
         arrival.name == self.event
             && arrival.kind() == Some(self.kind)
             && arrival.raw.contains(&self.marker)
+            && self.since.is_none_or(|since| arrival.at > since)
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     ledger::Requirement,
     peer::{Arrival, Peer},
     provide::{Account, Machine, Session},
+    readback::Watched,
 };
 
 /// The two sessions and machines of account A, as far as the cast needs them.
@@ -146,6 +147,22 @@ impl Stage {
             .iter()
             .find(|(other, _)| *other == role)
             .map(|(_, peer)| peer)
+    }
+
+    /// What the account has, as its user-scoped connection u1 and its token read it.
+    pub(crate) fn watched(&self) -> Watched<'_> {
+        Watched {
+            account: &self.account,
+            owner: self.peer(Role::U1),
+            session: &self.s1.id,
+            machine: self.m1.as_ref().map(|machine| machine.id.as_str()),
+            artifact: None,
+        }
+    }
+
+    /// The token of the other account, where a connection of it is in the cast.
+    pub(crate) fn other_token(&self) -> &str {
+        self.other.as_ref().map_or("", |(other, _)| other.token())
     }
 
     /// The id of machine M1.

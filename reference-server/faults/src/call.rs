@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use touchstone_reference_server::seams::{Call, Connection, Flow, Routed as _, Scope, Server};
 
-use crate::{Fault, Faults};
+use crate::{Fault, Faults, calls};
 
 /// Fields that hold what a client wants kept as it is.
 const KEPT: &[&str] = &["metadata", "agentState", "daemonState", "message"];
@@ -108,6 +108,18 @@ pub(crate) fn pass(faults: &Faults, server: &Server, call: &mut Call<'_>) -> Flo
     if is_ignored(faults, server, call, is_first) {
         return Flow::Ignore;
     }
+    faults.records().call(faults, call);
+    if call.event == "rpc-register" {
+        calls::register(faults, call.data);
+    }
+    calls::version(faults, call.data);
+    if faults.on(Fault::SurrogateEnds) && call.raw.is_some_and(|raw| raw.get().contains(r"\ud83da"))
+    {
+        let account = call.connection.account();
+        for connection in account.connections() {
+            connection.end();
+        }
+    }
     rewrite(faults, call.data);
     heartbeat(faults, server, call);
     if faults.on(Fault::ForeignRows) {
@@ -191,9 +203,6 @@ fn heartbeat(faults: &Faults, server: &Server, call: &mut Call<'_>) {
     if is_old && faults.on(Fault::StaleHeartbeat) {
         call.data
             .insert("time".to_owned(), (now - timeout / 2).into());
-    }
-    if !is_old && faults.on(Fault::HeartbeatNow) {
-        call.data.insert("time".to_owned(), now.into());
     }
 }
 

@@ -37,13 +37,16 @@ use touchstone_reference_server::seams::{
 mod admission;
 mod answer;
 mod call;
+mod calls;
 mod first_moment;
 mod http;
 mod liberties;
 mod memory;
 mod numbers;
 mod outcome;
+mod pages;
 mod payload;
+mod records;
 mod routing;
 mod rpc;
 mod send;
@@ -52,6 +55,7 @@ mod table;
 use liberties::Chain;
 pub use liberties::{Liberties, LibertyError, LibertyInfo, liberties};
 use memory::Memory;
+use records::Records;
 use table::{DEFAULTS, Fault, TABLE};
 
 /// Declares the faults: per part of the protocol, a variant, a name, perhaps a default argument, and
@@ -126,6 +130,7 @@ struct Active {
     every: [u64; TABLE.len()],
     occasions: [AtomicU64; TABLE.len()],
     memory: Mutex<Memory>,
+    records: Mutex<Records>,
 }
 
 impl Faults {
@@ -163,6 +168,7 @@ impl Faults {
                 every,
                 occasions,
                 memory: Mutex::default(),
+                records: Mutex::default(),
             }),
         })
     }
@@ -185,6 +191,17 @@ impl Faults {
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         let memory = self.active.memory.lock();
         memory.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of rows and of what was refused.
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        let records = self.active.records.lock();
+        records.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The argument of a fault that is turned on.
+    pub(crate) fn argument(&self, fault: Fault) -> u64 {
+        self.active.every[fault as usize]
     }
 
     /// Whose a name is that a fault takes for one name of all accounts: that of the first who asks.
@@ -223,7 +240,6 @@ impl Seams for Faults {
         policy.rpc_any_name |= self.on(Fault::RpcAnyName);
         policy.artifact_partial |= self.on(Fault::ArtifactPartial);
         policy.artifact_overwrite |= self.on(Fault::ArtifactOverwrite);
-        policy.artifact_taken |= self.on(Fault::ArtifactTaken);
         policy.artifact_list_bodies |= self.on(Fault::ArtifactListBodies);
         policy.base64_unchecked |= self.on(Fault::Base64Unchecked);
         policy.kv_partial |= self.on(Fault::KvPartial);
@@ -240,6 +256,7 @@ impl Seams for Faults {
     }
 
     fn admit(&self, server: &Server, auth: &Value, right: Admission) -> Admission {
+        let right = self.records().admit(self, auth, right);
         admission::admit(self, server, auth, right)
     }
 
@@ -313,9 +330,14 @@ impl Seams for Faults {
         recipients: &mut Vec<Arc<Connection>>,
     ) {
         routing::reroute(self, server, emission, recipients);
+        let timeout = server.config().presence_timeout.as_millis();
+        let times = (server.now(), i64::try_from(timeout).unwrap_or(i64::MAX));
+        self.records().route(self, times, emission, recipients);
     }
 
     fn answer(&self, server: &Server, asked: &Asked<'_>, answer: Value) -> Option<Value> {
+        let answer = self.records().answer(self, asked.event, answer)?;
+        let answer = calls::answer(self, asked.event, answer);
         answer::rewrite(self, server, asked, answer)
     }
 
@@ -351,6 +373,8 @@ impl Seams for Faults {
 
     fn response(&self, server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
         http::rewrite(self, server, request, answer);
+        pages::rewrite(self, request, answer);
+        self.records().response(request.uri.path(), answer);
     }
 }
 

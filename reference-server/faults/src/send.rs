@@ -2,7 +2,7 @@
 
 use touchstone_reference_server::seams::{Connection, Frame, Way};
 
-use crate::{Fault, Faults, rpc};
+use crate::{Fault, Faults, calls, rpc};
 
 /// Whether a packet reaches a connection.
 pub(crate) fn is_sent(faults: &Faults, connection: &Connection, frame: &Frame) -> bool {
@@ -43,7 +43,7 @@ pub(crate) fn is_sent(faults: &Faults, connection: &Connection, frame: &Frame) -
     {
         return false;
     }
-    true
+    calls::send(faults, connection, frame)
 }
 
 /// The id of a packet of this type, and what comes after it.

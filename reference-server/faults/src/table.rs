@@ -4,6 +4,8 @@ use crate::{FaultInfo, list};
 
 list! {
     "Delivery" {
+        SurplusTwice "surplus-twice" "a user-scoped connection whose handshake names a session receives what concerns that twice"
+        SurplusForeign "surplus-foreign" "a user-scoped connection whose handshake names another account's session receives what concerns that"
         MachineDeaf "machine-deaf" "a machine's own connections do not hear of changes to it"
         UserDeaf "user-deaf" "user-scoped connections do not receive new messages"
         UserDeafSession "user-deaf-session" "user-scoped connections do not hear of changes of sessions"
@@ -54,6 +56,10 @@ list! {
         PayloadRestamped "payload-restamped" "createdAt of a payload that is handed to the router becomes the present time"
     }
     "Sequence and versions" {
+        VersionsCut "versions-cut" "an expectedVersion is cut to 32 bits"
+        RaceTwice "race-twice" "a change that follows one which several writers tried is announced twice"
+        RaceSilent "race-silent" "a change that follows one which several writers tried is not announced"
+        NegativeStored "negative-stored" "a change that expects a negative version is refused, and in lists from then on"
         SeqStuck "seq-stuck" "the seq of updates stays at 1"
         SeqShared "seq-shared" [every 10] "each N-th update of an account carries the seq of the one before it"
         MismatchSeq "mismatch-seq" "a refused change consumes a seq"
@@ -129,6 +135,10 @@ list! {
         NewSessionStateless "new-session-stateless" "new-session says that there is no agent state"
     }
     "Answers" {
+        NullAbsentParts "null-absent-parts" "parts of an answer that do not apply are null, instead of absent"
+        ForeignStored "foreign-stored" "a change of another account's session, machine or artifact is refused, and in lists from then on"
+        MalformedChangeStored "malformed-change-stored" "a change whose expectedVersion is a text is refused, and in lists from then on"
+        ConditionsMatch "conditions-match" "an object as id is refused, and changes all sessions and machines of other accounts"
         AnswerOk "answer-ok" "success is called `ok` in answers"
         AnswerNoVersion "answer-no-version" "the answer to a change lacks the version"
         AnswerNoValue "answer-no-value" "the answer to a change lacks the value"
@@ -165,6 +175,7 @@ list! {
         ForeignRows "foreign-rows" "an account may act on the sessions, machines and artifacts of others"
     }
     "Handshake" {
+        TokenEndUnchecked "token-end-unchecked" "a token that begins like a valid one is taken for that"
         RefusalDrop "refusal-drop" "a refused client is dropped without a message"
         RefusalText "refusal-text" "a refusal carries another text"
         RefusalAdmits "refusal-admits" "a client with a bad token is connected to an account of its own"
@@ -187,10 +198,11 @@ list! {
         ReturnDeaf "return-deaf" "connections that come after another one of the account has left receive no updates"
     }
     "Presence" {
+        SweptEarly "swept-early" "a heartbeat that is older than a third of the stated time makes its session inactive"
+        ForeignEnds "foreign-ends" "session-end for another account's session announces nothing, and makes it inactive in lists"
         EndActive "end-active" "every activity of a session says that it is active"
         StaleHeartbeat "stale-heartbeat" "a heartbeat older than ten minutes counts"
         HeartbeatIgnored "heartbeat-ignored" "heartbeats of machines are ignored"
-        HeartbeatNow "heartbeat-now" "heartbeats count as sent when they arrive, whatever their time"
         OfflineEarly "offline-early" "a machine is announced as offline while another of its connections lives"
         OnlineSilent "online-silent" "machines come and go without being announced"
         FutureTime "future-time" "a heartbeat from the future is not clamped to now"
@@ -198,6 +210,9 @@ list! {
         NeverSwept "never-swept" "silent sessions and machines stay active"
     }
     "Messages" {
+        DedupeOverwrites "dedupe-overwrites" "a repeated localId puts its content in the place of the stored one"
+        ForeignMessageStored "foreign-message-stored" "a message to another account's session is announced to nobody, and stored"
+        MalformedStored "malformed-stored" "a message whose session is a list of one is announced to nobody, and stored"
         DedupeNumber "dedupe-number" "a localId that is a number is kept as a text, and deduplicated"
         MessageContentless "message-contentless" "a message without content counts as an empty one"
         DedupeOff "dedupe-off" "a repeated localId is stored and delivered again"
@@ -208,6 +223,18 @@ list! {
         DedupeSeq "dedupe-seq" "a repeated localId consumes a seq of the account's updates"
     }
     "RPC" {
+        RpcUnknownRefused "rpc-unknown-refused" "a connection whose session or machine does not exist may not register methods"
+        RpcSecondRefused "rpc-second-refused" "a method that another connection has registered is refused"
+        RpcSwapped "rpc-swapped" [every 15] "with N calls under way, each is answered with the result of the one before it"
+        RpcNthTwice "rpc-nth-twice" [every 20] "the callee receives each N-th request twice"
+        RpcNthUnanswered "rpc-nth-unanswered" [every 100] "each N-th call is not answered"
+        RpcResultParsed "rpc-result-parsed" "a result that is a text with JSON in it is answered as that JSON"
+        RpcResultAnswer "rpc-result-answer" "a result that has a field ok is taken for the whole answer"
+        RpcIntsCut "rpc-ints-cut" "integers in params are cut to 32 bits"
+        RpcFloatsShort "rpc-floats-short" "fractions in params are rounded to 32 bits"
+        RpcNamesFolded "rpc-names-folded" "methods are registered in lower case"
+        RpcNamesTrimmed "rpc-names-trimmed" "methods are registered without white space around their names"
+        RpcNamesCut "rpc-names-cut" "methods are registered under the first 255 characters of their names"
         RpcFalsyNull "rpc-falsy-null" "results that are false, 0 or empty become null"
         RpcErrorOk "rpc-error-ok" "a failed call is answered with ok true"
         RpcNoOk "rpc-no-ok" "the answer to a call lacks ok"
@@ -237,6 +264,12 @@ list! {
         RpcRequestSid "rpc-request-sid" "the callee receives the caller's socket id besides method and params"
     }
     "Artifacts, access keys, usage, REST" {
+        ArtifactTaken "artifact-taken" "the id of another account's artifact is answered with the artifact that was created last"
+        MachineTakenRow "machine-taken-row" "the id of another account's machine is answered with the machine that was posted last"
+        StateAtCreationChanged "state-at-creation-changed" "the agentState of a new session is answered with a blank behind it"
+        PageMore "page-more" "a full page of messages says that there are more"
+        BatchFifty "batch-fifty" "more than fifty posted messages are answered 400"
+        PostSeqless "post-seqless" "posted messages are answered without their seq"
         BadBody500 "bad-body-500" "a body that lacks a field is answered 500"
         MachineTaken500 "machine-taken-500" "the id of another account's machine is answered 500"
         AccessKeyMissing "access-key-missing" "a pair without an access key is answered with an error"
@@ -273,7 +306,6 @@ list! {
         ArtifactSeqStuck "artifact-seq-stuck" "changes of an artifact do not raise its seq"
         ArtifactNoUpdates "artifact-no-updates" "an update of an artifact without any part succeeds"
         ArtifactStays "artifact-stays" "a deleted artifact can still be read"
-        ArtifactTaken "artifact-taken" "an artifact may have the id of another account's"
         UsageTotalOptional "usage-total-optional" "a usage report needs no totals"
         UsageSessionRequired "usage-session-required" "a usage report without a session is an error"
         UsageErrorOrder "usage-error-order" "the cost of a usage report is checked before its tokens"
@@ -294,6 +326,7 @@ list! {
         PostAnswersEarly "post-answers-early" "a batch of messages is answered before it is stored and sent"
     }
     "Transport" {
+        SurrogateEnds "surrogate-ends" "data with half of a surrogate pair ends the connections of the account"
         UpgradeRefused "upgrade-refused" "the upgrade from polling to a WebSocket, which is offered, is refused"
         UnknownSidOk "unknown-sid-ok" "requests for a transport or a session of it that does not exist are answered 200"
         BrokenJson "broken-json" "the packet of a new-message lacks its last character"

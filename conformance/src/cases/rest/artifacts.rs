@@ -104,13 +104,24 @@ async fn lifecycle(cx: &mut Ctx) -> Flow {
             path.as_str(),
             json!({"header": NEW_HEADER, "expectedHeaderVersion": header}),
         ),
-        ("POST", "/v1/artifacts", new.clone()),
     ];
     for (method, path, body) in &attempts {
         let answer = cx.rest_any(&stranger, method, path, body).await?;
         let expected = format!("a refusal of {method} {path} for the stranger");
         cx.check(&FOREIGN, answer.status >= 400, expected, told(&answer));
     }
+    // Where ids are per account, the stranger gets an artifact of its own.
+    let answer = cx
+        .rest_any(&stranger, "POST", "/v1/artifacts", &other)
+        .await?;
+    let own = answer.body["header"] == NEW_HEADER && !answer.body.to_string().contains(HEADER);
+    let expected = "a refusal of the id, or an artifact with what the stranger sent";
+    cx.check(
+        &FOREIGN,
+        answer.status >= 400 || own,
+        expected,
+        told(&answer),
+    );
 
     let change = json!({"header": NEW_HEADER, "expectedHeaderVersion": header});
     let changed = cx.rest(&CHANGED, account, "POST", &path, &change).await?;

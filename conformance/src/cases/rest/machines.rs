@@ -30,7 +30,7 @@ requirement_table! {
 case_table! {
     /// Creates a machine while user-scoped connections, and one with the machine's own id, listen.
     ///
-    /// Accepted is `new-machine` for the users, then `update-machine` with the metadata and the next `seq`
+    /// Accepted is `new-machine` for the users, then `update-machine` with the metadata and a later `seq`
     /// for them and for the machine's connection. A daemon connects before it has posted its machine.
     "rest.machine.create" needs [Rest] judges [SECOND_UPDATE, SECOND_REACHES] => create;
 
