@@ -463,7 +463,7 @@ async fn overlapping(cx: &mut Ctx) -> Flow {
     let mut wrong = Vec::new();
     for (n, answer) in join_all(calls).await.into_iter().enumerate() {
         match answer? {
-            Ok(answer) if answer.data["result"] == n.to_string() => {}
+            Ok(answer) if answer.data["result"] == json!(n.to_string()) => {}
             Ok(answer) => wrong.push(format!("call {n} is answered with {}", answer.data)),
             Err(_) => wrong.push(format!("call {n} is not answered")),
         }

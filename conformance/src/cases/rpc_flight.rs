@@ -137,7 +137,7 @@ async fn out_of_order(cx: &mut Ctx) -> Flow {
             Err(_) => Value::from("no answer"),
         };
         let expected = json!({"ok": true, "result": n.to_string()});
-        let held = answer["ok"] == true && answer["result"] == n.to_string();
+        let held = answer["ok"] == true && answer["result"] == json!(n.to_string());
         cx.check(&INDEPENDENT, held, expected, answer);
     }
     Ok(())
@@ -207,7 +207,7 @@ async fn names(cx: &mut Ctx) -> Flow {
             "no such event",
         )?;
         let answer = rpc(cx, &NAMES, stage.peer(Role::U1), name, &n.to_string()).await?;
-        let held = answer["ok"] == true && answer["result"] == n.to_string();
+        let held = answer["ok"] == true && answer["result"] == json!(n.to_string());
         cx.check(
             &NAMES,
             held,

@@ -257,7 +257,7 @@ async fn stays(cx: &mut Ctx) -> Flow {
     for n in 0..12 {
         let caller = stage.peer(if n % 2 == 0 { Role::U1 } else { Role::U2 });
         let answer = rpc(cx, &STAYS, caller, &method, &n.to_string()).await?;
-        let held = answer["ok"] == true && answer["result"] == n.to_string();
+        let held = answer["ok"] == true && answer["result"] == json!(n.to_string());
         cx.require(
             &STAYS,
             held,
