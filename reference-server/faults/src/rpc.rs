@@ -7,7 +7,7 @@ use touchstone_reference_server::seams::{
     Asked, Cause, Change, Connection, ConnectionId, Effects, Frame, Reply, Routed as _, Rows,
 };
 
-use crate::{Fault, Faults};
+use crate::{Fault, Faults, calls};
 
 /// The methods that a connection may have with the fault `rpc-few-methods`.
 const FEW: usize = 8;
@@ -206,7 +206,11 @@ pub(crate) fn is_resent(faults: &Faults, callee: &Connection, frame: &Frame, id:
     if faults.on(Fault::RpcRegisterTwice) {
         times += forwarded.times - 1;
     }
-    (0..times).for_each(|_| callee.push(packet.clone()));
+    for _ in 0..times {
+        if calls::send(faults, callee, &packet) {
+            callee.push(packet.clone());
+        }
+    }
     if faults.on(Fault::RpcToAll) {
         forwarded
             .others
