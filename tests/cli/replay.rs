@@ -157,7 +157,8 @@ const KINDS: &[&str] = &[
 fn whatever_a_case_does_can_be_done_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let traces = folder.path().join("traces").display().to_string();
-    let mut arguments = vec!["check", "--trace", &traces];
+    // Several writers whose every step depends on who was first: another course has other answers.
+    let mut arguments = vec!["check", "--trace", &traces, "--skip", "*.contention"];
     for kind in KINDS {
         arguments.extend(["--only", kind]);
     }
