@@ -38,6 +38,9 @@ const FORMATS: &str =
 const NOTHING_SENT: &str =
     "`touchstone check --trace DIR` and `touchstone load --trace FILE` record what clients send";
 
+const CONTENTION: &str =
+    "its writers contend for one row, and who is first there decides every later answer";
+
 /// When it is first told how far the run is, and how often from then on. A file is told more and more
 /// rarely, since nobody watches it.
 const FIRST_PROGRESS: Duration = Duration::from_secs(1);
@@ -152,8 +155,8 @@ struct Player<'a> {
 enum Done {
     /// Its report, and what ends the whole run.
     Replayed(Box<Replayed>, Option<Failure>),
-    /// It holds nothing that a client sent, as those of skipped cases.
-    Nothing(PathBuf),
+    /// It is left out, for this reason.
+    LeftOut(PathBuf, &'static str),
 }
 
 impl Player<'_> {
@@ -193,9 +196,8 @@ impl Player<'_> {
                 None => break,
                 // The user has ended the run before it began.
                 Some(None) => {}
-                Some(Some(Done::Nothing(path))) => {
-                    let path = path.display();
-                    reports::notice(&format!("left out: {path}: no client sends anything in it"));
+                Some(Some(Done::LeftOut(path, why))) => {
+                    reports::notice(&format!("left out: {}: {why}", path.display()));
                     left_out += 1;
                 }
                 Some(Some(Done::Replayed(replayed, failure))) => {
@@ -260,13 +262,19 @@ impl Player<'_> {
         };
         let recording = match read {
             Ok(recording) => recording,
-            Err(ReplayError::NothingSent { .. }) => return Some(Done::Nothing(path)),
+            // As those of skipped cases.
+            Err(ReplayError::NothingSent { .. }) => {
+                return Some(Done::LeftOut(path, "no client sends anything in it"));
+            }
             Err(error) => {
                 let outcome = Err(failure(error).told());
                 return Some(Done::Replayed(Box::new(Replayed { path, outcome }), None));
             }
         };
         let case = recording.failed_case().map(str::to_owned);
+        if several && case.is_none() && recording.is_contention() {
+            return Some(Done::LeftOut(path, CONTENTION));
+        }
         match self.played(recording, seed).await {
             Ok(report) => {
                 let outcome = Ok(report);
