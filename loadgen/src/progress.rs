@@ -1,6 +1,7 @@
 //! What a run looks like while it runs: one [`Snapshot`] per second, which live views, progress lines
 //! and metrics are made of. Nothing here draws, and nothing here is part of the result.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::report::model::{Connections, Counts, Kinds, Second, Summary};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub audit: Counts,
     /// What became of volatile heartbeats, and of the ends of sessions.
     pub volatile: Counts,
+    /// The same by what recipients see: the type of an update or ephemeral, or `rpc-request`.
+    pub types: BTreeMap<&'static str, OfType>,
     /// Connections wanted now.
     pub wanted: u64,
     /// Connections open now.
@@ -40,6 +43,17 @@ pub struct Snapshot {
     pub health: Health,
     /// The second that has just ended; nothing before the first one has.
     pub second: Option<Second>,
+}
+
+/// What became of one type of event until now.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OfType {
+    /// Whether a server may drop it, as heartbeats and the ends of sessions.
+    pub volatile: bool,
+    /// What became of its deliveries.
+    pub audit: Counts,
+    /// From the planned time to one recipient.
+    pub latency_us: Summary,
 }
 
 /// What a run is doing.
@@ -85,6 +99,6 @@ pub struct Health {
     pub open_files: u64,
     /// Which bound is passed, if any; the run would be invalid.
     pub exceeded: Option<&'static str>,
-    /// Whether it did not keep up in the last second, whatever the whole run is like.
-    pub is_behind: bool,
+    /// What it lacked in the last second, if anything, whatever the whole run is like.
+    pub strained: Option<&'static str>,
 }

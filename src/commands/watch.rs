@@ -1,10 +1,7 @@
 //! `touchstone watch`: what a server sends, on the screen or as lines.
 
-use std::path::PathBuf;
-use std::time::SystemTime;
-
 use touchstone_tui_monitor::keys;
-use touchstone_tui_monitor::source::Overflow;
+use touchstone_tui_monitor::source::{Overflow, RecordTo};
 
 use crate::args::{Color, WatchArguments};
 use crate::error::Failure;
@@ -23,9 +20,9 @@ pub(crate) async fn run(arguments: WatchArguments, color: Color) -> Result<Exit,
         return watch_headless::run(&arguments).await;
     }
     let plan = watch_screen::plan(&arguments, color)?;
-    let record = arguments.record.clone().unwrap_or_else(unnamed_recording);
+    let record = arguments.record.clone();
     let reading = Reading {
-        record: Some(&record),
+        record: record.map_or(RecordTo::ByTime, RecordTo::File),
         recording: arguments.record.is_some(),
         overflow: Overflow::Drop,
         lists_notes: true,
@@ -33,14 +30,4 @@ pub(crate) async fn run(arguments: WatchArguments, color: Color) -> Result<Exit,
     };
     let watching = watch_source::open(&arguments.source, reading).await?;
     watch_screen::run(plan, watching).await
-}
-
-/// The file of a recording that is begun on the screen: named by the time, so that none is in the way.
-fn unnamed_recording() -> PathBuf {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the name of a file is nothing that a test would have to fix"
-    )]
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    format!("watch-{}.jsonl", now.replace([':', '-'], "")).into()
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::headless::{self, Ending, Plan};
-use touchstone_tui_monitor::source::Overflow;
+use touchstone_tui_monitor::source::{Overflow, RecordTo};
 
 use crate::args::{Format, WatchArguments};
 use crate::error::Failure;
@@ -21,7 +21,10 @@ pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch signals")?;
     let reading = Reading {
-        record: arguments.record.as_deref(),
+        record: arguments
+            .record
+            .clone()
+            .map_or(RecordTo::Nowhere, RecordTo::File),
         recording: arguments.record.is_some(),
         overflow: Overflow::Wait,
         lists_notes: false,

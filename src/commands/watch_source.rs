@@ -1,15 +1,13 @@
 //! What `touchstone watch` looks at: arguments become a running source, for the screen and for
 //! `--headless` alike.
 
-use std::path::Path;
-
 use anyhow::anyhow;
 use rand::RngExt as _;
 use touchstone_client::provision::{ProvisionError, ProvisionSpec, Provisioner, Rest};
 use touchstone_client::{Clock, ConnectOptions, Secret};
 use touchstone_tui_monitor::source::file::Recorded;
 use touchstone_tui_monitor::source::live::{Live, Watched};
-use touchstone_tui_monitor::source::{Options, Overflow, Source, live, tap, wire};
+use touchstone_tui_monitor::source::{Options, Overflow, RecordTo, Source, live, tap, wire};
 
 use crate::args::{AllName, SourceArguments};
 use crate::error::Failure;
@@ -66,10 +64,10 @@ impl Watching {
 }
 
 /// How the reader of the source is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
     /// Where to record to, if anywhere.
-    pub(crate) record: Option<&'a Path>,
+    pub(crate) record: RecordTo,
     /// Whether to record from the beginning.
     pub(crate) recording: bool,
     /// Whether the reader may make the source wait.
@@ -87,9 +85,9 @@ const QUEUE: usize = 16_384;
 /// demonstration.
 pub(crate) async fn open(
     arguments: &SourceArguments,
-    reading: Reading<'_>,
+    reading: Reading,
 ) -> Result<Watching, Failure> {
-    if let Some(path) = reading.record {
+    if let RecordTo::File(path) = &reading.record {
         if path.exists() {
             let error = anyhow!("{} exists already", path.display());
             return Err(Failure::usage(error).hint("--record never overwrites; name another file"));
@@ -107,7 +105,7 @@ pub(crate) async fn open(
         clock: Clock::System,
         queue: QUEUE,
         overflow: reading.overflow,
-        record: reading.record.map(Path::to_owned),
+        record: reading.record,
         recording: reading.recording,
         seed: rand::rng().random(),
     };

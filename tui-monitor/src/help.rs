@@ -15,7 +15,7 @@ const MOUSE: &str = "Mouse: the wheel scrolls, a click selects, a click on the f
 pub(crate) fn lines(keys: &Keymap, columns: usize) -> Vec<Line> {
     let width = if columns < 2 { COLUMN[1] } else { COLUMN[0] };
     let blocks = Group::ALL.iter().map(|group| block(keys, *group, width));
-    let blocks: Vec<Vec<Line>> = blocks.collect();
+    let blocks: Vec<Vec<Line>> = blocks.chain(saved(keys, width)).collect();
     let mut lines: Vec<Line> = if columns < 2 {
         blocks.into_iter().flatten().collect()
     } else {
@@ -53,21 +53,43 @@ fn block(keys: &Keymap, group: Group, width: usize) -> Vec<Line> {
     lines
 }
 
-/// One action, wrapped so that it fits into a column.
+/// The saved filters, if there are any.
+fn saved(keys: &Keymap, width: usize) -> Option<Vec<Line>> {
+    if keys.filters().is_empty() {
+        return None;
+    }
+    let mut lines = vec![vec![(Tone::Title, "Filters of your own".to_owned())]];
+    for filter in keys.filters() {
+        let about = format!(
+            "{}: {}",
+            text::clean(&filter.name),
+            text::clean(&filter.show)
+        );
+        lines.extend(wrapped(&filter.key.to_string(), &about, width));
+    }
+    lines.push(Line::new());
+    Some(lines)
+}
+
+/// One action.
 fn row(keys: &Keymap, binding: &Binding, width: usize) -> Vec<Line> {
     let names: Vec<String> = keys
         .keys(binding.action)
         .iter()
         .map(Key::to_string)
         .collect();
-    let names = match names.is_empty() {
-        true => "no key".to_owned(),
-        false => names.join(" "),
-    };
+    match names.is_empty() {
+        true => wrapped("no key", binding.about, width),
+        false => wrapped(&names.join(" "), binding.about, width),
+    }
+}
+
+/// Keys and what they do, wrapped so that it fits into a column.
+fn wrapped(names: &str, about: &str, width: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut lead = (Tone::Key, format!("  {names:<15} "));
     let mut rest = String::new();
-    for word in binding.about.split(' ') {
+    for word in about.split(' ') {
         if !rest.is_empty() && rest.len() + 1 + word.len() > width - 20 {
             lines.push(vec![lead, (Tone::Plain, std::mem::take(&mut rest))]);
             lead = (Tone::Plain, " ".repeat(18));

@@ -10,6 +10,8 @@ use std::fmt;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 
+use crate::filter::Filter;
+
 /// The commented sample file, which holds the defaults.
 pub const SAMPLE: &str = include_str!("../samples/keys.toml");
 
@@ -54,6 +56,10 @@ pub enum Action {
     Filter,
     /// Show everything.
     ClearFilter,
+    /// Show only what is as the selection.
+    Only,
+    /// Hide what is as the selection.
+    Hide,
     /// Search for a text.
     Search,
     /// To the next hit.
@@ -157,8 +163,8 @@ macro_rules! bindings {
 bindings! {
     Up "up" ["up", "k"] Move "up" "one row up";
     Down "down" ["down", "j"] Move "down" "one row down";
-    Left "left" ["left", "h"] Move "left" "the section of the side pane before";
-    Right "right" ["right", "l"] Move "right" "the section of the side pane after";
+    Left "left" ["left", "h"] Move "section" "the section of the side pane before";
+    Right "right" ["right", "l"] Move "section" "the section of the side pane after";
     PageUp "page-up" ["pageup", "ctrl-b"] Move "page up" "one page up";
     PageDown "page-down" ["pagedown", "ctrl-f"] Move "page down" "one page down";
     Top "top" ["home", "g"] Move "first" "to the beginning";
@@ -175,9 +181,11 @@ bindings! {
     Quit "quit" ["q", "ctrl-c"] Show "quit" "leave";
     Filter "filter" ["f", ":"] Find "filter" "edit the filter; tab completes names";
     ClearFilter "clear-filter" ["F"] Find "all" "show everything again";
+    Only "only" ["i"] Find "only" "only what is as the selected row; again: by its next property";
+    Hide "hide" ["x"] Find "hide" "hide what is as the selected row";
     Search "search" ["/"] Find "search" "search for a text in all listed events";
-    SearchNext "search-next" ["n"] Find "next hit" "to the next hit below";
-    SearchPrevious "search-previous" ["N"] Find "hit above" "to the next hit above";
+    SearchNext "search-next" ["n"] Find "next hit" "to the next hit, around the end";
+    SearchPrevious "search-previous" ["N"] Find "hit above" "to the hit before, around the end";
     Pair "pair" ["p"] Find "pair" "to the next entry that belongs to this one: call, request, answer, update";
     NextLint "next-lint" ["!"] Find "lint" "to the next entry that looks wrong";
     NextBookmark "next-bookmark" ["'"] Find "next mark" "to the next bookmark";
@@ -284,6 +292,18 @@ impl fmt::Display for Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keymap {
     keys: BTreeMap<Action, Vec<Key>>,
+    filters: Vec<SavedFilter>,
+}
+
+/// A filter that a key of its own sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedFilter {
+    /// The key.
+    pub key: Key,
+    /// What it is for, for the help.
+    pub name: String,
+    /// The filter, which is valid.
+    pub show: String,
 }
 
 /// Why a file of keys cannot be used.
@@ -309,10 +329,18 @@ pub enum KeysError {
     Twice {
         /// The key.
         key: String,
-        /// One action.
-        first: &'static str,
+        /// One action, or the name of a filter.
+        first: String,
         /// The other.
-        second: &'static str,
+        second: String,
+    },
+    /// A saved filter that cannot be used.
+    #[error("filter {name:?}: {reason}")]
+    Filter {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
     },
     /// Nothing leaves the program.
     #[error("quit has no key, and the screen could not be left")]
@@ -324,6 +352,17 @@ pub enum KeysError {
 struct File {
     #[serde(default)]
     keys: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    filter: Vec<SavedText>,
+}
+
+/// A saved filter as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedText {
+    key: String,
+    name: String,
+    show: String,
 }
 
 impl Default for Keymap {
@@ -334,13 +373,15 @@ impl Default for Keymap {
         });
         Self {
             keys: keys.collect(),
+            filters: Vec::new(),
         }
     }
 }
 
 impl Keymap {
     /// Reads a TOML file: a table `keys` with a list of keys for each action that is not to keep its
-    /// defaults. An empty list takes the action's keys away.
+    /// defaults, where an empty list takes the action's keys away; and tables `filter`, each with a key, a
+    /// name and what it shows.
     ///
     /// # Errors
     /// The text is no such file, names what does not exist, uses a key twice, or leaves no way out.
@@ -361,23 +402,40 @@ impl Keymap {
             }
             map.keys.insert(binding.action, parsed);
         }
+        for SavedText { key, name, show } in file.filter {
+            let wrong = |reason: String| KeysError::Filter {
+                name: name.clone(),
+                reason,
+            };
+            let Some(key) = Key::parse(&key) else {
+                return Err(wrong(format!(
+                    "unknown key {key:?}; write it like 1, f2 or ctrl-e"
+                )));
+            };
+            Filter::parse(&show).map_err(|error| wrong(error.to_string()))?;
+            map.filters.push(SavedFilter { key, name, show });
+        }
         map.check()?;
         Ok(map)
     }
 
     fn check(&self) -> Result<(), KeysError> {
-        let mut seen: Vec<(Key, &'static str)> = Vec::new();
-        for binding in BINDINGS {
-            for key in self.keys(binding.action) {
-                if let Some((_, first)) = seen.iter().find(|(other, _)| other == key) {
-                    return Err(KeysError::Twice {
-                        key: key.to_string(),
-                        first,
-                        second: binding.name,
-                    });
-                }
-                seen.push((*key, binding.name));
+        let mut seen: Vec<(Key, &str)> = Vec::new();
+        let of_actions = BINDINGS.iter().flat_map(|binding| {
+            let keys = self.keys(binding.action).iter();
+            keys.map(|key| (*key, binding.name))
+        });
+        let of_filters = self.filters.iter();
+        let of_filters = of_filters.map(|filter| (filter.key, filter.name.as_str()));
+        for (key, name) in of_actions.chain(of_filters) {
+            if let Some((_, first)) = seen.iter().find(|(other, _)| *other == key) {
+                return Err(KeysError::Twice {
+                    key: key.to_string(),
+                    first: (*first).to_owned(),
+                    second: name.to_owned(),
+                });
             }
+            seen.push((key, name));
         }
         if self.keys(Action::Quit).is_empty() {
             return Err(KeysError::NoQuit);
@@ -391,6 +449,16 @@ impl Keymap {
         actions
             .find(|(_, keys)| keys.contains(&key))
             .map(|(action, _)| *action)
+    }
+
+    /// The saved filters, in the order of the file.
+    pub fn filters(&self) -> &[SavedFilter] {
+        &self.filters
+    }
+
+    /// The saved filter of a key.
+    pub fn saved(&self, key: Key) -> Option<&SavedFilter> {
+        self.filters.iter().find(|filter| filter.key == key)
     }
 
     /// The keys of an action.
@@ -419,6 +487,17 @@ mod tests {
                 binding.name
             );
         }
+    }
+
+    /// Without their comment signs, the sample's filters are what it says.
+    #[test]
+    fn the_sample_shows_how_filters_are_saved() {
+        let text: Vec<&str> = SAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .collect();
+        let map = Keymap::parse(&text.join("\n")).unwrap();
+        assert!(map.filters().len() >= 2, "{map:?}");
     }
 
     #[test]
@@ -464,6 +543,21 @@ mod tests {
             Err("stands for quit and for bookmark"),
         );
         check_file("keys = 3", Err("not a file of keys"));
+        let saved = |key: &str, show: &str| {
+            format!("[[filter]]\nkey = \"{key}\"\nname = \"mine\"\nshow = '{show}'")
+        };
+        check_file(&saved("1", "size > 3"), Ok((Action::Quit, "q")));
+        check_file(&saved("q", "size > 3"), Err("stands for quit and for mine"));
+        check_file(
+            &saved("one", "size > 3"),
+            Err("filter \"mine\": unknown key \"one\""),
+        );
+        check_file(
+            &saved("1", "size >"),
+            Err("filter \"mine\": ends too early"),
+        );
+        check_file(&saved("1", "knd == 3"), Err("did you mean kind"));
+        check_file("[[filter]]\nkey = \"1\"", Err("missing field `name`"));
         check_file("[colours]", Err("unknown field `colours`"));
     }
 

@@ -5,7 +5,7 @@
 use ratatui::layout::Rect;
 
 use crate::help;
-use crate::model::{Dialog, Model, Section};
+use crate::model::{Dialog, Model};
 
 /// From this width on, the detail stands beside the list rather than below it.
 const BESIDE: u16 = 150;
@@ -151,18 +151,4 @@ pub(crate) fn sections(side: Rect) -> [Rect; 3] {
         y += height;
         area
     })
-}
-
-/// The last row of the focused section that can be the first one shown.
-pub(crate) fn side_scroll_end(model: &Model) -> usize {
-    let rows = match model.section {
-        Section::Rates => model.rates.rows().len(),
-        Section::Connections => model
-            .connections
-            .accounts()
-            .map(|(_, account)| 1 + account.connections.len())
-            .sum(),
-        Section::Calls => model.calls.len(),
-    };
-    rows.saturating_sub(1)
 }

@@ -35,7 +35,7 @@ use touchstone_tui_monitor::event::{Control, Effect, Now};
 use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::keys::Keymap;
 use touchstone_tui_monitor::run::{self, Left, World};
-use touchstone_tui_monitor::source::{Options, Overflow, wire};
+use touchstone_tui_monitor::source::{Options, Overflow, RecordTo, wire};
 use touchstone_tui_monitor::{Bounds, Model, Setup, Theme, Times, draw};
 
 /// How often the script sends, each time what has become due.
@@ -92,7 +92,7 @@ async fn flood(arguments: &Arguments) -> anyhow::Result<()> {
         // As many as the program has.
         queue: 16_384,
         overflow: Overflow::Drop,
-        record: None,
+        record: RecordTo::Nowhere,
         recording: false,
         seed: 0,
     };

@@ -10,7 +10,7 @@ use ratatui::{
     widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Sparkline},
 };
 
-use super::{View, compact};
+use super::{View, compact, types};
 use crate::progress::Stage;
 use crate::report::Style as ReportStyle;
 use crate::report::model::{Counts, Summary};
@@ -22,6 +22,12 @@ pub(super) const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier:
 
 /// Rows from which on there is room for more than the least.
 const TALL: u16 = 36;
+
+/// Columns from which on, on a tall terminal, each type of event has a row.
+const WIDE: u16 = 150;
+
+/// Rows and columns of what stands beside the table of types.
+const BESIDE: (u16, u16) = (21, 40);
 
 /// What charts and tables need.
 const ROOM: (u16, u16) = (80, 24);
@@ -44,7 +50,12 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
 
 fn in_full(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let is_tall = area.height >= TALL;
-    let (table_rows, rate_rows) = if is_tall { (10, 10) } else { (6, 5) };
+    let is_wide = is_tall && area.width >= WIDE;
+    let (table_rows, rate_rows) = match (is_tall, is_wide) {
+        (_, true) => (types::rows(view).clamp(10, area.height - BESIDE.0), 10),
+        (true, false) => (10, 10),
+        (false, false) => (6, 5),
+    };
     let [top, gauge, charts, tables, rates, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -62,7 +73,14 @@ fn in_full(frame: &mut Frame<'_>, area: Rect, view: &View) {
     latencies(frame, table, view);
     let [audit, health] =
         Layout::horizontal([Constraint::Min(30), Constraint::Length(41)]).areas(tables);
-    deliveries(frame, audit, view, is_tall);
+    if is_wide {
+        let columns = [Constraint::Length(BESIDE.1), Constraint::Min(0)];
+        let [audit, of_types] = Layout::horizontal(columns).areas(audit);
+        deliveries(frame, audit, view, is_tall);
+        types::draw(frame, of_types, view);
+    } else {
+        deliveries(frame, audit, view, is_tall);
+    }
     generator(frame, health, view);
     let [sent, delivered] = Layout::horizontal([Constraint::Fill(1); 2]).areas(rates);
     rate(frame, sent, view, Rate::Sent);
@@ -136,7 +154,7 @@ pub(super) fn progress(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(gauge, area);
 }
 
-fn block(title: &str) -> Block<'_> {
+pub(super) fn block(title: &str) -> Block<'_> {
     Block::bordered()
         .border_style(DIM)
         .title(Span::styled(format!(" {title} "), DIM))
@@ -412,6 +430,20 @@ mod tests {
         insta::assert_snapshot!(screen(120, 40, &running()));
     }
 
+    /// Each type of event has a row, with what went wrong with it.
+    #[test]
+    fn on_a_very_large_terminal() {
+        let mut view = troubled();
+        let message = view.snapshot.types.get_mut("new-message");
+        message.expect("one of the sample").audit.lost = 12;
+        let screen = screen(200, 60, &view);
+        for name in ["new-message", "update-session", "activity"] {
+            let row = screen.lines().find(|row| row.contains(name));
+            assert!(row.is_some(), "no {name} on\n{screen}");
+        }
+        insta::assert_snapshot!(screen);
+    }
+
     #[test]
     fn in_trouble() {
         insta::assert_snapshot!(screen(80, 24, &troubled()));
@@ -453,7 +485,7 @@ mod tests {
 
     #[test]
     fn in_ascii_alone() {
-        for (width, height) in [(60, 15), (80, 24), (120, 40)] {
+        for (width, height) in [(60, 15), (80, 24), (120, 40), (200, 60)] {
             let view = troubled().in_ascii(true);
             let text = screen(width, height, &view);
             assert!(text.is_ascii(), "{text}");
@@ -503,7 +535,15 @@ mod tests {
 
     #[test]
     fn no_terminal_is_too_small() {
-        for (width, height) in [(1, 1), (10, 3), (30, 10), (79, 23), (500, 5)] {
+        for (width, height) in [
+            (1, 1),
+            (10, 3),
+            (30, 10),
+            (79, 23),
+            (500, 5),
+            (150, 36),
+            (500, 200),
+        ] {
             screen(width, height, &troubled());
         }
     }

@@ -6,6 +6,7 @@ mod compact;
 mod draw;
 #[cfg(test)]
 pub(crate) mod testing;
+mod types;
 
 use std::collections::VecDeque;
 
@@ -119,10 +120,13 @@ impl View {
     /// How the generator is, and whether that is bad.
     fn health(&self) -> (String, bool) {
         let health = &self.snapshot.health;
-        match health.exceeded {
-            Some(bound) => (format!("INVALID: {bound}"), true),
-            None if health.is_behind => ("behind its schedule in this second".to_owned(), true),
-            None => ("the generator keeps up".to_owned(), false),
+        match (self.snapshot.stage, health.exceeded, health.strained) {
+            (_, Some(bound), _) => (format!("INVALID: {bound}"), true),
+            (_, None, Some(lack)) => (lack.to_owned(), true),
+            (Stage::Preparing | Stage::Waiting, None, None) => {
+                ("not sending yet".to_owned(), false)
+            }
+            (_, None, None) => ("the generator keeps up".to_owned(), false),
         }
     }
 
@@ -259,9 +263,11 @@ mod tests {
     #[test]
     fn a_generator_that_is_behind_does_not_keep_up() {
         let mut view = View::new("test", Style::Plain);
+        assert_eq!(view.health(), ("not sending yet".to_owned(), false));
+        view.snapshot.stage = Stage::Running;
         assert_eq!(view.health(), ("the generator keeps up".to_owned(), false));
-        view.snapshot.health.is_behind = true;
-        assert!(view.health().0.starts_with("behind") && view.health().1);
+        view.snapshot.health.strained = Some("behind its schedule");
+        assert_eq!(view.health(), ("behind its schedule".to_owned(), true));
         view.snapshot.health.exceeded = Some("events are sent too late");
         assert!(view.health().0.starts_with("INVALID: events") && view.health().1);
     }

@@ -1,13 +1,26 @@
 //! Snapshots as a run could have sent them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::progress::{Health, Snapshot, Stage};
+use crate::progress::{Health, OfType, Snapshot, Stage};
 use crate::report::testing::sample;
+use crate::scenario::EventKind;
 
 /// One per second of the sample report.
 pub(crate) fn snapshots() -> Vec<Snapshot> {
     let report = sample();
+    let types = EventKind::ALL.iter().filter_map(|kind| kind.delivered_as());
+    let types = types.filter_map(|name| {
+        let of = report.events.get(name)?;
+        let of = OfType {
+            volatile: of.volatile,
+            audit: of.audit,
+            latency_us: of.latency_us,
+        };
+        Some((name, of))
+    });
+    let types: BTreeMap<_, _> = types.collect();
     let (mut planned, mut sent) = (0, 0);
     let all = report.series.into_iter().map(|second| {
         planned += second.planned;
@@ -29,6 +42,7 @@ pub(crate) fn snapshots() -> Vec<Snapshot> {
             latency_us: report.latency_us.clone(),
             audit: report.audit.counts,
             volatile: report.audit.volatile,
+            types: types.clone(),
             wanted: 240,
             open: second.connections,
             connections: report.connections,
@@ -38,7 +52,7 @@ pub(crate) fn snapshots() -> Vec<Snapshot> {
                 rss_bytes: 41_300_000,
                 open_files: 262,
                 exceeded: None,
-                is_behind: false,
+                strained: None,
             },
             second: Some(second),
         }

@@ -16,7 +16,7 @@ use crate::{
 /// single hiccup.
 const FEW: u64 = 10;
 /// The share of its cores from which on a machine has none left for anybody.
-const SATURATED: f64 = 0.97;
+pub(super) const SATURATED: f64 = 0.97;
 /// Beginnings of errors that say why events were not sent.
 const UNSENT: &str = "unsent: ";
 
@@ -78,7 +78,7 @@ impl Strain<'_> {
     /// uses them.
     fn generator(&self) -> Vec<String> {
         let bounds = &self.bounds;
-        let is_busy = self.cpu_share * 1000.0 > bounds.cpu.get() as f64;
+        let is_busy = bounds.is_busy(self.cpu_share);
         let mut how = Vec::new();
         if is_busy || !self.is_saturated() {
             how.extend(self.lateness());

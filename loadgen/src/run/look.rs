@@ -1,7 +1,7 @@
 //! What the coordinator sees of the workers every second: sums, taken under their locks so quickly
 //! that they do not notice.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 
@@ -10,7 +10,7 @@ use super::{
     stats::{OfSecond, add},
 };
 use crate::{
-    progress::{Health, Snapshot, Stage},
+    progress::{Health, OfType, Snapshot, Stage},
     report::{
         model::{Connections, Counts, Kinds, Second, Summary},
         packed::histogram,
@@ -32,9 +32,21 @@ pub(super) struct Look {
     skipped: u64,
     counts: Counts,
     volatile: Counts,
+    types: BTreeMap<&'static str, (OfType, Histogram<u64>)>,
     latency: Kinds<Histogram<u64>>,
     lag: Histogram<u64>,
+    /// When and at which processor time each worker's counted phases were first and last seen.
+    cpu_counted: Vec<Option<[(u64, u64); 2]>>,
     pub(super) is_draining: bool,
+}
+
+/// Processor time that was used until a moment.
+#[derive(Clone, Copy)]
+pub(super) struct Used {
+    /// By the workers, in microseconds.
+    pub(super) cpu: u64,
+    /// By all programs of this machine, and how much there was.
+    pub(super) machine: [u64; 2],
 }
 
 impl Look {
@@ -52,8 +64,10 @@ impl Look {
             skipped: 0,
             counts: Counts::default(),
             volatile: Counts::default(),
+            types: BTreeMap::new(),
             latency: Kinds::<()>::default().map(|()| histogram()),
             lag: histogram(),
+            cpu_counted: Vec::with_capacity(workers.len()),
             is_draining: workers
                 .iter()
                 .all(|worker| worker.signals.draining.is_cancelled()),
@@ -72,10 +86,16 @@ impl Look {
             look.counts = finish::plus(look.counts, counts);
             look.volatile = finish::plus(look.volatile, volatile);
             for (kind, of_kind) in finish::kinds(&stats) {
-                if !kind.is_presence() && kind != EventKind::RpcCall {
-                    add(&mut look.latency.fanout, &of_kind.times.latency);
-                }
+                let Some(name) = kind.delivered_as() else {
+                    continue;
+                };
+                let types = look.types.entry(name);
+                let (of_type, latency) = types.or_insert_with(|| (OfType::default(), histogram()));
+                of_type.volatile = kind.is_presence();
+                of_type.audit = finish::plus(of_type.audit, of_kind.counts);
+                add(latency, &of_kind.times.latency);
             }
+            look.cpu_counted.push(stats.cpu_counted);
             add(&mut look.latency.ack, &stats.ack.latency);
             add(&mut look.latency.rpc, &stats.rpc.latency);
             add(&mut look.latency.callee, &stats.callee.latency);
@@ -83,17 +103,24 @@ impl Look {
             add(&mut look.lag, &stats.lag);
             stats.take_second(&mut look.second);
         }
+        let call = EventKind::RpcCall.delivered_as();
+        for (name, (of_type, latency)) in &mut look.types {
+            of_type.latency_us = Summary::of(latency);
+            if !of_type.volatile && Some(*name) != call {
+                add(&mut look.latency.fanout, latency);
+            }
+        }
         look
     }
 
-    /// What is told about it. `elapsed` is from the start of the schedule; `cpu_before` is what
-    /// the workers had used a second ago.
+    /// What is told about it. `elapsed` is from the start of the schedule; the times are those of a second
+    /// ago and of now.
     pub(super) fn snapshot(
         &self,
         plan: &RunPlan,
         elapsed: Duration,
         second: Second,
-        cpu_before: u64,
+        [before, now]: [Used; 2],
     ) -> Snapshot {
         let scenario = plan.schedule.scenario();
         let at = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -103,12 +130,22 @@ impl Look {
             Some("events are sent too late")
         } else if limits::unsent(&bounds, self.unsent - self.skipped, self.planned) {
             Some("too many events are not sent")
+        } else if bounds.is_busy(finish::cpu_share(&self.cpu_counted)) {
+            Some("the generator lacks CPU")
         } else {
             None
         };
         let lag = Summary::of(&self.second.lag).p99;
-        let cpu_share = self.cpu.saturating_sub(cpu_before) as f64 / 1e6 / plan.workers as f64;
-        let is_busy = cpu_share * 1000.0 > bounds.cpu.get() as f64;
+        let cpu_share = now.cpu.saturating_sub(before.cpu) as f64 / 1e6 / plan.workers as f64;
+        let strained = if lag > bounds.lag_p99.us() {
+            Some("behind its schedule")
+        } else if bounds.is_busy(cpu_share) {
+            Some("nearly all of its CPU is used")
+        } else if host::share([before.machine, now.machine]) >= limits::SATURATED {
+            Some("no core of the machine is free")
+        } else {
+            None
+        };
         Snapshot {
             stage: if self.is_draining {
                 Stage::Draining
@@ -129,6 +166,11 @@ impl Look {
             latency_us: self.latency.map(Summary::of),
             audit: self.counts,
             volatile: self.volatile,
+            types: self
+                .types
+                .iter()
+                .map(|(name, (of, _))| (*name, *of))
+                .collect(),
             wanted: self.wanted,
             open: self.open,
             connections: self.connections,
@@ -138,7 +180,7 @@ impl Look {
                 rss_bytes: host::memory().0,
                 open_files: host::open_files(),
                 exceeded,
-                is_behind: lag > bounds.lag_p99.us() || is_busy,
+                strained,
             },
             second: Some(second),
         }

@@ -40,7 +40,7 @@ use url::Url;
 pub use self::host::FileLimit;
 use self::{
     finish::Seen,
-    look::Look,
+    look::{Look, Used},
     probe::Dialect,
     provision::{Directory, Provided},
     stats::Stats,
@@ -430,8 +430,11 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
         open_files_limit: 0,
     };
     let mut without_any = 0;
-    let mut cpu_before = 0;
     let machine_before = host::machine_cpu();
+    let mut before = Used {
+        cpu: 0,
+        machine: machine_before,
+    };
     let since_start = || {
         let elapsed = Instant::now().saturating_duration_since(start);
         u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
@@ -467,13 +470,17 @@ async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start:
         seen.phase_connections[phase] = look.open;
         let second = finish::second(number, look.open, &look.second);
         seen.series.push(second.clone());
+        let now = Used {
+            cpu: look.cpu,
+            machine: host::machine_cpu(),
+        };
         if !look.is_draining {
-            seen.machine_share = host::share([machine_before, host::machine_cpu()]);
+            seen.machine_share = host::share([machine_before, now.machine]);
         }
-        let snapshot = look.snapshot(plan, elapsed, second, cpu_before);
+        let snapshot = look.snapshot(plan, elapsed, second, [before, now]);
         seen.open_files = seen.open_files.max(snapshot.health.open_files);
         plan.progress.send_replace(snapshot);
-        cpu_before = look.cpu;
+        before = now;
         if is_over {
             break;
         }

@@ -352,6 +352,13 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// Whether the generator uses more of its cores than it may.
+    pub(crate) fn is_busy(&self, share: f64) -> bool {
+        share * 1000.0 > self.cpu.get() as f64
+    }
+}
+
 impl Scenario {
     /// Parses the text of a scenario; `name` is for messages and reports.
     ///

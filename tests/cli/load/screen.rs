@@ -52,11 +52,14 @@ fn a_run_is_drawn_and_q_ends_it_with_its_report() {
     terminal.resize((200, 60));
     terminal.wait("use of the larger terminal", |_, screen| {
         let mut rows = screen.rows(0, 200);
+        let text = screen.contents();
         rows.next()
             .is_some_and(|row| row.ends_with(" s") && row.len() > 190)
             && rows
                 .last()
                 .is_some_and(|row| row.contains("q ends the run"))
+            && text.contains("by type of event")
+            && text.contains("new-message ")
     });
 
     // Small enough that there are figures alone, and none is cut.

@@ -6,6 +6,7 @@
 //! must not keep entries, and must not know where they come from.
 
 mod fields;
+mod narrow;
 mod words;
 
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use cel::{Context, Env, ExecutionError, Program, Value};
 
 use self::fields::Fields;
+pub(crate) use self::narrow::Clause;
 pub(crate) use self::words::{field_at, words_of};
 use crate::event::{Direction, Entity, Entry, Kind, Lint, LintKind, Recipients, Routed, Scope};
 

@@ -64,10 +64,14 @@ pub(crate) struct Tally {
 
 impl Connections {
     /// The accounts in the order of their names.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = (&str, &Account)> {
-        self.accounts
-            .iter()
-            .map(|(name, account)| (&**name, account))
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = (&Arc<str>, &Account)> {
+        self.accounts.iter()
+    }
+
+    /// What a connection is for, where that is known.
+    pub(crate) fn scope(&self, account: &str, conn: &str) -> Option<&Scope> {
+        let account = self.accounts.get(account)?;
+        Some(&account.connections.get(conn)?.scope)
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -261,7 +265,7 @@ mod tests {
         });
         let (name, account) = connections.accounts().next().unwrap();
         let connection = &account.connections["a1/user"];
-        assert_eq!((name, account.events, connection.events), ("a1", 1, 1));
+        assert_eq!((&**name, account.events, connection.events), ("a1", 1, 1));
         assert_eq!(connection.scope, Scope::User);
         assert_eq!(connections.tally().lost, 1);
         assert_eq!(connections.trouble().unwrap().0, "a1/user");
@@ -280,7 +284,7 @@ mod tests {
         connections.mention(&"a1".into(), &conn, &scope);
         let reason = "over".to_owned();
         connections.source(&SourceState::Closed { conn, reason });
-        let names: Vec<&str> = connections.accounts().map(|(name, _)| name).collect();
+        let names: Vec<&str> = connections.accounts().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["a1"]);
         assert_eq!((connections.tally().closed, connections.known), (1, 1));
     }

@@ -12,6 +12,7 @@ pub(crate) mod rates;
 mod ring;
 pub(crate) mod rpc;
 pub(crate) mod search;
+pub(crate) mod side;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -21,10 +22,10 @@ use std::sync::Arc;
 pub use self::ring::Bounds;
 use self::{
     connections::Connections, detail::Detail, list::List, prompt::Prompt, rates::Rates, ring::Ring,
-    rpc::Calls, search::Search,
+    rpc::Calls, search::Search, side::Cursor,
 };
 use crate::event::{Entry, LintKind, Now, Playback, Recording};
-use crate::filter::Filter;
+use crate::filter::{Clause, Filter};
 use crate::keys::Keymap;
 use crate::theme::Theme;
 use crate::times::{Offset, Times};
@@ -93,11 +94,13 @@ pub struct Model {
     pub(crate) focus: Focus,
     pub(crate) side: Option<bool>,
     pub(crate) section: Section,
-    pub(crate) section_scroll: usize,
+    pub(crate) cursors: [Cursor; 3],
     pub(crate) detail: Option<Detail>,
     pub(crate) zoom: bool,
     pub(crate) prompt: Option<Prompt>,
     pub(crate) search: Option<Search>,
+    /// The filter that the last key made of the selection.
+    pub(crate) narrowing: Option<Narrowing>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) message: Option<Message>,
 }
@@ -131,6 +134,17 @@ pub(crate) enum Section {
 
 impl Section {
     pub(crate) const ALL: [Self; 3] = [Self::Rates, Self::Connections, Self::Calls];
+}
+
+/// A filter that is made of the selection, by one condition after the other.
+#[derive(Debug)]
+pub(crate) struct Narrowing {
+    /// The filter before.
+    pub(crate) base: String,
+    /// What the selection can be chosen by.
+    pub(crate) clauses: Vec<Clause>,
+    /// Which of them it is now.
+    pub(crate) step: usize,
 }
 
 /// What lies over everything else.
@@ -183,11 +197,12 @@ impl Model {
             focus: Focus::List,
             side: None,
             section: Section::Rates,
-            section_scroll: 0,
+            cursors: Default::default(),
             detail: None,
             zoom: false,
             prompt: None,
             search: None,
+            narrowing: None,
             dialog: None,
             message: None,
         };
@@ -208,6 +223,11 @@ impl Model {
     /// Whether the side pane is shown: as asked for, else where there is room.
     pub(crate) fn side_shown(&self) -> bool {
         self.side.unwrap_or(self.size.0 >= 110)
+    }
+
+    /// Whether the keys go to the rates.
+    pub(crate) fn is_at_rates(&self) -> bool {
+        self.focus == Focus::Side && self.section == Section::Rates
     }
 
     /// All lints that were seen.

@@ -14,6 +14,9 @@ pub(crate) const SECONDS: usize = 60;
 /// Types that are told apart. A server that invents types must not fill the memory with them.
 const MOST: usize = 64;
 
+/// Seconds after which the types are put in order again.
+const ORDERED: u64 = 10;
+
 /// The seconds that a rate is the mean of.
 const MEAN: usize = 5;
 
@@ -25,6 +28,10 @@ pub(crate) struct Rates {
     began: Option<u64>,
     all: Series,
     types: BTreeMap<(Kind, Arc<str>), Series>,
+    /// The types in the order in which they are shown.
+    order: Vec<(Kind, Arc<str>)>,
+    /// The second in which they were put in order, unless one has come since.
+    ordered: Option<u64>,
 }
 
 /// Counts of one type.
@@ -82,6 +89,10 @@ impl Rates {
             0..MOST => key,
             _ => (Kind::Note, "other types".into()),
         };
+        if !self.types.contains_key(&key) {
+            self.order.push(key.clone());
+            self.ordered = None;
+        }
         self.types.entry(key).or_default().add(slot);
     }
 
@@ -94,18 +105,29 @@ impl Rates {
         self.mean(&self.all)
     }
 
-    /// The types, the most frequent of the last minute first.
-    pub(crate) fn rows(&self) -> Vec<(Kind, &str, &Series)> {
-        let mut rows: Vec<_> = self
-            .types
-            .iter()
-            .map(|((kind, name), series)| (*kind, &**name, series))
-            .collect();
-        rows.sort_by_key(|(_, _, series)| {
+    /// Puts the types in order, the most frequent of the last minute first, where a type is new or some
+    /// time has gone by. Between two calls the rows stay where they are.
+    pub(crate) fn put_in_order(&mut self) {
+        let is_due = |ordered: u64| self.second.abs_diff(ordered) >= ORDERED;
+        if self.ordered.is_some_and(|ordered| !is_due(ordered)) {
+            return;
+        }
+        self.ordered = Some(self.second);
+        let frequency = |key: &(Kind, Arc<str>)| {
+            let series = &self.types[key];
             let minute: u64 = series.buckets.iter().map(|n| u64::from(*n)).sum();
-            std::cmp::Reverse((minute, series.total))
+            (minute, series.total)
+        };
+        self.order.sort_by(|a, b| {
+            let by_frequency = frequency(b).cmp(&frequency(a));
+            by_frequency.then_with(|| a.cmp(b))
         });
-        rows
+    }
+
+    /// The types, in the order in which they were put; those that came since are the last.
+    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = (Kind, &Arc<str>, &Series)> {
+        let rows = self.order.iter();
+        rows.map(|key| (key.0, &key.1, &self.types[key]))
     }
 
     /// The mean of a series over the last full seconds, as far as the monitor runs that long.
@@ -168,8 +190,8 @@ mod tests {
         // 10 in the current second do not count yet; 9, 8, 7, 6 and 5 do.
         assert!((rates.per_second() - 7.0).abs() < 1e-9);
         assert_eq!(rates.total(), 55);
-        let (_, name, series) = rates.rows()[0];
-        assert_eq!((name, series.total), ("activity", 55));
+        let (_, name, series) = rates.rows().next().unwrap();
+        assert_eq!((&**name, series.total), ("activity", 55));
         assert_eq!(rates.history(series, 4), [6, 7, 8, 9]);
 
         rates.advance(112 * SECOND);
@@ -185,7 +207,40 @@ mod tests {
         for number in 0..1_000 {
             rates.count(&entry(number, &format!("invented-{number}")));
         }
+        rates.put_in_order();
         assert_eq!(rates.rows().len(), MOST + 1);
-        assert_eq!(rates.rows()[0].1, "other types");
+        assert_eq!(&**rates.rows().next().unwrap().1, "other types");
+    }
+
+    #[test]
+    fn the_order_stays_for_a_while() {
+        let mut rates = Rates::default();
+        let names = |rates: &Rates| {
+            let rows = rates.rows().map(|(_, name, _)| name.to_string());
+            rows.collect::<Vec<_>>().join(" ")
+        };
+        let count = |rates: &mut Rates, name: &str, times: usize| {
+            for _ in 0..times {
+                rates.count(&entry(1, name));
+            }
+        };
+        rates.advance(100 * SECOND);
+        count(&mut rates, "activity", 1);
+        count(&mut rates, "usage", 2);
+        assert_eq!(names(&rates), "activity usage");
+        rates.put_in_order();
+        assert_eq!(names(&rates), "usage activity");
+        count(&mut rates, "activity", 5);
+        rates.advance(109 * SECOND);
+        rates.put_in_order();
+        assert_eq!(names(&rates), "usage activity");
+        rates.advance(110 * SECOND);
+        rates.put_in_order();
+        assert_eq!(names(&rates), "activity usage");
+        // What is new finds its place at once.
+        count(&mut rates, "new-message", 3);
+        assert_eq!(names(&rates), "activity usage new-message");
+        rates.put_in_order();
+        assert_eq!(names(&rates), "activity new-message usage");
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Calls {
 /// One call.
 #[derive(Debug)]
 pub(crate) struct Call {
-    link: u64,
+    pub(crate) link: u64,
     /// The number of the first entry that is known of it.
     pub(crate) number: u64,
     pub(crate) method: Arc<str>,
@@ -42,6 +42,11 @@ impl Calls {
     /// The calls, newest first.
     pub(crate) fn newest(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().rev()
+    }
+
+    /// The call with this link.
+    pub(crate) fn get(&self, link: u64) -> Option<&Call> {
+        self.calls.iter().rfind(|call| call.link == link)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -15,11 +15,14 @@ pub(crate) enum Wanted {
     Lint,
 }
 
-/// A search: what for, which way, and how far it has come.
+/// A search: what for, which way, and how far it has come. At the end of the list it goes on at the other
+/// end, up to where it began.
 #[derive(Debug)]
 pub(crate) struct Search {
     pub(crate) wanted: Wanted,
-    down: bool,
+    pub(crate) down: bool,
+    start: u64,
+    wrapped: bool,
     /// The number that was looked at last, while it is under way.
     at: Option<u64>,
 }
@@ -31,16 +34,22 @@ pub(crate) enum Progress {
     Idle,
     /// More slices are needed.
     Going,
-    Found(u64),
-    /// The end was reached.
+    /// An entry, and whether it is beyond the end of the list.
+    Found(u64, bool),
+    /// Nothing in the list is what is looked for.
     Nothing,
 }
 
 impl Search {
     /// A search that begins next to `from`.
     pub(crate) fn new(wanted: Wanted, down: bool, from: u64) -> Self {
-        let at = Some(from);
-        Self { wanted, down, at }
+        Self {
+            wanted,
+            down,
+            start: from,
+            wrapped: false,
+            at: Some(from),
+        }
     }
 
     pub(crate) fn under_way(&self) -> bool {
@@ -61,31 +70,37 @@ impl Search {
 
     /// Looks at one more slice of the listed entries.
     pub(crate) fn work(&mut self, ring: &Ring, list: &List) -> Progress {
-        let Some(at) = self.at else {
+        let Some(mut at) = self.at else {
             return Progress::Idle;
         };
-        let mut looked = 0;
-        let mut last = None;
-        let mut found = None;
-        for number in list.from(at, self.down).take(SLICE) {
-            looked += 1;
-            last = Some(number);
-            if ring
-                .get(number)
-                .is_some_and(|entry| self.wanted.fits(entry))
-            {
-                found = Some(number);
-                break;
+        let mut left = SLICE;
+        loop {
+            let (down, start, wrapped) = (self.down, self.start, self.wrapped);
+            let has_been_seen = |number: &u64| match down {
+                true => *number > start,
+                false => *number < start,
+            };
+            let ahead = list.from(at, down);
+            for number in ahead.take_while(|number| !(wrapped && has_been_seen(number))) {
+                if left == 0 {
+                    self.at = Some(at);
+                    return Progress::Going;
+                }
+                (left, at) = (left - 1, number);
+                if ring
+                    .get(number)
+                    .is_some_and(|entry| self.wanted.fits(entry))
+                {
+                    self.at = None;
+                    return Progress::Found(number, wrapped);
+                }
             }
-        }
-        self.at = match (found, looked) {
-            (None, SLICE) => last,
-            _ => None,
-        };
-        match found {
-            Some(number) => Progress::Found(number),
-            None if self.at.is_some() => Progress::Going,
-            None => Progress::Nothing,
+            if wrapped {
+                self.at = None;
+                return Progress::Nothing;
+            }
+            self.wrapped = true;
+            at = if down { 0 } else { u64::MAX };
         }
     }
 }
@@ -152,12 +167,30 @@ mod tests {
         let mut search = Search::new(wanted.clone(), false, 10_000);
         assert_eq!(search.work(&ring, &list), Progress::Going);
         assert_eq!(search.work(&ring, &list), Progress::Going);
-        assert_eq!(search.work(&ring, &list), Progress::Found(42));
+        assert_eq!(search.work(&ring, &list), Progress::Found(42, false));
         assert_eq!(search.work(&ring, &list), Progress::Idle);
         let mut search = Search::new(wanted.clone(), true, 41);
-        assert_eq!(search.work(&ring, &list), Progress::Found(42));
-        let mut search = Search::new(wanted, false, 42);
-        assert_eq!(search.work(&ring, &list), Progress::Nothing);
+        assert_eq!(search.work(&ring, &list), Progress::Found(42, false));
+        // Beyond the end it goes on at the other one, and comes to what it began at.
+        for (from, down, slices) in [
+            (42, false, 2),
+            (42, true, 2),
+            (9_000, true, 0),
+            (10, false, 2),
+        ] {
+            let mut search = Search::new(wanted.clone(), down, from);
+            for _ in 0..slices {
+                assert_eq!(search.work(&ring, &list), Progress::Going);
+            }
+            assert_eq!(search.work(&ring, &list), Progress::Found(42, true));
+        }
+        for down in [true, false] {
+            let mut search = Search::new(Wanted::Text("nowhere".to_owned()), down, 5_000);
+            for _ in 0..2 {
+                assert_eq!(search.work(&ring, &list), Progress::Going);
+            }
+            assert_eq!(search.work(&ring, &list), Progress::Nothing);
+        }
     }
 
     #[track_caller]

@@ -16,7 +16,6 @@ mod sighted;
 pub mod tap;
 pub mod wire;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use touchstone_client::{Args, Clock, trace::Exchange};
 
 use self::desk::Desk;
+pub use self::record::RecordTo;
 use self::record::Tape;
 use crate::event::{Control, Direction, Input, Recording, Scope, SourceState};
 
@@ -51,7 +51,7 @@ pub struct Options {
     /// count, so that the recording goes on at the server's pace.
     pub overflow: Overflow,
     /// The file of the recording. Nothing is written while it is off.
-    pub record: Option<PathBuf>,
+    pub record: RecordTo,
     /// Whether the recording is on from the beginning.
     pub recording: bool,
     /// Seed of the jitter between attempts to reconnect.
@@ -414,7 +414,7 @@ mod tests {
             clock: Clock::Fixed(0),
             queue: 2,
             overflow: Overflow::Drop,
-            record: None,
+            record: RecordTo::Nowhere,
             recording: false,
             seed: 0,
         };

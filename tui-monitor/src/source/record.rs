@@ -13,11 +13,24 @@ use touchstone_client::{
 
 use super::{Origin, What};
 use crate::event::{Direction, Recording};
+use crate::text;
 
 /// The name under which decisions of the tap are recorded.
 pub(super) const TAP: &str = "tap";
 /// The name of the event that holds a decision.
 pub(super) const DECISION: &str = "decision";
+
+/// Where a recording goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RecordTo {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// Into this file, which does not exist yet.
+    File(PathBuf),
+    /// Into a new file in the current folder, named by the time at which the recording begins.
+    ByTime,
+}
 
 type Sink = Box<dyn Write + Send>;
 
@@ -25,7 +38,9 @@ type Sink = Box<dyn Write + Send>;
 /// replaces another one. A file that could not be written is left as it is: whoever tries again gets
 /// the next one.
 pub(super) struct Tape {
-    path: Option<PathBuf>,
+    to: RecordTo,
+    /// The file that is written, or was to be written last.
+    path: PathBuf,
     create: fn(&Path) -> io::Result<Sink>,
     header: Header,
     writer: Option<Writer<Sink>>,
@@ -40,10 +55,11 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    pub(super) fn new(path: Option<PathBuf>, target: &str, started_at: u64) -> Self {
+    pub(super) fn new(to: RecordTo, target: &str, started_at: u64) -> Self {
         let tool = concat!("touchstone-watch ", env!("CARGO_PKG_VERSION"));
         Self {
-            path,
+            to,
+            path: PathBuf::new(),
             create: |path| Ok(Box::new(File::create_new(path)?)),
             header: Header::new(tool, target, started_at),
             writer: None,
@@ -66,15 +82,17 @@ impl Tape {
                 None => Recording::Off,
             };
         }
-        let Some(path) = self.file() else {
-            return Recording::Failed {
-                path: String::new(),
-                reason: "no file is named".to_owned(),
-            };
-        };
         self.on = true;
         if self.writer.is_none() {
-            match (self.create)(&path).and_then(|file| Writer::new(file, &self.header)) {
+            let Some(path) = self.next(t_us) else {
+                self.on = false;
+                return Recording::Failed {
+                    path: String::new(),
+                    reason: "no file is named".to_owned(),
+                };
+            };
+            self.path = path;
+            match (self.create)(&self.path).and_then(|file| Writer::new(file, &self.header)) {
                 Ok(writer) => self.writer = Some(writer),
                 Err(error) => return self.failed(&error),
             }
@@ -137,11 +155,19 @@ impl Tape {
         failed
     }
 
-    /// The file that is written, or the next one to be made: `name.jsonl`, `name-2.jsonl`.
-    fn file(&self) -> Option<PathBuf> {
-        let path = self.path.as_ref()?;
+    /// The file to be made now: `name.jsonl`, and `name-2.jsonl` after one that could not be written.
+    fn next(&self, t_us: u64) -> Option<PathBuf> {
+        let path = match &self.to {
+            RecordTo::Nowhere => return None,
+            RecordTo::File(path) => path.clone(),
+            RecordTo::ByTime => {
+                let at = text::date_time(self.header.started_at + t_us / 1_000);
+                let seconds = at.split('.').next().unwrap_or(&at);
+                format!("watch-{}Z.jsonl", seconds.replace([':', '-'], "")).into()
+            }
+        };
         if self.broken == 0 {
-            return Some(path.clone());
+            return Some(path);
         }
         let mut name = path.file_stem()?.to_owned();
         name.push(format!("-{}", self.broken + 1));
@@ -153,8 +179,7 @@ impl Tape {
     }
 
     fn shown(&self) -> String {
-        self.file()
-            .map_or_else(String::new, |path| path.display().to_string())
+        self.path.display().to_string()
     }
 }
 
@@ -260,7 +285,7 @@ mod tests {
     fn what_was_seen_while_it_was_off_is_a_gap() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let mut tape = Tape::new(Some(path.clone()), "test", 0);
+        let mut tape = Tape::new(RecordTo::File(path.clone()), "test", 0);
         let switched = tape.switch(true, 1_000_000);
         assert_eq!(told(&switched, folder.path()), "r.jsonl 0");
         assert_eq!(tape.keep(&note(1_500_000)), None);
@@ -279,9 +304,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_nobody_named_has_the_time_of_its_own_beginning() {
+        let mut tape = Tape::new(RecordTo::ByTime, "test", 1_800_000_000_000);
+        tape.create = |_| Ok(Box::new(io::sink()));
+        // An hour after the monitor began.
+        let began = tape.switch(true, 3_600_000_000);
+        let name = "watch-20270115T090000Z.jsonl 0";
+        assert_eq!(told(&began, Path::new("")), name);
+        tape.switch(false, 3_700_000_000);
+        assert_eq!(
+            told(&tape.switch(true, 3_800_000_000), Path::new(""))
+                .split(' ')
+                .next(),
+            name.split(' ').next()
+        );
+    }
+
+    #[test]
     fn a_full_disk_ends_a_file_and_the_next_attempt_makes_another() {
         let folder = tempfile::tempdir().unwrap();
-        let mut tape = Tape::new(Some(folder.path().join("r.jsonl")), "test", 0);
+        let to = RecordTo::File(folder.path().join("r.jsonl"));
+        let mut tape = Tape::new(to, "test", 0);
         tape.create = |_| Ok(Box::new(File::options().write(true).open("/dev/full")?));
         let mut say = Vec::new();
         say.push(tape.switch(true, 0));

@@ -146,6 +146,7 @@ mod tests {
     use super::*;
     use crate::event::Input;
     use crate::source::Overflow;
+    use crate::source::RecordTo;
 
     fn shown(input: Input) -> String {
         match input {
@@ -164,7 +165,7 @@ mod tests {
             clock: Clock::Fixed(0),
             queue: 32_768,
             overflow: Overflow::Drop,
-            record: None,
+            record: RecordTo::Nowhere,
             recording: false,
             seed: 0,
         };
@@ -199,7 +200,7 @@ mod tests {
             clock: Clock::Fixed(0),
             queue: 16,
             overflow: Overflow::Wait,
-            record: None,
+            record: RecordTo::Nowhere,
             recording: false,
             seed: 0,
         };

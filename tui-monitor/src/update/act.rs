@@ -8,11 +8,13 @@ use crate::layout;
 use crate::model::detail::Detail;
 use crate::model::prompt::{Prompt, Purpose};
 use crate::model::search::Wanted;
+use crate::model::side::Thing;
 use crate::model::{Dialog, Focus, Model, Section};
 use crate::text;
 
 impl Model {
     pub(super) fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        let narrowing = self.narrowing.take();
         match action {
             Action::Quit => effects.push(Effect::Quit),
             Action::Help => self.dialog = Some(Dialog::Help { scroll: 0 }),
@@ -47,6 +49,8 @@ impl Model {
                 self.prompt = Some(Prompt::new(Purpose::Filter, &text));
             }
             Action::ClearFilter => self.filter_by(""),
+            Action::Only => self.only(narrowing),
+            Action::Hide => self.hide(),
             Action::Search => self.prompt = Some(Prompt::new(Purpose::Search, "")),
             Action::SearchNext => self.search_again(true),
             Action::SearchPrevious => self.search_again(false),
@@ -150,8 +154,8 @@ impl Model {
     }
 
     pub(super) fn scroll_side(&mut self, rows: isize) {
-        let last = layout::side_scroll_end(self);
-        self.section_scroll = self.section_scroll.saturating_add_signed(rows).min(last);
+        let things = self.things(self.section);
+        self.cursor_mut().step(&things, rows);
     }
 
     pub(super) fn next_section(&mut self, step: usize) {
@@ -159,7 +163,6 @@ impl Model {
             .iter()
             .position(|section| *section == self.section);
         self.section = Section::ALL[(at.unwrap_or(0) + step) % Section::ALL.len()];
-        self.section_scroll = 0;
     }
 
     pub(super) fn next_pane(&mut self) {
@@ -177,18 +180,23 @@ impl Model {
         }
     }
 
-    /// Opens the detail, which holds the cursor where it is, or closes it.
+    /// Opens the detail, which holds the cursor where it is, or closes it. In the side pane, goes to the
+    /// call that is selected, and shows only what is as another thing.
     pub(super) fn open(&mut self) {
-        if self.focus == Focus::Side && self.section == Section::Calls {
-            let call = self.calls.newest().nth(self.section_scroll);
-            if let Some(number) = call.map(|call| call.number) {
-                if self.ring.get(number).is_some() {
-                    self.show(number);
-                } else {
-                    self.say(format!("#{number} has left the ring"));
+        match self.cursor().thing().filter(|_| self.focus == Focus::Side) {
+            Some(Thing::Call(link)) => {
+                if let Some(number) = self.calls.get(*link).map(|call| call.number) {
+                    if self.ring.get(number).is_some() {
+                        self.show(number);
+                    } else {
+                        self.say(format!("#{number} has left the ring"));
+                    }
                 }
+                return;
             }
-            return;
+            Some(_) => return self.only(None),
+            None if self.focus == Focus::Side => return,
+            None => {}
         }
         if self.detail.take().is_some() {
             return;

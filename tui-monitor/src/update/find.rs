@@ -11,11 +11,19 @@ impl Model {
         };
         match search.work(&self.ring, &self.list) {
             Progress::Idle | Progress::Going => {}
-            Progress::Found(number) => self.list.select(number),
+            Progress::Found(number, has_wrapped) => {
+                let end = if search.down { "first" } else { "last" };
+                if has_wrapped && self.list.selected() == Some(number) {
+                    self.say("the list has no other");
+                } else if has_wrapped {
+                    self.say(format!("the search went on from the {end} event"));
+                }
+                self.list.select(number);
+            }
             Progress::Nothing => {
                 let told = match &search.wanted {
-                    Wanted::Text(text) => format!("no further {text:?} in the list"),
-                    Wanted::Lint => "nothing further in the list looks wrong".to_owned(),
+                    Wanted::Text(text) => format!("no {text:?} in the list"),
+                    Wanted::Lint => "nothing in the list looks wrong".to_owned(),
                 };
                 self.say(told);
             }

@@ -7,6 +7,7 @@ mod act;
 mod dialog;
 mod find;
 mod mouse;
+mod narrow;
 
 use std::sync::Arc;
 
@@ -148,6 +149,10 @@ impl Model {
         self.now = now;
         let played = self.playback.map(|playback| playback.position_us);
         self.rates.advance(played.unwrap_or(now.t_us));
+        // Whoever has the cursor there wants each row to stay where it is.
+        if !self.is_at_rates() {
+            self.rates.put_in_order();
+        }
         self.lag_us = std::mem::take(&mut self.lag_now_us);
         let said = self.message.as_ref().map(|message| message.t_us);
         if said.is_some_and(|said| now.t_us.saturating_sub(said) > MESSAGE_US) {
@@ -169,6 +174,12 @@ impl Model {
         }
         let areas = self.areas();
         self.list.settle(usize::from(areas.rows().height));
+        if let Some(side) = areas.side.filter(|_| self.focus == Focus::Side) {
+            let section = layout::sections(side)[self.section as usize];
+            let things = self.things(self.section);
+            let height = usize::from(layout::inside(section).height);
+            self.cursor_mut().settle(&things, height);
+        }
         let (Some(old), Some(area)) = (&self.detail, areas.detail) else {
             return;
         };
@@ -219,7 +230,17 @@ impl Model {
             self.type_key(key);
             return;
         }
-        let Some(action) = self.keys.action(Key::of(key)) else {
+        let key = Key::of(key);
+        if self.dialog.is_none()
+            && let Some(saved) = self.keys.saved(key)
+        {
+            let (show, name) = (saved.show.clone(), saved.name.clone());
+            self.narrowing = None;
+            self.filter_by(&show);
+            self.say(name);
+            return;
+        }
+        let Some(action) = self.keys.action(key) else {
             return;
         };
         self.message = None;

@@ -1,10 +1,12 @@
 //! What the mouse does.
 
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Rect;
 
 use crate::event::Effect;
 use crate::keys::Action;
-use crate::model::{Focus, Model};
+use crate::layout;
+use crate::model::{Focus, Model, Section};
 
 /// Rows that a turn of the wheel moves.
 const WHEEL: isize = 3;
@@ -21,6 +23,7 @@ impl Model {
             MouseEventKind::Down(MouseButton::Left) => 0,
             _ => return,
         };
+        self.narrowing = None;
         if let Some(dialog) = self.dialog {
             match wheel {
                 0 => self.dialog = None,
@@ -31,8 +34,12 @@ impl Model {
             self.focus = Focus::Detail;
             self.scroll_detail(wheel);
         } else if within(areas.side) {
-            self.focus = Focus::Side;
-            self.scroll_side(wheel);
+            let was_there = std::mem::replace(&mut self.focus, Focus::Side) == Focus::Side;
+            if wheel == 0 {
+                self.click_side(areas.side.unwrap_or_default(), mouse.row, was_there);
+            } else {
+                self.scroll_side(wheel);
+            }
         } else if within(areas.list) {
             self.focus = Focus::List;
             if wheel == 0 {
@@ -51,6 +58,24 @@ impl Model {
             }
         } else if within(Some(areas.filter)) && wheel == 0 && self.prompt.is_none() {
             self.act(Action::Filter, effects);
+        }
+    }
+
+    /// Selects the row of the side pane at a row of the screen.
+    fn click_side(&mut self, side: Rect, row: u16, was_there: bool) {
+        for (section, area) in Section::ALL.into_iter().zip(layout::sections(side)) {
+            let inside = layout::inside(area);
+            if (area.y..area.bottom()).contains(&row) {
+                // Where the keys do not go, a section is shown from its first row.
+                let had_keys = was_there && self.section == section;
+                self.section = section;
+                let top = if had_keys { self.cursor().place().1 } else { 0 };
+                if (inside.y..inside.bottom()).contains(&row) {
+                    let things = self.things(section);
+                    let at = top + usize::from(row - inside.y);
+                    self.cursor_mut().go_to(&things, at);
+                }
+            }
         }
     }
 }

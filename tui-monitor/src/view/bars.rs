@@ -8,7 +8,7 @@ use crate::help;
 use crate::keys::Action;
 use crate::model::connections::State;
 use crate::model::prompt::Purpose;
-use crate::model::{Dialog, Focus, Model};
+use crate::model::{Dialog, Focus, Model, Section};
 use crate::text;
 use crate::theme::Tone;
 
@@ -301,21 +301,25 @@ fn place(pen: &Pen<'_>) -> (String, Tone) {
 /// The actions that the status line offers, the most wanted first.
 fn hints(model: &Model) -> &'static [Action] {
     use Action::{
-        Back, Backward, Bookmark, Bottom, Copy, Faster, Filter, Forward, Help, NextLint, NextPane,
-        Open, Pair, Pause, Play, Quit, Record, Right, Save, SaveList, Search, Side, Slower, Zoom,
+        Back, Backward, Bookmark, Bottom, Copy, Faster, Filter, Forward, Help, Hide, NextLint,
+        NextPane, Only, Open, Pair, Pause, Play, Quit, Record, Right, Save, SaveList, Search, Side,
+        Slower, Zoom,
     };
     match (model.dialog, model.focus) {
         (Some(Dialog::Help { .. }), _) => &[Back, Quit],
         (Some(Dialog::Bookmarks { .. }), _) => &[Open, Bookmark, Copy, Save, SaveList, Back],
         (None, Focus::Detail) => &[Back, Zoom, Pair, Copy, Save, Bookmark, NextPane, Help, Quit],
-        (None, Focus::Side) => &[Right, Open, NextPane, Side, Help, Quit],
+        (None, Focus::Side) if model.section == Section::Calls => {
+            &[Open, Only, Hide, Help, Right, NextPane, Side, Quit]
+        }
+        (None, Focus::Side) => &[Only, Hide, Help, Right, NextPane, Side, Quit],
         (None, Focus::List) if model.playback.is_some() => &[
-            Open, Filter, Play, Faster, Slower, Forward, Backward, Help, Quit, Search, Pair,
-            Bookmark, Copy,
+            Open, Filter, Play, Faster, Slower, Forward, Backward, Help, Quit, Only, Search, Hide,
+            Pair, Bookmark, Copy,
         ],
         (None, Focus::List) => &[
-            Open, Filter, Search, Pause, Help, Quit, Bottom, Pair, Bookmark, Copy, Save, Record,
-            NextLint, Side,
+            Open, Filter, Only, Search, Help, Pause, Quit, Hide, Bottom, Pair, Bookmark, Copy,
+            Save, Record, NextLint, Side,
         ],
     }
 }

@@ -51,16 +51,10 @@ pub(super) fn draw(pen: &mut Pen<'_>) {
                     text::shown(&entry.event, 24),
                     text::shown(entity, 40),
                 );
-                let tone = if at == cursor {
-                    Tone::Selected
-                } else {
-                    Tone::Plain
-                };
-                let style = pen.style(tone);
-                for x in inside.x..inside.right() {
-                    pen.buffer[(x, y)].set_style(style);
+                pen.put(inside.x, y, inside.width, &told, Tone::Plain);
+                if at == cursor {
+                    pen.select(inside, y);
                 }
-                pen.put(inside.x, y, inside.width, &told, tone);
             }
         }
     }

@@ -191,10 +191,7 @@ fn row(
         x += width + 1;
     }
     if selected {
-        let style = pen.style(Tone::Selected);
-        for x in area.x..area.right() {
-            pen.buffer[(x, y)].set_style(style);
-        }
+        pen.select(area, y);
     }
 }
 

@@ -108,6 +108,17 @@ impl Pen<'_> {
         self.put(x, y, right - x, text, tone);
     }
 
+    /// Marks a row of an area as selected, up to its edges.
+    fn select(&mut self, area: Rect, y: u16) {
+        let style = self.style(Tone::Selected);
+        let row = Rect {
+            y,
+            height: 1,
+            ..area
+        };
+        self.buffer.set_style(row, style);
+    }
+
     /// Writes the pieces of a line.
     fn line(&mut self, area: Rect, y: u16, line: &Line) {
         let mut x = area.x;

@@ -17,11 +17,20 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect) {
     let model = pen.model;
     for (section, area) in Section::ALL.into_iter().zip(layout::sections(area)) {
         let chosen = model.focus == Focus::Side && model.section == section;
-        let scroll = if chosen { model.section_scroll } else { 0 };
+        let (at, scroll) = match chosen {
+            true => model.cursor().place(),
+            false => (0, 0),
+        };
         match section {
             Section::Rates => rates(pen, area, chosen, scroll),
             Section::Connections => connections(pen, area, chosen, scroll),
             Section::Calls => calls(pen, area, chosen, scroll),
+        }
+        if chosen && model.cursor().thing().is_some() {
+            // The window is around the cursor, and within a terminal.
+            let row = u16::try_from(at - scroll).unwrap_or(u16::MAX);
+            let inside = layout::inside(area);
+            pen.select(inside, inside.y.saturating_add(row));
         }
     }
 }
@@ -37,8 +46,7 @@ fn rates(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         .width
         .saturating_sub(name + 9)
         .min(SECONDS as u16 - 1);
-    for (y, (kind, event, series)) in (inside.y..inside.bottom()).zip(rows.into_iter().skip(scroll))
-    {
+    for (y, (kind, event, series)) in (inside.y..inside.bottom()).zip(rows.skip(scroll)) {
         // An answer has the name of what it answers.
         let sign = match kind {
             Kind::Ack => pen.glyphs.received,
@@ -82,7 +90,7 @@ fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
     // Only the rows that can be seen are made.
     let wanted = scroll + usize::from(inside.height);
     'accounts: for (of, account) in model.connections.accounts() {
-        let name = match of {
+        let name = match &**of {
             "" => "(no account)",
             name => name,
         };
@@ -112,7 +120,7 @@ fn connections(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
             };
             // Below its account, a label needs no account of its own.
             let short = conn
-                .strip_prefix(of)
+                .strip_prefix(&**of)
                 .and_then(|rest| rest.strip_prefix('/'));
             let short = short.unwrap_or(conn);
             let scope = match connection.scope.as_str() {
@@ -143,8 +151,8 @@ fn calls(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
     if model.calls.len() == 0 {
         pen.put(inside.x, inside.y, inside.width, "none seen", Tone::Faint);
     }
-    let rows = model.calls.newest().skip(scroll).enumerate();
-    for (y, (at, call)) in (inside.y..inside.bottom()).zip(rows) {
+    let rows = model.calls.newest().skip(scroll);
+    for (y, call) in (inside.y..inside.bottom()).zip(rows) {
         let (sign, tone) = match call.outcome {
             Outcome::Pending => (pen.glyphs.ring, Tone::Warning),
             Outcome::Answered => (pen.glyphs.dot, Tone::Good),
@@ -160,18 +168,8 @@ fn calls(pen: &mut Pen<'_>, area: Rect, chosen: bool, scroll: usize) {
         let told = text::cut(&told, usize::from(inside.width / 2));
         let width = u16::try_from(text::width(&told)).unwrap_or(0);
         let room = inside.right().saturating_sub(x + width + 1);
-        let name = if chosen && at == 0 {
-            Tone::Selected
-        } else {
-            Tone::Plain
-        };
-        pen.put(
-            x,
-            y,
-            room,
-            &text::shown_end(&call.method, room.into()),
-            name,
-        );
+        let method = text::shown_end(&call.method, room.into());
+        pen.put(x, y, room, &method, Tone::Plain);
         pen.put_right(inside.right(), y, &told, tone);
     }
 }

@@ -14,6 +14,7 @@ use crate::model::testing::entry;
 
 mod find;
 mod hostile;
+mod narrow;
 mod stage;
 mod svg;
 mod words;
