@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::connection::{AllConnections, Connection};
 use crate::control::Tap;
 use crate::seams::Seams;
-use crate::store::{Account, Store};
+use crate::store::{Account, PublicKey, Store};
 
 /// A running server, without its listeners.
 #[derive(Debug)]
@@ -22,9 +22,14 @@ pub struct App {
 }
 
 impl App {
-    pub(crate) fn new(config: Config) -> Self {
+    /// A server that nobody can reach yet.
+    #[must_use]
+    pub fn new(mut config: Config) -> Self {
+        if let Some(seams) = config.seams.clone() {
+            seams.settings(&mut config);
+        }
         Self {
-            store: Store::new(config.ids.clone(), config.policy.ids_per_account),
+            store: Store::new(config.policy.ids_per_account),
             connections: AllConnections::default(),
             tap: Tap::new(config.control),
             stop: CancellationToken::new(),
@@ -46,8 +51,8 @@ impl App {
 
     /// The account of a public key, made at first sight.
     #[must_use]
-    pub fn sign_in(&self, key: [u8; 32]) -> Arc<Account> {
-        self.store.sign_in(key)
+    pub fn sign_in(&self, key: PublicKey) -> Arc<Account> {
+        self.signed_in(key).0
     }
 
     /// All connections, of every account.

@@ -15,11 +15,11 @@ use crate::builders::Stamp;
 use crate::connection::Connection;
 use crate::control::Decision;
 use crate::decide::{Context, Outcome};
-use crate::outbox::{Delivery, Record};
+use crate::outbox::{self, Delivery, Leaving, Record};
 use crate::packet;
 use crate::router::{ConnectionId, RecipientFilter, Routed as _, Routing, recipients};
 use crate::seams::{Cause, Effects, Emission, Reply};
-use crate::store::{Account, Change, Rows, lock_both};
+use crate::store::{Account, Change, NewAccount, PublicKey, Rows, Store, lock_both};
 
 /// Resolves when an answer may be given.
 pub(crate) struct Receipt(Option<oneshot::Receiver<()>>);
@@ -36,24 +36,30 @@ impl Receipt {
 /// An account in the middle of a commit.
 pub(crate) struct Commit<'a> {
     app: &'a Arc<App>,
-    account: &'a Account,
+    account: &'a Arc<Account>,
     rows: MutexGuard<'a, Rows>,
+    /// The seq before it.
+    seq: u64,
     changes: Vec<Change>,
     deliveries: Vec<Delivery>,
+    /// Whether it has seen what another account has.
+    is_barrier: bool,
 }
 
 impl<'a> Commit<'a> {
-    pub(crate) fn new(app: &'a Arc<App>, account: &'a Account) -> Self {
+    pub(crate) fn new(app: &'a Arc<App>, account: &'a Arc<Account>) -> Self {
         Self::with(app, account, account.lock())
     }
 
-    fn with(app: &'a Arc<App>, account: &'a Account, rows: MutexGuard<'a, Rows>) -> Self {
+    fn with(app: &'a Arc<App>, account: &'a Arc<Account>, rows: MutexGuard<'a, Rows>) -> Self {
         Self {
             app,
             account,
+            seq: rows.seq,
             rows,
             changes: Vec::new(),
             deliveries: Vec::new(),
+            is_barrier: false,
         }
     }
 
@@ -163,27 +169,48 @@ impl<'a> Commit<'a> {
         self.deliveries.push(delivery);
     }
 
-    /// Lets everything out.
-    pub(crate) fn finish(self) {
-        let storage = self.app.config.storage.as_deref();
-        let record = (!self.changes.is_empty()).then(|| Record {
-            account: self.account.id().to_owned(),
-            seq: self.rows.seq,
-            changes: self.changes,
-        });
-        self.account.outbox.push(storage, record, self.deliveries);
+    /// Something that another account has was seen: it must be kept before this one is answered.
+    pub(crate) fn wait_for_others(&mut self) {
+        self.is_barrier = true;
     }
 
-    /// Lets everything out, and tells when it has left.
-    pub(crate) fn finish_with_receipt(mut self) -> Receipt {
+    /// Lets everything out.
+    pub(crate) fn finish(self) {
+        Self::finish_all([self]);
+    }
+
+    /// Lets out what belongs together: all of it is kept, or nothing.
+    fn finish_all<const N: usize>(mut all: [Self; N]) {
+        let storage = all[0].app.config.storage.as_deref();
+        let is_barrier = all.iter().any(|one| one.is_barrier);
+        let leaving = all.iter_mut().map(|one| Leaving {
+            outbox: &one.account.outbox,
+            // Events that come from no change take numbers too, which must not be taken again.
+            record: (!one.changes.is_empty() || one.rows.seq != one.seq).then(|| Record {
+                account: one.account.id().to_owned(),
+                seq: one.rows.seq,
+                changes: std::mem::take(&mut one.changes),
+            }),
+            deliveries: std::mem::take(&mut one.deliveries),
+        });
+        outbox::release(storage, is_barrier, leaving);
+    }
+
+    /// Tells when everything has left, which somebody lets out.
+    fn receipt(&mut self) -> Receipt {
         if self.app.config.storage.is_none() {
-            self.finish();
             return Receipt(None);
         }
         let (sender, receiver) = oneshot::channel();
         self.deliver(Delivery::Notice(sender));
-        self.finish();
         Receipt(Some(receiver))
+    }
+
+    /// Lets everything out, and tells when it has left.
+    pub(crate) fn finish_with_receipt(mut self) -> Receipt {
+        let receipt = self.receipt();
+        self.finish();
+        receipt
     }
 }
 
@@ -220,7 +247,96 @@ impl App {
         for ((commit, account), effects) in commits.iter_mut().zip(accounts).zip(effects) {
             commit.happen(&Cause::of(name, account, data), effects, None);
         }
-        (answer, commits.map(Commit::finish_with_receipt))
+        let receipts = commits.each_mut().map(Commit::receipt);
+        Commit::finish_all(commits);
+        (answer, receipts)
+    }
+
+    /// Decides about something whose id no other account may have, and gives the answer when it may be
+    /// told.
+    pub(crate) async fn create<A>(
+        self: &Arc<Self>,
+        account: &Arc<Account>,
+        name: &str,
+        data: &Value,
+        is_foreign: impl FnOnce(&Store) -> bool,
+        decide: impl FnOnce(&Context<'_>, bool) -> Outcome<A>,
+    ) -> A {
+        let (answer, receipt) = {
+            let _turn = self.store.creation();
+            let is_foreign = is_foreign(&self.store);
+            let mut commit = Commit::new(self, account);
+            if is_foreign {
+                commit.wait_for_others();
+            }
+            let Outcome { effects, answer } = decide(&commit.context(), is_foreign);
+            commit.happen(&Cause::of(name, account, data), effects, None);
+            (answer, commit.finish_with_receipt())
+        };
+        receipt.wait().await;
+        answer
+    }
+
+    /// The account of a public key, made at first sight, and when its token may be told. An account
+    /// keeps its token for good.
+    pub(crate) fn signed_in(&self, key: PublicKey) -> (Arc<Account>, Receipt) {
+        let mut turn = None;
+        let known = self.store.account_of_key(&key).or_else(|| {
+            turn = Some(self.store.creation());
+            self.store.account_of_key(&key)
+        });
+        let is_new = known.is_none();
+        let ids = &self.config.ids;
+        let account = known.unwrap_or_else(|| Account::new(ids.record(), ids.token()));
+        let rows = account.lock();
+        let created = is_new.then(|| {
+            let token = account.token().to_owned();
+            let created_at = self.now();
+            let change = Change::AccountCreated(NewAccount {
+                key,
+                token,
+                created_at,
+            });
+            self.follow(&account, &change);
+            Record {
+                account: account.id().to_owned(),
+                seq: rows.seq,
+                changes: vec![change],
+            }
+        });
+        let (sender, receiver) = oneshot::channel();
+        let leaving = Leaving {
+            outbox: &account.outbox,
+            record: created,
+            deliveries: vec![Delivery::Notice(sender)],
+        };
+        outbox::release(self.config.storage.as_deref(), false, [leaving]);
+        drop(rows);
+        (account, Receipt(Some(receiver)))
+    }
+
+    /// Puts back what was kept, before anybody is served: each account first, then what it has, in the
+    /// order in which it came. Nobody is connected yet, so that no machine is active.
+    pub fn restore(&self, record: Record) {
+        for mut change in record.changes {
+            let account = match &change {
+                Change::AccountCreated(new) => {
+                    Some(Account::new(record.account.clone(), new.token.clone()))
+                }
+                _ if record.account.is_empty() => Some(Arc::clone(&self.store.nobody)),
+                _ => self.store.account(&record.account),
+            };
+            let Some(account) = account else { continue };
+            match &mut change {
+                Change::MachineCreated(machine) => machine.active = false,
+                Change::MachinePresence { active, .. } => *active = false,
+                _ => {}
+            }
+            let mut rows = account.lock();
+            rows.seq = rows.seq.max(record.seq);
+            rows.apply(&change);
+            self.follow(&account, &change);
+        }
     }
 
     /// Decides, lets it happen, and gives the answer when it may be told.
@@ -239,7 +355,7 @@ impl App {
     /// Reads rows, and gives what they show when it may be told.
     pub(crate) async fn read<A>(
         self: &Arc<Self>,
-        account: &Account,
+        account: &Arc<Account>,
         look: impl FnOnce(&Context<'_>) -> A,
     ) -> A {
         let (answer, receipt) = {
@@ -259,8 +375,9 @@ impl App {
     }
 
     /// What is shared by all accounts follows a change of one.
-    fn follow(&self, account: &Account, change: &Change) {
+    fn follow(&self, account: &Arc<Account>, change: &Change) {
         match change {
+            Change::AccountCreated(new) => self.store.add(new.key, account),
             Change::Entered(connection) => self.connections.add(Arc::clone(connection)),
             Change::Left(id) => self.connections.remove(*id),
             Change::MachineCreated(machine) => self.store.own_machine(&machine.id, account),

@@ -123,6 +123,8 @@ impl Incoming<'_> {
     /// Decides, unless what stands before the decision has failed, and lets the outcome happen. A
     /// failure is answered in the event's own words.
     fn handle(self, decide: Option<Decide>, failure: Failure) {
+        // Whoever creates something has their turn until it is on its way to be kept.
+        let _turn = self.created().map(|_| self.app.store.creation());
         let decided = catch_unwind(AssertUnwindSafe(|| self.decide(decide)));
         let socket = self.sender.connection.socket_id();
         let (mut commit, reply) = decided.unwrap_or_else(|_| {
@@ -150,20 +152,35 @@ impl Incoming<'_> {
             .into_iter()
             .for_each(|delivery| commit.deliver(delivery));
         commit.finish();
+        let limit = self.app.config.send_queue;
+        if self.app.config.storage.is_some() && self.account.outbox.has_more_than(limit) {
+            let reason = "its events come faster than they can be kept";
+            tracing::warn!(socket, reason, "disconnecting a client");
+            self.sender.connection.end();
+        }
+    }
+
+    /// The id of what is to be created.
+    fn created(&self) -> Option<&str> {
+        let id = self.data.0.get("id").and_then(Value::as_str);
+        id.filter(|_| self.sender.event == "artifact-create")
     }
 
     fn decide(&self, decide: Option<Decide>) -> (Commit<'_>, Reply) {
         let decide = decide.expect("what stands before the decision has not failed");
-        let id = self.data.0.get("id").and_then(Value::as_str);
-        let created = id.filter(|_| self.sender.event == "artifact-create");
-        let turn = created.map(|_| self.app.store.creation());
         let mut commit = Commit::new(self.app, &self.account);
+        let store = &self.app.store;
+        let is_foreign = self
+            .created()
+            .is_some_and(|id| store.is_foreign_artifact(id, &self.account));
+        if is_foreign {
+            commit.wait_for_others();
+        }
         let call = Call {
             connection: &self.sender.connection,
             data: &self.data,
             raw: self.raw,
-            is_foreign: created
-                .is_some_and(|id| self.app.store.is_foreign_artifact(id, &self.account)),
+            is_foreign,
             attachments: self.attachments,
         };
         let Outcome {
@@ -182,7 +199,6 @@ impl Incoming<'_> {
             data: &data,
         };
         commit.happen(&cause, effects, Some(&mut reply));
-        drop(turn);
         (commit, reply)
     }
 

@@ -41,6 +41,7 @@ mod store;
 #[cfg(test)]
 mod test_stand;
 
+pub use app::App as Server;
 pub use clock::{Clock, ManualClock};
 pub use config::Config;
 pub use ids::Ids;

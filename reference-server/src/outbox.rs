@@ -14,15 +14,16 @@ use crate::store::Change;
 
 /// Keeps changes longer than the memory does.
 pub trait Storage: fmt::Debug + Send + Sync {
-    /// Keeps what changed. `kept` is called when it is kept, never from within this call, which must
-    /// not wait: the account is locked.
-    fn store(&self, record: Record, kept: Box<dyn FnOnce() + Send>);
+    /// Keeps what changed at once: all of it or nothing, and not before what it was given earlier.
+    /// `kept` is called when it is kept, never from within this call, which must not wait: accounts are
+    /// locked. Without records, `kept` is called when what was given earlier is kept.
+    fn store(&self, records: Vec<Record>, kept: Box<dyn FnOnce() + Send>);
 }
 
-/// What changed at once in an account.
+/// What changed in an account.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The account.
+    /// The account; empty for what belongs to none.
     pub account: String,
     /// The seq of its latest update.
     pub seq: u64,
@@ -73,30 +74,57 @@ struct Parcel {
     deliveries: Vec<Delivery>,
 }
 
-impl Outbox {
-    /// Lets everything out when `record` is kept and what is before it has left. The account is locked.
-    pub(crate) fn push(
-        &self,
-        storage: Option<&dyn Storage>,
-        record: Option<Record>,
-        deliveries: Vec<Delivery>,
-    ) {
-        let Some(storage) = storage else {
-            deliveries.into_iter().for_each(Delivery::deliver);
-            return;
+/// What leaves an account when what it comes from is kept. The account is locked.
+pub(crate) struct Leaving<'a> {
+    pub(crate) outbox: &'a Outbox,
+    pub(crate) record: Option<Record>,
+    pub(crate) deliveries: Vec<Delivery>,
+}
+
+/// Lets out what happened at once in several accounts: from each of them when the records of all are
+/// kept, and what is before it has left. With `is_barrier`, what other accounts have put out before
+/// must be kept too.
+pub(crate) fn release<'a>(
+    storage: Option<&dyn Storage>,
+    is_barrier: bool,
+    leaving: impl IntoIterator<Item = Leaving<'a>>,
+) {
+    let Some(storage) = storage else {
+        let all = leaving.into_iter().flat_map(|one| one.deliveries);
+        return all.for_each(Delivery::deliver);
+    };
+    let mut leaving: Vec<_> = leaving.into_iter().collect();
+    let records = leaving.iter_mut().filter_map(|one| one.record.take());
+    let records: Vec<_> = records.collect();
+    let is_kept = records.is_empty() && !is_barrier;
+    let places = leaving.into_iter();
+    let places = places.map(|one| (one.outbox.clone(), one.outbox.put(is_kept, one.deliveries)));
+    let places: Vec<_> = places.collect();
+    if !is_kept {
+        let kept = move || {
+            places
+                .iter()
+                .for_each(|(outbox, place)| outbox.kept(*place))
         };
+        storage.store(records, Box::new(kept));
+    }
+}
+
+impl Outbox {
+    /// Whether more than so many parcels wait.
+    pub(crate) fn has_more_than(&self, limit: usize) -> bool {
+        self.queue().waiting.len() > limit
+    }
+
+    fn put(&self, is_kept: bool, deliveries: Vec<Delivery>) -> u64 {
         let mut queue = self.queue();
         let number = queue.left + queue.waiting.len() as u64;
         queue.waiting.push_back(Parcel {
-            is_kept: record.is_none(),
+            is_kept,
             deliveries,
         });
         queue.flow();
-        drop(queue);
-        if let Some(record) = record {
-            let outbox = self.clone();
-            storage.store(record, Box::new(move || outbox.kept(number)));
-        }
+        number
     }
 
     fn kept(&self, number: u64) {

@@ -15,7 +15,8 @@ pub(crate) async fn run(app: Arc<App>) {
     loop {
         ticks.tick().await;
         for account in app.store.accounts() {
-            app.decide(&account, "sweep", &Value::Null, sweep).await;
+            // Nobody is answered, so that there is nothing to wait for.
+            app.commit(&account, "sweep", &Value::Null, sweep);
         }
     }
 }

@@ -30,8 +30,8 @@ pub use crate::app::App as Server;
 pub use crate::connection::{Connection, Way};
 pub use crate::router::{ConnectionId, RecipientFilter, Routed, Scope, recipients};
 pub use crate::store::{
-    AccessKey, Account, Artifact, Change, FeedItem, KvEntry, Machine, Pair, Part, PushToken, Rows,
-    Session, Usage,
+    AccessKey, Account, Artifact, Cell, Change, FeedItem, KvEntry, Machine, NewAccount, Pair,
+    Pairing, Part, PublicKey, PushToken, Rows, Session, Usage,
 };
 /// A Socket.IO packet as it is queued for a connection; clones share the same bytes.
 pub use engineioxide::Str as Frame;

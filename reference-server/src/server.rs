@@ -39,22 +39,40 @@ const _: () = assert!(
     "the end has to come within a second"
 );
 
-/// Runs a server on these listeners until `shutdown` resolves, then returns within a second.
-///
-/// All listeners serve the same accounts. Connections are closed at the end, so that clients see the
-/// server go; what was queued for those that read is still sent.
+/// Runs a new server as [`App::serve`] does.
 ///
 /// # Errors
 /// When a listener has no local address, which means that it is unusable.
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    mut config: Config,
+    config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    if let Some(seams) = config.seams.clone() {
-        seams.settings(&mut config);
+    App::new(config).serve(listeners, shutdown).await
+}
+
+impl App {
+    /// Runs the server on these listeners until `shutdown` resolves, then returns within a second.
+    ///
+    /// All listeners serve the same accounts. Connections are closed at the end, so that clients see
+    /// the server go; what was queued for those that read is still sent.
+    ///
+    /// # Errors
+    /// When a listener has no local address, which means that it is unusable.
+    pub async fn serve(
+        self,
+        listeners: Vec<TcpListener>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        run(Arc::new(self), listeners, shutdown).await
     }
-    let app = Arc::new(App::new(config));
+}
+
+async fn run(
+    app: Arc<App>,
+    listeners: Vec<TcpListener>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let gateway = Gateway::new(Arc::clone(&app));
     let service = service(&app, &gateway);
     let switches = KillSwitches::default();

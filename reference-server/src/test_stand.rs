@@ -8,7 +8,7 @@ use engineioxide::Str;
 use crate::connection::{Connection, Link, PushError, Way};
 use crate::ids::Ids;
 use crate::router::{ConnectionId, Scope};
-use crate::store::Store;
+use crate::store::Account;
 
 /// The packets that a connection was sent.
 #[derive(Clone, Default)]
@@ -37,7 +37,8 @@ impl Link for Packets {
 
 /// A connection of an account of its own.
 pub(crate) fn connection(id: u64, scope: Scope) -> (Arc<Connection>, Packets) {
-    let account = Store::new(Ids::seeded(id), false).sign_in([0; 32]);
+    let ids = Ids::seeded(id);
+    let account = Account::new(ids.record(), ids.token());
     let packets = Packets::default();
     let link = Box::new(packets.clone());
     let (id, name) = (ConnectionId(id), id.to_string());

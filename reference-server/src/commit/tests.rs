@@ -6,6 +6,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::*;
+use crate::builders::MachineRow;
 use crate::config::Config;
 use crate::decide::{self, friends};
 use crate::dispatch::dispatch;
@@ -18,16 +19,16 @@ use crate::test_stand::{Packets, connection};
 #[derive(Default)]
 struct Slow(Mutex<Vec<Waiting>>);
 
-type Waiting = (Record, Box<dyn FnOnce() + Send>);
+type Waiting = (Vec<Record>, Box<dyn FnOnce() + Send>);
 
 impl Slow {
     /// Keeps what was given n-th of what waits.
-    fn keep(&self, place: usize) -> Record {
+    fn keep(&self, place: usize) -> Vec<Record> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (record, kept) = waiting.remove(place);
+        let (records, kept) = waiting.remove(place);
         drop(waiting);
         kept();
-        record
+        records
     }
 }
 
@@ -38,9 +39,9 @@ impl std::fmt::Debug for Slow {
 }
 
 impl Storage for Slow {
-    fn store(&self, record: Record, kept: Box<dyn FnOnce() + Send>) {
+    fn store(&self, records: Vec<Record>, kept: Box<dyn FnOnce() + Send>) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push((record, kept));
+        waiting.push((records, kept));
     }
 }
 
@@ -121,6 +122,18 @@ impl Stand {
     }
 }
 
+/// Makes a machine.
+fn machine(cx: &Context<'_>, is_foreign: bool) -> Outcome<Option<MachineRow>> {
+    let asked = decide::machine_create::Create {
+        id: "pc".to_owned(),
+        metadata: "m".to_owned(),
+        daemon_state: None,
+        key: None,
+        is_foreign,
+    };
+    decide::machine_create::decide(cx, asked)
+}
+
 #[test]
 fn nothing_leaves_before_what_it_saw_is_kept() {
     let stand = Stand::new();
@@ -135,7 +148,7 @@ fn nothing_leaves_before_what_it_saw_is_kept() {
         "a read shows what is not kept"
     );
     stand.check(&[]);
-    let record = stand.storage.keep(0);
+    let record = stand.storage.keep(0).remove(0);
     assert_eq!((record.seq, record.changes.len()), (2, 1));
     stand.check(&["update", "310", "311"]);
     assert_eq!(read.now_or_never().flatten().as_deref(), Some("v0"));
@@ -153,6 +166,143 @@ fn what_is_kept_first_does_not_leave_first() {
     stand.check(&[]);
     stand.storage.keep(0);
     stand.check(&["update", "310", "update", "311"]);
+}
+
+#[test]
+fn both_sides_of_a_friendship_are_kept_together() {
+    let stand = Stand::new();
+    let (mine, _) = stand.app.signed_in([1; 32]);
+    let (theirs, _) = stand.app.signed_in([2; 32]);
+    stand.storage.keep(0);
+    stand.storage.keep(0);
+    let pair = [&mine, &theirs];
+    let (_, receipts) = stand
+        .app
+        .commit_both(pair, "friends-add", &Value::Null, friends::add);
+    let waiting = receipts.map(|receipt| Box::pin(receipt.wait()));
+    let accounts = stand.storage.keep(0).into_iter().map(|one| one.account);
+    assert_eq!(accounts.collect::<Vec<_>>(), [mine.id(), theirs.id()]);
+    for one in waiting {
+        assert_eq!(one.now_or_never(), Some(()));
+    }
+}
+
+#[test]
+fn nobody_is_told_a_token_that_is_not_kept() {
+    let stand = Stand::new();
+    let (account, first) = stand.app.signed_in([1; 32]);
+    let (again, second) = stand.app.signed_in([1; 32]);
+    assert_eq!(account.id(), again.id());
+    let mut both = [first, second].map(|receipt| Box::pin(receipt.wait()));
+    assert!(both.iter_mut().all(|one| one.now_or_never().is_none()));
+    let kept = stand.storage.keep(0);
+    assert!(matches!(kept[0].changes[..], [Change::AccountCreated(_)]));
+    assert!(both.iter_mut().all(|one| one.now_or_never().is_some()));
+}
+
+#[test]
+fn a_number_that_an_event_took_without_a_change_is_kept() {
+    let stand = Stand::new();
+    let told = crate::announce::Update::DeleteSession("s".to_owned());
+    let event = Event::update(told, crate::router::RecipientFilter::UserScopedOnly);
+    let effects = Effects {
+        changes: Vec::new(),
+        events: vec![event],
+    };
+    stand.app.happen(stand.me.account(), effects);
+    stand.check(&[]);
+    let record = stand.storage.keep(0).remove(0);
+    assert_eq!((record.seq, record.changes.len()), (2, 0));
+    stand.check(&["update"]);
+}
+
+#[test]
+fn a_refusal_waits_until_what_it_is_for_is_kept() {
+    let stand = Stand::new();
+    let (other, _) = stand.app.signed_in([1; 32]);
+    stand.storage.keep(0);
+    let create = |account: &Arc<Account>| {
+        let account = Arc::clone(account);
+        let app = Arc::clone(&stand.app);
+        Box::pin(async move {
+            let is_foreign = |store: &Store| store.is_foreign_machine("pc", &account);
+            app.create(
+                &account,
+                "machine-create",
+                &Value::Null,
+                is_foreign,
+                machine,
+            )
+            .await
+        })
+    };
+    let mut owner = create(&other);
+    assert_eq!((&mut owner).now_or_never(), None);
+    let mut refused = create(stand.me.account());
+    assert_eq!((&mut refused).now_or_never(), None, "told what is not kept");
+    assert_eq!(stand.storage.keep(0).len(), 1);
+    assert!(owner.now_or_never().is_some_and(|row| row.is_some()));
+    assert_eq!(stand.storage.keep(0).len(), 0);
+    assert_eq!(refused.now_or_never(), Some(None));
+}
+
+#[test]
+fn a_server_goes_on_with_what_was_kept() {
+    let stand = Stand::new();
+    let records = Mutex::new(Vec::new());
+    let keep = || {
+        let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.extend(stand.storage.keep(0));
+    };
+    let (account, _) = stand.app.signed_in([1; 32]);
+    keep();
+    let create = |cx: &Context<'_>| machine(cx, false);
+    drop(
+        stand
+            .app
+            .commit(&account, "machine-create", &Value::Null, create),
+    );
+    keep();
+    let active = Change::MachinePresence {
+        id: "pc".to_owned(),
+        active: true,
+        at: 1,
+    };
+    let effects = Effects {
+        changes: vec![active],
+        events: Vec::new(),
+    };
+    stand.app.happen(&account, effects);
+    keep();
+    let request = |cx: &Context<'_>| decide::pairing::request(cx, [7; 32], true);
+    let nobody = &stand.app.store.nobody;
+    drop(
+        stand
+            .app
+            .commit(nobody, "auth-request", &Value::Null, request),
+    );
+    keep();
+
+    let again = App::new(Config::default());
+    for record in records.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        again.restore(record);
+    }
+    let known = again
+        .account_of_token(account.token())
+        .expect("the account");
+    assert_eq!(known.id(), account.id());
+    assert_eq!(
+        again.store.account_of_key(&[1; 32]).unwrap().id(),
+        account.id()
+    );
+    assert_eq!(known.look(|rows| rows.seq), 2);
+    assert_eq!(known.machine("pc").map(|row| row.active), Some(false));
+    assert!(again.store.is_foreign_machine("pc", stand.me.account()));
+    let waits = again
+        .store
+        .nobody
+        .look(|rows| rows.pairings.get(&[7; 32]).cloned());
+    assert_eq!(waits.map(|pairing| pairing.supports_v2), Some(true));
 }
 
 #[test]

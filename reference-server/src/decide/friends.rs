@@ -12,6 +12,9 @@ use crate::router::RecipientFilter;
 use crate::seams::Effects;
 use crate::store::{Change, FeedItem};
 
+/// Posts that a feed has; older ones are forgotten.
+const MAX_FEED: usize = 1_000;
+
 use RelationshipStatus::{Friend, None as Stranger, Pending, Requested};
 
 /// What becomes of both accounts, and the status that is answered.
@@ -56,17 +59,27 @@ fn relate(
     let mut their_side = side(theirs, &mine.rows.id, their_status);
     if let Some(kind) = news {
         let uid = &mine.rows.id;
+        let feed = &theirs.rows.feed;
         let item = FeedItem {
             id: theirs.new_id(),
+            number: feed.first().map_or(0, |latest| latest.number) + 1,
             body: json!({ "kind": kind, "uid": uid }),
             repeat_key: format!("{kind}_{uid}"),
-            cursor: format!("0-{}", theirs.rows.feed_count + 1),
             created_at: theirs.now,
         };
+        let (repeated, others): (Vec<_>, Vec<_>) = feed
+            .iter()
+            .partition(|known| known.repeat_key == item.repeat_key);
+        for gone in repeated
+            .into_iter()
+            .chain(others.into_iter().skip(MAX_FEED - 1))
+        {
+            their_side = their_side.change(Change::FeedForgotten(gone.id.clone()));
+        }
         let told = Update::NewFeedPost {
             id: item.id.clone(),
             body: item.body.clone(),
-            cursor: item.cursor.clone(),
+            cursor: item.cursor(),
             created_at: item.created_at,
         };
         their_side = their_side

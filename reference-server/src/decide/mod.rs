@@ -30,6 +30,7 @@ mod machine_alive;
 pub(crate) mod machine_create;
 mod machine_update;
 pub(crate) mod message;
+pub(crate) mod pairing;
 mod ping;
 pub(crate) mod presence;
 pub(crate) mod push;

@@ -13,7 +13,7 @@ use crate::builders::Versioned;
 use crate::decide::artifact_create::{self, Create, CreateError, FOREIGN};
 use crate::decide::artifact_delete;
 use crate::decide::artifact_update::{self, Parts, Updated};
-use crate::store::Artifact;
+use crate::store::{Artifact, Store};
 
 /// `GET /v1/artifacts`: a bare array without bodies, the latest changed first.
 pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
@@ -64,20 +64,23 @@ pub(super) async fn create(
     if !is_uuid(id) {
         return Err(ApiError::invalid("body/id Invalid uuid"));
     }
-    let (created, receipt) = {
-        let _turn = app.store.creation();
-        let asked = Create {
-            id,
-            header: fields.text("header"),
-            body: fields.text("body"),
-            key: fields.text("dataEncryptionKey"),
-            is_foreign: app.store.is_foreign_artifact(id, &account),
-        };
-        app.commit(&account, "artifact-create", &body, |cx| {
-            artifact_create::decide(cx, &asked)
-        })
+    let asked = |is_foreign| Create {
+        id,
+        header: fields.text("header"),
+        body: fields.text("body"),
+        key: fields.text("dataEncryptionKey"),
+        is_foreign,
     };
-    receipt.wait().await;
+    let is_foreign = |store: &Store| store.is_foreign_artifact(id, &account);
+    let created = app
+        .create(
+            &account,
+            "artifact-create",
+            &body,
+            is_foreign,
+            |cx, foreign| artifact_create::decide(cx, &asked(foreign)),
+        )
+        .await;
     match created {
         Ok(row) => Ok(Json(json!(row))),
         Err(CreateError::Foreign) => Err(ApiError::conflict(FOREIGN)),

@@ -8,11 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
 use crate::app::App;
+use crate::decide::{Context, pairing};
 use crate::store::PublicKey;
 
 /// `POST /v1/auth`: whoever can sign for a key has its account.
@@ -36,7 +37,8 @@ pub(super) async fn sign_in(State(app): State<Arc<App>>, Body(body): Body) -> An
             .ok()
     };
     is_signed().ok_or_else(|| ApiError::unauthorized("Invalid signature"))?;
-    let account = app.store.sign_in(key);
+    let (account, receipt) = app.signed_in(key);
+    receipt.wait().await;
     Ok(Json(json!({ "success": true, "token": account.token() })))
 }
 
@@ -45,14 +47,21 @@ pub(super) async fn request(State(app): State<Arc<App>>, Body(body): Body) -> An
     let fields = Fields::check(&body, &[("publicKey", Kind::Text)])?;
     let key = public_key(fields.text("publicKey"))?;
     let supports_v2 = body["supportsV2"] == true;
-    Ok(Json(
-        match app.store.request_pairing(key, supports_v2).response {
-            None => json!({ "state": "requested" }),
-            Some((response, account)) => {
-                json!({ "state": "authorized", "token": account.token(), "response": response })
-            }
-        },
-    ))
+    let pairing = app
+        .decide(&app.store.nobody, "auth-request", &Value::Null, |cx| {
+            pairing::request(cx, key, supports_v2)
+        })
+        .await;
+    let token = |account: &str| {
+        let account = app.store.account(account);
+        account.map(|account| account.token().to_owned())
+    };
+    Ok(Json(match pairing.response {
+        None => json!({ "state": "requested" }),
+        Some((response, account)) => {
+            json!({ "state": "authorized", "token": token(&account), "response": response })
+        }
+    }))
 }
 
 #[derive(Deserialize)]
@@ -70,7 +79,9 @@ pub(super) async fn status(
         .public_key
         .ok_or_else(|| ApiError::invalid("querystring/publicKey Required"))?;
     // A `+` in a query stands for a space, but clients put base64 there as it is.
-    let pairing = app.store.pairing(&public_key(&key.replace(' ', "+"))?);
+    let key = public_key(&key.replace(' ', "+"))?;
+    let known = |cx: &Context<'_>| cx.rows.pairings.get(&key).cloned();
+    let pairing = app.read(&app.store.nobody, known).await;
     let (status, supports_v2) = match &pairing {
         None => ("not_found", false),
         Some(pairing) if pairing.response.is_none() => ("pending", pairing.supports_v2),
@@ -90,10 +101,13 @@ pub(super) async fn respond(
         &[("publicKey", Kind::Text), ("response", Kind::Text)],
     )?;
     let key = public_key(fields.text("publicKey"))?;
-    if !app
-        .store
-        .answer_pairing(&key, fields.text("response").to_owned(), account)
-    {
+    let response = fields.text("response");
+    let is_there = app
+        .decide(&app.store.nobody, "auth-response", &Value::Null, |cx| {
+            pairing::respond(cx, key, response, account.id())
+        })
+        .await;
+    if !is_there {
         return Err(ApiError::not_found("Request not found"));
     }
     Ok(Json(json!({ "success": true })))

@@ -95,7 +95,7 @@ pub(super) async fn feed(
         .read(&account, |cx| {
             let feed = &cx.rows.feed;
             let seen = query.before.map_or(0, |cursor| {
-                let place = feed.iter().position(|item| item.cursor == cursor);
+                let place = feed.iter().position(|item| item.cursor() == cursor);
                 place.map_or(feed.len(), |place| place + 1)
             });
             let rest = &feed[seen..];
@@ -111,7 +111,7 @@ fn shown(item: &FeedItem) -> Value {
         "id": item.id,
         "body": item.body,
         "repeatKey": item.repeat_key,
-        "cursor": item.cursor,
+        "cursor": item.cursor(),
         "createdAt": item.created_at,
     })
 }

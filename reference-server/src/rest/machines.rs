@@ -11,7 +11,7 @@ use super::{Answer, ApiError, Body, Caller, newest_first};
 use crate::app::App;
 use crate::builders::MachineRow;
 use crate::decide::machine_create;
-use crate::store::Machine;
+use crate::store::{Machine, Store};
 
 /// `POST /v1/machines`: the machine of an id, made and announced at first sight, in two updates.
 pub(super) async fn create(
@@ -36,14 +36,16 @@ pub(super) async fn create(
         key: fields.owned("dataEncryptionKey"),
         is_foreign,
     };
-    let (row, receipt) = {
-        let _turn = app.store.creation();
-        app.commit(&account, "machine-create", &body, |cx| {
-            let is_foreign = app.store.is_foreign_machine(id, &account);
-            machine_create::decide(cx, asked(is_foreign))
-        })
-    };
-    receipt.wait().await;
+    let is_foreign = |store: &Store| store.is_foreign_machine(id, &account);
+    let row = app
+        .create(
+            &account,
+            "machine-create",
+            &body,
+            is_foreign,
+            |cx, foreign| machine_create::decide(cx, asked(foreign)),
+        )
+        .await;
     let row = row.ok_or_else(|| ApiError::conflict("Machine belongs to another account"))?;
     Ok(Json(json!({ "machine": without_seq(&row) })))
 }

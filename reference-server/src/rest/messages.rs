@@ -115,7 +115,7 @@ fn receipt(message: &MessageRow) -> Value {
 
 async fn messages(
     app: &Arc<App>,
-    account: &Account,
+    account: &Arc<Account>,
     id: &str,
 ) -> Result<Vec<MessageRow>, ApiError> {
     app.read(account, |cx| {

@@ -153,7 +153,7 @@ fn gone(is_there: bool) -> Answer {
     }
 }
 
-async fn rows(app: &Arc<App>, account: &Account) -> Vec<SessionRow> {
+async fn rows(app: &Arc<App>, account: &Arc<Account>) -> Vec<SessionRow> {
     let rows = |cx: &Context<'_>| cx.rows.sessions.values().map(Session::row).collect();
     app.read(account, rows).await
 }

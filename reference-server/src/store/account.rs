@@ -6,15 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{AccessKey, Artifact, Cell, Machine, Methods, Session, Usage};
-use crate::builders::{
-    ArtifactRow, MachineRow, MessageRow, RelationshipStatus, SessionRow, Versioned,
-};
+use super::pairing::Pairings;
+use super::{AccessKey, Artifact, Cell, Change, Machine, Methods, Part, Session, Usage};
+use crate::builders::{ArtifactRow, MachineRow, MessageRow, RelationshipStatus, SessionRow};
 use crate::connection::Connection;
-use crate::router::{ConnectionId, Registry};
-
-/// Feed items that are kept; older ones are forgotten.
-const MAX_FEED: usize = 1_000;
+use crate::router::Registry;
 
 /// Everything that one account has.
 #[derive(Debug, Default)]
@@ -39,8 +35,9 @@ pub struct Rows {
     pub(crate) relations: BTreeMap<String, RelationshipStatus>,
     /// Newest first.
     pub(crate) feed: Vec<FeedItem>,
-    pub(crate) feed_count: u64,
     pub(crate) push_tokens: Vec<PushToken>,
+    /// Only the rows that belong to no account have them.
+    pub(crate) pairings: Pairings,
 }
 
 /// A session and a machine.
@@ -58,154 +55,34 @@ pub struct KvEntry {
 /// A post in an account's feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedItem {
-    pub(crate) id: String,
-    pub(crate) body: Value,
-    pub(crate) repeat_key: String,
-    pub(crate) cursor: String,
-    pub(crate) created_at: i64,
+    /// Its id.
+    pub id: String,
+    /// How many posts the feed had with it.
+    pub number: u64,
+    /// What it says.
+    pub body: Value,
+    /// What it is about: there is one post about the same.
+    pub repeat_key: String,
+    /// When it was posted.
+    pub created_at: i64,
+}
+
+impl FeedItem {
+    /// What names its place in the feed.
+    pub(crate) fn cursor(&self) -> String {
+        format!("0-{}", self.number)
+    }
 }
 
 /// A device that wants push notifications. The server sends none; it only keeps the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushToken {
-    pub(crate) id: String,
-    pub(crate) token: String,
-    pub(crate) created_at: i64,
-}
-
-/// Something that changes: what a decision wants, and what is kept.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// A client is connected.
-    Entered(Arc<Connection>),
-    /// A client has left.
-    Left(ConnectionId),
-    /// A connection has registered a method.
-    Registered {
-        /// The method.
-        method: String,
-        /// The connection.
-        connection: Arc<Connection>,
-        /// Whether it owns the method now, or only stands by.
-        is_owner: bool,
-    },
-    /// A connection has a method no longer.
-    Unregistered {
-        /// The method.
-        method: String,
-        /// The connection.
-        connection: ConnectionId,
-    },
-    /// There is a new session.
-    SessionCreated(Box<Session>),
-    /// A session is gone, and what hangs off it.
-    SessionDeleted(String),
-    /// There is a new machine.
-    MachineCreated(Box<Machine>),
-    /// There is a new artifact, perhaps in the place of an old one.
-    ArtifactCreated(Box<Artifact>),
-    /// An artifact is gone.
-    ArtifactDeleted(String),
-    /// A versioned value was written.
-    Written {
-        /// Which one.
-        part: Part,
-        /// Its value now.
-        value: Option<String>,
-        /// Its version now.
-        version: u64,
-        /// When.
-        at: i64,
-    },
-    /// The seq of an artifact was raised.
-    ArtifactRaised {
-        /// The artifact.
-        id: String,
-        /// Its seq now.
-        seq: u64,
-    },
-    /// A message was posted.
-    MessagePosted {
-        /// The session.
-        session: String,
-        /// The message.
-        message: MessageRow,
-    },
-    /// A session is active or not.
-    SessionPresence {
-        /// The session.
-        id: String,
-        /// Whether it is active.
-        active: bool,
-        /// Whether it has ended, so that heartbeats do not make it active again.
-        ended: bool,
-        /// Since when.
-        at: i64,
-    },
-    /// A machine is active or not.
-    MachinePresence {
-        /// The machine.
-        id: String,
-        /// Whether it is active.
-        active: bool,
-        /// Since when.
-        at: i64,
-    },
-    /// There is a new access key.
-    AccessKeyCreated(Pair, AccessKey),
-    /// A key of usage was reported.
-    UsageReported(String, Usage),
-    /// A key of the key-value store was written.
-    KvWritten(String, KvEntry),
-    /// This account stands to another one like this.
-    Related(String, RelationshipStatus),
-    /// There is a new post in the feed, in the place of earlier ones about the same.
-    FeedPosted(FeedItem),
-    /// There is a new device.
-    PushTokenAdded(PushToken),
-    /// A device is gone.
-    PushTokenRemoved(String),
-}
-
-impl Change {
-    /// A versioned value is this now.
-    pub(crate) fn written(part: Part, now: &Versioned, at: i64) -> Self {
-        Self::Written {
-            part,
-            value: now.value.clone(),
-            version: now.version,
-            at,
-        }
-    }
-
-    /// Whether it outlives connections.
-    pub(crate) fn is_persistent(&self) -> bool {
-        !matches!(
-            self,
-            Self::Entered(_) | Self::Left(_) | Self::Registered { .. } | Self::Unregistered { .. }
-        )
-    }
-}
-
-/// A value that is written by those who have seen its latest version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The metadata of a session.
-    SessionMetadata(String),
-    /// The agent state of a session.
-    SessionState(String),
-    /// The metadata of a machine.
-    MachineMetadata(String),
-    /// The daemon state of a machine.
-    MachineState(String),
-    /// The header of an artifact.
-    ArtifactHeader(String),
-    /// The body of an artifact.
-    ArtifactBody(String),
-    /// An access key.
-    AccessKey(Pair),
-    /// The account's settings.
-    Settings,
+    /// Its id.
+    pub id: String,
+    /// What the device is reached by.
+    pub token: String,
+    /// When it was registered.
+    pub created_at: i64,
 }
 
 impl Rows {
@@ -294,6 +171,8 @@ impl Rows {
     /// The only place that writes rows.
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
+            // It has no rows yet.
+            Change::AccountCreated(_) => {}
             Change::Entered(connection) => self.registry.add(connection.clone()),
             Change::Left(id) => self.registry.remove(*id),
             Change::Registered {
@@ -365,17 +244,14 @@ impl Rows {
             Change::Related(uid, status) => {
                 self.relations.insert(uid.clone(), *status);
             }
-            Change::FeedPosted(item) => {
-                self.feed_count += 1;
-                self.feed
-                    .retain(|known| known.repeat_key != item.repeat_key);
-                self.feed.truncate(MAX_FEED - 1);
-                self.feed.insert(0, item.clone());
-            }
+            Change::FeedPosted(item) => self.feed.insert(0, item.clone()),
+            Change::FeedForgotten(id) => self.feed.retain(|known| known.id != *id),
             Change::PushTokenAdded(token) => self.push_tokens.push(token.clone()),
             Change::PushTokenRemoved(token) => {
                 self.push_tokens.retain(|known| known.token != *token);
             }
+            Change::PairingChanged(key, pairing) => self.pairings.put(*key, pairing.clone()),
+            Change::PairingForgotten(key) => self.pairings.remove(key),
         }
     }
 

@@ -4,21 +4,27 @@ use crate::builders::Versioned;
 
 /// A value and how often it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cell {
+pub struct Cell {
     value: Option<String>,
     version: u64,
 }
 
 impl Cell {
-    pub(crate) fn new(value: Option<String>, version: u64) -> Self {
+    /// A value that was written so often.
+    #[must_use]
+    pub fn new(value: Option<String>, version: u64) -> Self {
         Self { value, version }
     }
 
-    pub(crate) fn value(&self) -> Option<&str> {
+    /// The value now.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
     }
 
-    pub(crate) fn version(&self) -> u64 {
+    /// How often it was written.
+    #[must_use]
+    pub fn version(&self) -> u64 {
         self.version
     }
 

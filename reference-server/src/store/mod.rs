@@ -1,34 +1,34 @@
 //! What the server remembers, in memory: accounts, each with its rows behind its own lock.
 //!
 //! Everything hangs off an account, so that one account's data cannot be reached through another's
-//! lookups, and accounts never contend. Only three things are shared: who has which token, who owns
-//! which machine and artifact id, and terminals that wait to be paired. The store holds rows;
-//! it decides and sends nothing.
+//! lookups, and accounts never contend. Only two things are shared: who has which token, and who owns
+//! which machine and artifact id. What belongs to no account, terminals that wait to be paired, has
+//! rows of its own. The store holds rows; it decides and sends nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::builders::{MachineRow, SessionRow};
 use crate::connection::Connection;
-use crate::ids::Ids;
 use crate::outbox::Outbox;
 
 mod account;
 mod cell;
+mod change;
 mod methods;
+mod pairing;
 mod rows;
 
-pub use account::{Change, FeedItem, KvEntry, Pair, Part, PushToken, Rows};
-pub(crate) use cell::Cell;
+pub use account::{FeedItem, KvEntry, Pair, PushToken, Rows};
+pub use cell::Cell;
+pub use change::{Change, NewAccount, Part};
 pub(crate) use methods::Methods;
+pub use pairing::Pairing;
 pub use rows::{AccessKey, Artifact, Machine, Session, Usage};
 
 /// An Ed25519 public key.
-pub(crate) type PublicKey = [u8; 32];
-
-/// Terminals that may wait to be paired at the same time; beyond it the oldest is forgotten.
-const MAX_PAIRINGS: usize = 10_000;
+pub type PublicKey = [u8; 32];
 
 /// One account. Its rows are reached through `Account::lock`.
 pub struct Account {
@@ -39,8 +39,7 @@ pub struct Account {
 }
 
 impl Account {
-    fn new(ids: &Ids) -> Arc<Self> {
-        let (id, token) = (ids.record(), ids.token());
+    pub(crate) fn new(id: String, token: String) -> Arc<Self> {
         let state = Mutex::new(Rows::new(id.clone()));
         let outbox = Outbox::default();
         Arc::new(Self {
@@ -121,22 +120,15 @@ pub(crate) fn lock_both<'a>(
     }
 }
 
-/// A terminal that asks to be signed in by another device.
-#[derive(Clone, Debug)]
-pub(crate) struct Pairing {
-    pub(crate) supports_v2: bool,
-    pub(crate) response: Option<(String, Arc<Account>)>,
-}
-
 /// All accounts and what they share.
 pub(crate) struct Store {
-    ids: Ids,
     ids_per_account: bool,
+    /// What belongs to no account, as if it belonged to one without an id.
+    pub(crate) nobody: Arc<Account>,
     people: RwLock<People>,
     machine_owners: Mutex<HashMap<String, String>>,
     artifact_owners: Mutex<HashMap<String, String>>,
     creations: Mutex<()>,
-    pairings: Mutex<Pairings>,
 }
 
 #[derive(Default)]
@@ -146,41 +138,29 @@ struct People {
     by_token: HashMap<String, Arc<Account>>,
 }
 
-#[derive(Default)]
-struct Pairings {
-    waiting: HashMap<PublicKey, Pairing>,
-    order: VecDeque<PublicKey>,
-}
-
 impl Store {
-    pub(crate) fn new(ids: Ids, ids_per_account: bool) -> Self {
+    pub(crate) fn new(ids_per_account: bool) -> Self {
         Self {
-            ids,
             ids_per_account,
+            nobody: Account::new(String::new(), String::new()),
             people: RwLock::default(),
             machine_owners: Mutex::default(),
             artifact_owners: Mutex::default(),
             creations: Mutex::default(),
-            pairings: Mutex::default(),
         }
     }
 
-    /// The account of a public key, made at first sight. An account keeps its token for as long as
-    /// the server runs.
-    pub(crate) fn sign_in(&self, key: PublicKey) -> Arc<Account> {
+    /// There is a new account.
+    pub(crate) fn add(&self, key: PublicKey, account: &Arc<Account>) {
         let mut people = self.people.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = people.by_key.get(&key) {
-            return Arc::clone(known);
-        }
-        let account = Account::new(&self.ids);
-        people
-            .by_id
-            .insert(account.id.clone(), Arc::clone(&account));
-        people
-            .by_token
-            .insert(account.token.clone(), Arc::clone(&account));
-        people.by_key.insert(key, Arc::clone(&account));
-        account
+        let (id, token) = (account.id.clone(), account.token.clone());
+        people.by_id.insert(id, Arc::clone(account));
+        people.by_token.insert(token, Arc::clone(account));
+        people.by_key.insert(key, Arc::clone(account));
+    }
+
+    pub(crate) fn account_of_key(&self, key: &PublicKey) -> Option<Arc<Account>> {
+        self.people().by_key.get(key).cloned()
     }
 
     pub(crate) fn account(&self, id: &str) -> Option<Arc<Account>> {
@@ -195,7 +175,7 @@ impl Store {
         self.people().by_id.values().cloned().collect()
     }
 
-    /// Whoever creates a machine or an artifact holds this meanwhile, and takes it before the account's
+    /// Whoever creates an account, a machine or an artifact holds this meanwhile, and takes it before the account's
     /// lock: two accounts that take the same id do it one after the other.
     pub(crate) fn creation(&self) -> MutexGuard<'_, ()> {
         self.creations
@@ -232,47 +212,6 @@ impl Store {
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(id);
         }
-    }
-
-    /// The pairing that a terminal with this key waits in; a new one starts at first sight.
-    pub(crate) fn request_pairing(&self, key: PublicKey, supports_v2: bool) -> Pairing {
-        let mut pairings = self.pairings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = pairings.waiting.get(&key) {
-            return known.clone();
-        }
-        if pairings.order.len() >= MAX_PAIRINGS
-            && let Some(oldest) = pairings.order.pop_front()
-        {
-            pairings.waiting.remove(&oldest);
-        }
-        let pairing = Pairing {
-            supports_v2,
-            response: None,
-        };
-        pairings.waiting.insert(key, pairing.clone());
-        pairings.order.push_back(key);
-        pairing
-    }
-
-    pub(crate) fn pairing(&self, key: &PublicKey) -> Option<Pairing> {
-        let pairings = self.pairings.lock().unwrap_or_else(PoisonError::into_inner);
-        pairings.waiting.get(key).cloned()
-    }
-
-    /// Answers a pairing for an account; false if no terminal waits with this key. The first answer
-    /// stays.
-    pub(crate) fn answer_pairing(
-        &self,
-        key: &PublicKey,
-        response: String,
-        account: Arc<Account>,
-    ) -> bool {
-        let mut pairings = self.pairings.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pairing) = pairings.waiting.get_mut(key) else {
-            return false;
-        };
-        pairing.response.get_or_insert((response, account));
-        true
     }
 
     fn people(&self) -> std::sync::RwLockReadGuard<'_, People> {

@@ -10,19 +10,30 @@ use crate::builders::{ArtifactRow, MachineRow, MessageRow, SessionRow};
 /// A session and its messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    pub(crate) id: String,
-    pub(crate) tag: String,
-    pub(crate) metadata: Cell,
-    pub(crate) agent_state: Cell,
-    pub(crate) data_encryption_key: Option<String>,
-    pub(crate) active: bool,
+    /// Its id.
+    pub id: String,
+    /// What the client calls it.
+    pub tag: String,
+    /// Its metadata.
+    pub metadata: Cell,
+    /// Its agent state.
+    pub agent_state: Cell,
+    /// The key of its contents, as the client gave it.
+    pub data_encryption_key: Option<String>,
+    /// Whether it is active.
+    pub active: bool,
     /// Ended or archived: heartbeats do not make it active again.
-    pub(crate) ended: bool,
-    pub(crate) active_at: i64,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
-    pub(crate) messages: Vec<MessageRow>,
-    pub(crate) local_ids: HashMap<String, usize>,
+    pub ended: bool,
+    /// When it was active last.
+    pub active_at: i64,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it was changed last.
+    pub updated_at: i64,
+    /// Its messages, in their order.
+    pub messages: Vec<MessageRow>,
+    /// The place of the message of each `localId`.
+    pub local_ids: HashMap<String, usize>,
 }
 
 impl Session {
@@ -51,7 +62,7 @@ impl Session {
         if let Some(local_id) = &message.local_id {
             self.local_ids.insert(local_id.clone(), self.messages.len());
         }
-        self.updated_at = message.created_at;
+        self.updated_at = self.updated_at.max(message.created_at);
         self.messages.push(message);
     }
 }
@@ -59,14 +70,22 @@ impl Session {
 /// A machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
-    pub(crate) id: String,
-    pub(crate) metadata: Cell,
-    pub(crate) daemon_state: Cell,
-    pub(crate) data_encryption_key: Option<String>,
-    pub(crate) active: bool,
-    pub(crate) active_at: i64,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
+    /// Its id, which the client chose.
+    pub id: String,
+    /// Its metadata.
+    pub metadata: Cell,
+    /// Its daemon's state.
+    pub daemon_state: Cell,
+    /// The key of its contents, as the client gave it.
+    pub data_encryption_key: Option<String>,
+    /// Whether it is active.
+    pub active: bool,
+    /// When it was active last.
+    pub active_at: i64,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it was changed last.
+    pub updated_at: i64,
 }
 
 impl Machine {
@@ -90,13 +109,20 @@ impl Machine {
 /// An artifact; its parts are base64 text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artifact {
-    pub(crate) id: String,
-    pub(crate) header: Cell,
-    pub(crate) body: Cell,
-    pub(crate) data_encryption_key: String,
-    pub(crate) seq: u64,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
+    /// Its id, which the client chose.
+    pub id: String,
+    /// Its header.
+    pub header: Cell,
+    /// Its body.
+    pub body: Cell,
+    /// The key of its contents, as the client gave it.
+    pub data_encryption_key: String,
+    /// How often it was updated.
+    pub seq: u64,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it was changed last.
+    pub updated_at: i64,
 }
 
 impl Artifact {
@@ -118,9 +144,12 @@ impl Artifact {
 /// The key that lets one machine read one session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessKey {
-    pub(crate) data: Cell,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
+    /// The key.
+    pub data: Cell,
+    /// When it was made.
+    pub created_at: i64,
+    /// When it was changed last.
+    pub updated_at: i64,
 }
 
 /// What a client reported to have spent, per key and session.
