@@ -281,6 +281,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
     pub(crate) path: String,
 
+    /// Keep rows in a database instead of memory, and go on with those that are there:
+    /// `sqlite://PATH` or `postgres://USER@HOST/DATABASE`
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+
     /// Offer /control/emit and /control/tap (docs/control.md); never on a public address
     #[arg(long)]
     pub(crate) control: bool,

@@ -37,6 +37,11 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &["touchstone-client"],
     ),
     (
+        "touchstone-reference-storage",
+        &["touchstone-reference-server"],
+        &[],
+    ),
+    (
         "touchstone-tui-monitor",
         &["touchstone-client", "touchstone-fixtures"],
         &[],
@@ -53,6 +58,7 @@ const EVERYTHING: &[&str] = &[
     "touchstone-loadgen",
     "touchstone-reference-faults",
     "touchstone-reference-server",
+    "touchstone-reference-storage",
     "touchstone-tui-monitor",
 ];
 
@@ -66,6 +72,8 @@ const JUDGES: &[&str] = &[
 const SERVER_SIDE: &[&str] = &[
     "touchstone-reference-faults",
     "touchstone-reference-server",
+    "touchstone-reference-storage",
+    "sqlx",
     "socketioxide",
     "engineioxide",
     "axum",
@@ -105,14 +113,26 @@ const DUPLICATES: &[(&str, &str)] = &[
         "fancy-regex and proptest reach it through different bit-set versions",
     ),
     (
+        "block-buffer",
+        "sqlx-core, for the digests of migrations, is a generation behind",
+    ),
+    ("cpufeatures", "as block-buffer"),
+    ("crypto-common", "as block-buffer"),
+    ("digest", "as block-buffer"),
+    (
         "getrandom",
         "ring, ahash and rand each pin their own generation",
+    ),
+    (
+        "hashbrown",
+        "hashlink, under sqlx-core, is a version behind",
     ),
     (
         "itertools",
         "criterion and ratatui; benches only and the binary",
     ),
     ("nom", "cel and hdrhistogram pin different generations"),
+    ("sha2", "as block-buffer"),
     (
         "syn",
         "derive macros are moving from 2 to 3; build time only",

@@ -88,7 +88,9 @@ impl ServerProcess {
 async fn ready(lines: &mut Lines<BufReader<ChildStdout>>) -> anyhow::Result<Url> {
     while let Some(line) = lines.next_line().await? {
         if let Some(url) = line.strip_prefix(READY) {
-            return Url::parse(url.trim()).with_context(|| format!("{url:?} is no URL"));
+            // What follows says how the server differs.
+            let url = url.split_whitespace().next().unwrap_or_default();
+            return Url::parse(url).with_context(|| format!("{url:?} is no URL"));
         }
     }
     bail!("its output ended before a line with \"{READY}URL\"")

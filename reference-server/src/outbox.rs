@@ -102,9 +102,9 @@ pub(crate) fn release<'a>(
     let places: Vec<_> = places.collect();
     if !is_kept {
         let kept = move || {
-            places
-                .iter()
-                .for_each(|(outbox, place)| outbox.kept(*place))
+            for (outbox, place) in places {
+                outbox.kept(place);
+            }
         };
         storage.store(records, Box::new(kept));
     }

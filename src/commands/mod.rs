@@ -10,6 +10,7 @@ mod load;
 mod protocol;
 mod replay;
 mod serve;
+mod serve_durable;
 mod stop;
 mod watch;
 mod watch_demo;

@@ -7,8 +7,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use touchstone_reference_faults::{Faults, Liberties, LibertyInfo, faults, liberties};
 use touchstone_reference_server::{Config, serve};
+use touchstone_reference_storage::Location;
 
 use crate::args::{LimitArguments, ServeArguments};
+use crate::commands::serve_durable;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
@@ -29,10 +31,17 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
         return output::print(&list(rows));
     }
     let config = config(&arguments)?;
+    let database = arguments.database.as_deref().map(serve_durable::location);
+    let database = database.transpose()?;
     // Signals are caught before the ready line, so that a supervisor may stop us right after it.
     let stopped = stop_signal().context("cannot catch signals")?;
     let listeners = listen(&arguments.listen).await?;
-    output::print(&ready_line(&listeners, &arguments)?)?;
+    let line = ready_line(&listeners, &arguments, database.as_ref())?;
+    let ready = || output::print(&line);
+    if let Some(database) = database {
+        return serve_durable::run(&database, config, listeners, stopped, ready).await;
+    }
+    ready()?;
     serve(listeners, config, stopped)
         .await
         .context("the server failed")?;
@@ -109,8 +118,12 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Failure> {
     Ok(listeners)
 }
 
-/// Where it listens, and how it differs on purpose if it does.
-fn ready_line(listeners: &[TcpListener], arguments: &ServeArguments) -> anyhow::Result<String> {
+/// Where it listens and keeps its rows, and how it differs on purpose if it does.
+fn ready_line(
+    listeners: &[TcpListener],
+    arguments: &ServeArguments,
+    database: Option<&Location>,
+) -> anyhow::Result<String> {
     let urls = listeners
         .iter()
         .map(|listener| Ok(format!("http://{}", listener.local_addr()?)))
@@ -120,16 +133,20 @@ fn ready_line(listeners: &[TcpListener], arguments: &ServeArguments) -> anyhow::
         ("the faults", &arguments.fault),
         ("the liberties", &arguments.liberty),
     ];
-    let differences: Vec<_> = differences
+    let rows = database.map_or("memory".to_owned(), ToString::to_string);
+    let differences = differences
         .iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(kind, names)| format!("{kind} {}", names.join(", ")))
+        .map(|(kind, names)| format!("{kind} {}", names.join(", ")));
+    let with: Vec<_> = [format!("rows in {rows}")]
+        .into_iter()
+        .chain(differences)
         .collect();
-    let with = match differences.as_slice() {
-        [] => String::new(),
-        differences => format!(" with {}", differences.join(" and ")),
-    };
-    Ok(format!("listening on {}{with}\n", urls.join(" ")))
+    Ok(format!(
+        "listening on {} with {}\n",
+        urls.join(" "),
+        with.join(" and ")
+    ))
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM.

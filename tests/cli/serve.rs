@@ -103,7 +103,9 @@ fn names_its_differences_when_it_is_ready() {
     child.kill().expect("a child that runs");
     child.wait().expect("an end");
     assert!(
-        line.ends_with(" with the faults no-ack, lost-update=7 and the liberties wide\n"),
+        line.ends_with(
+            " with rows in memory and the faults no-ack, lost-update=7 and the liberties wide\n"
+        ),
         "{line}"
     );
 }

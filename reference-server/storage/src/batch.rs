@@ -1,0 +1,125 @@
+//! One transaction's writes, put together so that there are few statements: what writes the same columns
+//! of different rows becomes one, and what is written to a row twice is written once. The order of
+//! writes to one row stays.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::{AnyConnection, AssertSqlSafe};
+use touchstone_reference_server::Record;
+
+use crate::steps::{self, Step, Value};
+use crate::table::{Act, Dialect, Operation};
+
+/// The writes of a transaction.
+#[derive(Default)]
+pub(crate) struct Batch {
+    groups: Vec<Group>,
+    /// The last group of each operation.
+    of: HashMap<usize, usize>,
+    /// The last group that writes to rows of a table whose first key is this.
+    on: HashMap<(&'static str, Value), usize>,
+}
+
+struct Group {
+    operation: &'static Operation,
+    rows: Vec<Vec<Value>>,
+    /// Where the row with these keys is.
+    places: HashMap<Vec<Value>, usize>,
+}
+
+impl Batch {
+    pub(crate) fn add(&mut self, record: Record) {
+        let account = &record.account;
+        for change in record.changes {
+            steps::steps(account, change)
+                .into_iter()
+                .for_each(|step| self.put(step));
+        }
+        if !account.is_empty() {
+            self.put(steps::seq(account, record.seq));
+        }
+    }
+
+    fn put(&mut self, Step { operation, values }: Step) {
+        let row = (operation.table, values[0].clone());
+        let earliest = self.on.get(&row).copied().unwrap_or(0);
+        let own = self.of.get(&operation.address()).copied();
+        let group = own.filter(|own| *own >= earliest).unwrap_or_else(|| {
+            self.groups.push(Group {
+                operation,
+                rows: Vec::new(),
+                places: HashMap::new(),
+            });
+            self.groups.len() - 1
+        });
+        self.of.insert(operation.address(), group);
+        self.on.insert(row, group);
+        self.groups[group].put(values);
+    }
+
+    /// Writes everything, within the transaction that the connection is in.
+    pub(crate) async fn write(
+        self,
+        connection: &mut AnyConnection,
+        statements: &mut Statements,
+    ) -> Result<(), sqlx::Error> {
+        for Group {
+            operation,
+            mut rows,
+            ..
+        } in self.groups
+        {
+            while !rows.is_empty() {
+                // Powers of two, so that few statements have to be prepared.
+                let count = 1 << rows.len().min(operation.most_rows()).ilog2();
+                let mut query = sqlx::query(AssertSqlSafe(statements.of(operation, count)));
+                for value in rows.drain(..count).flatten() {
+                    query = match value {
+                        Value::Text(text) => query.bind(text),
+                        Value::Integer(integer) => query.bind(integer),
+                        Value::Flag(flag) => query.bind(flag),
+                    };
+                }
+                query.execute(&mut *connection).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn put(&mut self, values: Vec<Value>) {
+        debug_assert_eq!(values.len(), self.operation.width());
+        if self.operation.act != Act::Add {
+            let keys = values[..self.operation.keys.len()].to_vec();
+            if let Some(place) = self.places.get(&keys) {
+                self.rows[*place] = values;
+                return;
+            }
+            self.places.insert(keys, self.rows.len());
+        }
+        self.rows.push(values);
+    }
+}
+
+/// The SQL of what was written before.
+pub(crate) struct Statements {
+    dialect: Dialect,
+    known: HashMap<(usize, usize), Arc<str>>,
+}
+
+impl Statements {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            known: HashMap::new(),
+        }
+    }
+
+    fn of(&mut self, operation: &'static Operation, rows: usize) -> Arc<str> {
+        let key = (operation.address(), rows);
+        let sql = || operation.sql(self.dialect, rows).into();
+        Arc::clone(self.known.entry(key).or_insert_with(sql))
+    }
+}
