@@ -130,6 +130,22 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
+    /// Run only the cases that failed, or could not be judged, in this JSON report
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rerun: Option<PathBuf>,
+
+    /// End the run at the first failure that shows again when its case is repeated alone
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+
+    /// Show every failure in full, also those that another one explains
+    #[arg(long)]
+    pub(crate) full: bool,
+
+    /// Show the dialect card: in which of the permitted ways the server does things
+    #[arg(long)]
+    pub(crate) dialect: bool,
+
     /// Write a report: json, junit, markdown, html or github, `FORMAT=PATH` for a file and `FORMAT=-`
     /// for stdout; `pretty` is what stdout gets otherwise; may be repeated
     #[arg(long, value_name = "FORMAT=PATH")]

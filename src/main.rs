@@ -10,6 +10,7 @@ mod exit;
 mod logging;
 mod output;
 mod profile;
+mod progress;
 mod reports;
 mod screen;
 mod sinks;

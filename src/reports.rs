@@ -7,25 +7,20 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::NamedTempFile;
-use tokio::time::Instant;
 use touchstone_conformance::report::{
-    BaselineFile, GitHub, Html, JUnit, Json, Markdown, Style, Terminal,
+    BaselineFile, GitHub, Html, JUnit, Json, Markdown, Shows, Style, Terminal,
 };
 use touchstone_conformance::{Baseline, Reporter, RunEvent};
 
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::logging;
+use crate::progress::{self, Progress};
 
 const FORMATS: &str = "formats are json, junit, markdown, html, github and pretty; write json=PATH, or json=- for stdout";
-
-/// How often progress is told where no line can be redrawn.
-const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 
 /// Where a report goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +137,7 @@ impl Reports {
     ///
     /// # Errors
     /// An unknown format, or a file that cannot be opened.
-    pub(crate) fn open(asked: &[String], quiet: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(asked: &[String], shows: Shows, quiet: bool) -> Result<Self, Failure> {
         let mut sinks = Vec::new();
         let mut stdout_is_taken = false;
         for (renderer, place) in asked_for(asked, FORMATS, renderer)? {
@@ -156,13 +151,18 @@ impl Reports {
         }
         sinks.push(if stdout_is_taken {
             let style = style(&io::stderr());
-            Sink::new("stderr", Box::new(Terminal::new(io::stderr(), style)))
+            let columns = columns(&io::stderr());
+            let shows = Shows { columns, ..shows };
+            Sink::new(
+                "stderr",
+                Box::new(Terminal::new(io::stderr(), style, shows)),
+            )
         } else {
             let style = style(&io::stdout());
-            Sink::new(
-                "stdout",
-                Box::new(Terminal::new(BufWriter::new(io::stdout()), style)),
-            )
+            let columns = columns(&io::stdout());
+            let shows = Shows { columns, ..shows };
+            let out = BufWriter::new(io::stdout());
+            Sink::new("stdout", Box::new(Terminal::new(out, style, shows)))
         });
         Ok(Self {
             sinks,
@@ -218,11 +218,13 @@ impl Reporter for Reports {
         if let Some(progress) = &mut self.progress {
             progress.event(event);
         }
-        for sink in &mut self.sinks {
-            if sink.failed.is_none() {
-                sink.failed = sink.reporter.event(event).err();
+        progress::aside(|| {
+            for sink in &mut self.sinks {
+                if sink.failed.is_none() {
+                    sink.failed = sink.reporter.event(event).err();
+                }
             }
-        }
+        });
         Ok(())
     }
 }
@@ -363,81 +365,12 @@ pub(crate) fn columns(stream: &impl IsTerminal) -> Option<usize> {
 /// A line on stderr that is no result. Nothing is written across a screen: whoever draws it shows
 /// what matters while it is there.
 pub(crate) fn notice(text: &str) {
-    let mut stderr = anstream::stderr().lock();
-    if logging::is_hushed() {
-        return;
-    }
-    // Nobody is left to be told when stderr is gone.
-    writeln!(stderr, "{text}").ok();
-}
-
-/// How far the run is: a bar that is redrawn on a terminal, now and then a line elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-    selected: usize,
-    finished: usize,
-    failed: usize,
-    told: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} cases{msg}");
-            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self {
-            bar,
-            selected: 0,
-            finished: 0,
-            failed: 0,
-            told: Instant::now(),
+    progress::aside(|| {
+        let mut stderr = anstream::stderr().lock();
+        if logging::is_hushed() {
+            return;
         }
-    }
-
-    fn event(&mut self, event: &RunEvent) {
-        match event {
-            RunEvent::Started { selected, .. } => {
-                self.selected = *selected;
-                if let Some(bar) = &self.bar {
-                    bar.set_length(*selected as u64);
-                }
-            }
-            RunEvent::CaseStarted { id, alone: true } => self.alone(id),
-            RunEvent::CaseFinished(report) => {
-                self.finished = (self.finished + 1).min(self.selected);
-                self.failed += usize::from(report.broken().next().is_some());
-                self.show();
-            }
-            RunEvent::Finished(_) => {
-                if let Some(bar) = &self.bar {
-                    bar.finish_and_clear();
-                }
-            }
-            RunEvent::Spawned { .. }
-            | RunEvent::CaseStarted { .. }
-            | RunEvent::ServerDied { .. } => {}
-        }
-    }
-
-    fn alone(&self, id: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!(", alone: {id}"));
-        }
-    }
-
-    fn show(&mut self) {
-        match &self.bar {
-            Some(bar) => bar.set_position(self.finished as u64),
-            None if self.told.elapsed() >= PLAIN_PROGRESS => {
-                self.told = Instant::now();
-                notice(&format!(
-                    "{} of {} cases, {} with findings",
-                    self.finished, self.selected, self.failed
-                ));
-            }
-            None => {}
-        }
-    }
+        // Nobody is left to be told when stderr is gone.
+        writeln!(stderr, "{text}").ok();
+    });
 }

@@ -213,6 +213,11 @@ impl Baseline {
         self.entries.iter().filter_map(stale).collect()
     }
 
+    /// Whether all of this failure was expected.
+    pub(crate) fn knows(&self, report: &CaseReport) -> bool {
+        self.reason_of(report).is_some()
+    }
+
     /// Why this failure was expected, if all of it was.
     fn reason_of(&self, report: &CaseReport) -> Option<String> {
         if report.verdict != Verdict::Fail {

@@ -77,6 +77,16 @@ impl Case {
         self.id.split('.').next().unwrap_or(self.id)
     }
 
+    /// What usually makes it fail, as a sentence without its first words.
+    pub fn cause(&self) -> Option<String> {
+        let words: Vec<_> = self.doc.split_whitespace().collect();
+        let text = words.join(" ");
+        let (_, cause) = text
+            .split_once("Typical cause of a failure: ")
+            .or_else(|| text.split_once("Typical causes of a failure: "))?;
+        Some(cause.trim_end_matches('.').to_owned())
+    }
+
     /// The most binding level among its requirements.
     pub fn level(&self) -> crate::ledger::Level {
         self.requirements
@@ -144,6 +154,12 @@ mod tests {
             assert!(
                 case.doc.trim().len() > 60,
                 "{} needs an explanation",
+                case.id
+            );
+            let cause = case.cause().unwrap_or_default();
+            assert!(
+                cause.len() > 20 && !cause.contains("Typical cause"),
+                "{} needs a typical cause of its failure: {cause:?}",
                 case.id
             );
         }

@@ -19,14 +19,16 @@ use crate::{
     case::{Flow, Stop},
     cases::{connection, delivery, handshake},
     clock::ServerClock,
-    event::Dialect,
+    event::{Dialect, TraceLine},
     evidence::{Evidence, shorten},
+    focus::Clue,
     ledger::Requirement,
     opaque,
     peer::{Answer, Peer},
     run::{inputs::Steps, shared::Shared},
     shape::shape,
-    verdict::Finding,
+    target,
+    verdict::{Finding, folded},
 };
 
 /// The context of one run of one case.
@@ -129,15 +131,35 @@ impl Ctx {
         expected: impl Display,
         actual: impl Display,
     ) {
+        self.broken_by(Clue::default(), requirement, expected, actual);
+    }
+
+    /// As [`broken`](Self::broken), with what is known of the packets that broke it.
+    pub(crate) fn broken_by(
+        &mut self,
+        clue: Clue,
+        requirement: &'static Requirement,
+        expected: impl Display,
+        actual: impl Display,
+    ) {
         if self.evidence.unreadable().is_some() {
             return;
         }
         let expected = expected.to_string();
         let actual = shorten(&actual.to_string());
-        self.evidence
-            .mark(&format!("{} is broken here: {actual}", requirement.id));
-        self.findings
-            .push(Finding::broken(requirement, expected, actual));
+        let mark = shorten(&format!("{} is broken here: {actual}", requirement.id));
+        self.evidence.mark(&mark);
+        self.findings.push(Finding {
+            clue: Clue { mark, ..clue },
+            ..Finding::broken(requirement, expected, actual)
+        });
+    }
+
+    /// The findings, each of several equal ones once, and the trace in which they show.
+    pub(crate) fn traced(&mut self) -> (Vec<Finding>, Vec<TraceLine>) {
+        let mut findings = folded(std::mem::take(&mut self.findings));
+        let lines = self.evidence.lines(&self.salt, &mut findings);
+        (findings, lines)
     }
 
     /// The requirement that was found broken last.
@@ -178,6 +200,22 @@ impl Ctx {
             self.broken(requirement, expected, actual);
         }
         held
+    }
+
+    /// As [`check`](Self::check), with what is known of the packets that broke it.
+    pub(crate) fn check_by(
+        &mut self,
+        clue: Clue,
+        requirement: &'static Requirement,
+        held: bool,
+        expected: impl Display,
+        actual: impl Display,
+    ) {
+        if held {
+            self.held(requirement);
+        } else {
+            self.broken_by(clue, requirement, expected, actual);
+        }
     }
 
     /// As [`check`](Self::check), for what the rest of the case builds on: it ends there when broken.
@@ -328,9 +366,14 @@ impl Ctx {
 
     /// Options for a connection called `name` in the trace, to the next node of the target.
     pub(crate) fn options(&self, name: &str, auth: Option<Value>) -> ConnectOptions {
-        let server = &self.shared.target.server;
-        let mut options = server
-            .at(self.shared.next_url())
+        let target = &self.shared.target;
+        let url = self.shared.next_url();
+        if target.urls.len() > 1 {
+            self.evidence.goes_to(name, target::shown(&url));
+        }
+        let mut options = target
+            .server
+            .at(url)
             .timeout(self.shared.pace.patience() * 2)
             .tap(self.evidence.tap(name));
         options.auth = auth;
@@ -483,7 +526,9 @@ impl Ctx {
         match self.ask(peer, event, args).await? {
             Ok(answer) => Ok(answer.data),
             Err(NoAnswer { after }) => {
-                self.broken(
+                let clue = Clue::default().missing([peer.name.as_str()]);
+                self.broken_by(
+                    clue,
                     requirement,
                     format!("an acknowledgement of {event} {shown}"),
                     format!("none within {:.1} s", after.as_secs_f64()),

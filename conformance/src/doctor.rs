@@ -50,6 +50,8 @@ pub struct DoctorReport {
     /// How long it took to answer a ping; nothing where it answers none, which is judged like anything
     /// else.
     pub ping: Option<Duration>,
+    /// How long a client may be silent, as the handshake says.
+    pub heartbeat: Duration,
 }
 
 /// Why a target is not ready.
@@ -227,9 +229,11 @@ pub(crate) async fn examine(
         }
     };
     let mut ping = Some(Duration::ZERO);
+    let mut heartbeat = Duration::ZERO;
     for url in &target.urls {
-        let took = admit(target, url, account.token()).await?;
+        let (took, silence) = admit(target, url, account.token()).await?;
         ping = ping.zip(took).map(|(slowest, took)| slowest.max(took));
+        heartbeat = heartbeat.max(silence);
     }
     let missing = match cx.missing_capabilities(&account).await {
         Ok(missing) => missing,
@@ -245,6 +249,7 @@ pub(crate) async fn examine(
         },
         missing,
         ping,
+        heartbeat,
     })
 }
 
@@ -378,7 +383,11 @@ async fn answering_without_prefix(target: &Target, url: &Url) -> Option<Box<str>
 }
 
 /// Connects as a user and pings. Gives how long the answer took; nothing where none came.
-async fn admit(target: &Target, url: &Url, token: &str) -> Result<Option<Duration>, DoctorError> {
+async fn admit(
+    target: &Target,
+    url: &Url,
+    token: &str,
+) -> Result<(Option<Duration>, Duration), DoctorError> {
     let options = target
         .server
         .at(url.clone())
@@ -392,12 +401,14 @@ async fn admit(target: &Target, url: &Url, token: &str) -> Result<Option<Duratio
         })?;
     // Nobody wants them here, and those of a server that floods must not stand before the answer.
     drop(events);
+    let handshake = socket.handshake();
+    let heartbeat = handshake.ping_interval + handshake.ping_timeout;
     // Several times: a server that loses what comes right after CONNECT is judged for that by a case.
     let started = Instant::now();
     let mut within = STEP / 16;
     while started.elapsed() < STEP {
         match socket.call("ping", (), within).await {
-            Ok(_) => return Ok(Some(started.elapsed())),
+            Ok(_) => return Ok((Some(started.elapsed()), heartbeat)),
             Err(CallError::Timeout { .. }) => within *= 2,
             Err(CallError::Ended { source, .. }) => {
                 return Err(DoctorError::Dropped {
@@ -407,7 +418,7 @@ async fn admit(target: &Target, url: &Url, token: &str) -> Result<Option<Duratio
             }
         }
     }
-    Ok(None)
+    Ok((None, heartbeat))
 }
 
 /// Whether every node still answers. Asked when something went wrong that a dead server would explain.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     baseline::StaleEntry,
+    case::cases,
     doctor::DoctorReport,
     ledger::{Level, Requirement},
     verdict::{Finding, Mismatch, Verdict},
@@ -24,6 +25,9 @@ pub(crate) const GONE_BEFORE: &str = "the server stopped answering before this c
 
 /// The reason of a case that the user ended, or that never began because of that.
 pub(crate) const INTERRUPTED: &str = "the run was interrupted before this case ended";
+
+/// The reason of a case that never began, since another one had failed before.
+pub(crate) const FAILED_FAST: &str = "the run ended at its first failure (--fail-fast)";
 
 /// The reason of a case for which too little was listed, until the run knows how much is needed.
 pub(crate) const SHORT: &str = "too few accounts, sessions or machines are listed";
@@ -42,6 +46,8 @@ pub enum RunEvent {
         doctor: DoctorReport,
         /// How many cases are going to run.
         selected: usize,
+        /// How long those of them take at most that wait for a time-out of the server.
+        slow: Duration,
     },
     /// A case begins; `alone` while nothing else runs.
     CaseStarted {
@@ -107,12 +113,33 @@ pub struct CaseReport {
     pub recording: Option<String>,
     /// The requirement that it builds on and that is broken, where that kept it from judging.
     pub blocked_by: Option<&'static Requirement>,
+    /// The file that its recording goes to, where it goes to one.
+    pub trace_file: Option<String>,
+    /// Which of its connections went to which node, where the target has several.
+    pub nodes: Vec<(String, String)>,
 }
 
 impl CaseReport {
     /// The first part of the id, under which reports show the case.
     pub fn group(&self) -> &'static str {
         self.id.split('.').next().unwrap_or(self.id)
+    }
+
+    /// What usually makes it fail.
+    pub fn cause(&self) -> Option<String> {
+        let case = cases().find(|case| case.id == self.id)?;
+        case.cause()
+    }
+
+    /// How to look at the whole of its trace.
+    pub fn look(&self) -> String {
+        match &self.trace_file {
+            Some(file) => format!("touchstone watch --open {}", quoted(file)),
+            None => format!(
+                "{} --trace traces; touchstone watch --open traces/{}.jsonl",
+                self.reproduce, self.id
+            ),
+        }
     }
 
     /// Whether it could not be judged because the server stopped answering.
@@ -145,6 +172,17 @@ impl CaseReport {
             .collect();
         broken.sort_by_key(|(requirement, _)| std::cmp::Reverse(requirement.level));
         broken.into_iter()
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    match path
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
     }
 }
 

@@ -3,7 +3,10 @@
 //! The client's recorder keeps it, bounded; here it becomes lines for people, shortened and without
 //! secrets or heartbeats, or a whole trace file. Nothing here judges.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -13,8 +16,11 @@ use touchstone_client::{
     trace::{Bounds, Exchange, Header, Kind, Record, Recorder, Traced, Writer},
 };
 
-use crate::event::{Direction, TraceLine};
-use crate::verdict::Verdict;
+use crate::{
+    event::{Direction, TraceLine},
+    focus,
+    verdict::{Finding, Verdict},
+};
 
 /// How much of a case is kept, the last of it. No case of the catalogue comes near, so that every
 /// trace can be replayed; the bound is for servers that flood.
@@ -23,7 +29,7 @@ const BOUNDS: Bounds = Bounds {
     bytes: 64 << 20,
 };
 
-/// How many lines a report holds, the last ones.
+/// How many lines a report holds: the last ones, and those that made a finding.
 const MAX_LINES: usize = 2_000;
 
 /// How many characters of a packet are shown.
@@ -45,6 +51,8 @@ pub(crate) struct Evidence {
     recorder: Recorder,
     /// The first packet of the server that no client can read, with the name of its connection.
     unreadable: Arc<OnceLock<String>>,
+    /// Which connections went to which node, where there are several.
+    nodes: Mutex<Vec<(String, String)>>,
 }
 
 /// Records a connection, and notes where what the server sends cannot be read.
@@ -77,6 +85,7 @@ impl Evidence {
         Self {
             recorder: Recorder::new(start, BOUNDS),
             unreadable: Arc::default(),
+            nodes: Mutex::default(),
         }
     }
 
@@ -87,6 +96,27 @@ impl Evidence {
             inner: self.recorder.tap(conn),
             unreadable: Arc::clone(&self.unreadable),
         })
+    }
+
+    /// Notes that the connection which the case calls `conn` goes to this node.
+    pub(crate) fn goes_to(&self, conn: &str, node: String) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        // As the recorder names the second one of a name.
+        let before = nodes.iter().filter(|(name, _)| {
+            let rest = name.strip_prefix(conn);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+        });
+        let conn = match before.count() {
+            0 => conn.to_owned(),
+            count => format!("{conn}#{}", count + 1),
+        };
+        nodes.push((conn, node));
+    }
+
+    /// The connections and their nodes, where there are several.
+    pub(crate) fn nodes(&self) -> Vec<(String, String)> {
+        let nodes = self.nodes.lock();
+        nodes.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the server has sent that no client can read, if it has. The connection is over then, and
@@ -105,10 +135,37 @@ impl Evidence {
         provisioner.recorded(&self.recorder)
     }
 
-    /// The trace for people, oldest first.
-    pub(crate) fn lines(&self) -> Vec<TraceLine> {
-        let mut lines: Vec<_> = self.recorder.records().iter().filter_map(line).collect();
-        lines.drain(..lines.len().saturating_sub(MAX_LINES));
+    /// The trace for people, oldest first. What made the `findings` is looked up in it, by the `salt` of the
+    /// case's values, and is never among what is left out.
+    pub(crate) fn lines(&self, salt: &str, findings: &mut [Finding]) -> Vec<TraceLine> {
+        let records = self.recorder.records();
+        let (places, mut lines): (Vec<usize>, Vec<_>) = records
+            .iter()
+            .enumerate()
+            .filter_map(|(at, record)| Some((at, line(record)?)))
+            .unzip();
+        focus::find(&records, salt, findings, |record| {
+            places.binary_search(&record).ok()
+        });
+        let mut surplus = lines.len().saturating_sub(MAX_LINES);
+        let focused: HashSet<usize> = findings
+            .iter()
+            .flat_map(|finding| finding.focus.iter().map(|focus| focus.line))
+            .collect();
+        let mut at = 0;
+        let mut moved = Vec::with_capacity(lines.len());
+        let mut kept = 0;
+        lines.retain(|_| {
+            let stays = surplus == 0 || focused.contains(&at);
+            surplus -= usize::from(!stays);
+            moved.push(kept);
+            kept += usize::from(stays);
+            at += 1;
+            stays
+        });
+        for focus in findings.iter_mut().flat_map(|finding| &mut finding.focus) {
+            focus.line = moved[focus.line];
+        }
         lines
     }
 
@@ -316,6 +373,6 @@ mod tests {
             "{file}"
         );
         assert!(!file.contains("abcdefg"), "{file}");
-        assert_eq!(evidence.lines().len(), 4);
+        assert_eq!(evidence.lines("", &mut []).len(), 4);
     }
 }

@@ -21,6 +21,7 @@ mod doctor;
 mod event;
 mod evidence;
 mod explain;
+mod focus;
 mod launch;
 mod ledger;
 mod opaque;
@@ -50,6 +51,7 @@ pub use event::{
     TargetSummary, TraceLine,
 };
 pub use explain::explain;
+pub use focus::{Focus, Part};
 pub use launch::{LaunchError, launch};
 pub use ledger::{Basis, Level, Requirement, requirements};
 pub use plan::{PatternError, Plan, Selection};

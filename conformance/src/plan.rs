@@ -1,6 +1,6 @@
 //! What a run is asked to do, and which cases that selects.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use globset::{Glob, GlobMatcher};
 
@@ -28,6 +28,8 @@ pub struct Plan {
     pub repeat: u32,
     /// Whether what failed beside other cases is repeated alone before it stands.
     pub confirm: bool,
+    /// Whether the run ends at the first failure that stands and that no baseline lists.
+    pub fail_fast: bool,
     /// Where all random choices come from.
     pub seed: u64,
     /// Makes the names that a server keeps (account keys, ids, tags) differ from those of an earlier run
@@ -37,8 +39,8 @@ pub struct Plan {
     pub clock: Clock,
     /// Failures that are known.
     pub baseline: Baseline,
-    /// Whether the report of each case holds its wire trace as a file.
-    pub record: bool,
+    /// The folder that the wire traces of all cases go to as files; without one, there are none.
+    pub traces: Option<String>,
     /// The command line that a reproduce command begins with, such as
     /// `touchstone check http://127.0.0.1:3006`; the case and the seed are appended.
     pub reproduce: String,
@@ -55,11 +57,12 @@ impl Plan {
             jobs: 16,
             repeat: 1,
             confirm: true,
+            fail_fast: false,
             seed,
             salt,
             clock: Clock::System,
             baseline: Baseline::default(),
-            record: false,
+            traces: None,
             reproduce,
         }
     }
@@ -73,6 +76,7 @@ pub struct Selection {
     level: Level,
     hazards: bool,
     slow: bool,
+    among: Option<BTreeSet<String>>,
 }
 
 impl Default for Selection {
@@ -83,6 +87,7 @@ impl Default for Selection {
             level: Level::Info,
             hazards: true,
             slow: true,
+            among: None,
         }
     }
 }
@@ -115,6 +120,12 @@ impl Selection {
         Ok(self)
     }
 
+    /// Leaves out all but the cases with these ids.
+    pub fn among<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        self.among = Some(ids.into_iter().map(str::to_owned).collect());
+        self
+    }
+
     /// Leaves out cases that judge nothing as binding as `level`.
     pub fn level(&mut self, level: Level) -> &mut Self {
         self.level = level;
@@ -138,6 +149,7 @@ impl Selection {
         let matches = |globs: &[GlobMatcher]| globs.iter().any(|glob| glob.is_match(case.id));
         (self.only.is_empty() || matches(&self.only))
             && !matches(&self.skip)
+            && self.among.as_ref().is_none_or(|ids| ids.contains(case.id))
             && case.level() >= self.level
             && (self.hazards || !case.hazardous)
             && (self.slow || !case.slow)
@@ -186,6 +198,10 @@ mod tests {
         check(|s| s.level(Level::Must), |case| case.level() == Level::Must);
         check(|s| s.hazards(false), |case| !case.hazardous);
         check(|s| s.slow(false), |case| !case.slow);
+        check(
+            |s| s.among(["rpc.call", "no.such"]).only("rpc.*").unwrap(),
+            |case| case.id == "rpc.call",
+        );
     }
 
     #[test]

@@ -71,19 +71,25 @@ pub(crate) struct Watched<'a> {
     pub(crate) artifact: Option<&'a str>,
 }
 
-/// What was read, by the way in which it was read.
-pub(crate) struct Rows(BTreeMap<String, Value>);
+/// What was read.
+#[derive(Default)]
+pub(crate) struct Rows {
+    /// By the way in which it was read.
+    ways: BTreeMap<String, Value>,
+    /// What a stale write was answered that succeeded: then reading has changed what was read.
+    written: Option<(&'static Cas, Value)>,
+}
 
 impl Watched<'_> {
     /// Reads everything.
     pub(crate) async fn read(&self, cx: &mut Ctx) -> Flow<Rows> {
         cx.step("everything that the account has is read");
-        let mut rows = BTreeMap::new();
+        let mut rows = Rows::default();
         self.over_socket(cx, &mut rows).await?;
         if matches!(cx.shared.target.provisioner, Provisioner::Rest(_)) {
-            self.over_http(cx, &mut rows).await?;
+            self.over_http(cx, &mut rows.ways).await?;
         }
-        Ok(Rows(rows))
+        Ok(rows)
     }
 
     /// Judges that everything is as it was read `before`.
@@ -94,9 +100,12 @@ impl Watched<'_> {
         by: &'static Requirement,
     ) -> Flow {
         let after = self.read(cx).await?;
+        if let Some((cas, answer)) = before.written.as_ref().or(after.written.as_ref()) {
+            return Err(cas.written(cx, answer));
+        }
         let mut told = Vec::new();
-        for (way, before) in &before.0 {
-            let after = after.0.get(way).unwrap_or(&Value::Null);
+        for (way, before) in &before.ways {
+            let after = after.ways.get(way).unwrap_or(&Value::Null);
             difference(way, before, after, &mut told);
         }
         let expected = "everything of the owner as it was before the refused write";
@@ -104,8 +113,8 @@ impl Watched<'_> {
         Ok(())
     }
 
-    async fn over_socket(&self, cx: &mut Ctx, rows: &mut BTreeMap<String, Value>) -> Flow {
-        let mut versioned: Vec<(&Cas, &str)> = vec![
+    async fn over_socket(&self, cx: &mut Ctx, rows: &mut Rows) -> Flow {
+        let mut versioned: Vec<(&'static Cas, &str)> = vec![
             (&session::METADATA, self.session),
             (&session::STATE, self.session),
         ];
@@ -113,16 +122,23 @@ impl Watched<'_> {
             versioned.extend([(&machine::METADATA, machine), (&machine::STATE, machine)]);
         }
         for (cas, id) in versioned {
-            match cas.peek(cx, self.owner, id).await {
-                // A version without its value may be a sentinel's.
-                Ok((_, value)) if value.is_null() && cas.field == "metadata" => {}
-                Ok((version, value)) => {
-                    let row = json!({format!("{}Version", cas.field): version, cas.field: value});
-                    rows.insert(format!("{} of {id}", cas.field), row);
-                }
-                // What a stale write is told is judged elsewhere.
-                Err(Stop::Blocked { .. } | Stop::Judged) => {}
+            let answer = match cas.peeked(cx, self.owner, id).await {
+                Ok(answer) => answer,
+                // That nothing is answered is judged elsewhere.
+                Err(Stop::Judged) => continue,
                 Err(stop) => return Err(stop),
+            };
+            if answer["result"] == "success" {
+                rows.written = Some((cas, answer));
+                continue;
+            }
+            let value = answer[cas.field].clone();
+            let told = answer["result"] == "version-mismatch";
+            // A version without its value may be a sentinel's.
+            if told && !(value.is_null() && cas.field == "metadata") {
+                let version = &answer["version"];
+                let row = json!({format!("{}Version", cas.field): version, cas.field: value});
+                rows.ways.insert(format!("{} of {id}", cas.field), row);
             }
         }
         let mut asked = Vec::new();
@@ -136,7 +152,7 @@ impl Watched<'_> {
         for (event, data) in asked {
             let way = format!("{event} {data}");
             if let Ok(answer) = cx.ask(self.owner, event, data).await? {
-                rows.insert(way, known(&answer.data));
+                rows.ways.insert(way, known(&answer.data));
             }
         }
         Ok(())

@@ -6,7 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{Level, Requirement};
+use crate::{
+    focus::{Clue, Focus},
+    ledger::{Level, Requirement},
+};
 
 /// What came of a case or a requirement.
 ///
@@ -85,6 +88,12 @@ pub struct Finding {
     pub told_by: Option<&'static str>,
     /// The other cases that saw the same, where this one tells it for all of them.
     pub also_in: Vec<&'static str>,
+    /// What its judge knew of the packets.
+    pub(crate) clue: Clue,
+    /// The lines of the case's trace that made it, in their order.
+    pub focus: Vec<Focus>,
+    /// The connections to which something did not come that should have.
+    pub missing: Vec<String>,
 }
 
 /// What was expected and what came instead.
@@ -105,6 +114,9 @@ impl Finding {
             unanswered: None,
             told_by: None,
             also_in: Vec::new(),
+            clue: Clue::default(),
+            focus: Vec::new(),
+            missing: Vec::new(),
         }
     }
 

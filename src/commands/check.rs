@@ -2,14 +2,15 @@
 //! becomes an exit code.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use touchstone_conformance::report::Shows;
 use touchstone_conformance::{
-    Baseline, Case, Level, Plan, RunError, Selection, StopSignals, Summary, Timeouts,
+    Baseline, Case, Level, Plan, Recorded, RunError, Selection, StopSignals, Summary, Timeouts,
 };
 
 use crate::args::{self, CheckArguments, SelectionArguments, TargetArguments};
@@ -30,13 +31,21 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     // What a profile says is said again by its name.
     let reproduce = reproduce_command(&arguments);
     profile::apply_to_check(&mut arguments)?;
-    let selection = selection(&arguments.selection)?;
+    let mut selection = selection(&arguments.selection)?;
+    if let Some(file) = &arguments.rerun {
+        selection.among(failed_in(file)?.iter().map(String::as_str));
+    }
     if arguments.list {
         return list(&selection, &arguments.report);
     }
     let config = differing(embedded::quick(), &arguments.fault, &arguments.liberty)?;
     let baseline = baseline(&arguments.baseline)?;
-    let mut reports = Reports::open(&arguments.report, quiet)?;
+    let shows = Shows {
+        full: arguments.full,
+        dialect: arguments.dialect,
+        ..Shows::default()
+    };
+    let mut reports = Reports::open(&arguments.report, shows, quiet)?;
     if let Some(path) = &arguments.write_baseline {
         reports.write_baseline(path, baseline.clone())?;
     }
@@ -53,9 +62,13 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     let mut plan = plan(&arguments, embedded.as_ref())?;
     plan.selection = selection;
     plan.spawn = arguments.target.spawn.take();
+    plan.fail_fast = arguments.fail_fast;
     plan.reproduce = reproduce;
     plan.baseline = baseline;
-    plan.record = arguments.trace.is_some();
+    plan.traces = arguments
+        .trace
+        .as_ref()
+        .map(|folder| folder.display().to_string());
 
     let outcome = touchstone_conformance::run(&plan, &mut reports, &stop).await;
     if let Some(embedded) = embedded {
@@ -89,6 +102,28 @@ fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
         args::Level::Info => Level::Info,
     });
     Ok(selection)
+}
+
+/// The cases that failed, or could not be judged, in a report.
+fn failed_in(file: &Path) -> Result<Vec<String>, Failure> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read {name}"))
+        .map_err(Failure::usage)?;
+    let recorded = Recorded::read(&name, &text).map_err(Failure::usage)?;
+    let failed: Vec<String> = recorded.to_rerun().map(str::to_owned).collect();
+    if failed.is_empty() {
+        let error = anyhow!("no case failed in {name}");
+        return Err(
+            Failure::expected(Exit::NothingSelected, error).hint("without --rerun, all cases run")
+        );
+    }
+    for id in &failed {
+        if matches_nothing(id)? {
+            reports::notice(&format!("{name}: there is no case {id} any more"));
+        }
+    }
+    Ok(failed)
 }
 
 fn matches_nothing(glob: &str) -> Result<bool, Failure> {

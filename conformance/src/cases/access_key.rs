@@ -28,27 +28,36 @@ requirement_table! {
 case_table! {
     /// Stores an access key over the provisioner and reads it over the socket.
     ///
-    /// Accepted is `{ok: true, accessKey}` with the stored data, its version and its times.
+    /// Accepted is `{ok: true, accessKey}` with the stored data, its version and its times. Typical cause
+    /// of a failure: the row is answered as it stands in the database: a column has another name there, or
+    /// a time is a text instead of milliseconds.
     "access-key.get" needs [AccessKeys] judges [ANSWER] => get;
 
     /// Reads the key of a session and a machine that have none.
     ///
-    /// Accepted is `{ok: true, accessKey: null}`: that there is none is no error.
+    /// Accepted is `{ok: true, accessKey: null}`: that there is none is no error. Typical cause of a
+    /// failure: a missing row is taken for an error, or `accessKey` is left out of the answer instead of
+    /// being null.
     "access-key.none" judges [NONE] => none;
 
     /// Reads with ids missing and unknown.
     ///
-    /// Accepted are `{ok: false}` and the texts that clients show.
+    /// Accepted are `{ok: false}` and the texts that clients show. Typical cause of a failure: all failures
+    /// go through one catch-all, which answers the text of the exception; or the ids are looked up before
+    /// it is checked that they are there.
     "access-key.errors" judges [INCOMPLETE, UNKNOWN] => errors;
 
     /// Sends `access-key-get` with both ids missing, null, and of several wrong types.
     ///
-    /// Accepted is `{ok: false, error}` for each.
+    /// Accepted is `{ok: false, error}` for each. Typical cause of a failure: an id that is not a text
+    /// reaches the database, whose exception ends the handler before it answers.
     "access-key.malformed" judges [MALFORMED] => malformed_data;
 
     /// Reads with a session of this account and a machine of another one, and the other way round.
     ///
     /// Accepted is the error of an unknown id: what belongs to others does not exist for this account.
+    /// Typical cause of a failure: only one of the two ids is looked up together with the account, and the
+    /// other one by its id alone.
     "access-key.foreign-half" judges [UNKNOWN] => foreign_half;
 
     /// Another account reads the key of this account's session and machine.

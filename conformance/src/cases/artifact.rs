@@ -52,26 +52,33 @@ case_table! {
     /// Creates an artifact while connections of every kind listen, and creates it again.
     ///
     /// Accepted is the artifact in the answer, one `new-artifact` for user-scoped connections, and for the
-    /// second request the artifact as it is, with no announcement.
+    /// second request the artifact as it is, with no announcement. Typical cause of a failure: a second
+    /// creation of the same id is inserted and announced again, or the announcement goes to a room of the
+    /// whole account, where sessions and machines listen as well.
     "artifact.create" judges [
         CREATE, CREATE_AGAIN, CREATE_SILENT, CREATE_REACHES, NEW_BODY, NARROW, delivery::DETAILS
     ] => create;
 
     /// Reads an artifact that was created before.
     ///
-    /// Accepted is header and body as they were given, with their versions.
+    /// Accepted is header and body as they were given, with their versions. Typical cause of a failure:
+    /// header and body are decoded on their way in and not encoded on their way out, or their two versions
+    /// are mixed up.
     "artifact.read" judges [READ] => read;
 
     /// Updates header and body, then the header alone, with the current versions.
     ///
-    /// Accepted is success with version and data of each written part, and one `update-artifact` with
-    /// just these parts for user-scoped connections.
+    /// Accepted is success with version and data of each written part, and one `update-artifact` with just
+    /// these parts for user-scoped connections. Typical cause of a failure: the part that the request does
+    /// not name is written and announced as well, as null or with the old value; or both parts share one
+    /// version.
     "artifact.update" judges [UPDATE, UPDATE_STEP, UPDATE_REACHES, UPDATE_BODY, NARROW] => update;
 
     /// Deletes an artifact while connections of every kind listen.
     ///
     /// Accepted is success, one `delete-artifact` for user-scoped connections, and an artifact that can no
-    /// longer be read, changed or deleted.
+    /// longer be read, changed or deleted. Typical cause of a failure: the row is deleted and nothing is
+    /// announced, or it is only marked as deleted and reads do not look at the mark.
     "artifact.delete" judges [DELETE, DELETE_REACHES, DELETE_BODY, NARROW] => delete;
 
 }

@@ -42,19 +42,21 @@ case_table! {
     /// both, and with one stale and one current version together.
     ///
     /// Accepted is `version-mismatch` with `currentVersion` and `currentData` of each stale part and of no
-    /// other, and an artifact that is unchanged in both. Typical cause of a failure: the parts are written
-    /// one after the other.
+    /// other, and an artifact that is unchanged in both. Typical causes of a failure: versions are not
+    /// compared, or those of one part only; the parts are written one after the other.
     "artifact.update-stale" judges [STALE, ODD_VERSION, CURRENT, ONLY_STALE, ATOMIC] => stale;
 
     /// Changes the header while the body stays, and the other way round.
     ///
-    /// Accepted is that version and data of the part that was not written are what they were.
+    /// Accepted is that version and data of the part that was not written are what they were. Typical cause
+    /// of a failure: header and body share one version, or an update writes the row as a whole.
     "artifact.parts-independent" judges [INDEPENDENT] => independent;
 
     /// Twenty updates with the same version at the same time: of the header, of the body, of both.
     ///
     /// Accepted is exactly one success each, nineteen mismatches that tell the winner's version and data,
-    /// and one broadcast.
+    /// and one broadcast. Typical cause of a failure: versions are compared with a row that was read
+    /// before, outside of the statement that writes; or losers answer that row instead of the winner's.
     "artifact.update-race" judges [RACE, RACE_LOSERS, ONE_BROADCAST] => race;
 
     /// Ten creations of one id at the same time, each with another header, over three connections.

@@ -38,18 +38,22 @@ requirement_table! {
 case_table! {
     /// Another account reads, updates, deletes and creates an artifact by its id.
     ///
-    /// Accepted is the error answer each time, no announcement for the owner, and an unchanged artifact. Where
-    /// ids are per account, creating makes an artifact of the stranger's own.
+    /// Accepted is the error answer each time, no announcement for the owner, and an unchanged artifact.
+    /// Where ids are per account, creating makes an artifact of the stranger's own. Typical cause of a
+    /// failure: the artifact is looked up by its id without the account, or the error of a taken id tells
+    /// what stands under it.
     "artifact.foreign" judges [FOREIGN, TAKEN_ID] => foreign;
 
     /// Reads, updates and deletes an artifact that does not exist, and updates one without any part.
     ///
-    /// Accepted are the error answers with their texts.
+    /// Accepted are the error answers with their texts. Typical cause of a failure: a row that is not there
+    /// gives an exception, and the handler answers nothing or the text of the exception.
     "artifact.errors" judges [UNKNOWN, NO_UPDATES] => errors;
 
     /// Sends the artifact events with each field missing, and updates with incomplete parts.
     ///
-    /// Accepted are the error answers with the text that names what is wrong.
+    /// Accepted are the error answers with the text that names what is wrong. Typical cause of a failure:
+    /// texts of the validation library, or of the database, are answered as they are.
     "artifact.error-texts" judges [ERROR_TEXTS] => error_texts;
 
     /// Creates and updates with text that is no base64: other characters, no padding, the alphabet for
@@ -61,7 +65,8 @@ case_table! {
 
     /// Sends the artifact events with every key missing, null, and of several wrong types.
     ///
-    /// Accepted is the error answer for each, and silence.
+    /// Accepted is the error answer for each, and silence. Typical cause of a failure: a value of a wrong
+    /// type is only noticed by the database or the decoder, outside of the handler's own error path.
     "artifact.malformed" judges [MALFORMED] => malformed_data;
 }
 

@@ -324,19 +324,38 @@ impl Cas {
 
     /// The current version and value, as a write with a version from the future is told.
     pub(crate) async fn peek(&self, cx: &mut Ctx, peer: &Peer, id: &str) -> Flow<(Value, Value)> {
-        let future = json!(cx.version(id, self.field) + 1_000);
-        let data = self.data(id, &json!(cx.marker("refused")), &future);
-        let answer = cx.call(self.refuses_stale, peer, self.event, data).await?;
+        let answer = self.peeked(cx, peer, id).await?;
+        if answer["result"] == "success" {
+            return Err(self.written(cx, &answer));
+        }
         if answer["result"] != "version-mismatch" {
             return Err(Stop::Blocked {
                 parent: self.refuses_stale,
                 reason: format!(
-                    "{} with version {future} is answered with {answer}",
+                    "{} with a version from the future is answered with {answer}",
                     self.event
                 ),
             });
         }
         Ok((answer["version"].clone(), answer[self.field].clone()))
+    }
+
+    /// The answer to a write with a version from the future.
+    pub(crate) async fn peeked(&self, cx: &mut Ctx, peer: &Peer, id: &str) -> Flow<Value> {
+        let future = json!(cx.version(id, self.field) + 1_000);
+        let data = self.data(id, &json!(cx.marker("refused")), &future);
+        cx.call(self.refuses_stale, peer, self.event, data).await
+    }
+
+    /// A write with a version from the future was a success: whoever looks in this way changes what it
+    /// looks at, so that nothing else can be judged by it.
+    pub(crate) fn written(&self, cx: &mut Ctx, answer: &Value) -> Stop {
+        let expected = format!(
+            "version-mismatch for {} with a version from the future",
+            self.event
+        );
+        cx.broken(self.refuses_stale, expected, answer);
+        Stop::Judged
     }
 
     /// Changes this value while `other`, of the same record, has to stay as it is.

@@ -28,7 +28,8 @@ case_table! {
     /// Sends `ping` without data.
     ///
     /// Accepted is the acknowledgement `{}`. Clients ping once more before they exit, and wait for the
-    /// answer to know that everything before it was handled.
+    /// answer to know that everything before it was handled. Typical cause of a failure: no handler for
+    /// `ping` is there, since Engine.IO has pings of its own; or its callback is called without `{}`.
     "ping.answer" judges [PING] => ping;
 
     /// Sends `ping` with an object before the callback.

@@ -35,15 +35,18 @@ case_table! {
     /// Hands each of the 17 builders' events to the router with each of the 4 recipient filters and without
     /// any, skipping nobody, a user-scoped and a session-scoped connection.
     ///
-    /// Accepted is that every event reaches just the connections that its filter names, less the one that is
-    /// skipped, and nobody of another account.
+    /// Accepted is that every event reaches just the connections that its filter names, less the one that
+    /// is skipped, and nobody of another account. Typical cause of a failure: a recipient filter tests the
+    /// kind of a connection but not its session or machine id, or the connection to skip is looked for
+    /// among the connections of one filter only.
     "router.matrix" needs [Rest, Control] judges [
         FILTERS, DEFAULT, SKIP, BUILT, BUILT_KEYS, TELLS, delivery::ISOLATED
     ] => matrix;
 
     /// Hands the router payloads of the suite's own making.
     ///
-    /// Accepted is that they arrive unchanged.
+    /// Accepted is that they arrive unchanged. Typical cause of a failure: the router parses a payload into
+    /// a type of its own and writes it again, and drops what that type does not know.
     "router.payload" needs [Rest, Control] judges [AS_IT_IS] => payload;
 }
 

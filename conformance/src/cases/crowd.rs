@@ -40,16 +40,22 @@ case_table! {
     /// while messages pass between others: one as the flood begins, one as it ends.
     ///
     /// Accepted is that both messages arrive and everyone is served. The flooding connection may be ended.
+    /// Typical cause of a failure: all connections share one queue or one thread for their handlers, so
+    /// that one of them fills it for all.
     "server.flood" judges [FLOOD, OTHERS_SERVED] => flood;
 
     /// A connection ends its TCP stream in its own direction only.
     ///
-    /// Whether the server ends the rest of it is noted on the dialect card. Others must not notice.
+    /// Whether the server ends the rest of it is noted on the dialect card. Others must not notice. Typical
+    /// cause of a failure: the end of the input stream is taken for an error of the whole server, or it is
+    /// never noticed and the connection is kept for ever.
     "server.half-close" judges [HALF_CLOSED, OTHERS_SERVED] => half_close;
 
     /// Ten connections call, register and send messages, and are reset before anything is answered.
     ///
-    /// Accepted is that others are served as before, and that their messages arrive.
+    /// Accepted is that others are served as before, and that their messages arrive. Typical cause of a
+    /// failure: a write to a connection that was reset throws in a place where nobody catches it, often
+    /// after the handler has ended.
     "server.reset" judges [RESET, OTHERS_SERVED] => reset;
 }
 

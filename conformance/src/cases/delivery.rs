@@ -45,28 +45,36 @@ case_table! {
     ///
     /// Accepted is a `seq` that rises from each to the next. Clients take it for monotonic. Whether it has
     /// holes, and whether the sender sees its update before its acknowledgement, is noted on the dialect
-    /// card.
+    /// card. Typical cause of a failure: `seq` is drawn in one step and the update is sent in another one,
+    /// so that a later number overtakes an earlier one; or each kind of update has a counter of its own.
     "delivery.seq" judges [SEQ, ACK_ORDER, HOLES] => seq;
 
     /// Changes a session thirty times, each time after the one before was acknowledged.
     ///
-    /// Accepted is that every change arrives, in this order, and that its `seq` rises with each.
+    /// Accepted is that every change arrives, in this order, and that its `seq` rises with each. Typical
+    /// cause of a failure: updates are sent from tasks that nobody awaits, or go through several workers of
+    /// a broker.
     "delivery.order" judges [ORDERED, SEQ, NO_LOSS] => order;
 
     /// Makes calls that fail or mismatch between two updates, three times over.
     ///
-    /// Accepted is that no `seq` is missing between the two.
+    /// Accepted is that no `seq` is missing between the two. Typical cause of a failure: `seq` is drawn at
+    /// the beginning of the handler, before it is known whether anything changes.
     "delivery.seq-unused" judges [SEQ_UNUSED] => seq_unused;
 
     /// Causes updates and ephemerals of several kinds and looks at their envelopes.
     ///
-    /// Accepted is `{id, seq, body: {t, …}, createdAt}` and `{type, …}`.
+    /// Accepted is `{id, seq, body: {t, …}, createdAt}` and `{type, …}`. Typical cause of a failure:
+    /// updates and ephemerals are put together in each handler by hand, and one of them lacks a key or has
+    /// it at another level.
     "delivery.envelopes" judges [ENVELOPE, EPHEMERAL, ENVELOPE_DETAILS] => envelopes;
 
     /// Changes a session and a machine and sends a message and a heartbeat, while another account listens
     /// with a user-scoped connection and with this account's session and machine ids.
     ///
-    /// Accepted is silence on all of the other account's connections. A server may refuse such ids.
+    /// Accepted is silence on all of the other account's connections. A server may refuse such ids. Typical
+    /// cause of a failure: a room is named after a session or machine id alone, and whoever connects with
+    /// that id joins it, whatever its account.
     "delivery.isolated" judges [ISOLATED] => isolated;
 }
 

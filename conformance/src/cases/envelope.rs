@@ -32,7 +32,9 @@ case_table! {
     ///
     /// Accepted is, on every connection, an envelope and a body of the specified shape for each event that
     /// arrives, a type for each cause, an id for each update, and no null for a part that does not apply.
-    /// Clients drop an event without a word when a key that they need is missing.
+    /// Clients drop an event without a word when a key that they need is missing. Typical cause of a
+    /// failure: one builder of several names a key differently, or its serializer writes null for a part
+    /// that does not apply.
     "envelope.every-event" judges [
         delivery::ENVELOPE, delivery::ENVELOPE_DETAILS, delivery::EPHEMERAL, NAMES, UNIQUE_ID, ABSENT,
         session::BODY, session::WIRE_KEYS, machine::BODY, machine::BODY_EXTRAS, message::BODY,

@@ -62,8 +62,9 @@ case_table! {
 
     /// Sends `message`, `session-alive`, `machine-alive` and `session-end` with a callback.
     ///
-    /// Accepted is their effect, and no acknowledgement by the time that it has arrived and a later ping
-    /// of the same connection has been answered.
+    /// Accepted is their effect, and no acknowledgement by the time that it has arrived and a later ping of
+    /// the same connection has been answered. Typical cause of a failure: one wrapper around all handlers
+    /// calls the callback at the end, also for events that have no answer.
     "handler.never-acknowledged" judges [NEVER_ANSWERED] => never_answered;
 
     /// Calls `ping`, changes a session, reads an artifact that is not there, and pings again.
@@ -82,7 +83,8 @@ case_table! {
     /// Calls every event that has an answer with a callback and nothing else.
     ///
     /// Accepted is the error answer, or silence: many servers take the callback for the data then. What
-    /// this one does is noted on the dialect card.
+    /// this one does is noted on the dialect card. Typical cause of a failure: the callback is taken for
+    /// the data, and its properties are read.
     "handler.no-data" judges [NO_DATA] => no_data;
 }
 

@@ -63,34 +63,46 @@ requirement_table! {
 case_table! {
     /// Connects user-scoped with a valid token.
     ///
-    /// Accepted is a connection whose ping is answered.
+    /// Accepted is a connection whose ping is answered. Typical cause of a failure: the token is verified
+    /// with another key or library than the one that signed it, or `clientType` is compared with another
+    /// spelling.
     "handshake.user-scoped" judges [ADMITS_USER_SCOPED] => user_scoped;
 
     /// Connects session-scoped with a valid token and the id of a session of the account.
     ///
-    /// Accepted is a connection whose ping is answered.
+    /// Accepted is a connection whose ping is answered. Typical cause of a failure: the session is looked
+    /// up under the wrong account or under its tag, or `sessionId` is read from the query instead of the
+    /// auth object.
     "handshake.session-scoped" judges [ADMITS_SESSION_SCOPED] => session_scoped;
 
     /// Connects machine-scoped with a valid token and the id of a machine of the account.
     ///
-    /// Accepted is a connection whose ping is answered.
+    /// Accepted is a connection whose ping is answered. Typical cause of a failure: the machine has to be
+    /// online or in the database of this process already, or `machineId` is read from the query instead of
+    /// the auth object.
     "handshake.machine-scoped" judges [ADMITS_MACHINE_SCOPED] => machine_scoped;
 
     /// Connects without a clientType, with null, and with an unknown one.
     ///
-    /// Without one, the connection must be admitted and receive what only user-scoped connections do:
-    /// the oldest clients do not send it. The other two are noted on the dialect card.
+    /// Without one, the connection must be admitted and receive what only user-scoped connections do: the
+    /// oldest clients do not send it. The other two are noted on the dialect card. Typical cause of a
+    /// failure: a missing `clientType` is refused as invalid instead of being taken for user-scoped; or
+    /// such a connection joins no room.
     "handshake.client-type" judges [NO_CLIENT_TYPE, ODD_CLIENT_TYPE] => client_type;
 
     /// Connects without auth, with an empty object, and with an empty token or null for it.
     ///
-    /// Accepted is a refusal that says `Missing authentication token`.
+    /// Accepted is a refusal that says `Missing authentication token`. Typical cause of a failure: the
+    /// token is handed to the verifier without a check, and the verifier's own text is answered; or an
+    /// empty text passes as a token.
     "handshake.missing-token" judges [MISSING_TOKEN, TELLS_WHY, REFUSAL_TEXT] => missing_token;
 
     /// Connects with a token that the server never issued, with a valid one that was changed in its
     /// first character, and with a number, a list, an object and `true` for it.
     ///
-    /// Accepted is a refusal that says `Invalid authentication token`.
+    /// Accepted is a refusal that says `Invalid authentication token`. Typical cause of a failure: the
+    /// token is decoded without its signature being verified, or a value that is not a text throws in the
+    /// verifier and the connection stays as it is.
     "handshake.invalid-token" judges [INVALID_TOKEN, TELLS_WHY, REFUSAL_TEXT] => invalid_token;
 
     /// Connects session-scoped with a valid token, but without a sessionId and with an empty one.
@@ -104,8 +116,9 @@ case_table! {
 
     /// Connects machine-scoped with a valid token, but without a machineId and with an empty one.
     ///
-    /// Accepted is a refusal that says `Machine ID required for machine-scoped clients`, and that nothing of
-    /// the account reaches the connection.
+    /// Accepted is a refusal that says `Machine ID required for machine-scoped clients`, and that nothing
+    /// of the account reaches the connection. Typical cause of a failure: the connection is registered
+    /// before its scope is checked, or an empty text passes as an id.
     "handshake.missing-machine-id" judges [
         MISSING_MACHINE, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
     ] => missing_machine;
@@ -113,13 +126,16 @@ case_table! {
     /// Connects with ids of a session and a machine that do not exist.
     ///
     /// A server may refuse that. One that admits it has to serve the connection: load tests use invented
-    /// ids.
+    /// ids. Typical cause of a failure: the connection is admitted, and its first handler fails since it
+    /// cannot find the session or machine.
     "handshake.unknown-ids" judges [FOREIGN_IDS, UNKNOWN_ID_SERVED] => unknown_ids;
 
     /// Connects eight times and registers twelve methods each in the moment in which CONNECT is answered.
     ///
     /// Accepted is that each registration is answered. Daemons register a dozen methods at once and wait
-    /// for nothing; a server that sets up its handlers after an await loses them.
+    /// for nothing; a server that sets up its handlers after an await loses them. Typical cause of a
+    /// failure: handlers are attached after an `await` in the connection handler, such as a look-up in the
+    /// database.
     "handshake.early-events" judges [EARLY_EVENTS] => early_events;
 
     /// Connects eight times to a session, which is sent a message in the moment in which CONNECT is answered.
@@ -132,13 +148,16 @@ case_table! {
     /// A session-scoped connection ends, misses an update, and connects again.
     ///
     /// Accepted is that it receives the next update. That it does not receive the missed one is noted on
-    /// the dialect card.
+    /// the dialect card. Typical cause of a failure: a new connection does not join the rooms of its scope
+    /// since an entry of the old one is still there, or the end of the old one takes the new one's entry
+    /// away.
     "handshake.reconnect" judges [RECONNECT, NO_REPLAY] => reconnect;
 
     /// Reads the numbers of the Engine.IO handshake.
     ///
     /// They are noted on the dialect card. Messages of up to a million bytes are in use, so that a smaller
-    /// maxPayload loses data.
+    /// maxPayload loses data. Typical cause of a failure: `maxHttpBufferSize` or the limit of a proxy is
+    /// left at a default that is smaller than what clients send.
     "handshake.numbers" judges [NUMBERS, MAX_PAYLOAD] => numbers;
 }
 

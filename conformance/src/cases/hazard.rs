@@ -26,54 +26,65 @@ case_table! {
     /// Registers and calls RPC methods that are numbers, objects and lists.
     ///
     /// Accepted is an error or silence, and a server that goes on. Servers have ended at a method whose
-    /// type they did not check.
+    /// type they did not check. Typical cause of a failure: the method is used as a key, or a text function
+    /// of it is called, before it is checked to be a text.
     "hazard.rpc-method-types", hazardous judges [connection::SURVIVES, OTHERS_SERVED]
         => method_types;
 
     /// Sends every event with a number, a text and an object where the callback would be.
     ///
-    /// Accepted is silence. Servers have ended by calling what is no function.
+    /// Accepted is silence. Servers have ended by calling what is no function. Typical cause of a failure:
+    /// the last argument is called without a check that it is a function.
     "hazard.no-callback", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => no_callback;
 
     /// Sends ids that are filter-like objects, lists, and texts with NUL characters.
     ///
     /// Accepted is an error or silence. Such ids have reached databases as conditions, or ended in an
-    /// exception that nobody caught.
+    /// exception that nobody caught. Typical cause of a failure: an id goes to the database without a check
+    /// of its type, and the rejected promise is handled by nobody.
     "hazard.odd-ids", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => odd_ids;
 
     /// Sends data that is nested five hundred levels deep.
     ///
-    /// Accepted is an error or silence.
+    /// Accepted is an error or silence. Typical cause of a failure: a recursive function, such as a
+    /// validator or a logger, goes as deep as the data and ends on the stack's limit.
     "hazard.deep-json", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => deep_json;
 
     /// Sends each event with a binary attachment, alone and inside of data.
     ///
     /// Accepted is an error or silence. Servers have handed such values to databases that take texts.
+    /// Typical cause of a failure: binary data is taken for a text or an object, and the exception is
+    /// caught by nobody.
     "hazard.binary", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => binary;
 
     /// Sends half a megabyte of text where ids, names and keys of a few bytes are expected.
     ///
-    /// Accepted is an error or silence.
+    /// Accepted is an error or silence. Typical cause of a failure: a database refuses the value for an
+    /// index or a column, or a log writes it as a whole; the exception is caught by nobody.
     "hazard.huge-texts", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => huge_texts;
 
     /// Sends numbers that are no ordinary ones: beyond 64 bits, negative, and with hundreds of digits.
     ///
     /// Accepted is an error, a mismatch or silence. Times have been handed to calendars that end a few
-    /// thousand centuries from now.
+    /// thousand centuries from now. Typical cause of a failure: a number is converted to an integer or a
+    /// date of a fixed size without a check, which throws or wraps around.
     "hazard.numbers", hazardous judges [connection::SURVIVES, OTHERS_SERVED] => numbers;
 
     /// Sends texts with an escaped half of a surrogate pair, which no UTF-8 can hold: as message, metadata,
     /// localId and method, while others listen.
     ///
-    /// Accepted is that it is kept, replaced or refused, and that every connection lives on. Servers have ended
-    /// by writing it, and clients by reading it.
+    /// Accepted is that it is kept, replaced or refused, and that every connection lives on. Servers have
+    /// ended by writing it, and clients by reading it. Typical cause of a failure: the text is encoded as
+    /// UTF-8 by a function that throws, in a database driver or when it is sent to others.
     "hazard.lone-surrogates", hazardous judges [connection::SURVIVES, OTHERS_SERVED]
         => lone_surrogates;
 
     /// Archives one session three hundred times, sixteen requests at a time.
     ///
     /// Accepted is that each request is answered, and a server that goes on. A client that answers the echo
-    /// of its own change was seen to send 1538 of these in ten seconds.
+    /// of its own change was seen to send 1538 of these in ten seconds. Typical cause of a failure: each
+    /// request opens a transaction or a connection to the database and waits for the others, until there is
+    /// none left.
     "hazard.archive-storm" needs [Rest], hazardous judges [
         connection::SURVIVES, OTHERS_SERVED, STORM_ANSWERED
     ] => archive_storm;

@@ -44,11 +44,14 @@ case_table! {
     ///
     /// Accepted is that the server ends the connection in the time that it announced, with tolerance, and
     /// that others are served. A client that lost its network would show as present for ever otherwise.
+    /// Typical cause of a failure: the server sends pings and has no timer for their answers, or the timer
+    /// is renewed by whatever it sends itself.
     "transport.unanswered-pings", slow judges [GHOST_ENDED, OTHERS_SERVED] => unanswered_pings;
 
     /// Opens a transport and never sends CONNECT.
     ///
-    /// Whether the server ends it is noted on the dialect card.
+    /// Whether the server ends it is noted on the dialect card. Typical cause of a failure: no timer ends a
+    /// transport on which nobody has connected, so that it is kept for ever.
     "transport.connect-awaited", slow judges [CONNECT_AWAITED] => connect_awaited;
 }
 

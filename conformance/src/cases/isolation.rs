@@ -31,7 +31,8 @@ requirement_table! {
 case_table! {
     /// Two accounts make a session with the same tag.
     ///
-    /// Accepted are two ids, each with its own metadata.
+    /// Accepted are two ids, each with its own metadata. Typical cause of a failure: the tag alone is
+    /// unique in the table, so that the second account is given the first one's session.
     "isolation.tags" needs [Rest] judges [TAGS] => tags;
 
     /// Two accounts send a message with the same localId, and report usage under the same key.
@@ -42,25 +43,30 @@ case_table! {
 
     /// Two accounts write the same key.
     ///
-    /// Accepted is that both start from nothing, and each reads its own value.
+    /// Accepted is that both start from nothing, and each reads its own value. Typical cause of a failure:
+    /// the key alone is the primary key of the table, without the account.
     "isolation.kv" needs [Rest, KeyValue] judges [KEYS] => keys;
 
     /// An account sends every event that names a session, machine or artifact with ids of another account,
     /// with and without asking for an answer.
     ///
     /// Accepted is silence on all connections of the other account, and answers that hold nothing of its
-    /// data.
+    /// data. Typical cause of a failure: rows are looked up by their id alone, and only some handlers
+    /// compare the account afterwards.
     "isolation.foreign-ids" judges [FOREIGN_IDS] => foreign_ids;
 
     /// An account asks over HTTP for a session, machine, access key and messages of another account.
     ///
-    /// Accepted is a refusal of each, and that everything is still there afterwards.
+    /// Accepted is a refusal of each, and that everything is still there afterwards. Typical cause of a
+    /// failure: the route checks the token, and not that the row belongs to its account.
     "isolation.rest-ids" needs [Rest] judges [REST_IDS] => rest_ids;
 
     /// An account does everything that sends something, while another one listens with all kinds of
     /// connections and with the first one's ids.
     ///
-    /// Accepted is that nothing which holds a word of the first account's data reaches the other.
+    /// Accepted is that nothing which holds a word of the first account's data reaches the other. Typical
+    /// cause of a failure: an event is sent to all connections, or to a room whose name does not hold the
+    /// account.
     "isolation.silence" needs [Rest] judges [delivery::ISOLATED] => silence;
 }
 

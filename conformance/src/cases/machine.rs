@@ -90,86 +90,109 @@ case_table! {
     ///
     /// Accepted is `{result: "success", version, metadata}`, one `update-machine` for both user-scoped
     /// connections and the machine's own (the sender is one of them), and none for another machine, a
-    /// session, or another account.
+    /// session, or another account. Typical cause of a failure: the update goes to connections of the
+    /// machine or of users only, not to both; or the answer repeats the version of the request instead of
+    /// the next one.
     "machine.update-metadata.success" judges [
         METADATA_ANSWER, VERSION_STEP, METADATA_REACHES, NARROW, BODY, BODY_EXTRAS
     ] => metadata_success;
 
     /// Changes machine metadata with versions that are not the current one.
     ///
-    /// Accepted is `version-mismatch` with the current version and metadata, and no broadcast.
+    /// Accepted is `version-mismatch` with the current version and metadata, and no broadcast. Typical
+    /// causes of a failure: the version is compared with `<`, or not at all; the answer is built from the
+    /// request instead of the row.
     "machine.update-metadata.stale" judges [
         METADATA_STALE, METADATA_CURRENT, ODD_VERSION, SILENT_MISMATCH
     ] => metadata_stale;
 
     /// Twenty writers change the same machine metadata with the same expectedVersion.
     ///
-    /// Accepted is one success, nineteen mismatches that tell the winner's value, one broadcast.
+    /// Accepted is one success, nineteen mismatches that tell the winner's value, one broadcast. Typical
+    /// cause of a failure: the version is checked in one database call and written in another, without a
+    /// condition on the version in the second one.
     "machine.update-metadata.race" judges [METADATA_RACE, RACE_LOSERS, ONE_BROADCAST]
         => metadata_race;
 
     /// Changes the daemonState of a machine with the current version.
     ///
     /// Accepted is `{result: "success", version, daemonState}`, one `update-machine` for both user-scoped
-    /// connections and the machine's own, and none for others.
+    /// connections and the machine's own, and none for others. Typical cause of a failure: the update goes
+    /// to connections of the machine or of users only, not to both; or the code was copied from the
+    /// metadata and still writes or names that part.
     "machine.update-state.success" judges [
         STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, BODY_EXTRAS
     ] => state_success;
 
     /// Changes the daemonState with versions that are not the current one.
     ///
-    /// Accepted is `version-mismatch` with the current version and daemonState, and no broadcast.
+    /// Accepted is `version-mismatch` with the current version and daemonState, and no broadcast. Typical
+    /// causes of a failure: the version is not compared, or is that of the metadata instead of the
+    /// daemonState; a mismatch answers what the request holds.
     "machine.update-state.stale" judges [
         STATE_STALE, STATE_CURRENT, ODD_VERSION, SILENT_MISMATCH
     ] => state_stale;
 
     /// Twenty writers change the same daemonState with the same expectedVersion.
     ///
-    /// Accepted is one success, nineteen mismatches that tell the winner's value, one broadcast.
+    /// Accepted is one success, nineteen mismatches that tell the winner's value, one broadcast. Typical
+    /// cause of a failure: the version is checked in one database call and written in another, without a
+    /// condition on the version in the second one.
     "machine.update-state.race" judges [STATE_RACE, RACE_LOSERS, ONE_BROADCAST] => state_race;
 
     /// Updates a machine that does not exist.
     ///
-    /// Accepted is the error answer; its message is expected to be `Machine not found`.
+    /// Accepted is the error answer; its message is expected to be `Machine not found`. Typical cause of a
+    /// failure: an update that changes no row is answered as success or as a mismatch, or not at all.
     "machine.unknown" judges [UNKNOWN] => unknown;
 
     /// Another account updates this account's machine, with the right version.
     ///
-    /// Accepted is any answer but success, no broadcast, and an unchanged value.
+    /// Accepted is any answer but success, no broadcast, and an unchanged value. Typical cause of a
+    /// failure: the machine is looked up by its id alone, without the account.
     "machine.foreign" judges [FOREIGN] => foreign;
 
     /// Sends both machine updates with every key missing, null, and of several wrong types.
     ///
     /// Accepted is the error answer for each, and no broadcast; unlike an agentState, a daemonState cannot
-    /// be null.
+    /// be null. Typical cause of a failure: a missing or null field is stored as it is, or it throws before
+    /// the callback is called.
     "machine.malformed" judges [MALFORMED] => malformed_data;
 
     /// Sends both machine updates with each field missing, and with a null daemonState.
     ///
-    /// Accepted is the error `Invalid parameters`.
+    /// Accepted is the error `Invalid parameters`. Typical cause of a failure: the text of the validation
+    /// library is answered, or one text for all errors.
     "machine.error-texts" judges [ERROR_TEXTS] => error_texts;
 
     /// Changes the metadata while the daemonState stays, and the other way round.
     ///
-    /// Accepted is that version and value of the part that was not written are what they were.
+    /// Accepted is that version and value of the part that was not written are what they were. Typical
+    /// cause of a failure: one version serves both parts, or an update writes the whole row as it was read
+    /// before.
     "machine.parts-independent" judges [INDEPENDENT] => independent;
 
     /// Changes the daemonState of a machine that nobody is connected as, and reads it over HTTP.
     ///
-    /// Accepted is anything; whether the machine is active then is noted on the dialect card.
+    /// Accepted is anything; whether the machine is active then is noted on the dialect card. Typical cause
+    /// of a failure: the state is written through a function that also sets the time of the last sign of
+    /// life, and fails for a machine without a connection.
     "machine.state-marks-active" needs [Rest] judges [MARKS_ACTIVE] => marks_active;
 
     /// Four writers on three connections change the metadata, and then the daemonState, of one machine, each
     /// with the version that it was told last, until each has succeeded eight times.
     ///
-    /// Accepted are as many announcements as successes, and as many versions.
+    /// Accepted are as many announcements as successes, and as many versions. Typical cause of a failure: a
+    /// transaction that conflicts is carried out again and announces twice, or gives up and announces
+    /// nothing.
     "machine.contention" judges [CONTENTION] => contention;
 
     /// Creates a machine over HTTP while others listen, then again, then with another account.
     ///
-    /// Accepted is one `new-machine` for user-scoped connections with the given values, the stored
-    /// machine for the second request, and for the stranger either 409, or a machine of its own where ids are
-    /// per account.
+    /// Accepted is one `new-machine` for user-scoped connections with the given values, the stored machine
+    /// for the second request, and for the stranger either 409, or a machine of its own where ids are per
+    /// account. Typical cause of a failure: the second request inserts again or announces again, or the id
+    /// is unique for all accounts and the stranger is given the first account's row.
     "machine.create" needs [Rest] judges [
         CREATED, CREATED_BODY, CREATED_OPTIONAL, NARROW, CREATED_TWICE, TAKEN_ID, TAKEN_ID_OWN
     ] => create;

@@ -38,7 +38,8 @@ case_table! {
     /// Changes a machine's metadata and daemonState from connections of five kinds.
     ///
     /// Accepted is success each time, one `update-machine` for all user-scoped connections and the
-    /// machine's own, and none for others.
+    /// machine's own, and none for others. Typical cause of a failure: a handler takes the machine from the
+    /// connection instead of the data, or is attached to machine-scoped connections only.
     "matrix.update-machine" judges [
         machine::METADATA_REACHES, machine::STATE_REACHES, machine::NARROW, ANY_CONNECTION, MATRIX
     ] => update_machine;
@@ -46,8 +47,9 @@ case_table! {
     /// Sends a message to one session from connections of five kinds.
     ///
     /// Accepted is one `new-message` for every user-scoped connection and every connection of the session
-    /// except the one that sent it, and none for others. A sender that is itself of another session or of
-    /// a machine receives nothing.
+    /// except the one that sent it, and none for others. A sender that is itself of another session or of a
+    /// machine receives nothing. Typical cause of a failure: a handler takes the session from the
+    /// connection instead of the data, or skips all connections of the sender's kind.
     "matrix.new-message" judges [
         message::REACHES, message::SKIPS_SENDER, message::WRONG_SESSION, message::NOT_MACHINES,
         ANY_CONNECTION, MATRIX
@@ -56,7 +58,8 @@ case_table! {
     /// Creates, changes and deletes an artifact from connections of five kinds.
     ///
     /// Accepted is success each time, and one update for each step to all user-scoped connections only,
-    /// also where the sender is not one of them.
+    /// also where the sender is not one of them. Typical cause of a failure: the sender is told by its
+    /// room, so that a session or machine which is not user-scoped receives its own update.
     "matrix.artifact" judges [
         artifact::CREATE_REACHES, artifact::UPDATE_REACHES, artifact::DELETE_REACHES, artifact::NARROW,
         ANY_CONNECTION, MATRIX
@@ -65,19 +68,24 @@ case_table! {
     /// Reports usage of one session from connections of five kinds.
     ///
     /// Accepted is success each time, and one ephemeral `usage` to all user-scoped connections only.
+    /// Typical cause of a failure: the handler is attached to session-scoped connections only, or the
+    /// report goes to the session's room as well.
     "matrix.usage" judges [usage::REACHES, usage::NARROW, ANY_CONNECTION, MATRIX] => usages;
 
     /// Sends `session-alive` for a session each from connections of five kinds, once through the
     /// session's own connection and once through a user-scoped one for a session that listens.
     ///
     /// Accepted is one ephemeral `activity` for each to all user-scoped connections only; not to the
-    /// session that it is about.
+    /// session that it is about. Typical cause of a failure: the handler takes the session from the
+    /// connection and ignores `sid`, or the activity goes to the session's room as well.
     "matrix.session-alive" judges [presence::ALIVE, presence::NARROW, ANY_CONNECTION, MATRIX]
         => session_alive;
 
     /// Sends `session-end` for a session each from connections of five kinds.
     ///
-    /// Accepted is one ephemeral `activity` for each to all user-scoped connections only.
+    /// Accepted is one ephemeral `activity` for each to all user-scoped connections only. Typical cause of
+    /// a failure: the handler takes the session from the connection and ignores `sid`, or is attached to
+    /// session-scoped connections only.
     "matrix.session-end" judges [presence::ENDED, presence::NARROW, ANY_CONNECTION, MATRIX]
         => session_end;
 
@@ -86,6 +94,8 @@ case_table! {
     ///
     /// Accepted is one ephemeral `machine-activity` to all user-scoped connections only, not to the machine
     /// that it is about. A server may ignore a heartbeat that does not come from the machine itself.
+    /// Typical cause of a failure: the activity goes to all connections of the account instead of the
+    /// user-scoped ones.
     "matrix.machine-alive" judges [
         presence::MACHINE_ALIVE, presence::MACHINE_ALIVE_BY_OTHERS, presence::NARROW, MATRIX
     ] => machine_alive;

@@ -58,14 +58,17 @@ case_table! {
     ///
     /// Accepted is one `new-message` for every user-scoped connection and every connection of the session
     /// but the sending one, none for another session or a machine, and none for another account. Typical
-    /// cause of a failure: the sender is told by its account instead of its connection.
+    /// causes of a failure: the sender is told by its account instead of its connection; the recipients are
+    /// all connections of the account, without a look at their scope and session.
     "message.recipients" judges [REACHES, SKIPS_SENDER, WRONG_SESSION, NOT_MACHINES, BODY, KEYS]
         => recipients;
 
     /// Sends messages one after the other, each after the one before has arrived.
     ///
-    /// Accepted is a `seq` that begins with 1 and rises with each message. Clients use it as their
-    /// cursor: a message with a number that they have seen is lost to them. Each has an id of its own.
+    /// Accepted is a `seq` that begins with 1 and rises with each message. Clients use it as their cursor:
+    /// a message with a number that they have seen is lost to them. Each has an id of its own. Typical
+    /// cause of a failure: one counter serves all sessions of the account, or the number is the count of
+    /// rows, which two messages at once read alike.
     "message.seq" judges [SEQ, IDS] => seq;
 
     /// Sends forty messages at once over one connection.
@@ -80,7 +83,8 @@ case_table! {
     /// times at once.
     ///
     /// Accepted is one `new-message` for each localId. A client repeats a message when it does not know
-    /// whether the first one arrived.
+    /// whether the first one arrived. Typical cause of a failure: the localId is looked up in one step and
+    /// inserted in another, without a unique index; or it is only remembered for one connection.
     "message.local-id" judges [LOCAL_ID] => local_id;
 
     /// Sends a localId again with another content, over another connection, and reads the messages over HTTP.
@@ -91,13 +95,15 @@ case_table! {
 
     /// Repeats a localId between two other messages, three times over.
     ///
-    /// Accepted is that the messages around it have consecutive numbers, and that no seq of the updates
-    /// is missing between them. A hole in the numbers costs every client a refetch.
+    /// Accepted is that the messages around it have consecutive numbers, and that no seq of the updates is
+    /// missing between them. A hole in the numbers costs every client a refetch. Typical cause of a
+    /// failure: the number is drawn before it is known whether the localId was there.
     "message.local-id-seq" judges [LOCAL_ID_SEQ] => local_id_seq;
 
     /// Sends equal messages without a localId, with null, and with a number.
     ///
-    /// Accepted is that all of them arrive, with null for the localId.
+    /// Accepted is that all of them arrive, with null for the localId. Typical cause of a failure: null or
+    /// a number is used as a key like any localId, so that the second message counts as a repetition.
     "message.no-local-id" judges [NO_LOCAL_ID] => no_local_id;
 
     /// Sends the same localId to two sessions of the account.
@@ -107,12 +113,14 @@ case_table! {
 
     /// Sends messages whose session or content is missing or null, and whose session is no text.
     ///
-    /// Accepted is silence, and a connection that is served afterwards.
+    /// Accepted is silence, and a connection that is served afterwards. Typical cause of a failure: a
+    /// missing session or content is stored as null, or the handler throws and the connection ends.
     "message.malformed" judges [MALFORMED] => malformed_data;
 
     /// Another account sends a message to this account's session, and to one that does not exist.
     ///
-    /// Accepted is silence, and a connection that is served afterwards.
+    /// Accepted is silence, and a connection that is served afterwards. Typical cause of a failure: the
+    /// session is looked up by its id alone, without the account of the connection.
     "message.foreign" judges [FOREIGN] => foreign;
 }
 

@@ -45,17 +45,21 @@ case_table! {
 
     /// Sends CONNECT with a list, a text, a number, and broken JSON for the auth object.
     ///
-    /// Accepted is a refusal, an end, or silence: such a client has shown no token.
+    /// Accepted is a refusal, an end, or silence: such a client has shown no token. Typical cause of a
+    /// failure: the auth object is read without a check that it is an object, and the connection is
+    /// admitted or the exception is caught by nobody.
     "transport.bad-connect" judges [BAD_CONNECT, OTHERS_SERVED] => bad_connect;
 
     /// Sends CONNECT to another namespace.
     ///
-    /// What comes back is noted on the dialect card. Others must not notice.
+    /// What comes back is noted on the dialect card. Others must not notice. Typical cause of a failure: a
+    /// catch-all for namespaces attaches handlers without authentication, or throws.
     "transport.other-namespace" judges [OTHER_NAMESPACE, OTHERS_SERVED] => other_namespace;
 
     /// Sends CONNECT a second time on a connection that stands.
     ///
-    /// What becomes of the connection is noted on the dialect card. Others must not notice.
+    /// What becomes of the connection is noted on the dialect card. Others must not notice. Typical cause
+    /// of a failure: the connection is registered a second time, and its handlers or rooms are there twice.
     "transport.second-connect" judges [SECOND_CONNECT, OTHERS_SERVED] => second_connect;
 
     /// Sends frames that are no packets, each on a connection of its own: unknown packet types, cut JSON,
@@ -69,7 +73,9 @@ case_table! {
     /// Sends events that the API does not have, with data and an ack id; among them names that mean
     /// something to the languages that servers are written in.
     ///
-    /// Accepted is silence or an error, and a connection that is served afterwards.
+    /// Accepted is silence or an error, and a connection that is served afterwards. Typical cause of a
+    /// failure: events are looked up as properties of an object, so that `constructor` or `toString` are
+    /// called; or an unknown name throws.
     "event.unknown" judges [UNKNOWN_EVENT, UNKNOWN_ANSWER] => unknown_event;
 }
 

@@ -30,14 +30,16 @@ case_table! {
     /// Sends two hundred messages at once over one session-scoped connection.
     ///
     /// Accepted is that each listener receives each of them once, in the order in which they were sent, and
-    /// that their `seq` rises.
+    /// that their `seq` rises. Typical cause of a failure: handlers of one connection run side by side,
+    /// each with an `await` in the middle, so that later messages overtake earlier ones.
     "order.burst" judges [message::ORDER, message::SEQ] => burst;
 
     /// Four connections send messages and change their own sessions at the same time.
     ///
-    /// Accepted is a `seq` of the messages that no two share, and, for the changes that one connection makes
-    /// one after the other, a `seq` of the updates that rises. Whether those of different connections arrive
-    /// in the order of their `seq` is noted on the dialect card.
+    /// Accepted is a `seq` of the messages that no two share, and, for the changes that one connection
+    /// makes one after the other, a `seq` of the updates that rises. Whether those of different connections
+    /// arrive in the order of their `seq` is noted on the dialect card. Typical cause of a failure: the
+    /// next `seq` is read and written in two steps, so that two handlers draw the same one.
     "order.concurrent" judges [
         delivery::SEQ, SEQ_CONCURRENT, MESSAGE_SEQ_CONCURRENT, CONCURRENT_ORDER
     ] => concurrent;

@@ -58,63 +58,82 @@ case_table! {
     /// A session-scoped connection sends `session-alive`, once with `thinking` and once without.
     ///
     /// Accepted is one ephemeral `activity` for each, for user-scoped connections, with the session's id,
-    /// `active: true` and a boolean `thinking`.
+    /// `active: true` and a boolean `thinking`. Typical cause of a failure: the activity is sent to the
+    /// session's own room or to everybody instead of the user-scoped connections, or `thinking` is passed
+    /// on as it came instead of as a boolean.
     "presence.session-alive" judges [ALIVE, ALIVE_BODY, THINKING, NARROW] => session_alive;
 
     /// A session-scoped connection sends `session-end`.
     ///
-    /// Accepted is one ephemeral `activity` with `active: false` for user-scoped connections.
+    /// Accepted is one ephemeral `activity` with `active: false` for user-scoped connections. Typical cause
+    /// of a failure: the activity is only sent when the connection ends, or with `active: true` by code
+    /// that was copied from the heartbeat.
     "presence.session-end" judges [ENDED, ALIVE_BODY, THINKING, NARROW] => session_end;
 
     /// A machine's own connection sends `machine-alive`.
     ///
     /// Accepted is one ephemeral `machine-activity` with `active: true` for user-scoped connections.
+    /// Typical cause of a failure: the machine's id stands under another key, or only the first heartbeat
+    /// of a connection is announced.
     "presence.machine-alive" judges [MACHINE_ALIVE, MACHINE_BODY, NARROW] => machine_alive;
 
     /// Sends heartbeats whose time lies an hour ahead.
     ///
-    /// Accepted is an `activeAt` of about now: clients would show a session as active for an hour.
+    /// Accepted is an `activeAt` of about now: clients would show a session as active for an hour. Typical
+    /// cause of a failure: the time of the heartbeat is stored and announced as it came, without a limit at
+    /// the server's own clock.
     "presence.future" judges [CLAMPED] => future;
 
     /// Sends heartbeats that are eleven minutes old, have no time, or a text for it.
     ///
     /// Accepted is silence. After an outage clients first send one heartbeat that is as old as the outage.
+    /// Typical cause of a failure: a missing or unreadable time is replaced by now, or the age of a
+    /// heartbeat is not checked at all.
     "presence.stale" judges [IGNORED] => stale;
 
     /// Sends heartbeats that are nine minutes old, for a session and a machine that are younger.
     ///
     /// Nothing here is judged: whether they count, and with which time, is noted on the dialect card.
+    /// Typical cause of a failure: the age of a heartbeat is compared in seconds with a time in
+    /// milliseconds, and the handler throws or ends the connection.
     "presence.recent" judges [RECENT] => recent;
 
     /// Sends heartbeats with a text, a number and an object for `thinking`, and opens and closes a
     /// connection of a session.
     ///
-    /// Nothing here is judged: what the server makes of it is noted on the dialect card.
+    /// Nothing here is judged: what the server makes of it is noted on the dialect card. Typical cause of a
+    /// failure: `thinking` is stored without a conversion, and the database or the serializer throws.
     "presence.traits" judges [ODD_THINKING, SESSION_COMES] => traits;
 
     /// Sends heartbeats that are nearly as old as the time after which the server takes a session or a
     /// machine for inactive, and waits. Runs where `--presence-timeout` states that time.
     ///
-    /// Accepted are announcements with `active: false` for both, within a little more than a minute, and none
-    /// for a session whose last heartbeat is half as old. A server that ignores heartbeats which are older than
-    /// what it knows is not judged.
+    /// Accepted are announcements with `active: false` for both, within a little more than a minute, and
+    /// none for a session whose last heartbeat is half as old. A server that ignores heartbeats which are
+    /// older than what it knows is not judged. Typical cause of a failure: no timer looks for sessions and
+    /// machines that are silent, or it compares with the time at which the heartbeat came instead of the
+    /// time in it.
     "presence.swept", slow judges [SWEPT, SWEPT_EARLY] => swept;
 
     /// Another account sends heartbeats and ends for this account's session and machine.
     ///
-    /// Accepted is silence on all connections of both accounts.
+    /// Accepted is silence on all connections of both accounts. Typical cause of a failure: the heartbeat
+    /// is announced before it is checked that the session or machine belongs to the account.
     "presence.foreign" judges [FOREIGN] => foreign;
 
     /// A machine connects and disconnects.
     ///
-    /// Accepted is `machine-activity` with true, then with false, for user-scoped connections.
+    /// Accepted is `machine-activity` with true, then with false, for user-scoped connections. Typical
+    /// cause of a failure: the end of a connection is not handled, or the announcement goes to the room of
+    /// the machine instead of the user-scoped connections.
     "presence.machine-connects" judges [MACHINE_ONLINE, NARROW] => machine_connects;
 
     /// Of two connections of one machine, one ends; then the only connection of another machine does.
     ///
     /// Accepted is that the second machine is announced as gone and the first one is not. Most real servers
     /// get this wrong: a daemon that reconnects before its old connection is noticed as lost shows as
-    /// offline from then on.
+    /// offline from then on. Typical cause of a failure: the end of any connection of a machine announces
+    /// that the machine is gone, without a look at whether another one is left.
     "presence.machine-stays" judges [MACHINE_STAYS] => machine_stays;
 }
 

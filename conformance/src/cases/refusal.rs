@@ -34,6 +34,8 @@ case_table! {
     /// Connects session- and machine-scoped without the id and with a bad token as well.
     ///
     /// Accepted is a refusal with either of the two reasons; which one is noted on the dialect card.
+    /// Typical cause of a failure: a missing id ends the check before the token is looked at, and leaves
+    /// the connection open.
     "handshake.check-order" judges [INVALID_TOKEN, REFUSAL_TEXT] => check_order;
 
     /// Connects with a valid token but without the sessionId of its scope, ignores the refusal while a
@@ -48,18 +50,22 @@ case_table! {
 
     /// Connects with a valid token in the `Authorization` header, and in the query, but not in CONNECT.
     ///
-    /// Whether that is accepted is noted on the dialect card: clients send it in CONNECT only.
+    /// Whether that is accepted is noted on the dialect card: clients send it in CONNECT only. Typical
+    /// cause of a failure: the token is taken from several places, and the one that is used is not the one
+    /// that was verified.
     "handshake.token-elsewhere" judges [TOKEN_ELSEWHERE] => token_elsewhere;
 
     /// Connects with further fields in the auth object, among them the ids of other scopes.
     ///
-    /// Accepted is a connection whose ping is answered. Newer clients send `happyClient`.
+    /// Accepted is a connection whose ping is answered. Newer clients send `happyClient`. Typical cause of
+    /// a failure: a strict schema for the auth object refuses keys that it does not know.
     "handshake.extra-fields" judges [EXTRA_AUTH] => extra_fields;
 
     /// Sends CONNECT and, without waiting for its answer, RPC registrations.
     ///
     /// Whether they are answered is noted on the dialect card. Official clients keep events until CONNECT
-    /// is answered, so that nobody depends on it.
+    /// is answered, so that nobody depends on it. Typical cause of a failure: what comes before the
+    /// handlers are attached is dropped without a word, or it throws.
     "handshake.events-with-connect" judges [WITH_CONNECT] => events_with_connect;
 }
 

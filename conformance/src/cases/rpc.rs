@@ -63,49 +63,62 @@ requirement_table! {
 case_table! {
     /// Registers a method and takes it back.
     ///
-    /// Accepted are the events `rpc-registered` and `rpc-unregistered` with the method's name.
+    /// Accepted are the events `rpc-registered` and `rpc-unregistered` with the method's name. Typical
+    /// cause of a failure: the answer is given as an acknowledgement instead of an event, or the event
+    /// lacks the method.
     "rpc.register" judges [REGISTERED, UNREGISTERED] => register_and_back;
 
     /// Registers and unregisters without a method, with null and with an empty name.
     ///
-    /// Accepted is the event `rpc-error` with the type of the request.
+    /// Accepted is the event `rpc-error` with the type of the request. Typical cause of a failure: an empty
+    /// or missing method is registered like any other, or the handler returns without a word.
     "rpc.invalid-method" judges [INVALID_METHOD, INVALID_METHOD_TEXT] => invalid_method;
 
     /// A user-scoped connection calls a method of a machine with texts, which the callee gives back as its
     /// result.
     ///
     /// Accepted is one `rpc-request` with just these params and no other field, and an answer with just
-    /// this result.
+    /// this result. Typical cause of a failure: the params are wrapped in an object or parsed on their way,
+    /// or the acknowledgement of the callee is passed on as a list.
     "rpc.call" judges [CALL, REQUEST, REQUEST_ALONE] => call;
 
     /// Calls a method whose callee acknowledges without arguments.
     ///
-    /// Accepted is `{ok: true}`, with no result or a null one.
+    /// Accepted is `{ok: true}`, with no result or a null one. Typical cause of a failure: the first
+    /// argument of an acknowledgement without arguments is read without a check, which throws or answers
+    /// nothing.
     "rpc.no-result" judges [NO_RESULT] => no_result;
 
     /// Calls a method that nobody has registered.
     ///
-    /// Accepted is `{ok: false}`. Servers may wait up to 15 s for somebody to register it.
+    /// Accepted is `{ok: false}`. Servers may wait up to 15 s for somebody to register it. Typical cause of
+    /// a failure: a method that is not registered is waited for without a limit, or the handler returns
+    /// without calling the callback.
     "rpc.not-available" judges [NOT_AVAILABLE, NOT_AVAILABLE_TEXT] => not_available;
 
     /// Calls without a method, with null, and with an empty name.
     ///
-    /// Accepted is `{ok: false}` and the text that names what is missing.
+    /// Accepted is `{ok: false}` and the text that names what is missing. Typical cause of a failure: the
+    /// method is looked up without a check and reported as not available, or the handler throws before it
+    /// answers.
     "rpc.no-method" judges [NO_METHOD, NO_METHOD_TEXT] => no_method;
 
     /// A connection calls the method that it has registered itself.
     ///
-    /// Accepted is the error that says so; without it, the caller would wait for itself.
+    /// Accepted is the error that says so; without it, the caller would wait for itself. Typical cause of a
+    /// failure: the owner of the method is called without being compared with the caller.
     "rpc.same-socket" judges [SAME_SOCKET] => same_socket;
 
     /// Unregisters a method, then calls it.
     ///
-    /// Accepted is `{ok: false}`, and no request for the former callee.
+    /// Accepted is `{ok: false}`, and no request for the former callee. Typical cause of a failure: the
+    /// method is removed from one of two maps, or under another key than it was registered.
     "rpc.unregister" judges [GONE] => unregister;
 
     /// A connection unregisters the method of another one, which is then called.
     ///
-    /// Accepted is that the call reaches its callee as before.
+    /// Accepted is that the call reaches its callee as before. Typical cause of a failure: a method is
+    /// removed by its name alone, without a look at whose it is.
     "rpc.unregister-stranger" judges [STRANGER] => stranger;
 
     /// Two accounts register the same method name; a connection of each calls it.
@@ -116,17 +129,23 @@ case_table! {
 
     /// Calls a method that is never answered, and twenty others at the same time.
     ///
-    /// Accepted is that the twenty are answered at once, each with its own result.
+    /// Accepted is that the twenty are answered at once, each with its own result. Typical cause of a
+    /// failure: calls are awaited one after the other, by connection or for the whole account, so that one
+    /// silent callee blocks all.
     "rpc.overlapping" judges [INDEPENDENT] => overlapping;
 
     /// A callee loses its connection, connects again, and registers its method again.
     ///
-    /// Accepted is that a caller who was connected all the time reaches it.
+    /// Accepted is that a caller who was connected all the time reaches it. Typical cause of a failure: the
+    /// end of the old connection is noticed after the new one has registered, and takes the new
+    /// registration away; or callers keep the old connection.
     "rpc.reconnect" judges [RETURNS] => reconnect;
 
     /// Two connections register the same method, a third one calls it.
     ///
     /// Accepted is that exactly one of them receives the request. Which one is noted on the dialect card.
+    /// Typical cause of a failure: the request is sent to a room or to all who have registered, instead of
+    /// one connection.
     "rpc.several-registrants" judges [ONE_OWNER, OWNER] => several;
 }
 

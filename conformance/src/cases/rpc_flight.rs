@@ -48,12 +48,14 @@ case_table! {
 
     /// A callee acknowledges with three arguments.
     ///
-    /// Accepted is the first of them as the result.
+    /// Accepted is the first of them as the result. Typical cause of a failure: the whole list of arguments
+    /// is taken for the result, or the last one of them.
     "rpc.first-argument" judges [FIRST_ARGUMENT] => first_argument;
 
     /// Calls without a callback.
     ///
-    /// Accepted is that the callee receives the request.
+    /// Accepted is that the callee receives the request. Typical cause of a failure: the handler returns
+    /// early, or throws, where no callback was given.
     "rpc.no-callback" judges [NO_CALLBACK] => no_callback;
 
     /// Registers and calls methods with unusual names: other scripts, spaces, quotes, very long, and words
@@ -66,19 +68,23 @@ case_table! {
     /// Registers seventeen methods in one burst without waiting, as a daemon does when it connects, and
     /// calls each.
     ///
-    /// Accepted is an answer and a result for each of them.
+    /// Accepted is an answer and a result for each of them. Typical cause of a failure: registrations of
+    /// one burst are read and written back as a whole list, so that one overwrites another.
     "rpc.many-methods" judges [MANY] => many;
 
     /// A caller leaves while its call is under way; then the callee answers, and another one calls.
     ///
-    /// Accepted is that the second caller has its result, and that the callee is still connected.
+    /// Accepted is that the second caller has its result, and that the callee is still connected. Typical
+    /// cause of a failure: the answer is sent to a connection that has ended, and the exception ends the
+    /// callee's connection or blocks its queue.
     "rpc.caller-leaves" judges [CALLER_LEAVES] => caller_leaves;
 
     /// A callee leaves while a call is under way.
     ///
     /// Accepted is `ok: false`, with an error, at once or when the server gives up, 30 s later on most.
     /// Which of the two is noted on the dialect card. A call that is never answered blocks its caller, who
-    /// has no timeout.
+    /// has no timeout. Typical cause of a failure: the server waits for an acknowledgement without a time
+    /// limit, and nothing wakes it when the callee's connection ends.
     "rpc.callee-leaves", slow judges [CALLEE_LEAVES, ABORT] => callee_leaves;
 
     /// Calls a method whose callee stays silent, until the server gives up: after 30 s on most, or what

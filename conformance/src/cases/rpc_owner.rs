@@ -54,19 +54,22 @@ case_table! {
     /// Two connections have registered a method, in either order, and one of them calls it.
     ///
     /// Accepted is an answer of the other one, or a refusal. The caller itself must not receive the
-    /// request, since it cannot know that it would wait for itself.
+    /// request, since it cannot know that it would wait for itself. Typical cause of a failure: the caller
+    /// is compared with the first registrant only, or with the account instead of the connection.
     "rpc.self-call" judges [NEVER_ITSELF] => self_call;
 
     /// Two connections register the same method; the one that owns it takes it back.
     ///
     /// Accepted is that the other one answers from then on, or that nobody does. Which of the two is noted
-    /// on the dialect card.
+    /// on the dialect card. Typical cause of a failure: one slot for each method: the one that takes its
+    /// registration back removes that of the other one while the server still answers as if it were there.
     "rpc.takes-over" judges [TAKES_OVER] => takes_over;
 
     /// Calls a method that is registered only after the call was sent.
     ///
     /// Accepted is a result as well as `ok: false`: servers wait for up to 15 s or not at all. What was
-    /// seen is noted on the dialect card.
+    /// seen is noted on the dialect card. Typical cause of a failure: a call that waits for a registration
+    /// is woken by the wrong method or never, and is not answered at the end of its wait.
     "rpc.late-registration" judges [LATE, rpc::NOT_AVAILABLE] => late;
 
     /// Two callers call one method twelve times in turn, while its connection sends nothing of its own.
@@ -77,14 +80,18 @@ case_table! {
 
     /// A second connection registers a method that another one has.
     ///
-    /// Accepted is `rpc-registered` for both: a process that comes back registers before the server has noticed
-    /// that its old connection is gone. Which of them is called then is the server's choice.
+    /// Accepted is `rpc-registered` for both: a process that comes back registers before the server has
+    /// noticed that its old connection is gone. Which of them is called then is the server's choice.
+    /// Typical cause of a failure: a method that is taken is answered with an error, since the registration
+    /// of the old connection is still there.
     "rpc.second-registrant" judges [SECOND] => second_registrant;
 
     /// Connections of a session and a machine that do not exist register a method each, which is then called.
     /// Runs where such connections are admitted.
     ///
     /// Accepted is the result of each: load tests and daemons that have not made their machine yet do this.
+    /// Typical cause of a failure: registrations are stored in the row of the session or machine, which
+    /// does not exist.
     "rpc.unknown-scope" judges [UNKNOWN_SCOPE] => unknown_scope;
 
     /// Calls a method that nobody has ever registered, and one whose only registrant has disconnected.

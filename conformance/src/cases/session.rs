@@ -93,9 +93,11 @@ case_table! {
     /// Changes the metadata of a session with the current version, twice.
     ///
     /// Accepted is `{result: "success", version, metadata}` with the next version and the metadata as it
-    /// was sent, one `update-session` for both user-scoped connections and both connections of the
-    /// session (the sender is one of them), and none for another session, a machine, or another account.
-    /// The update's body must repeat value and version of the answer.
+    /// was sent, one `update-session` for both user-scoped connections and both connections of the session
+    /// (the sender is one of them), and none for another session, a machine, or another account. The
+    /// update's body must repeat value and version of the answer. Typical cause of a failure: the sender is
+    /// left out of the broadcast as it is with messages, or the update's version is the one of the request
+    /// instead of the next one.
     "session.update-metadata.success" judges [
         METADATA_ANSWER, VERSION_STEP, METADATA_REACHES, NARROW, BODY, WIRE_KEYS
     ] => metadata_success;
@@ -104,8 +106,8 @@ case_table! {
     /// negative one, a fraction.
     ///
     /// Accepted is `version-mismatch` each time, with the current version and metadata, and no broadcast.
-    /// Typical cause of a failure: the version is compared with `<`, or the answer is built from the
-    /// request.
+    /// Typical causes of a failure: the version is compared with `<`, or not at all; the answer is built
+    /// from the request.
     "session.update-metadata.stale" judges [
         METADATA_STALE, METADATA_CURRENT, ODD_VERSION, SILENT_MISMATCH
     ] => metadata_stale;
@@ -122,7 +124,8 @@ case_table! {
     ///
     /// Accepted is `{result: "success", version, agentState}` with the next version, one `update-session`
     /// for both user-scoped connections and both connections of the session, and none for others. Null is a
-    /// value: it clears the state.
+    /// value: it clears the state. Typical cause of a failure: null is taken for a missing field and
+    /// refused, or the code was copied from the metadata and still writes or names that part.
     "session.update-state.success" judges [
         STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, WIRE_KEYS
     ] => state_success;
@@ -144,6 +147,8 @@ case_table! {
     /// negative one, a fraction.
     ///
     /// Accepted is `version-mismatch` each time, with the current version and agentState, and no broadcast.
+    /// Typical causes of a failure: the version is not compared, or is that of the metadata instead of the
+    /// agentState; a mismatch answers what the request holds.
     "session.update-state.stale" judges [
         STATE_STALE, STATE_CURRENT, ODD_VERSION, SILENT_MISMATCH
     ] => state_stale;
@@ -151,13 +156,15 @@ case_table! {
     /// Twenty writers on three connections change the same agentState with the same expectedVersion.
     ///
     /// Accepted is one success, nineteen mismatches that tell the winner's version and value, and one
-    /// broadcast.
+    /// broadcast. Typical cause of a failure: the version is checked in one database call and written in
+    /// another, without a condition on the version in the second one.
     "session.update-state.race" judges [STATE_RACE, RACE_LOSERS, ONE_BROADCAST] => state_race;
 
     /// Updates metadata and state of a session id that does not exist.
     ///
     /// Accepted is `{result: "error"}`. No answer at all leaves a client hanging that waits without a
-    /// timeout, as the real one does.
+    /// timeout, as the real one does. Typical cause of a failure: the handler returns without calling the
+    /// callback where no row is found.
     "session.unknown" judges [UNKNOWN] => unknown;
 
     /// Another account updates metadata and state of this account's session, with the right version.
@@ -169,7 +176,9 @@ case_table! {
     /// Sends `update-metadata` and `update-state` with every key missing, null, and of several wrong
     /// types, an expectedVersion that is a text among them.
     ///
-    /// Accepted is `{result: "error"}` for each, and no broadcast.
+    /// Accepted is `{result: "error"}` for each, and no broadcast. Typical cause of a failure: the handler
+    /// returns without calling the callback where a field is missing, or a text is compared with a number
+    /// by a language that converts it.
     "session.malformed" judges [MALFORMED] => malformed_data;
 
     /// Sends `update-metadata` and `update-state` without a callback.
@@ -180,8 +189,10 @@ case_table! {
 
     /// Creates a session over HTTP while connections of every kind listen, then creates it again.
     ///
-    /// Accepted is one `new-session` for user-scoped connections with the values that were given, none
-    /// for others, and none for the second request, which answers the same session.
+    /// Accepted is one `new-session` for user-scoped connections with the values that were given, none for
+    /// others, and none for the second request, which answers the same session. Typical cause of a failure:
+    /// the second request for the tag announces the session again, or the announcement goes to all
+    /// connections of the account.
     "session.create" needs [Rest] judges [
         CREATED, CREATED_BODY, CREATED_KEYS, CREATED_NARROW, SAME_TAG
     ] => create;
@@ -189,7 +200,8 @@ case_table! {
     /// Creates a session with an agentState.
     ///
     /// Accepted is that the answer repeats it, or has null where it was ignored. Clients decrypt what the
-    /// answer holds.
+    /// answer holds. Typical cause of a failure: the answer is built from the request while the row was
+    /// written without the state.
     "session.create-with-agent-state" needs [Rest] judges [AGENT_STATE, AGENT_STATE_KEPT]
         => create_with_state;
 
@@ -202,7 +214,9 @@ case_table! {
 
     /// Deletes a session over HTTP while connections of every kind listen.
     ///
-    /// Accepted is one `delete-session` for user-scoped connections, and none for others.
+    /// Accepted is one `delete-session` for user-scoped connections, and none for others. Typical cause of
+    /// a failure: the route deletes the row and does not know the event router, or the connections are
+    /// looked up after the session's own ones were removed.
     "session.delete" needs [DeleteSession] judges [DELETED, DELETED_KEYS, CREATED_NARROW] => delete;
 }
 

@@ -58,7 +58,8 @@ case_table! {
 
     /// Asks over HTTP with tokens that differ from a valid one by a single character, or lack their end.
     ///
-    /// Accepted is a refusal each time.
+    /// Accepted is a refusal each time. Typical cause of a failure: the token is decoded without its
+    /// signature being verified, or a cache of tokens compares only a part of them.
     "rest.changed-token" needs [Rest] judges [rest::auth::TOKEN_REQUIRED] => changed_rest_token;
 }
 

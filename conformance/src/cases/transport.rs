@@ -48,7 +48,9 @@ case_table! {
     /// Exchanges a burst of messages, in both directions, between a connection that polls and one over a
     /// WebSocket.
     ///
-    /// Accepted is that all arrive once and in order, or that the server offers no long-polling.
+    /// Accepted is that all arrive once and in order, or that the server offers no long-polling. Typical
+    /// cause of a failure: a proxy or a load balancer sends the requests of one transport to several
+    /// processes, or two polls at once are answered with the same packets.
     "transport.polling" judges [POLLING] => polling;
 
     /// Connects by long-polling and upgrades to a WebSocket, while messages flow in both directions.
@@ -61,20 +63,25 @@ case_table! {
     /// unknown or closed, and for other versions of Engine.IO.
     ///
     /// Accepted is an HTTP error with a status from 400 to 499 for the first two. Other versions may be
-    /// served.
+    /// served. Typical cause of a failure: an exception in the handler of the request becomes 500, or a
+    /// request for an unknown transport session is left without an answer.
     "transport.requests" judges [
         BOGUS_TRANSPORT, UNKNOWN_SID, OTHER_VERSIONS
     ] => requests;
 
     /// Sends a message of nine tenths of `maxPayload`.
     ///
-    /// Accepted is that it arrives unchanged. Messages of that size are rare and real: tool output.
+    /// Accepted is that it arrives unchanged. Messages of that size are rare and real: tool output. Typical
+    /// cause of a failure: `maxPayload` is announced by one layer while another one, such as a proxy or a
+    /// frame limit, is set to less.
     "transport.large-message" judges [LARGE_PASSES] => large_message;
 
     /// Sends a message of one and a half times `maxPayload` over a WebSocket, and over long-polling where
     /// that is offered.
     ///
-    /// Accepted is the end of that connection, or that it goes on. Nobody else may notice.
+    /// Accepted is the end of that connection, or that it goes on. Nobody else may notice. Typical cause of
+    /// a failure: the limit is checked after the message was read as a whole, or the error of one
+    /// connection is raised for all of them.
     "transport.oversize" judges [OVERSIZE, OTHERS_SERVED] => oversize;
 }
 

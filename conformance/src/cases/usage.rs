@@ -45,7 +45,9 @@ case_table! {
     /// Reports usage of a session while connections of every kind listen.
     ///
     /// Accepted is `{success: true, reportId, createdAt, updatedAt}`, and one ephemeral `usage` with the
-    /// same figures for user-scoped connections. A total of zero is a total.
+    /// same figures for user-scoped connections. A total of zero is a total. Typical cause of a failure: a
+    /// total of zero is taken for a missing one, or the report is announced to the session's connections
+    /// instead of the user-scoped ones.
     "usage.report" judges [ANSWER, REACHES, BODY, NARROW] => report;
 
     /// Reports again for the same session and key, then for another key and another session.
@@ -57,23 +59,28 @@ case_table! {
 
     /// Sends `usage-report` with every key missing, null, and of several wrong types.
     ///
-    /// Accepted is `{success: false, error}` for each, and silence.
+    /// Accepted is `{success: false, error}` for each, and silence. Typical cause of a failure: the handler
+    /// returns, or throws, before the callback is called where a field is missing.
     "usage.malformed" judges [MALFORMED] => malformed_data;
 
     /// Reports usage without a session.
     ///
     /// Accepted is success and silence: the interface declares sessionId as optional. Several real servers
-    /// fail here, since their table demands a session.
+    /// fail here, since their table demands a session. Typical cause of a failure: the column of the
+    /// session must not be null, or a missing session is looked up like an id.
     "usage.without-session" judges [WITHOUT_SESSION, WITHOUT_SESSION_SILENT] => without_session;
 
     /// Reports that lack a key, a total, or name a session that is not there.
     ///
-    /// Accepted is `{success: false, error}` with the text for the first thing that is wrong.
+    /// Accepted is `{success: false, error}` with the text for the first thing that is wrong. Typical cause
+    /// of a failure: fields are checked in another order, or the text of the validation library or of the
+    /// database is answered.
     "usage.errors" judges [ERRORS, ERROR_TEXTS] => errors;
 
     /// Another account reports usage for this account's session.
     ///
-    /// Accepted is an error, and silence on this account's connections.
+    /// Accepted is an error, and silence on this account's connections. Typical cause of a failure: the
+    /// session is looked up by its id alone, without the account.
     "usage.foreign" judges [FOREIGN] => foreign;
 }
 

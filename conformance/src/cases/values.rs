@@ -54,7 +54,8 @@ case_table! {
     /// Stores texts with a NUL character as metadata and state, and as a message.
     ///
     /// Accepted is an error, for a message silence, or the same text in the answer and in the event. Some
-    /// databases cannot store it, and servers have ended there.
+    /// databases cannot store it, and servers have ended there. Typical cause of a failure: the database
+    /// cannot store a NUL character, and its exception is caught by nobody or the text is cut there.
     "values.nul", hazardous judges [UNALTERED] => nul;
 }
 

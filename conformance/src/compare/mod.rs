@@ -64,6 +64,20 @@ impl Recorded {
     }
 }
 
+impl Recorded {
+    /// The cases that have to run again: they failed, did not repeat their failure, or could not be judged.
+    pub fn to_rerun(&self) -> impl Iterator<Item = &str> {
+        let again = |case: &&RecordedCase| {
+            case.flaky
+                || matches!(
+                    case.verdict,
+                    Verdict::Fail | Verdict::Error | Verdict::Blocked
+                )
+        };
+        self.cases.iter().filter(again).map(|case| case.id.as_str())
+    }
+}
+
 /// Several reports side by side.
 #[derive(Debug)]
 pub struct Comparison {

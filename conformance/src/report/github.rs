@@ -106,7 +106,13 @@ fn told(case: &CaseReport) -> String {
     for reason in reasons {
         let _ = writeln!(text, "{reason}");
     }
+    if let Some(cause) = case.cause().filter(|_| case.told().next().is_some()) {
+        let _ = writeln!(text, "typical cause: {cause}");
+    }
     let _ = write!(text, "repeat with: {}", case.reproduce);
+    if !case.trace.is_empty() {
+        let _ = write!(text, "\nlook at it with: {}", case.look());
+    }
     text
 }
 

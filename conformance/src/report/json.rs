@@ -1,7 +1,10 @@
 //! The JSON report: one document, written when the run is over. Its schema is
 //! `schema/check-report.schema.json`; the format is an interface, so changes are additions.
 
-use std::io::{self, Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write},
+};
 
 use serde::Serialize;
 use touchstone_client::text::json_without_orders;
@@ -11,9 +14,12 @@ use crate::{
     event::{
         CaseReport, Dialect, Reporter, RunEvent, RunReport, Summary, TargetSummary, TraceLine,
     },
+    focus::Part,
     ledger::{Basis, Level},
-    verdict::Verdict,
+    verdict::{Finding, Verdict},
 };
+
+use super::{Group, Section, groups, worst_requirement};
 
 /// The value of `format` in the report.
 pub const FORMAT: &str = "touchstone-check";
@@ -60,6 +66,7 @@ struct Document<'a> {
     seed: u64,
     summary: Summary,
     cases: Vec<CaseView<'a>>,
+    groups: Vec<GroupView<'a>>,
     requirements: Vec<RequirementView>,
     dialect: &'a Dialect,
     #[serde(
@@ -86,6 +93,8 @@ struct CaseView<'a> {
     blocked_by: Option<&'static str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    nodes: BTreeMap<&'a str, &'a str>,
     findings: Vec<FindingView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureView<'a>>,
@@ -103,6 +112,8 @@ struct FindingView<'a> {
     told_by: Option<&'static str>,
     #[serde(rename = "alsoIn", skip_serializing_if = "<[&str]>::is_empty")]
     also_in: &'a [&'static str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    focus: Vec<usize>,
 }
 
 #[derive(Serialize)]
@@ -111,7 +122,55 @@ struct FailureView<'a> {
     expected: &'a str,
     actual: &'a str,
     reproduce: &'a str,
-    trace: &'a [TraceLine],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    look: String,
+    focus: Vec<usize>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    missing: &'a [String],
+    trace: Vec<LineView<'a>>,
+}
+
+#[derive(Serialize)]
+struct LineView<'a> {
+    #[serde(flatten)]
+    line: &'a TraceLine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
+}
+
+#[derive(Serialize)]
+struct GroupView<'a> {
+    aspect: &'a str,
+    requirements: Vec<&'static str>,
+    cases: Vec<&'static str>,
+}
+
+/// The lines of the trace that made a finding.
+fn lines(finding: &Finding) -> Vec<usize> {
+    finding.focus.iter().map(|focus| focus.line).collect()
+}
+
+/// Failures and warnings that belong together, as the report for people shows them.
+fn together(run: &RunReport) -> Vec<GroupView<'_>> {
+    let sections = [Section::Failures, Section::Warnings];
+    let of_section = sections.iter().flat_map(|&section| groups(run, section));
+    of_section.map(GroupView::of).collect()
+}
+
+impl<'a> GroupView<'a> {
+    fn of(group: Group<'a>) -> Self {
+        let broken = group
+            .cases
+            .iter()
+            .filter_map(|case| worst_requirement(case));
+        let requirements: BTreeSet<_> = broken.map(|requirement| requirement.id).collect();
+        Self {
+            aspect: group.aspect,
+            requirements: requirements.into_iter().collect(),
+            cases: group.cases.iter().map(|case| case.id).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -140,6 +199,7 @@ impl<'a> Document<'a> {
             seed: run.seed,
             summary: run.summary,
             cases: run.cases.iter().map(CaseView::of).collect(),
+            groups: together(run),
             requirements: run
                 .requirements
                 .iter()
@@ -158,6 +218,19 @@ impl<'a> Document<'a> {
     }
 }
 
+/// The trace of a case, with what each line has to do with the finding.
+fn traced<'a>(case: &'a CaseReport, finding: &Finding) -> Vec<LineView<'a>> {
+    let lines = case.trace.iter().enumerate();
+    let view = |(at, line): (usize, &'a TraceLine)| {
+        let focus = finding.focus.iter().find(|focus| focus.line == at);
+        LineView {
+            line,
+            part: focus.map(|focus| focus.part),
+        }
+    };
+    lines.map(view).collect()
+}
+
 impl<'a> CaseView<'a> {
     fn of(case: &'a CaseReport) -> Self {
         Self {
@@ -171,6 +244,11 @@ impl<'a> CaseView<'a> {
             reason: case.reason.as_deref(),
             blocked_by: case.blocked_by.map(|requirement| requirement.id),
             notes: &case.notes,
+            nodes: case
+                .nodes
+                .iter()
+                .map(|(conn, node)| (conn.as_str(), node.as_str()))
+                .collect(),
             findings: case
                 .findings
                 .iter()
@@ -181,6 +259,7 @@ impl<'a> CaseView<'a> {
                     actual: finding.broken.as_ref().map(|b| b.actual.as_str()),
                     told_by: finding.told_by,
                     also_in: &finding.also_in,
+                    focus: lines(finding),
                 })
                 .collect(),
             failure: case.told().next().map(|(finding, mismatch)| FailureView {
@@ -188,7 +267,11 @@ impl<'a> CaseView<'a> {
                 expected: &mismatch.expected,
                 actual: &mismatch.actual,
                 reproduce: &case.reproduce,
-                trace: &case.trace,
+                cause: case.cause(),
+                look: case.look(),
+                focus: lines(finding),
+                missing: &finding.missing,
+                trace: traced(case, finding),
             }),
         }
     }

@@ -11,11 +11,14 @@ use std::{
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{also, clean, one_line, told_elsewhere, trace_lines};
+use super::{also, clean, nodes, one_line, shown, told_elsewhere, trace_lines};
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
     verdict::Verdict,
 };
+
+/// How many lines of a trace stand before the whole of it.
+const TRACE_ROWS: usize = 40;
 
 /// Writes the JUnit XML report to `out` when the run is over.
 #[derive(Debug)]
@@ -148,10 +151,26 @@ fn evidence(case: &CaseReport) -> String {
     for note in &case.notes {
         let _ = writeln!(text, "note: {}", one_line(note));
     }
+    if let Some(cause) = case.cause().filter(|_| case.told().next().is_some()) {
+        let _ = writeln!(text, "typical cause: {cause}");
+    }
+    if let Some(nodes) = nodes(case) {
+        let _ = writeln!(text, "nodes: {}", one_line(&nodes));
+    }
+    let _ = writeln!(text, "repeat with: {}", one_line(&case.reproduce));
+    if case.trace.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "look at it with: {}", one_line(&case.look()));
+    let rows = shown::rows(case, TRACE_ROWS);
+    let _ = writeln!(text, "\n{}:", shown::heading(case, &rows));
+    for line in shown::lines(&rows) {
+        let _ = writeln!(text, "{line}");
+    }
+    let _ = writeln!(text, "\nthe whole trace:");
     for line in trace_lines(&case.trace) {
         let _ = writeln!(text, "{line}");
     }
-    let _ = write!(text, "repeat with: {}", one_line(&case.reproduce));
     text
 }
 

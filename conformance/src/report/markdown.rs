@@ -6,16 +6,16 @@
 use std::io::{self, Write};
 
 use super::{
-    Gone, also, by_reason, clean, counts, first_to_mend, one_line, plural, to_explain,
-    told_elsewhere, trace_lines, trait_text,
+    Gone, Section, also, by_reason, clean, counts, first_to_mend, groups, nodes, one_line, plural,
+    shown, to_explain, told_elsewhere, trait_text, word, worst_requirement,
 };
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
     verdict::Verdict,
 };
 
-/// How many lines of a wire trace are shown, the last ones.
-const TRACE_LINES: usize = 40;
+/// How many rows of a wire trace are shown.
+const TRACE_ROWS: usize = 40;
 
 /// Writes the Markdown report to `out` when the run is over.
 #[derive(Debug)]
@@ -79,9 +79,7 @@ impl<W: Write> Markdown<W> {
             writeln!(self.out, "\nHint: {}", code(&gone.hint()))?;
         }
         self.first_to_mend(run)?;
-        for case in to_explain(run) {
-            self.case(case)?;
-        }
+        self.found(run)?;
         self.unjudged(run)?;
         self.dialect(run)
     }
@@ -104,13 +102,45 @@ impl<W: Write> Markdown<W> {
         Ok(())
     }
 
+    /// A table of what was found, then each section, with those of one mistake folded behind the first.
+    fn found(&mut self, run: &RunReport) -> io::Result<()> {
+        let all = to_explain(run);
+        if !all.is_empty() {
+            writeln!(
+                self.out,
+                "\n| verdict | case | requirement |\n|---|---|---|"
+            )?;
+        }
+        for case in all {
+            let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
+            let (word, id) = (word(case), code(case.id));
+            writeln!(self.out, "| {word} | {id} | {requirement} |")?;
+        }
+        for section in Section::ALL {
+            for (at, group) in groups(run, section).iter().enumerate() {
+                if at == 0 {
+                    writeln!(self.out, "\n## {}", section.title())?;
+                }
+                let Some((first, others)) = group.split() else {
+                    continue;
+                };
+                self.case(first)?;
+                if !others.is_empty() {
+                    let count = plural(others.len(), "other case");
+                    writeln!(
+                        self.out,
+                        "\n<details><summary>The same kind of thing in {count}</summary>"
+                    )?;
+                    others.iter().try_for_each(|case| self.case(case))?;
+                    writeln!(self.out, "\n</details>")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn case(&mut self, case: &CaseReport) -> io::Result<()> {
-        let word = match case.verdict {
-            Verdict::Fail if case.known.is_some() => "known",
-            _ if case.flaky => "flaky",
-            verdict => verdict.as_str(),
-        };
-        writeln!(self.out, "\n## {word}: {}", code(case.id))?;
+        writeln!(self.out, "\n### {}: {}", word(case), code(case.id))?;
         for (finding, mismatch) in case.told() {
             let requirement = finding.requirement;
             writeln!(
@@ -134,21 +164,25 @@ impl<W: Write> Markdown<W> {
                 writeln!(self.out, "\n{label}: {}", code(text))?;
             }
         }
+        if let Some(cause) = case.cause().filter(|_| case.told().next().is_some()) {
+            writeln!(self.out, "\nTypical cause: {cause}.")?;
+        }
         for note in &case.notes {
             writeln!(self.out, "\nNote: {}", code(note))?;
+        }
+        if let Some(nodes) = nodes(case) {
+            writeln!(self.out, "\nNodes: {}", code(&nodes))?;
         }
         writeln!(self.out, "\nRepeat with:\n\n{}", fence(&case.reproduce))?;
         if case.trace.is_empty() {
             return Ok(());
         }
-        let shown = &case.trace[case.trace.len().saturating_sub(TRACE_LINES)..];
-        let lines: Vec<_> = trace_lines(shown).collect();
-        let title = match case.trace.len() - shown.len() {
-            0 => "Wire trace, ms since the case began".to_owned(),
-            hidden => format!("Wire trace, without {}", plural(hidden, "earlier line")),
-        };
+        writeln!(self.out, "\nLook at it with:\n\n{}", fence(&case.look()))?;
+        let rows = shown::rows(case, TRACE_ROWS);
+        let title = shown::heading(case, &rows);
         writeln!(self.out, "\n<details><summary>{title}</summary>\n")?;
-        writeln!(self.out, "{}\n\n</details>", fence(&lines.join("\n")))
+        let lines = shown::lines(&rows).join("\n");
+        writeln!(self.out, "{}\n\n</details>", fence(&lines))
     }
 
     fn unjudged(&mut self, run: &RunReport) -> io::Result<()> {

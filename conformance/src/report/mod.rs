@@ -6,23 +6,26 @@
 
 mod baseline_file;
 mod github;
+mod groups;
 mod html;
 mod json;
 mod junit;
 mod markdown;
+mod shown;
 mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use baseline_file::BaselineFile;
 pub use github::GitHub;
+use groups::{Group, Section, groups, worst_requirement};
 pub use html::Html;
 pub(crate) use html::page::{badge, filters, page};
 pub use json::{FORMAT, Json, SCHEMA, VERSION};
 pub use junit::JUnit;
 pub use markdown::Markdown;
 pub(crate) use markdown::code;
-pub use terminal::{Style, Terminal};
+pub use terminal::{Shows, Style, Terminal};
 pub(crate) use touchstone_client::text::{clean, one_line};
 
 use std::collections::BTreeMap;
@@ -69,8 +72,8 @@ pub(crate) fn tally(count: usize, verdict: Verdict) -> String {
         Verdict::Warn => "warned",
         Verdict::Info => "differ",
         Verdict::Skip => "skipped",
-        Verdict::Blocked => "not run",
-        Verdict::Error => "could not be carried out",
+        Verdict::Blocked => "blocked",
+        Verdict::Error => "with an error",
     };
     format!("{count} {word}")
 }
@@ -108,20 +111,30 @@ pub(crate) fn trait_text(value: &serde_json::Value) -> String {
     }
 }
 
-/// The cases that a reader has to look at, the worst first and otherwise in the order of the run: they
-/// broke something, or could not be carried out for a reason of their own.
+/// The cases that a reader has to look at: failures, then warnings, then what is flaky, known, or could not
+/// be carried out for a reason of its own; those of one mistake side by side.
 pub(crate) fn to_explain(run: &RunReport) -> Vec<&CaseReport> {
-    let mut cases: Vec<_> = run
-        .cases
+    Section::ALL
         .iter()
-        .filter(|case| match case.verdict {
-            Verdict::Fail | Verdict::Warn => true,
-            Verdict::Error => !case.lost_its_server(),
-            Verdict::Pass | Verdict::Info | Verdict::Skip | Verdict::Blocked => false,
-        })
-        .collect();
-    cases.sort_by_key(|case| std::cmp::Reverse((case.known.is_none(), case.verdict)));
-    cases
+        .flat_map(|&section| groups(run, section))
+        .flat_map(|group| group.cases)
+        .collect()
+}
+
+/// The word for a case, where its verdict is not all that there is to say.
+pub(crate) fn word(case: &CaseReport) -> &'static str {
+    match case.verdict {
+        Verdict::Fail if case.known.is_some() => "known",
+        _ if case.flaky => "flaky",
+        verdict => verdict.as_str(),
+    }
+}
+
+/// `u1 at http://a, s1 at http://b`: the nodes of a case's connections, where there are several.
+pub(crate) fn nodes(case: &CaseReport) -> Option<String> {
+    let at = |(conn, node): &(String, String)| format!("{conn} at {node}");
+    let all: Vec<_> = case.nodes.iter().map(at).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Cases of one verdict by their common reason, except those that lost their server: a hundred identical
@@ -270,7 +283,9 @@ mod tests {
         let events = of_run(run);
         let told = "1 of 11 cases could be judged";
         let rendered = [
-            render_events(&events, |out| Terminal::new(out, Style::Plain)),
+            render_events(&events, |out| {
+                Terminal::new(out, Style::Plain, terminal::Shows::default())
+            }),
             render_events(&events, Markdown::new),
             render_events(&events, Html::new),
             render_events(&events, JUnit::new),

@@ -12,16 +12,21 @@ use std::{
 use anstyle::{AnsiColor, Style as Ansi};
 
 use super::{
-    Gone, also, by_reason, clean, first_to_mend, one_line, plural, tally, tally_of, told_elsewhere,
-    trace_lines, trait_text,
+    Gone, Group, Section, also, by_reason, clean, first_to_mend, groups, nodes, one_line, plural,
+    shown::{self, Row},
+    tally, tally_of, to_explain, told_elsewhere, trait_text, word, worst_requirement,
 };
 use crate::{
-    event::{CaseReport, Reporter, RunEvent, RunReport, TraceLine},
+    event::{CaseReport, Reporter, RunEvent, RunReport},
+    focus::Part,
     verdict::{Finding, Mismatch, Verdict},
 };
 
-/// How many lines of a wire trace are shown, the last ones.
-const TRACE_LINES: usize = 24;
+/// How many rows a wire trace takes on a terminal.
+const TRACE_ROWS: usize = 20;
+
+/// What stands before what is said on a line of a trace: margin, part, time, connection and arrow.
+const TRACE_HEAD: usize = 32;
 
 /// Whether the output may carry colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +45,8 @@ impl Style {
         }
     }
 
-    pub(crate) fn verdict(self, verdict: Verdict, text: impl Display) -> String {
+    /// `text` in the colour of a verdict.
+    pub fn verdict(self, verdict: Verdict, text: impl Display) -> String {
         let style = match verdict {
             Verdict::Pass => AnsiColor::Green.on_default(),
             Verdict::Fail | Verdict::Error => AnsiColor::Red.on_default().bold(),
@@ -65,38 +71,102 @@ impl Style {
 pub struct Terminal<W> {
     out: W,
     style: Style,
+    shows: Shows,
+}
+
+/// What the report for a person shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shows {
+    /// Every failure in full, also where another one tells the same mistake.
+    pub full: bool,
+    /// The dialect card.
+    pub dialect: bool,
+    /// How many columns a line has, where lines are drawn on a terminal.
+    pub columns: Option<usize>,
 }
 
 impl<W: Write> Terminal<W> {
     /// A report to `out`.
-    pub fn new(out: W, style: Style) -> Self {
-        Self { out, style }
+    pub fn new(out: W, style: Style, shows: Shows) -> Self {
+        Self { out, style, shows }
     }
 
     fn finished(&mut self, run: &RunReport) -> io::Result<()> {
         self.groups(run)?;
         self.first_to_mend(run)?;
-        for case in &run.cases {
-            match case.verdict {
-                Verdict::Fail => self.failure(case)?,
-                Verdict::Warn if case.flaky => self.failure(case)?,
-                Verdict::Warn => self.warning(case)?,
-                Verdict::Error if tells_alone(run, case) => self.error(case)?,
-                Verdict::Error
-                | Verdict::Info
-                | Verdict::Pass
-                | Verdict::Skip
-                | Verdict::Blocked => {}
+        for section in Section::ALL {
+            for group in groups(run, section) {
+                match section {
+                    Section::Errors => self.errors(run, &group)?,
+                    _ => self.group(&group)?,
+                }
             }
         }
         self.gone(run)?;
-        self.reasons(run, Verdict::Error, "could not be carried out")?;
-        self.reasons(run, Verdict::Skip, "not applicable")?;
-        self.reasons(run, Verdict::Blocked, "not run")?;
+        self.reasons(run, Verdict::Error)?;
+        self.reasons(run, Verdict::Blocked)?;
+        self.reasons(run, Verdict::Skip)?;
         self.notes(run)?;
-        self.dialect(run)?;
+        if self.shows.dialect {
+            self.dialect(run)?;
+        }
         self.stale(run)?;
+        self.list(run)?;
         self.summary(run)
+    }
+
+    /// What broke one kind of thing: the case that shows it best, and the others in short.
+    fn group(&mut self, group: &Group<'_>) -> io::Result<()> {
+        let Some((first, others)) = group.split() else {
+            return Ok(());
+        };
+        self.failure(first)?;
+        if self.shows.full {
+            return others.iter().try_for_each(|case| self.failure(case));
+        }
+        if !others.is_empty() {
+            let count = plural(others.len(), "other case");
+            let told = format!("the same kind of thing in {count} (--full shows all of it):");
+            writeln!(self.out, "  {}", self.style.dim(told))?;
+        }
+        for case in others {
+            self.in_short(case)?;
+        }
+        Ok(())
+    }
+
+    /// A case of which another one tells the mistake.
+    fn in_short(&mut self, case: &CaseReport) -> io::Result<()> {
+        let word = self.style.verdict(case.verdict, word(case));
+        let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
+        writeln!(
+            self.out,
+            "    {word} {}  {requirement}",
+            self.style.bold(case.id)
+        )?;
+        if let Some((_, mismatch)) = case.told().next() {
+            let got = format!("got {}", one_line(&mismatch.actual));
+            let got = self.cut(&got, 6, 1);
+            writeln!(self.out, "      {}", self.style.dim(got))?;
+        }
+        Ok(())
+    }
+
+    fn errors(&mut self, run: &RunReport, group: &Group<'_>) -> io::Result<()> {
+        let alone = group.cases.iter().filter(|case| tells_alone(run, case));
+        alone.into_iter().try_for_each(|case| self.error(case))
+    }
+
+    /// `text` on so many rows of a terminal, behind `margin` columns. Elsewhere it stays whole.
+    fn cut(&self, text: &str, margin: usize, rows: usize) -> String {
+        let Some(columns) = self.shows.columns else {
+            return text.to_owned();
+        };
+        let room = (columns * rows).saturating_sub(margin).max(20);
+        match text.char_indices().nth(room) {
+            None => text.to_owned(),
+            Some(_) => text.chars().take(room - 1).chain(['…']).collect(),
+        }
     }
 
     fn groups(&mut self, run: &RunReport) -> io::Result<()> {
@@ -187,13 +257,28 @@ impl<W: Write> Terminal<W> {
         if let Some(reason) = &case.known {
             return self.known(case, reason);
         }
-        self.heading(case, if case.flaky { "FLAKY" } else { "FAIL" })?;
+        self.heading(case, &word(case).to_uppercase())?;
         self.found(case)?;
+        if let Some(cause) = case.cause() {
+            writeln!(self.out, "  typical cause: {cause}")?;
+        }
         for note in &case.notes {
             writeln!(self.out, "  note: {}", one_line(note))?;
         }
-        self.trace(&case.trace)?;
-        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
+        self.trace(case)?;
+        self.repeat(case)
+    }
+
+    /// How to see it again.
+    fn repeat(&mut self, case: &CaseReport) -> io::Result<()> {
+        if let Some(nodes) = nodes(case) {
+            writeln!(self.out, "  nodes: {}", one_line(&nodes))?;
+        }
+        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))?;
+        if case.trace.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out, "  look at it with: {}", one_line(&case.look()))
     }
 
     /// A failure that a baseline lists is told in short: somebody knows it already.
@@ -206,39 +291,55 @@ impl<W: Write> Terminal<W> {
         writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
     }
 
-    fn warning(&mut self, case: &CaseReport) -> io::Result<()> {
-        self.heading(case, "WARN")?;
-        self.found(case)?;
-        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
-    }
-
     fn error(&mut self, case: &CaseReport) -> io::Result<()> {
         self.heading(case, "ERROR")?;
         if let Some(reason) = &case.reason {
             writeln!(self.out, "  {}", indent(reason))?;
         }
-        self.trace(&case.trace)?;
-        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
+        self.trace(case)?;
+        self.repeat(case)
     }
 
-    fn trace(&mut self, trace: &[TraceLine]) -> io::Result<()> {
-        if trace.is_empty() {
+    fn trace(&mut self, case: &CaseReport) -> io::Result<()> {
+        if case.trace.is_empty() {
             return Ok(());
         }
-        let shown = &trace[trace.len().saturating_sub(TRACE_LINES)..];
-        if shown.len() < trace.len() {
-            let hidden = plural(trace.len() - shown.len(), "earlier line");
-            writeln!(
-                self.out,
-                "  wire trace, ms since the case began ({hidden} not shown):"
-            )?;
-        } else {
-            writeln!(self.out, "  wire trace, ms since the case began:")?;
-        }
-        for line in trace_lines(shown) {
-            writeln!(self.out, "  {}", self.style.dim(line))?;
+        // One row is the heading.
+        let rows = shown::rows(case, TRACE_ROWS - 1);
+        writeln!(self.out, "  {}:", shown::heading(case, &rows))?;
+        let each = (TRACE_ROWS - 1) / rows.len().max(1);
+        for (row, line) in rows.iter().zip(shown::lines(&rows)) {
+            let line = self.cut(&line, TRACE_HEAD / 4, each.clamp(1, 4));
+            let line = match row {
+                Row::Line(_, Some(Part::Wrong)) | Row::Missing(_) => {
+                    self.style.verdict(Verdict::Fail, line)
+                }
+                Row::Line(_, Some(Part::Cause)) => line,
+                Row::Line(..) => self.style.dim(line),
+            };
+            writeln!(self.out, "    {line}")?;
         }
         Ok(())
+    }
+
+    /// Everything that a reader has to look at, a line each, so that it stands at the end.
+    fn list(&mut self, run: &RunReport) -> io::Result<()> {
+        let cases = to_explain(run);
+        if cases.len() < 2 {
+            return Ok(());
+        }
+        writeln!(self.out)?;
+        let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
+        for case in cases {
+            let word = self
+                .style
+                .verdict(case.verdict, format!("{:5}", word(case)));
+            let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
+            let line = format!("{:width$}  {requirement}", case.id);
+            writeln!(self.out, "{word}  {}", line.trim_end())?;
+        }
+        let hint = "touchstone explain CASE tells what a case sends, and what it accepts";
+        writeln!(self.out, "{}", self.style.dim(hint))
     }
 
     /// All that could not be judged since the server was gone, in one place: most of it is nobody's fault.
@@ -284,7 +385,7 @@ impl<W: Write> Terminal<W> {
     }
 
     /// Cases of one verdict by their common reason, except an error that was told by itself.
-    fn reasons(&mut self, run: &RunReport, verdict: Verdict, title: &str) -> io::Result<()> {
+    fn reasons(&mut self, run: &RunReport, verdict: Verdict) -> io::Result<()> {
         let alone = |ids: &[&str]| verdict == Verdict::Error && ids.len() == 1;
         for (reason, ids) in by_reason(run, verdict) {
             if alone(&ids) {
@@ -292,7 +393,7 @@ impl<W: Write> Terminal<W> {
             }
             let head = self
                 .style
-                .verdict(verdict, format!("{title}: {}", plural(ids.len(), "case")));
+                .verdict(verdict, format!("{verdict}: {}", plural(ids.len(), "case")));
             writeln!(self.out, "\n{head}: {}", indent(reason))?;
             writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
         }
@@ -399,7 +500,9 @@ impl<W: Write + Send> Reporter for Terminal<W> {
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         match event {
             RunEvent::Spawned { command } => writeln!(self.out, "started: {}", one_line(command))?,
-            RunEvent::Started { doctor, selected } => {
+            RunEvent::Started {
+                doctor, selected, ..
+            } => {
                 let target = &doctor.target;
                 let through = match target.urls.len() {
                     1 => String::new(),
@@ -455,7 +558,7 @@ mod tests {
     use crate::report::testing;
 
     fn render(style: Style) -> String {
-        testing::render(|out| Terminal::new(out, style))
+        testing::render(|out| Terminal::new(out, style, Shows::default()))
     }
 
     #[test]
@@ -467,13 +570,16 @@ mod tests {
     fn a_server_that_is_gone_is_told_once() {
         let events = testing::of_run(testing::gone());
         insta::assert_snapshot!(testing::render_events(&events, |out| {
-            Terminal::new(out, Style::Plain)
+            Terminal::new(out, Style::Plain, Shows::default())
         }));
     }
 
     #[test]
     fn no_line_is_an_order_to_a_ci() {
-        for line in testing::render_hostile(|out| Terminal::new(out, Style::Plain)).lines() {
+        for line in
+            testing::render_hostile(|out| Terminal::new(out, Style::Plain, Shows::default()))
+                .lines()
+        {
             assert!(!line.trim_start().starts_with("::"), "{line}");
         }
     }

@@ -15,6 +15,7 @@ use crate::{
         CaseReport, Dialect, Direction, GONE_BEFORE, GONE_DURING, Reporter, RequirementReport,
         RunEvent, RunReport, Summary, TargetSummary, TraceLine,
     },
+    focus::{Focus, Part},
     ledger::{Basis, Level, Requirement},
     verdict::{Finding, Verdict},
 };
@@ -52,6 +53,8 @@ pub(crate) fn case(
         trace: Vec::new(),
         recording: None,
         blocked_by: None,
+        trace_file: None,
+        nodes: Vec::new(),
     }
 }
 
@@ -74,11 +77,24 @@ pub(crate) fn report() -> RunReport {
             ..case("handshake.user-scoped", Verdict::Pass, &MISMATCH)
         },
         CaseReport {
-            findings: broken(
-                &MISMATCH,
-                r#"{"result":"version-mismatch","version":3}"#,
-                r#"{"result":"success","version":4}"#,
-            ),
+            findings: vec![Finding {
+                focus: vec![
+                    Focus {
+                        line: 0,
+                        part: Part::Cause,
+                    },
+                    Focus {
+                        line: 1,
+                        part: Part::Wrong,
+                    },
+                ],
+                ..broken(
+                    &MISMATCH,
+                    r#"{"result":"version-mismatch","version":3}"#,
+                    r#"{"result":"success","version":4}"#,
+                )
+                .remove(0)
+            }],
             notes: vec![
                 "silence of m1 rests on a settle window, since no sentinel reached it".into(),
             ],
@@ -271,8 +287,10 @@ pub(crate) fn of_run(run: RunReport) -> Vec<RunEvent> {
             target,
             missing: Vec::new(),
             ping: Some(Duration::from_millis(1)),
+            heartbeat: Duration::from_secs(60),
         },
         selected: cases.len(),
+        slow: Duration::from_secs(60),
     }];
     for case in cases {
         events.push(RunEvent::CaseStarted {

@@ -35,6 +35,7 @@ impl Run<'_> {
             self.reports.remove(case.id);
             if !dead {
                 self.record(outcome)?;
+                self.ends_at_failure();
                 continue;
             }
             self.measure_death();
@@ -45,11 +46,20 @@ impl Run<'_> {
             }
             killed(&mut outcome.report, suspect);
             self.record(outcome)?;
+            self.ends_at_failure();
             if self.state != State::Running {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// What fails with the server for itself needs no confirmation.
+    fn ends_at_failure(&mut self) {
+        let fails = self.plan.fail_fast && self.first_failure().is_some();
+        if fails && self.state == State::Running {
+            self.state = State::Failed;
+        }
     }
 
     /// Learns from a death how long this server takes to die.

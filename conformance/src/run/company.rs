@@ -17,7 +17,7 @@ use super::{
     execute::{Outcome, execute},
     inputs::lives_on,
 };
-use crate::case::Case;
+use crate::{case::Case, event::CaseReport, verdict::Verdict};
 
 /// How long cases that run may go on after the user has asked to finish.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -98,6 +98,7 @@ impl Run<'_> {
         let solo = queue.len() == 1 || self.plan.jobs <= 1;
         let mut suspects: Vec<&'static Case> = Vec::new();
         loop {
+            suspects.extend(self.fail_fast(cases).await?);
             // A queue of nothing but what is suspected waits until the others are done.
             queue.retain(|(case, _)| !suspects.iter().any(|suspect| suspect.id == case.id));
             while self.state == State::Running
@@ -127,6 +128,51 @@ impl Run<'_> {
                 Next::Stop => return Ok(Vec::new()),
             }
         }
+    }
+
+    /// Where a failure is to end the run: repeats one that there is, and ends everything if it stands. Gives
+    /// those that are suspected of a death of the server meanwhile.
+    pub(super) async fn fail_fast(
+        &mut self,
+        cases: &[&'static Case],
+    ) -> Result<Vec<&'static Case>, RunError> {
+        let mut suspects = Vec::new();
+        if !self.plan.fail_fast || self.state != State::Running || self.first_failure().is_none() {
+            return Ok(suspects);
+        }
+        while !self.company.only_slow_ones() {
+            match self.next().await? {
+                Next::Ended(ended) => suspects.extend(self.ended(*ended, false).await?),
+                Next::Idle => break,
+                Next::Stop => return Ok(suspects),
+            }
+        }
+        if self.plan.confirm {
+            let failed = |case: &&&Case| Some(case.id) == self.first_failure();
+            let failed: Vec<_> = cases.iter().filter(failed).copied().collect();
+            self.confirm(&failed).await?;
+        }
+        if self.state == State::Running && self.first_failure().is_some() {
+            self.state = State::Failed;
+            self.company.tasks.shutdown().await;
+            self.company.running.clear();
+        }
+        Ok(suspects)
+    }
+
+    /// The first case that failed and that no baseline lists.
+    pub(super) fn first_failure(&self) -> Option<&'static str> {
+        let unexpected = |report: &&CaseReport| {
+            report.verdict == Verdict::Fail && !self.plan.baseline.knows(report)
+        };
+        let mut failed: Vec<_> = self
+            .reports
+            .values()
+            .filter(unexpected)
+            .map(|it| it.id)
+            .collect();
+        failed.sort_unstable();
+        failed.first().copied()
     }
 
     /// Waits for the slow cases that still run. Gives those that are suspected of a death of the server,

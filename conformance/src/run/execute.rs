@@ -11,7 +11,7 @@ use crate::{
     ctx::Ctx,
     doctor,
     event::{CaseReport, Dialect, GONE_DURING, SHORT},
-    verdict::{Finding, Verdict, folded, worst},
+    verdict::{Finding, Verdict, worst},
 };
 
 /// The longest that a case may take. Its own deadlines end it long before; this is for a server that
@@ -90,13 +90,15 @@ pub(crate) async fn execute(
         }
         conclude(case, &cx, flow)
     };
+    let (findings, lines) = cx.traced();
     let trace = match verdict {
-        Verdict::Fail | Verdict::Warn | Verdict::Error | Verdict::Blocked => cx.evidence.lines(),
+        Verdict::Fail | Verdict::Warn | Verdict::Error | Verdict::Blocked => lines,
         Verdict::Pass | Verdict::Info | Verdict::Skip => Vec::new(),
     };
     // Writing to memory does not fail.
     let recording = shared
-        .record
+        .traces
+        .is_some()
         .then(|| {
             let target = &shared.target.name;
             cx.evidence.file(target, began_at, case.id, verdict)
@@ -108,7 +110,7 @@ pub(crate) async fn execute(
             level: case.level(),
             verdict,
             requirements: case.requirements.to_vec(),
-            findings: folded(cx.findings),
+            findings,
             reason,
             notes: cx.notes,
             duration: started.elapsed(),
@@ -118,6 +120,8 @@ pub(crate) async fn execute(
             trace,
             recording,
             blocked_by,
+            trace_file: shared.trace_file(case.id),
+            nodes: cx.evidence.nodes(),
         },
         dialect: cx.dialect,
         dead,

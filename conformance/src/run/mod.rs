@@ -28,8 +28,8 @@ use crate::{
     ctx::PING,
     doctor::{self, DoctorError},
     event::{
-        CaseReport, Dialect, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport, SHORT,
-        Summary,
+        CaseReport, Dialect, FAILED_FAST, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport,
+        SHORT, Summary,
     },
     launch::{self, LaunchError},
     plan::Plan,
@@ -123,16 +123,28 @@ pub async fn run(
     let missing = report.missing.iter().cloned().collect();
     let target = Arc::clone(&plan.target);
     let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
-    shared.record = plan.record;
+    shared.traces = plan.traces.clone();
     match report.ping {
         Some(took) => shared.pace.came(PING, took),
         None => shared.pace.missed(PING),
     }
     let shared = Arc::new(shared);
     let target = report.target.clone();
+    let times = plan.target.timeouts;
+    let slow = [
+        times.rpc,
+        times.connect,
+        report.heartbeat,
+        times.presence.unwrap_or_default(),
+    ];
+    let slow = selected
+        .iter()
+        .any(|case| case.slow)
+        .then(|| slow.into_iter().max());
     reporter.event(&RunEvent::Started {
         doctor: report,
         selected: selected.len(),
+        slow: slow.flatten().unwrap_or_default(),
     })?;
     let mut run = Run {
         plan,
@@ -193,6 +205,8 @@ enum State {
     Interrupted,
     /// The server is gone and nobody starts it again.
     Dead,
+    /// A case has failed, and the user wanted no more than that.
+    Failed,
 }
 
 struct Run<'a> {
@@ -231,6 +245,7 @@ impl Run<'_> {
         if self.plan.confirm {
             self.confirm(&others).await?;
         }
+        self.fail_fast(&others).await?;
         self.one_by_one(&hazardous, 0).await?;
         self.account_for_the_rest(selected)
     }
@@ -305,6 +320,8 @@ impl Run<'_> {
             trace: Vec::new(),
             recording: None,
             blocked_by: None,
+            trace_file: None,
+            nodes: Vec::new(),
         }
     }
 
@@ -359,6 +376,7 @@ impl Run<'_> {
             State::Running => return Ok(()),
             State::Interrupted => INTERRUPTED,
             State::Dead => GONE_BEFORE,
+            State::Failed => FAILED_FAST,
         };
         for &case in selected {
             if !self.reports.contains_key(case.id) {

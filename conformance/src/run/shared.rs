@@ -28,8 +28,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
     pub(crate) salt: u64,
-    /// Whether each case leaves a trace file.
-    pub(crate) record: bool,
+    /// The folder that the trace file of each case goes to.
+    pub(crate) traces: Option<String>,
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
@@ -53,12 +53,18 @@ impl Shared {
             clock,
             seed,
             salt,
-            record: false,
+            traces: None,
             missing,
             next_node: AtomicUsize::new(0),
             inputs: Inputs::default(),
             ids: Mutex::default(),
         }
+    }
+
+    /// Where the trace file of a case goes.
+    pub(crate) fn trace_file(&self, case: &str) -> Option<String> {
+        let folder = self.traces.as_ref()?;
+        Some(format!("{}/{case}.jsonl", folder.trim_end_matches('/')))
     }
 
     /// The node for the next connection: all take their turn.

@@ -161,6 +161,8 @@ mod tests {
             trace: Vec::new(),
             recording: None,
             blocked_by: None,
+            trace_file: None,
+            nodes: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::{ledger::Requirement, peer::Arrival};
+use crate::{focus::Clue, ledger::Requirement, peer::Arrival};
 
 /// The members of the cast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,7 @@ impl Role {
         Self::VM,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::U1 => "u1",
             Self::U2 => "u2",
@@ -131,6 +131,12 @@ impl Wanted {
             since: Some(since),
             ..self
         }
+    }
+
+    /// What tells its packets.
+    pub(crate) fn clue(&self) -> Clue {
+        let markers = Some(&self.marker).filter(|marker| !marker.is_empty());
+        Clue::of(markers)
     }
 
     /// The kind of thing that is waited for: `update new-message`.

@@ -7,6 +7,7 @@ use crate::{
     case::{Flow, Stop},
     cases::delivery,
     ctx::Ctx,
+    focus::Clue,
     ledger::Requirement,
     peer::Arrival,
 };
@@ -35,6 +36,8 @@ impl Stage {
             .filter(|(_, log)| log.is_empty())
             .map(|(role, _)| role.described())
             .collect();
+        let deaf = logs.iter().filter(|(_, log)| log.is_empty());
+        let clue = wanted.clue().missing(deaf.map(|(role, _)| role.name()));
         let everyone: Vec<_> = delivery
             .reaches
             .iter()
@@ -42,10 +45,12 @@ impl Stage {
             .collect();
         let expected = format!("{} for {}", wanted.kind, everyone.join(", "));
         let Some(first) = logs.iter().find_map(|(_, log)| log.first().cloned()) else {
-            self.blame_absence(cx, delivery, &expected, waited).await?;
+            self.blame_absence(cx, clue, delivery, &expected, waited)
+                .await?;
             return Err(Stop::Judged);
         };
-        cx.check(
+        cx.check_by(
+            clue,
             delivery.by,
             missing.is_empty(),
             &expected,
@@ -72,16 +77,15 @@ impl Stage {
         roles: &[Role],
         by: &'static Requirement,
     ) {
-        let reached: Vec<_> = roles
-            .iter()
-            .filter(|&&role| {
-                self.find(role)
-                    .is_some_and(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
-            })
-            .map(|role| role.described())
-            .collect();
+        let has = |role: &&Role| {
+            self.find(**role)
+                .is_some_and(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
+        };
+        let wrong: Vec<_> = roles.iter().filter(has).collect();
+        let reached: Vec<_> = wrong.iter().map(|role| role.described()).collect();
         let spared: Vec<_> = roles.iter().map(|role| role.described()).collect();
-        cx.check(
+        cx.check_by(
+            wanted.clue().wrong(wrong.iter().map(|role| role.name())),
             by,
             reached.is_empty(),
             format!("no {} for {}", wanted.kind, spared.join(", ")),
@@ -114,7 +118,8 @@ impl Stage {
         } else {
             "with different ids"
         };
-        cx.broken(
+        cx.broken_by(
+            delivery.wanted.clue().wrong([role.name()]),
             by,
             format!("{kind} exactly once"),
             format!("{count} times for {}, {again}", role.described()),
@@ -126,6 +131,7 @@ impl Stage {
     async fn blame_absence(
         &self,
         cx: &mut Ctx,
+        clue: Clue,
         delivery: &Delivery<'_>,
         expected: &str,
         waited: Duration,
@@ -136,13 +142,15 @@ impl Stage {
         };
         let waited = waited.as_secs_f64();
         if lost > 0 {
-            cx.broken(
+            cx.broken_by(
+                clue,
                 &delivery::NO_LOSS,
                 expected,
                 format!("nothing for anyone; of {PROBE_UPDATES} further updates {lost} got lost"),
             );
         } else {
-            cx.broken(
+            cx.broken_by(
+                clue,
                 delivery.by,
                 expected,
                 format!("nothing for anyone within {waited:.1} s"),

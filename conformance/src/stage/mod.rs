@@ -244,16 +244,16 @@ impl Stage {
         // one under judgment than with the first sentinel.
         self.prove_silence(cx).await?;
         self.prove_silence(cx).await?;
-        let told: Vec<_> = self
-            .peers
-            .iter()
-            .flat_map(|(role, peer)| {
-                peer.all(|arrival| wanted.matches(arrival))
-                    .into_iter()
-                    .map(|arrival| format!("{} received {}", role.described(), arrival.raw))
-            })
-            .collect();
-        cx.check(
+        let mut told = Vec::new();
+        let mut wrong = Vec::new();
+        for (role, peer) in &self.peers {
+            for arrival in peer.all(|arrival| wanted.matches(arrival)) {
+                wrong.push(role.name());
+                told.push(format!("{} received {}", role.described(), arrival.raw));
+            }
+        }
+        cx.check_by(
+            wanted.clue().wrong(wrong),
             by,
             told.is_empty(),
             format!("no {}", wanted.kind),

@@ -24,8 +24,9 @@ case_table! {
     /// Makes an access key twice, changes it, changes it with the version from before, and reads it over
     /// HTTP and over the socket.
     ///
-    /// Accepted are the key, 409, the next version, `version-mismatch` with what is stored, and the same data
-    /// on both ways.
+    /// Accepted are the key, 409, the next version, `version-mismatch` with what is stored, and the same
+    /// data on both ways. Typical cause of a failure: the pair is not unique in the table, or the version
+    /// is written without a condition on the one that was given.
     "rest.access-key" needs [Rest, AccessKeys] judges [MADE, CHANGED, STALE, PAIR] => access_key;
 }
 

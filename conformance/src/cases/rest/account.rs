@@ -29,7 +29,8 @@ case_table! {
     /// Reads the settings, changes them while others listen, and changes them with the version from before.
     ///
     /// Accepted are one `update-account` for user-scoped connections, and `version-mismatch` with what is
-    /// stored.
+    /// stored. Typical cause of a failure: the settings are written without a condition on the version, or
+    /// the announcement is missing since the route does not know the event router.
     "rest.settings" needs [Rest, Settings] judges [
         WRITTEN, REACHES, NARROW, BODY, KEYS, STALE
     ] => settings;

@@ -31,7 +31,8 @@ case_table! {
     /// others listen; another account tries each.
     ///
     /// Accepted are `new-artifact`, `update-artifact` and `delete-artifact`, once each, for user-scoped
-    /// connections, and 404 or 409 for the stranger.
+    /// connections, and 404 or 409 for the stranger. Typical cause of a failure: the routes have code of
+    /// their own beside the socket handlers, which announces nothing or does not check the account.
     "rest.artifact" needs [Rest, Artifacts] judges [
         MADE, READ, CHANGED, STALE, DELETED, FOREIGN, artifact::NARROW
     ] => lifecycle;

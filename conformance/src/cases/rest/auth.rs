@@ -38,28 +38,35 @@ requirement_table! {
 case_table! {
     /// Signs in with a signature of zeros, and with one that was made over another challenge.
     ///
-    /// Accepted is 401 `Invalid signature`, and never a token.
+    /// Accepted is 401 `Invalid signature`, and never a token. Typical cause of a failure: the signature is
+    /// verified over the challenge that the request brings, without a check of the result; or an exception
+    /// of the verifier becomes 500.
     "rest.bad-signature" needs [Rest] judges [BAD_SIGNATURE, BAD_SIGNATURE_TEXT] => bad_signature;
 
     /// Signs in twice with one key; makes a session with the first token and looks for it with the second.
     ///
-    /// Accepted is that it is there.
+    /// Accepted is that it is there. Typical cause of a failure: an account is made at each sign-in,
+    /// instead of being looked up by its public key; or the key is compared in another encoding.
     "rest.same-account" needs [Rest] judges [SAME_ACCOUNT] => same_account;
 
     /// Reads and writes without a token, with an empty one and with an invented one.
     ///
-    /// Accepted is 401 with the text for each, and no session.
+    /// Accepted is 401 with the text for each, and no session. Typical cause of a failure: a route is
+    /// registered before the middleware that checks tokens, or an empty token passes.
     "rest.no-token" needs [Rest] judges [TOKEN_REQUIRED, TOKEN_TEXTS] => no_token;
 
     /// Asks for a route that does not exist, sends bodies that lack a field, and asks for the health.
     ///
-    /// Accepted are 404, 400 with `{error, message, statusCode}`, and `{status: "ok"}`.
+    /// Accepted are 404, 400 with `{error, message, statusCode}`, and `{status: "ok"}`. Typical cause of a
+    /// failure: the framework's own error pages and validation texts are answered as they are.
     "rest.answers" needs [Rest] judges [UNKNOWN_ROUTE, SCHEMA, HEALTH] => answers;
 
     /// A new terminal asks to be paired, twice; an account answers it, and the terminal asks again.
     ///
     /// Accepted are `requested`, `requested`, then `authorized` with the response and a token that opens
-    /// the account. In between, the account is told that the request is pending.
+    /// the account. In between, the account is told that the request is pending. Typical cause of a
+    /// failure: the second request makes a new row instead of finding the first by its public key, or the
+    /// token belongs to the terminal instead of the account that approved.
     "rest.pairing" needs [Rest, Pairing] judges [PAIRING] => pairing;
 }
 

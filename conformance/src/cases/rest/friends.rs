@@ -29,7 +29,9 @@ case_table! {
     /// One account asks another to be friends, and that one accepts, while users of both listen.
     ///
     /// Accepted is a `new-feed-post` for each at the other's doing, `friend` on both sides in the end, and
-    /// the post in the feed. Whether `relationship-updated` is sent is noted on the dialect card.
+    /// the post in the feed. Whether `relationship-updated` is sent is noted on the dialect card. Typical
+    /// cause of a failure: only the one who is asked gets a post, or the row of the relation is written for
+    /// one of the two only.
     "rest.friends" needs [Rest, Friends] judges [ASKED, POSTED, POST_BODY, FEED, RELATION] => friends;
 }
 

@@ -35,7 +35,8 @@ case_table! {
     /// together with a new key, and deletes one.
     ///
     /// Accepted are one `kv-batch-update` for each success, 409 with the stale key for the other, and that
-    /// the new key was not written.
+    /// the new key was not written. Typical cause of a failure: the writes of one request are not in one
+    /// transaction, so that the others stay when one of them is stale.
     "rest.kv" needs [Rest, KeyValue] judges [
         WRITTEN, REACHES, NARROW, BODY, ATOMIC, DELETED, READ
     ] => store;

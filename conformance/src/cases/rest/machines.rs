@@ -32,11 +32,15 @@ case_table! {
     ///
     /// Accepted is `new-machine` for the users, then `update-machine` with the metadata and a later `seq`
     /// for them and for the machine's connection. A daemon connects before it has posted its machine.
+    /// Typical cause of a failure: only `new-machine` is sent, or the second update is sent before the
+    /// first one or with the same `seq`.
     "rest.machine.create" needs [Rest] judges [SECOND_UPDATE, SECOND_REACHES] => create;
 
     /// Changes a machine over the socket, then lists, reads, and posts it again.
     ///
-    /// Accepted are the changed values each time, and 404 for an id that does not exist.
+    /// Accepted are the changed values each time, and 404 for an id that does not exist. Typical cause of a
+    /// failure: a machine that is posted again is overwritten, or the list comes from a cache which socket
+    /// events do not change.
     "rest.machine.read" needs [Rest] judges [LISTED, READ, UNCHANGED] => read;
 }
 

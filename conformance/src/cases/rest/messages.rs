@@ -41,19 +41,24 @@ requirement_table! {
 case_table! {
     /// Sends messages over the socket and reads them over HTTP.
     ///
-    /// Accepted are the same rows, newest first, and 404 for another account.
+    /// Accepted are the same rows, newest first, and 404 for another account. Typical cause of a failure:
+    /// the order is that of the table instead of the newest first, or the session is looked up without the
+    /// account.
     "rest.messages.list" needs [Rest, Messages] judges [SAME_ROWS] => list;
 
     /// Reads seven messages three at a time, forwards and backwards, and all seven at once.
     ///
-    /// Accepted is each message once, in ascending order on every page of `after_seq` and in either order on
-    /// those of `before_seq`, with `hasMore` false on the last, also when it is full.
+    /// Accepted is each message once, in ascending order on every page of `after_seq` and in either order
+    /// on those of `before_seq`, with `hasMore` false on the last, also when it is full. Typical cause of a
+    /// failure: the cursor is compared with `>=`, or `hasMore` is true whenever a page is full.
     "rest.messages.cursors" needs [Rest, MessagePosts] judges [CURSORS, BEFORE_ORDER] => cursors;
 
     /// Posts a batch of three while all kinds of connections listen.
     ///
     /// Accepted is one `new-message` each for users and for the session's connections, with the seqs of the
     /// answer. Whether they are sent before the answer, or how long after it, is noted on the dialect card.
+    /// Typical cause of a failure: the batch is stored and not announced, or the messages are announced
+    /// from tasks that run side by side.
     "rest.messages.post" needs [Rest, MessagePosts] judges [
         POST_REACHES, POST_SEQS, POST_AFTER, message::WRONG_SESSION, message::NOT_MACHINES
     ] => post;
@@ -62,7 +67,8 @@ case_table! {
     /// none, of a hundred and one, and of a hundred.
     ///
     /// Accepted is one message for each localId, with one seq in all answers; then 400, 400, and a seq for
-    /// each of the hundred.
+    /// each of the hundred. Typical cause of a failure: localIds are only compared with earlier messages
+    /// and not within the batch, or bounds are checked after something was stored.
     "rest.messages.post-again" needs [Rest, MessagePosts] judges [POST_LOCAL_ID, POST_BOUNDS] => again;
 }
 

@@ -44,29 +44,34 @@ case_table! {
 
     /// Makes a session with an agent state, a key, and metadata in many scripts, while others listen.
     ///
-    /// Accepted is that the answer and `new-session` hold just these values.
+    /// Accepted is that the answer and `new-session` hold just these values. Typical cause of a failure:
+    /// the agent state is not stored at creation, or texts are normalised or cut by a column.
     "rest.session.values" needs [Rest] judges [ECHO, ANNOUNCED_STATE] => values;
 
     /// Changes a session over the socket, then lists sessions.
     ///
-    /// Accepted is the changed value with its version.
+    /// Accepted is the changed value with its version. Typical cause of a failure: the list comes from a
+    /// cache, or from another row than the one that socket events change.
     "rest.session.list" needs [Rest] judges [LISTED] => list;
 
     /// Makes five sessions and reads them two at a time; ends one, and reads the active ones.
     ///
     /// Accepted is each of them once over all pages, with `hasNext` false on the last, and a list of active
-    /// ones without the one that ended.
+    /// ones without the one that ended. Typical cause of a failure: pages are cut by offset while rows move
+    /// in the order, or the page is full and `hasNext` is therefore true.
     "rest.session.pages" needs [Rest, SessionPages] judges [PAGES, ACTIVE, CHANGED_SINCE] => pages;
 
     /// Deletes a session, then lists, deletes it again, and changes it over the socket.
     ///
-    /// Accepted is that it is gone everywhere.
+    /// Accepted is that it is gone everywhere. Typical cause of a failure: the row is only marked, and not
+    /// every read and write looks at the mark; or socket handlers keep a cache of sessions.
     "rest.session.deleted" needs [Rest, DeleteSession] judges [DELETED_GONE] => deleted;
 
     /// Archives a session, then sends heartbeats for it.
     ///
     /// Accepted is one `activity` with `active: false` for user-scoped connections, and silence after the
-    /// heartbeats: those that were under way when it ended must not bring it back.
+    /// heartbeats: those that were under way when it ended must not bring it back. Typical cause of a
+    /// failure: a heartbeat sets the session active again without a look at whether it was archived.
     "rest.session.archive" needs [Rest, Archive] judges [ARCHIVED, NO_REVIVAL, presence::NARROW] => archive;
 }
 

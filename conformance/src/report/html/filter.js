@@ -28,4 +28,57 @@
     });
   }
   text.addEventListener("input", apply);
+
+  // A link opens what it points at, and everything around it.
+  const open = (item) => {
+    for (let at = item; at; at = at.parentElement) {
+      if (at.tagName === "DETAILS") at.open = true;
+    }
+    item.scrollIntoView({ block: "start" });
+  };
+  const follow = () => {
+    const item = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (item && item.tagName === "DETAILS") open(item);
+  };
+  window.addEventListener("hashchange", follow);
+  follow();
+
+  const walk = document.getElementById("walk");
+  const found = () => [...document.querySelectorAll(".found:not([hidden])")];
+  walk.hidden = found().length === 0;
+  let at = -1;
+  for (const button of walk.querySelectorAll("[data-step]")) {
+    button.addEventListener("click", () => {
+      const all = found();
+      if (all.length === 0) return;
+      at = (at + Number(button.dataset.step) + (at < 0 && button.dataset.step === "-1" ? 1 : 0) + all.length) % all.length;
+      history.replaceState(null, "", `#${all[at].id}`);
+      open(all[at]);
+    });
+  }
+
+  // A page that is opened from a file may have no clipboard; then the text is selected.
+  for (const button of document.querySelectorAll(".copy")) {
+    button.addEventListener("click", async () => {
+      const source = button.previousElementSibling;
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+        button.textContent = "copied";
+      } catch {
+        getSelection().selectAllChildren(source);
+        button.textContent = "selected";
+      }
+    });
+  }
+
+  // A trace opens at the first line that made the finding.
+  for (const trace of document.querySelectorAll("[data-trace]")) {
+    const show = () => {
+      const box = trace.querySelector(".trace");
+      const marked = trace.querySelector("[data-part]");
+      if (trace.open && marked) box.scrollTop = marked.offsetTop - box.offsetTop - 24;
+    };
+    trace.addEventListener("toggle", show);
+    show();
+  }
 })();

@@ -3,6 +3,7 @@
 //! What a server said gets into the page through templates that escape, and nothing is fetched from
 //! anywhere.
 
+mod diagram;
 pub(crate) mod page;
 
 use std::{
@@ -12,10 +13,14 @@ use std::{
 
 use maud::{Markup, html};
 
-use self::page::{badge, filters, page};
+use self::{
+    diagram::diagram,
+    page::{badge, filters, page},
+};
 use super::{
-    Gone, also, arrow, by_reason, clean, counts, first_to_mend, one_line, plural, to_explain,
-    told_elsewhere, trace_ms, trait_text,
+    Gone, Group, Section, also, arrow, by_reason, clean, counts, first_to_mend, groups, nodes,
+    one_line, plural, shown::focused, to_explain, told_elsewhere, trace_ms, trait_text, word,
+    worst_requirement,
 };
 use crate::{
     event::{CaseReport, Direction, Reporter, RunEvent, RunReport},
@@ -54,19 +59,75 @@ fn body(run: &RunReport) -> Markup {
         .collect();
     html! {
         (head(run, &counted))
+        (contents(run))
         (alerts(run))
         (filters(&counted))
         (first(run))
-        @let findings = to_explain(run);
-        @if !findings.is_empty() {
-            section data-group="" {
-                h2 { "What was found" }
-                @for case in findings { (found(case)) }
+        @for section in Section::ALL {
+            @let groups = groups(run, section);
+            @if !groups.is_empty() {
+                section data-group="" id=(slug(section.title())) {
+                    h2 { (section.title()) }
+                    @for group in &groups { (together(section, group)) }
+                }
             }
         }
-        (groups(run))
+        (all(run))
         (dialect(run))
         (requirements(run))
+    }
+}
+
+/// `Known failures` as it stands in an address.
+fn slug(title: &str) -> String {
+    title.to_lowercase().replace(' ', "-")
+}
+
+/// What the page has, and each thing that was found, to go to.
+fn contents(run: &RunReport) -> Markup {
+    let found = to_explain(run);
+    html! {
+        nav.card.contents aria-label="contents" {
+            @for section in Section::ALL {
+                @let count = found.iter().filter(|case| Section::of(case) == Some(section)).count();
+                @if count > 0 {
+                    a href={ "#" (slug(section.title())) } { (section.title()) " " (count) } " "
+                }
+            }
+            a href="#all-cases" { "All cases" } " "
+            a href="#dialect" { "Dialect card" } " "
+            a href="#requirements" { "Requirements" }
+            @if !found.is_empty() {
+                ul {
+                    @for case in found {
+                        li {
+                            (badge(case.verdict, word(case))) " "
+                            a.mono href={ "#found-" (case.id) } { (case.id) } " "
+                            span.mono.dim { (worst_requirement(case).map_or("", |it| it.id)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What broke one kind of thing: the case that shows it best, and the others folded behind it.
+fn together(section: Section, group: &Group<'_>) -> Markup {
+    let Some((first, others)) = group.split() else {
+        return html! {};
+    };
+    let open = section == Section::Failures;
+    html! {
+        (found(first, open))
+        @if !others.is_empty() {
+            div.others {
+                p.dim {
+                    "The same kind of thing in " (plural(others.len(), "other case")) ":"
+                }
+                @for case in others { (found(case, false)) }
+            }
+        }
     }
 }
 
@@ -134,7 +195,7 @@ fn alerts(run: &RunReport) -> Markup {
         }
         @for (reason, ids) in by_reason(run, Verdict::Blocked) {
             div.card.alert.error {
-                strong { (plural(ids.len(), "case")) " could not be judged: " } (clean(reason))
+                strong { "Blocked, " (plural(ids.len(), "case")) ": " } (clean(reason))
                 p.dim { (ids.join(", ")) }
             }
         }
@@ -158,20 +219,15 @@ fn alerts(run: &RunReport) -> Markup {
     }
 }
 
-fn word(case: &CaseReport) -> &'static str {
-    match case.verdict {
-        Verdict::Fail if case.known.is_some() => "known",
-        _ if case.flaky => "flaky",
-        verdict => verdict.as_str(),
-    }
-}
-
 /// A case that somebody has to look at, with all that is known about it.
-fn found(case: &CaseReport) -> Markup {
-    let open = case.verdict == Verdict::Fail && case.known.is_none();
+fn found(case: &CaseReport, open: bool) -> Markup {
     html! {
-        details.case open[open] data-verdict=(case.verdict.as_str()) {
-            summary { (badge(case.verdict, word(case))) span.mono { (case.id) } }
+        details.case.found open[open] id={ "found-" (case.id) } data-verdict=(case.verdict.as_str()) {
+            summary {
+                (badge(case.verdict, word(case)))
+                span.mono { (case.id) }
+                a.permalink href={ "#found-" (case.id) } title="link to this" { "#" }
+            }
             div {
                 @for (finding, mismatch) in case.told() {
                     h3 { (finding.requirement.level) " " span.mono { (finding.requirement.id) } }
@@ -183,35 +239,56 @@ fn found(case: &CaseReport) -> Markup {
                     @if let Some(also) = also(finding) { p.dim { (also) } }
                 }
                 @for line in told_elsewhere(case) { p.dim { (line) } }
+                @if case.told().next().is_some() {
+                    @if let Some(cause) = case.cause() { p { strong { "Typical cause: " } (cause) "." } }
+                }
                 @if let Some(reason) = &case.known { p { "Known: " (one_line(reason)) } }
                 @if let Some(reason) = &case.reason { p { (clean(reason)) } }
                 @for note in &case.notes { p.dim { "Note: " (one_line(note)) } }
-                span.dim { "repeat with" }
-                pre { (one_line(&case.reproduce)) }
-                (trace(case))
+                (diagram(case))
+                (trace(case, open))
+                @if let Some(nodes) = nodes(case) { p.dim { "Nodes: " (one_line(&nodes)) } }
+                (command("repeat with", &case.reproduce))
+                @if !case.trace.is_empty() { (command("look at it with", &case.look())) }
             }
         }
     }
 }
 
-fn trace(case: &CaseReport) -> Markup {
+/// A command to copy.
+fn command(title: &str, text: &str) -> Markup {
+    html! {
+        span.dim { (title) }
+        div.command {
+            pre { (one_line(text)) }
+            button.copy type="button" { "copy" }
+        }
+    }
+}
+
+fn trace(case: &CaseReport, open: bool) -> Markup {
     let class = |direction| match direction {
         Direction::C2s => "c2s",
         Direction::S2c => "s2c",
         Direction::Http => "http",
         Direction::Mark => "mark",
     };
+    let parts = focused(case);
     html! {
         @if !case.trace.is_empty() {
-            details {
-                summary.dim { "wire trace, " (plural(case.trace.len(), "line")) ", ms since the case began" }
+            details data-trace="" open[open] {
+                summary.dim {
+                    "wire trace, " (plural(case.trace.len(), "line")) ", ms since the case began"
+                    @if !parts.is_empty() { ", " (parts.len()) " marked" }
+                }
                 div.trace.mono {
-                    @for line in &case.trace {
-                        p class=(class(line.dir)) {
+                    @for (at, line) in case.trace.iter().enumerate() {
+                        @let part = parts.get(&at).map(|part| part.as_str());
+                        p class={ (class(line.dir)) " " (part.unwrap_or_default()) } data-part=[part] {
                             span.at { (trace_ms(line)) }
                             span { (one_line(&line.conn)) }
                             span { (arrow(line.dir)) }
-                            span { (one_line(&line.text)) }
+                            span { @if let Some(part) = part { b { (part) } " " } (one_line(&line.text)) }
                         }
                     }
                 }
@@ -221,7 +298,7 @@ fn trace(case: &CaseReport) -> Markup {
 }
 
 /// Every case in short, by group.
-fn groups(run: &RunReport) -> Markup {
+fn all(run: &RunReport) -> Markup {
     let mut groups: Vec<(&str, Vec<&CaseReport>)> = Vec::new();
     for case in &run.cases {
         match groups.iter_mut().find(|(name, _)| *name == case.group()) {
@@ -230,27 +307,37 @@ fn groups(run: &RunReport) -> Markup {
         }
     }
     html! {
-        h2 { "All cases" }
+        h2 #all-cases { "All cases" }
         @for (name, cases) in groups {
             section data-group="" {
                 h3 { (name) " " span.dim { (cases.len()) } }
-                @for case in cases {
-                    details.case data-verdict=(case.verdict.as_str()) {
-                        summary {
-                            (badge(case.verdict, word(case)))
-                            span.mono { (case.id) }
-                            span.dim { (case.duration.as_millis()) " ms" }
-                        }
-                        div {
-                            @if let Some(reason) = &case.reason { p { (clean(reason)) } }
-                            @for note in &case.notes { p.dim { "Note: " (one_line(note)) } }
-                            @for requirement in &case.requirements {
-                                p {
-                                    strong { (requirement.level) } " "
-                                    span.mono { (requirement.id) } ": " (requirement.text)
-                                }
-                            }
-                        }
+                @for case in cases { (in_short(case)) }
+            }
+        }
+    }
+}
+
+fn in_short(case: &CaseReport) -> Markup {
+    html! {
+        details.case id={ "case-" (case.id) } data-verdict=(case.verdict.as_str()) {
+            summary {
+                (badge(case.verdict, word(case)))
+                span.mono { (case.id) }
+                span.dim { (case.duration.as_millis()) " ms" }
+                @if let Some((_, mismatch)) = case.told().next() {
+                    span.got { "got " (one_line(&mismatch.actual)) }
+                }
+            }
+            div {
+                @if Section::of(case).is_some() {
+                    p { a href={ "#found-" (case.id) } { "what was found" } }
+                }
+                @if let Some(reason) = &case.reason { p { (clean(reason)) } }
+                @for note in &case.notes { p.dim { "Note: " (one_line(note)) } }
+                @for requirement in &case.requirements {
+                    p {
+                        strong { (requirement.level) } " "
+                        span.mono { (requirement.id) } ": " (requirement.text)
                     }
                 }
             }
@@ -260,7 +347,7 @@ fn groups(run: &RunReport) -> Markup {
 
 fn dialect(run: &RunReport) -> Markup {
     html! {
-        h2 { "Dialect card" }
+        h2 #dialect { "Dialect card" }
         p.dim { "Traits in which right servers may differ, as measured in this run." }
         div.card {
             table.dialect {
@@ -274,7 +361,7 @@ fn dialect(run: &RunReport) -> Markup {
 
 fn requirements(run: &RunReport) -> Markup {
     html! {
-        h2 { "Requirements" }
+        h2 #requirements { "Requirements" }
         details.case {
             summary { span.mono { (plural(run.requirements.len(), "requirement")) } }
             div {

@@ -51,6 +51,10 @@ pub(crate) fn filters(counts: &[(Verdict, usize)]) -> Markup {
                         aria-pressed="false" { (count) " " (verdict.as_str()) }
                 }
             }
+            div.buttons #walk hidden {
+                button type="button" data-step="-1" { "previous failure" }
+                button type="button" data-step="1" { "next failure" }
+            }
             p #none hidden { "Nothing matches the filter." }
         }
     }
