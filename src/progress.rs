@@ -80,12 +80,8 @@ impl Progress {
             if let Some((verdict, text)) = found {
                 let room = columns(&io::stderr()).unwrap_or(80).saturating_sub(8);
                 let text: String = text.chars().take(room).collect();
-                aside(|| {
-                    notice(&format!(
-                        "{} {text}",
-                        self.style.verdict(verdict, format!("{:7}", word(verdict)))
-                    ))
-                });
+                let word = format!("{:7}", verdict.as_str());
+                notice(&format!("{} {text}", self.style.verdict(verdict, word)));
             }
             bar.set_position(lock(&self.state).finished.len() as u64);
         }
@@ -133,10 +129,6 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    verdict.as_str()
 }
 
 /// A case that runs.

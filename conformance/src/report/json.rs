@@ -155,11 +155,11 @@ fn lines(finding: &Finding) -> Vec<usize> {
 fn together(run: &RunReport) -> Vec<GroupView<'_>> {
     let sections = [Section::Failures, Section::Warnings];
     let of_section = sections.iter().flat_map(|&section| groups(run, section));
-    of_section.map(GroupView::of).collect()
+    of_section.map(|group| GroupView::of(&group)).collect()
 }
 
 impl<'a> GroupView<'a> {
-    fn of(group: Group<'a>) -> Self {
+    fn of(group: &Group<'a>) -> Self {
         let broken = group
             .cases
             .iter()
