@@ -123,3 +123,86 @@ impl Statements {
         Arc::clone(self.known.entry(key).or_insert_with(sql))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use touchstone_reference_server::seams::{Artifact, Cell, Change, Part};
+
+    use super::*;
+
+    fn artifact(id: &str) -> Change {
+        Change::ArtifactCreated(Box::new(Artifact {
+            id: id.to_owned(),
+            header: Cell::new(None, 1),
+            body: Cell::new(None, 1),
+            data_encryption_key: String::new(),
+            seq: 0,
+            created_at: 0,
+            updated_at: 0,
+        }))
+    }
+
+    fn header(id: &str, version: u64) -> Change {
+        Change::Written {
+            part: Part::ArtifactHeader(id.to_owned()),
+            value: None,
+            version,
+            at: 0,
+        }
+    }
+
+    /// The groups of records of these accounts, as their act, table and number of rows.
+    #[track_caller]
+    fn check(records: &[(&str, Vec<Change>)], expected: &[&str]) {
+        let mut batch = Batch::default();
+        for (account, changes) in records {
+            batch.add(Record {
+                account: (*account).to_owned(),
+                seq: 1,
+                changes: changes.clone(),
+            });
+        }
+        let groups = batch.groups.iter().map(|group| {
+            let Operation { act, table, .. } = group.operation;
+            let act = match act {
+                Act::Add => "add",
+                Act::Put => "put",
+                Act::Set => "set",
+                Act::Remove => "remove",
+            };
+            format!("{act} {table} {}", group.rows.len())
+        });
+        assert_eq!(groups.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_alike_is_written_together_and_in_order() {
+        let gone = |id: &str| Change::ArtifactDeleted(id.to_owned());
+        // Different rows are written by one statement, and a row is written once.
+        check(
+            &[
+                ("a", vec![header("x", 2)]),
+                ("b", vec![header("x", 2)]),
+                ("a", vec![header("x", 3)]),
+            ],
+            &["set artifacts 2", "set accounts 2"],
+        );
+        // What was made, removed and made again is there afterwards.
+        check(
+            &[
+                (
+                    "a",
+                    vec![artifact("x"), gone("x"), artifact("x"), header("x", 2)],
+                ),
+                ("b", vec![artifact("x")]),
+            ],
+            &[
+                "put artifacts 1",
+                "remove artifacts 1",
+                "put artifacts 2",
+                "set artifacts 1",
+                "set accounts 2",
+            ],
+        );
+    }
+}

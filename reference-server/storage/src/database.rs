@@ -92,6 +92,7 @@ impl Database {
         let unusable = |error| OpenError::Unusable(location.clone(), reason(&error));
         let unreachable = |reason| OpenError::Unreachable(location.clone(), reason);
         let options = AnyConnectOptions::from_url(&url).map_err(unusable)?;
+        let options = options.disable_statement_logging();
         let mut connection = tokio::time::timeout(CONNECT_WITHIN, options.connect())
             .await
             .map_err(|_| unreachable("no answer within 10 seconds".to_owned()))?
@@ -253,5 +254,72 @@ pub(crate) fn reason(error: &sqlx::Error) -> String {
         sqlx::Error::Configuration(error) => error.to_string(),
         sqlx::Error::Io(error) => error.to_string(),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(path: &Path) -> String {
+        let location = Location(Place::Sqlite(path.to_owned()));
+        let error = Database::open(&location).await.expect_err("a refusal");
+        error.to_string().replace(&location.to_string(), "HERE")
+    }
+
+    async fn change(path: &Path, sql: &'static str) {
+        sqlx::any::install_default_drivers();
+        let url = Url::parse(&format!("sqlite://{}?mode=rwc", path.display())).unwrap();
+        let options = AnyConnectOptions::from_url(&url).unwrap();
+        let mut connection = options.connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ours_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+
+        std::fs::write(
+            file("text"),
+            "not a database, but longer than its header is: ".repeat(9),
+        )
+        .unwrap();
+        let before = std::fs::read(file("text")).unwrap();
+        assert_eq!(
+            refusal(&file("text")).await,
+            "cannot keep rows in HERE: file is not a database"
+        );
+        assert_eq!(std::fs::read(file("text")).unwrap(), before);
+
+        change(&file("foreign"), "CREATE TABLE accounts (name TEXT)").await;
+        assert_eq!(
+            refusal(&file("foreign")).await,
+            "cannot keep rows in HERE: it has tables of another program"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_is_not_known_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let location = Location(Place::Sqlite(path.clone()));
+        let database = Database::open(&location).await.unwrap();
+        assert_eq!(refusal(&path).await, "HERE is in use by another server");
+        database.write().close().await.unwrap();
+
+        let later = "INSERT INTO _sqlx_migrations SELECT 7, description, installed_on, success, checksum, \
+                     execution_time FROM _sqlx_migrations";
+        change(&path, later).await;
+        assert_eq!(
+            refusal(&path).await,
+            "HERE has version 7 of the schema, and this program knows those up to 1"
+        );
+        change(&path, "DELETE FROM _sqlx_migrations WHERE version = 7").await;
+        change(&path, "UPDATE _sqlx_migrations SET checksum = X'00'").await;
+        assert_eq!(
+            refusal(&path).await,
+            "cannot keep rows in HERE: version 1 of its schema is not ours"
+        );
     }
 }
