@@ -8,7 +8,7 @@ use serde_json::json;
 use touchstone_client::provision::{NewSession, Rest};
 use touchstone_client::{ConnectOptions, connect};
 
-use crate::support::{Served, check, signal, touchstone};
+use crate::support::{Served, check, free_address, signal, touchstone};
 
 #[track_caller]
 fn check_stop(how: Signal) {
@@ -60,6 +60,34 @@ fn says_in_one_line_what_cannot_be_used() {
     );
     check(&["serve", "--ping-interval", "soon"], 2, &["soon", "15s"]);
     check(&["serve", "--max-payload", "7"], 2, &["7", "1000"]);
+}
+
+/// Where rows could not be kept, nobody is served; and no password is shown.
+#[test]
+fn says_in_one_line_what_is_wrong_with_a_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    std::fs::write(folder.path().join("text"), "no database ".repeat(100)).expect("a file");
+    let (text, nowhere, free) = (url("text"), url("no/folder"), free_address());
+    let elsewhere = format!("postgres://me:secret@{free}/rows");
+    let shown = format!("postgres://me:***@{free}/rows");
+    let check = |database: &str, code, parts: &[&str]| {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--database", database];
+        let ran = check(&arguments, code, parts);
+        assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
+    };
+    check(
+        "mysql://me:secret@db/rows",
+        2,
+        &["mysql", "sqlite://", "hint:"],
+    );
+    check("rows.db", 2, &["rows.db", "sqlite://"]);
+    check("sqlite://", 2, &["no path"]);
+    check("postgres://me:secret@db:port/rows", 2, &["port"]);
+    check(&nowhere, 2, &[&nowhere, "No such file"]);
+    check(&text, 2, &[&text, "file is not a database"]);
+    check(&elsewhere, 3, &[&shown, "refused", "hint:"]);
 }
 
 #[test]
