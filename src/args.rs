@@ -357,6 +357,31 @@ pub(crate) struct LimitArguments {
     /// Largest packet that is accepted, in bytes [default: 1000000]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
     pub(crate) max_payload: Option<u64>,
+
+    /// TCP connections and Socket.IO sessions that may be open, each; others get a 503 [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+
+    /// Accounts that may exist; a key that would make another one gets a 503 [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_accounts: Option<u32>,
+
+    /// Bytes that may wait for a client that does not keep up, which is disconnected then
+    /// [default: 16777216]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(100_000..=1_000_000_000_000))]
+    pub(crate) max_queued: Option<u64>,
+
+    /// Largest head of an HTTP request, in bytes; a larger one gets a 431 [default: 65536]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1_000..=400_000))]
+    pub(crate) max_header: Option<u32>,
+
+    /// How long the head of an HTTP request may take to come before it gets a 408 [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) header_timeout: Option<Duration>,
+
+    /// How long its body may take [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) body_timeout: Option<Duration>,
 }
 
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod logging;
 mod output;
+mod patterns;
 mod profile;
 mod progress;
 mod reports;

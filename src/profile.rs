@@ -4,58 +4,24 @@
 //! A profile only fills in what the command line leaves open; what it says means the same as the flag of
 //! that name.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum as _;
-use serde::Deserialize;
 
-use touchstone_client::Secret;
 use touchstone_client::provision::ProvisionSpec;
 use touchstone_conformance::SpawnCommand;
 use url::Url;
 
 use crate::args::{self, CheckArguments, Level, ReachArguments};
 use crate::error::Failure;
-use crate::suggest;
+
+mod document;
+
+use document::{Profile, find};
 
 const FILE: &str = "touchstone.toml";
-
-/// A file that has every key.
-const SAMPLE: &str = include_str!("../fixtures/samples/touchstone.toml");
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(default)]
-    profiles: BTreeMap<String, Profile>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct Profile {
-    urls: Vec<String>,
-    path: Option<String>,
-    cacert: Option<PathBuf>,
-    insecure: bool,
-    header: Vec<Secret>,
-    connect_to: Option<String>,
-    provision: Option<String>,
-    spawn: Option<String>,
-    rpc_timeout: Option<String>,
-    connect_timeout: Option<String>,
-    presence_timeout: Option<String>,
-    only: Vec<String>,
-    skip: Vec<String>,
-    level: Option<String>,
-    no_hazards: bool,
-    no_slow: bool,
-    jobs: Option<u16>,
-    settle: Option<u64>,
-    baseline: Vec<PathBuf>,
-}
 
 /// What a command knows of its server, to be filled in. What it has no use for is not there.
 #[derive(Debug)]
@@ -105,53 +71,6 @@ fn with_profile(
     fill(profile, folder)
         .with_context(|| format!("{}: profile {name}", path.display()))
         .map_err(Failure::usage)
-}
-
-/// The profile of this name.
-fn find(text: &str, name: &str) -> anyhow::Result<Profile> {
-    let mut document: Document = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            1 + text[..span.start].bytes().filter(|&b| b == b'\n').count()
-        });
-        let value = error.span().map_or("", |span| &text[..span.start]);
-        anyhow!("line {line}: {}", problem(error.message(), value))
-    })?;
-    document.profiles.remove(name).ok_or_else(|| {
-        let known: Vec<_> = document.profiles.keys().map(String::as_str).collect();
-        if let Some(meant) = suggest::closest(name, known.iter().copied()) {
-            return anyhow!("there is no profile {name:?}; did you mean {meant:?}?");
-        }
-        let known = match known.is_empty() {
-            true => "none".to_owned(),
-            false => known.join(", "),
-        };
-        anyhow!("there is no profile {name:?}, but {known}")
-    })
-}
-
-/// What is wrong with the file, and what was meant. `before` is the text before the place.
-fn problem(message: &str, before: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if message.starts_with("unknown field") {
-        let unknown = quoted.next().unwrap_or_default();
-        return match suggest::closest(unknown, quoted) {
-            Some(meant) => format!("there is no key {unknown}; did you mean {meant}?"),
-            None => message.to_owned(),
-        };
-    }
-    // A value of a wrong type stands behind its key.
-    let key = before.lines().last().and_then(|line| line.split_once('='));
-    let Some((key, _)) = key else {
-        return message.to_owned();
-    };
-    let is_of_key = |line: &&str| {
-        line.split_once('=')
-            .is_some_and(|(k, _)| k.trim() == key.trim())
-    };
-    match SAMPLE.lines().find(is_of_key) {
-        Some(example) => format!("{}: {message}; write it like {example}", key.trim()),
-        None => format!("{}: {message}", key.trim()),
-    }
 }
 
 /// Sets what is not set yet. Paths of the profile are relative to `folder`, and its commands run there.
@@ -266,6 +185,7 @@ fn parsed<T>(
 mod tests {
     use clap::Parser as _;
 
+    use super::document::SAMPLE;
     use super::*;
     use crate::args::{Arguments, Command};
 

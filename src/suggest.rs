@@ -1,7 +1,5 @@
 //! What was probably meant: the known name that is most like one that is not known.
 
-use touchstone_conformance::cases;
-
 /// The known name that `asked` is all but.
 pub(crate) fn closest<'k>(
     asked: &str,
@@ -13,30 +11,4 @@ pub(crate) fn closest<'k>(
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
-}
-
-/// The case, or all cases of a group, that a pattern without a match was to select.
-pub(crate) fn closest_pattern(pattern: &str) -> Option<String> {
-    let mut known: Vec<String> = cases().map(|case| case.id.to_owned()).collect();
-    let mut groups: Vec<String> = cases().map(|case| format!("{}.*", case.group())).collect();
-    groups.dedup();
-    known.extend(groups);
-    closest(pattern, known.iter().map(String::as_str)).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_meant_is_found_and_nothing_else() {
-        #[track_caller]
-        fn check(pattern: &str, expected: Option<&str>) {
-            assert_eq!(closest_pattern(pattern).as_deref(), expected, "{pattern}");
-        }
-        check("mesage.recipients", Some("message.recipients"));
-        check("mesage.*", Some("message.*"));
-        check("rpc.cal", Some("rpc.call"));
-        check("quux", None);
-    }
 }

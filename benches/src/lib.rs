@@ -8,6 +8,7 @@
 pub mod embedded;
 pub mod fleet;
 pub mod host;
+pub mod hostile;
 pub mod load;
 pub mod process;
 pub mod program;

@@ -34,6 +34,19 @@ pub struct Config {
     /// Packets that may wait for one connection. A connection that falls further behind is
     /// disconnected: a lost update would be worse than a reconnect.
     pub send_queue: usize,
+    /// Bytes that may wait for one connection, with the same end for whoever falls further behind.
+    pub max_queued: u64,
+    /// TCP connections that may be open, and Engine.IO sessions. Whoever comes beyond it gets a 503.
+    pub max_connections: usize,
+    /// Accounts that may exist. A key that would make another one gets a 503.
+    pub max_accounts: usize,
+    /// The largest head of an HTTP request, in bytes; above it the answer is 431.
+    pub max_header: usize,
+    /// How long the head of an HTTP request may take to come, the first one from the beginning of its
+    /// connection on; then the answer is 408.
+    pub header_timeout: Duration,
+    /// How long the body of an HTTP request may take to come.
+    pub body_timeout: Duration,
     /// Whether `/control/*` exists (docs/control.md). Never turn it on where strangers can connect.
     pub control: bool,
     /// Which way decisions take where several are right.
@@ -61,6 +74,12 @@ impl Default for Config {
             presence_timeout: Duration::from_secs(10 * 60),
             sweep_interval: Duration::from_secs(60),
             send_queue: 16_384,
+            max_queued: 16 * 1024 * 1024,
+            max_connections: 65_536,
+            max_accounts: 1_000_000,
+            max_header: 64 * 1024,
+            header_timeout: Duration::from_secs(20),
+            body_timeout: Duration::from_secs(120),
             control: false,
             policy: Policy::default(),
             storage: None,

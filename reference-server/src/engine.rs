@@ -1,7 +1,7 @@
 //! What engineioxide does otherwise than the official servers, put right in front of it: the first
 //! ping ([`FirstPing`]) and the bodies of its HTTP errors.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::first_ping::FirstPing;
 use crate::gateway::Gateway;
 use crate::listener::RequestKillSwitch;
+use crate::rest::ApiError;
 
 /// Stands in front of engineioxide.
 pub(crate) async fn correct(
@@ -26,6 +27,11 @@ pub(crate) async fn correct(
         return next.run(request).await;
     }
     let sid = query.sid;
+    if sid.is_none()
+        && let Some(reason) = gateway.full()
+    {
+        return ApiError::unavailable(&reason).into_response();
+    }
     let is_websocket = query.transport.as_deref() == Some("websocket");
     if let (Some(sid), true) = (sid, is_websocket) {
         // When a polling client moves to a WebSocket, its packets go to another TCP connection from
@@ -42,6 +48,10 @@ pub(crate) async fn correct(
         }
         _ => next.run(request).await,
     };
+    if let (Some(sid), false) = (sid, is_websocket) {
+        let size = response.body().size_hint().exact();
+        gateway.has_polled(sid, size.unwrap_or_default());
+    }
     match (response.status(), first_ping) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(ping)) => {
             switch.0.becomes_websocket(ping);

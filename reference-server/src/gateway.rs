@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -52,6 +53,17 @@ pub(crate) type Transport = Socket<TransportState>;
 pub(crate) struct TransportState {
     state: Mutex<State>,
     first_ping: FirstPing,
+    queue: Queue,
+}
+
+/// The bytes that wait for a client: what was queued for it, without what it has been sent.
+#[derive(Default)]
+struct Queue {
+    queued: AtomicU64,
+    /// What it has fetched by polling.
+    polled: AtomicU64,
+    /// How many may be queued before it is looked whether they wait.
+    unchecked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -61,6 +73,8 @@ struct State {
     pending: Option<Pending>,
     /// Ends the TCP connection that packets are written to.
     switch: Option<Arc<KillSwitch>>,
+    /// What had been written to it when it became that.
+    written_before: u64,
     /// Why this side has ended the transport: what still comes is not looked at.
     ended: Option<&'static str>,
     connect_timeout: Option<AbortHandle>,
@@ -84,6 +98,13 @@ impl TransportState {
     }
 }
 
+impl State {
+    fn moves_to(&mut self, switch: &Arc<KillSwitch>) {
+        self.written_before = switch.written();
+        self.switch = Some(Arc::clone(switch));
+    }
+}
+
 impl Gateway {
     pub(crate) fn new(app: Arc<App>) -> Self {
         Self {
@@ -97,7 +118,25 @@ impl Gateway {
     pub(crate) fn moves_to(&self, sid: Sid, switch: &RequestKillSwitch) {
         let transport = self.transports().get(&sid).cloned();
         if let Some(transport) = transport {
-            transport.data.lock().switch = Some(Arc::clone(&switch.0));
+            transport.data.lock().moves_to(&switch.0);
+        }
+    }
+
+    /// Why no further session is begun, if none is.
+    pub(crate) fn full(&self) -> Option<String> {
+        let most = self.app.config.max_connections;
+        let is_full = self.transports().len() >= most;
+        is_full.then(|| format!("{most} sessions are open, and no more are begun"))
+    }
+
+    /// A session has fetched so many bytes by polling.
+    pub(crate) fn has_polled(&self, sid: Sid, bytes: u64) {
+        if let Some(transport) = self.transports().get(&sid) {
+            transport
+                .data
+                .queue
+                .polled
+                .fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
@@ -428,7 +467,9 @@ impl EngineIoHandler for Gateway {
             end(&silent, "did not connect");
         });
         let mut state = transport.data.lock();
-        state.switch = switch.map(|info| Arc::clone(&info.0.0));
+        if let Some(info) = switch {
+            state.moves_to(&info.0.0);
+        }
         state.connect_timeout = Some(task.abort_handle());
     }
 
@@ -481,6 +522,7 @@ pub(crate) fn connection(
 ) -> Connection {
     let link = Box::new(TransportLink {
         transport: Arc::clone(transport),
+        max_queued: app.config.max_queued,
         has_polled: transport.transport_type() == TransportType::Polling,
     });
     let (id, seams) = (app.connections.next_id(), app.seams().cloned());
@@ -509,16 +551,75 @@ impl fmt::Debug for Gateway {
     }
 }
 
+/// The bytes that a packet and its attachments take on their way: with the headers of their frames, or
+/// with what stands between the packets of a polling payload.
+fn on_the_way(transport: TransportType, packet: &str, attachments: &[Bytes]) -> u64 {
+    let framed = |length: usize| match length {
+        0..126 => length + 2,
+        126..65_536 => length + 4,
+        _ => length + 10,
+    };
+    let bytes: usize = match transport {
+        TransportType::Websocket => {
+            let attached = attachments.iter().map(|bytes| framed(bytes.len()));
+            framed(packet.len() + 1) + attached.sum::<usize>()
+        }
+        TransportType::Polling => {
+            let attached = attachments
+                .iter()
+                .map(|bytes| bytes.len().div_ceil(3) * 4 + 2);
+            packet.len() + 2 + attached.sum::<usize>()
+        }
+    };
+    bytes as u64
+}
+
 /// The way from a connection to its transport.
 struct TransportLink {
     transport: Arc<Transport>,
+    /// Bytes that may wait.
+    max_queued: u64,
     /// Whether the client connected by polling.
     has_polled: bool,
+}
+
+impl TransportLink {
+    /// Whether these bytes may wait as well. What waits is counted anew only after so much was queued
+    /// that it might be too much.
+    fn has_room(&self, bytes: u64) -> bool {
+        let data = &self.transport.data;
+        let queue = &data.queue;
+        let queued = queue.queued.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let spend = |left: u64| left.checked_sub(bytes);
+        let spent = queue
+            .unchecked
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend);
+        if spent.is_ok() {
+            return true;
+        }
+        let mut sent = queue.polled.load(Ordering::Relaxed);
+        if self.transport.transport_type() == TransportType::Websocket {
+            let state = data.lock();
+            let switch = state.switch.as_ref();
+            sent += switch.map_or(0, |switch| switch.written() - state.written_before);
+        }
+        match self.max_queued.checked_sub(queued.saturating_sub(sent)) {
+            Some(room) => {
+                queue.unchecked.store(room, Ordering::Relaxed);
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 impl Link for TransportLink {
     fn push(&self, packet: Str, attachments: &[Bytes]) -> Result<(), PushError> {
         use tokio::sync::mpsc::error::TrySendError;
+        let transport = self.transport.transport_type();
+        if !self.has_room(on_the_way(transport, &packet, attachments)) {
+            return Err(PushError::Full);
+        }
         match self.transport.reserve() {
             Ok(place) => {
                 if attachments.is_empty() {

@@ -2,7 +2,8 @@
 //!
 //! It is what the conformance suite is tried against, what newcomers run first, and what benches
 //! measure. It is right where the specification and its decisions say something. It keeps nothing on disk, sends no notifications, and must not
-//! be used to serve people: tokens live as long as the process, and nothing limits who signs up.
+//! be used to serve people: tokens live as long as the process, and anybody may sign up. Limits keep
+//! careless and hostile clients from taking the memory and the connections of the others.
 //!
 //! Nothing that judges servers may depend on this crate; only the `touchstone` binary, the benches
 //! and integration tests do.
@@ -12,6 +13,7 @@
 //! rows change, updates take their seq and are put into the queue of each recipient, and the answer
 //! follows. So an update reaches every queue before its cause is answered, and in `seq` order.
 
+mod accept;
 mod announce;
 mod app;
 pub mod builders;
@@ -37,6 +39,7 @@ mod rest;
 pub mod router;
 pub mod seams;
 mod server;
+mod slow;
 mod store;
 #[cfg(test)]
 mod test_stand;

@@ -1,24 +1,26 @@
-//! TCP connections that can be ended from outside.
+//! TCP connections that can be ended from outside, and that end by themselves when the head of a request
+//! does not come.
 //!
 //! A client that reads nothing leaves its writer waiting inside the library, where no close request
 //! reaches it. So every accepted stream carries a switch: once it is tripped, reads and writes fail,
-//! and whoever waits for them wakes up. The module knows nothing of what travels in the stream.
+//! and whoever waits for them wakes up. The module knows of what travels in the stream only where an
+//! HTTP answer begins.
 
 use std::collections::HashMap;
+use std::future::Future as _;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::http::StatusCode;
 use futures_util::task::AtomicWaker;
-use socket2::SockRef;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use crate::first_ping::{FirstPing, Outgoing, PingFilter};
 
@@ -29,6 +31,10 @@ pub(crate) struct KillSwitch {
     is_unread: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// The head of a request has been read, and is not answered yet.
+    has_head: AtomicBool,
+    /// Bytes that the operating system has taken.
+    written: AtomicU64,
     /// Set once the connection is a WebSocket.
     first_ping: OnceLock<FirstPing>,
 }
@@ -52,6 +58,16 @@ impl KillSwitch {
     pub(crate) fn becomes_websocket(&self, first_ping: FirstPing) {
         // An HTTP connection becomes a WebSocket once.
         let _ = self.first_ping.set(first_ping);
+    }
+
+    /// The head of a request has been read.
+    pub(crate) fn head_arrived(&self) {
+        self.has_head.store(true, Ordering::SeqCst);
+    }
+
+    /// How many bytes have been written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Fails if the switch was tripped; otherwise `waker` is woken when it is.
@@ -80,68 +96,20 @@ impl KillSwitches {
         }
     }
 
-    fn add(&self) -> (u64, Arc<KillSwitch>) {
+    /// A switch for one more connection, unless there are so many.
+    pub(crate) fn add(&self, most: usize) -> Option<(u64, Arc<KillSwitch>)> {
+        let mut open = self.lock();
+        if open.len() >= most {
+            return None;
+        }
         let id = self.last.fetch_add(1, Ordering::Relaxed);
         let switch = Arc::new(KillSwitch::default());
-        self.lock().insert(id, Arc::clone(&switch));
-        (id, switch)
+        open.insert(id, Arc::clone(&switch));
+        Some((id, switch))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<KillSwitch>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Accepts TCP connections and gives each its switch.
-pub(crate) struct DropListener {
-    listener: TcpListener,
-    switches: KillSwitches,
-    /// How long sent data may stay unacknowledged, or a peer's window closed.
-    user_timeout: Duration,
-}
-
-impl DropListener {
-    pub(crate) fn new(
-        listener: TcpListener,
-        switches: KillSwitches,
-        user_timeout: Duration,
-    ) -> Self {
-        Self {
-            listener,
-            switches,
-            user_timeout,
-        }
-    }
-}
-
-impl Listener for DropListener {
-    type Io = SwitchedStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Small packets are the rule, and each is flushed once it is whole.
-        let options = stream
-            .set_nodelay(true)
-            .and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(self.user_timeout)));
-        if let Err(error) = options {
-            tracing::debug!(%error, "a socket option was refused");
-        }
-        let (id, switch) = self.switches.add();
-        (
-            SwitchedStream {
-                stream,
-                switch,
-                id,
-                switches: self.switches.clone(),
-                pings: Pings::Untouched,
-            },
-            address,
-        )
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
     }
 }
 
@@ -153,6 +121,19 @@ pub(crate) struct SwitchedStream {
     id: u64,
     switches: KillSwitches,
     pings: Pings,
+    head: Head,
+    header_timeout: Duration,
+}
+
+/// Which part of a request comes next.
+#[derive(Debug)]
+enum Head {
+    /// A head, or the rest of one, in time.
+    Awaited(Pin<Box<Sleep>>),
+    /// A body, if any, or the frames of a WebSocket; or nothing before something is answered.
+    Arrived,
+    /// A head, whenever the client has something to ask again.
+    Answered,
 }
 
 /// Whether the first ping of the connection has to be left out.
@@ -165,6 +146,67 @@ enum Pings {
 }
 
 impl SwitchedStream {
+    pub(crate) fn new(
+        stream: TcpStream,
+        (id, switch): (u64, Arc<KillSwitch>),
+        switches: KillSwitches,
+        header_timeout: Duration,
+    ) -> Self {
+        Self {
+            stream,
+            switch,
+            id,
+            switches,
+            pings: Pings::Untouched,
+            head: Head::Awaited(Box::pin(tokio::time::sleep(header_timeout))),
+            header_timeout,
+        }
+    }
+
+    pub(crate) fn switch(&self) -> &Arc<KillSwitch> {
+        &self.switch
+    }
+
+    /// Fails when the head of a request has not come in time, and says so to the client.
+    fn check_head(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Head::Awaited(sleep) = &mut self.head else {
+            return Ok(());
+        };
+        if self.switch.has_head.load(Ordering::SeqCst) {
+            self.head = Head::Arrived;
+            return Ok(());
+        }
+        if sleep.as_mut().poll(context).is_pending() {
+            return Ok(());
+        }
+        let reason = format!(
+            "the head of the request did not come within {} s",
+            self.header_timeout.as_secs_f64()
+        );
+        // Nothing else is on its way to a client that has asked for nothing.
+        let _ = self.stream.try_write(refusal(408, &reason).as_bytes());
+        Err(io::Error::from(io::ErrorKind::TimedOut))
+    }
+
+    /// Something was read.
+    fn has_read(&mut self) {
+        if matches!(self.head, Head::Answered) {
+            self.head = Head::Awaited(Box::pin(tokio::time::sleep(self.header_timeout)));
+        }
+    }
+
+    /// Something was written, of which this is the beginning.
+    fn has_written(&mut self, bytes: &[u8], count: usize) {
+        self.switch
+            .written
+            .fetch_add(count as u64, Ordering::Relaxed);
+        // An interim answer leaves the request as it is, and a WebSocket has no further head.
+        let is_answer = bytes.starts_with(b"HTTP/1.1 ") && !bytes.starts_with(b"HTTP/1.1 1");
+        if is_answer && self.switch.has_head.swap(false, Ordering::SeqCst) {
+            self.head = Head::Answered;
+        }
+    }
+
     fn begin_filter(&mut self) {
         if let (Pings::Untouched, Some(ping)) = (&self.pings, self.switch.first_ping.get()) {
             self.pings = Pings::Filtered(Box::new(PingFilter::new(ping.clone())));
@@ -197,9 +239,15 @@ impl AsyncRead for SwitchedStream {
         if this.switch.is_unread.load(Ordering::SeqCst) {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionAborted)));
         }
+        this.check_head(cx)?;
         this.begin_filter();
         let Pings::Filtered(filter) = &mut this.pings else {
-            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            if buffer.filled().len() > before {
+                this.has_read();
+            }
+            return Poll::Ready(Ok(()));
         };
         let has_read_pong = ready!(filter.poll_read(Pin::new(&mut this.stream), cx, buffer))?;
         if has_read_pong {
@@ -224,12 +272,15 @@ impl AsyncWrite for SwitchedStream {
                 if let Some(filter) = this.filter() {
                     filter.written(&bytes[..count]);
                 }
+                this.has_written(bytes, count);
                 return Poll::Ready(Ok(count));
             }
             Some(Outgoing::Over) => this.pings = Pings::Over,
             None => {}
         }
-        Pin::new(&mut this.stream).poll_write(cx, bytes)
+        let count = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.has_written(bytes, count);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -239,7 +290,9 @@ impl AsyncWrite for SwitchedStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.switch.check(&this.switch.writer, cx)?;
-        Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
+        let count = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
+        this.has_written(slices.first().map_or(&[], |first| first), count);
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -261,8 +314,15 @@ impl AsyncWrite for SwitchedStream {
 #[derive(Clone, Debug)]
 pub(crate) struct RequestKillSwitch(pub(crate) Arc<KillSwitch>);
 
-impl Connected<IncomingStream<'_, DropListener>> for RequestKillSwitch {
-    fn connect_info(stream: IncomingStream<'_, DropListener>) -> Self {
-        Self(Arc::clone(&stream.io().switch))
-    }
+/// The answer to a connection that is over a limit, for which no request has to be read.
+pub(crate) fn refusal(status: u16, reason: &str) -> String {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let error = status.canonical_reason().unwrap_or_default();
+    let body =
+        json!({ "error": error, "message": reason, "statusCode": status.as_u16() }).to_string();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }

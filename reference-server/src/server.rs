@@ -21,15 +21,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_http::cors::CorsLayer;
 
+use crate::accept::Front;
 use crate::app::App;
 use crate::config::Config;
 use crate::engine;
 use crate::gateway::Gateway;
 use crate::journal;
-use crate::listener::{DropListener, KillSwitches, RequestKillSwitch};
+use crate::listener::KillSwitches;
 use crate::presence;
 use crate::rest::{self, ApiError};
 use crate::seams::{HttpAnswer, HttpRequest};
+use crate::slow;
 
 /// How long clients may take to receive what is queued for them when the server ends.
 const GRACE: Duration = Duration::from_millis(300);
@@ -76,20 +78,11 @@ async fn run(
     let gateway = Gateway::new(Arc::clone(&app));
     let service = service(&app, &gateway);
     let switches = KillSwitches::default();
-    let user_timeout = app.config.ping_interval + app.config.ping_timeout;
+    let front = Arc::new(Front::new(service, switches.clone(), &app.config));
     let mut running = Vec::new();
     for listener in listeners {
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let listener = DropListener::new(listener, switches.clone(), user_timeout);
-        let service = service
-            .clone()
-            .into_make_service_with_connect_info::<RequestKillSwitch>();
-        let stop = app.stop.clone().cancelled_owned();
-        running.push(
-            axum::serve(listener, service)
-                .with_graceful_shutdown(stop)
-                .into_future(),
-        );
+        running.push(Arc::clone(&front).run(listener, app.stop.clone()));
     }
     let sweeper = tokio::spawn(presence::run(Arc::clone(&app)));
     let mut running = tokio::spawn(join_all(running));
@@ -150,6 +143,10 @@ fn service(app: &Arc<App>, gateway: &Gateway) -> Router {
         ))
         .layer(middleware::from_fn(survive_panics))
         .layer(middleware::from_fn_with_state(Arc::clone(app), http_seam))
+        .layer(middleware::map_request_with_state(
+            config.body_timeout,
+            async |State(time): State<Duration>, request: Request| slow::bounded(request, time),
+        ))
         .layer(middleware::from_fn(journal::requests))
         .layer(CorsLayer::very_permissive())
 }

@@ -18,10 +18,10 @@ use crate::embedded::{self, Embedded};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
+use crate::patterns;
 use crate::profile;
 use crate::reports::{self, Reports};
 use crate::spawned;
-use crate::suggest;
 use crate::target::Server;
 
 use super::serve::differing;
@@ -133,7 +133,7 @@ fn matches_nothing(glob: &str) -> Result<bool, Failure> {
 }
 
 fn unmatched(flag: &str, glob: &str) -> Failure {
-    let meant = suggest::closest_pattern(glob);
+    let meant = patterns::closest_pattern(glob);
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
     let error = anyhow!("{flag} {glob} matches no case{meant}");
     Failure::expected(Exit::NothingSelected, error).hint("touchstone check --list shows all cases")

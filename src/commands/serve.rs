@@ -98,6 +98,13 @@ impl LimitArguments {
         set(&mut config.presence_timeout, self.presence_timeout);
         set(&mut config.sweep_interval, self.sweep_interval);
         set(&mut config.max_payload, self.max_payload);
+        let number = |asked: Option<u32>| asked.and_then(|asked| usize::try_from(asked).ok());
+        set(&mut config.max_connections, number(self.max_connections));
+        set(&mut config.max_accounts, number(self.max_accounts));
+        set(&mut config.max_queued, self.max_queued);
+        set(&mut config.max_header, number(self.max_header));
+        set(&mut config.header_timeout, self.header_timeout);
+        set(&mut config.body_timeout, self.body_timeout);
     }
 }
 

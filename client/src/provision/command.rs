@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -20,6 +19,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::answer::Answer;
 use super::{Account, Made, NewMachine, NewSession, ProvisionError};
 use crate::error::excerpt;
 
@@ -49,24 +49,6 @@ struct Talk {
     next_id: u64,
     /// Ends with the program's stderr.
     listener: Option<JoinHandle<()>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    id: u64,
-    ok: bool,
-    error: Option<String>,
-    #[serde(default)]
-    unsupported: bool,
-    token: Option<String>,
-    account_id: Option<String>,
-    session_id: Option<String>,
-    #[serde(default)]
-    session: Value,
-    machine_id: Option<String>,
-    #[serde(default)]
-    machine: Value,
 }
 
 impl Command {
@@ -240,7 +222,7 @@ impl Command {
                 return Err(self.failed(format!("gave no answer to {op} in {:?}", self.timeout)));
             }
         };
-        let answer: Answer = serde_json::from_str(&line).map_err(|error| {
+        let answer = Answer::parse(&line).map_err(|error| {
             self.failed(format!(
                 "answered {op} with {:?}: {error}",
                 excerpt(&line, 80)

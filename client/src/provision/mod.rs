@@ -5,7 +5,8 @@
 //! lists, [`command`] asks a program of the user's. Nothing here knows what a suite wants these
 //! things for, and nothing reads a random source: whoever asks for an account brings its seed.
 
-pub mod command;
+pub mod answer;
+mod command;
 pub mod file;
 pub mod rest;
 

@@ -37,6 +37,12 @@ pub(super) async fn sign_in(State(app): State<Arc<App>>, Body(body): Body) -> An
             .ok()
     };
     is_signed().ok_or_else(|| ApiError::unauthorized("Invalid signature"))?;
+    // As many as sign in at the same time may come beyond it.
+    let most = app.config.max_accounts;
+    if app.store.count() >= most && app.store.account_of_key(&key).is_none() {
+        let reason = format!("{most} accounts exist, and no more are made");
+        return Err(ApiError::unavailable(&reason));
+    }
     let (account, receipt) = app.signed_in(key);
     receipt.wait().await;
     Ok(Json(json!({ "success": true, "token": account.token() })))

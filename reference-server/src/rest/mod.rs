@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::control;
 use crate::journal::HttpReason;
 use crate::seams::HttpRequest;
+use crate::slow;
 use crate::store::Account;
 
 mod access_keys;
@@ -57,6 +58,18 @@ impl ApiError {
 
     pub(crate) fn conflict(error: &str) -> Self {
         Self::new(StatusCode::CONFLICT, json!({ "error": error }))
+    }
+
+    /// 503: what the server holds is at a limit.
+    pub(crate) fn unavailable(message: &str) -> Self {
+        Self::stated(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// An answer of HTTP itself rather than of a route.
+    fn stated(status: StatusCode, message: &str) -> Self {
+        let error = status.canonical_reason().unwrap_or("Error");
+        let body = json!({ "error": error, "message": message, "statusCode": status.as_u16() });
+        Self::new(status, body)
     }
 
     pub(crate) fn unauthorized(error: &str) -> Self {
@@ -124,12 +137,12 @@ impl Body {
     async fn read(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let bytes = Bytes::from_request(request, app)
             .await
-            .map_err(|rejection| {
-                let (status, message) = (rejection.status(), rejection.body_text());
-                let reason = status.canonical_reason().unwrap_or("Error");
-                let body =
-                    json!({ "error": reason, "message": message, "statusCode": status.as_u16() });
-                ApiError::new(status, body)
+            .map_err(|rejection| match slow::is_cause_of(&rejection) {
+                true => {
+                    let message = slow::message(app.config.body_timeout);
+                    ApiError::stated(StatusCode::REQUEST_TIMEOUT, &message)
+                }
+                false => ApiError::stated(rejection.status(), &rejection.body_text()),
             })?;
         if bytes.is_empty() {
             return Ok(Self(Value::Null));

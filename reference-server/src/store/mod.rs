@@ -167,6 +167,11 @@ impl Store {
         self.people().by_id.get(id).cloned()
     }
 
+    /// How many accounts there are.
+    pub(crate) fn count(&self) -> usize {
+        self.people().by_id.len()
+    }
+
     pub(crate) fn account_of_token(&self, token: &str) -> Option<Arc<Account>> {
         self.people().by_token.get(token).cloned()
     }

@@ -10,8 +10,17 @@ use crate::stand::{Client, DEADLINE, Server, within};
 /// A reader that stalls is disconnected; everybody else receives everything, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_reader_is_disconnected_and_others_do_not_feel_it() {
-    for transport in [Transport::WebSocket, Transport::Upgrade] {
-        let server = Server::with(|config| config.send_queue = 64).await;
+    // By packets and by bytes; the healthy ones are sent far more than may wait.
+    for (transport, packets, bytes) in [
+        (Transport::WebSocket, 64, u64::MAX),
+        (Transport::WebSocket, 16_384, 2_000_000),
+        (Transport::Upgrade, 64, u64::MAX),
+        (Transport::Upgrade, 16_384, 2_000_000),
+    ] {
+        let server = Server::with(|config| {
+            (config.send_queue, config.max_queued) = (packets, bytes);
+        })
+        .await;
         let account = server.account().await;
         account.machine("stalled").await;
         let session = account.session("tag").await;
@@ -65,6 +74,26 @@ async fn a_stalled_reader_is_disconnected_and_others_do_not_feel_it() {
                     event.data().unwrap()["body"]["metadata"]["version"],
                     version
                 );
+            }
+        }
+    }
+}
+
+/// Who fetches what it is sent by polling is sent far more than may wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_were_fetched_do_not_wait() {
+    let server = Server::with(|config| config.max_queued = 500_000).await;
+    let account = server.account().await;
+    let session = account.session("tag").await;
+    let sender = account.user().await;
+    for transport in [Transport::Polling, Transport::WebSocket] {
+        let mut reader = Client::over(transport, account.options(json!({}))).await;
+        for size in [10, 1_000, 100_000] {
+            for _ in 0..30 {
+                let data = json!({ "sid": session, "message": "z".repeat(size) });
+                sender.emit("message", data).await;
+                let update = reader.next_of("update").await;
+                assert_eq!(update["body"]["t"], "new-message");
             }
         }
     }

@@ -14,6 +14,7 @@ mod model;
 mod order;
 mod presence;
 mod raw;
+mod refusals;
 mod rest;
 mod rest_data;
 mod routing;
