@@ -31,8 +31,6 @@ pub struct Policy {
     pub artifact_partial: bool,
     /// Whether creating an artifact again replaces it: it does not.
     pub artifact_overwrite: bool,
-    /// Whether an artifact may have the id of another account's: it may not.
-    pub artifact_taken: bool,
     /// Whether the list of artifacts has their bodies: it has not.
     pub artifact_list_bodies: bool,
     /// Whether artifacts take text that is not base64: they do not.
@@ -73,7 +71,6 @@ impl Default for Policy {
             rpc_any_name: false,
             artifact_partial: false,
             artifact_overwrite: false,
-            artifact_taken: false,
             artifact_list_bodies: false,
             base64_unchecked: false,
             kv_partial: false,

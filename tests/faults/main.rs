@@ -12,15 +12,17 @@ mod document;
 mod embedded;
 mod table;
 mod trial;
+#[path = "../trials/mod.rs"]
+mod trials;
 
 use std::collections::BTreeSet;
 
-use tokio::runtime::{Builder, Runtime};
 use touchstone_conformance::{Case, Level, Selection, cases, requirements};
 use touchstone_reference_faults::faults;
 
 use table::{Row, Table};
 use trial::{Outcome, try_all};
+use trials::{mixed, runtime};
 
 /// How many of the cases that catch a fault are run against it, unless there is a requirement that no
 /// trial before it has seen broken.
@@ -43,7 +45,7 @@ const BATCH: usize = 8;
 #[test]
 fn each_fault_is_caught_by_its_cases_and_by_no_other() {
     let table = Table::read();
-    let trials = trials(&table);
+    let trials = chosen(&table);
     let report = runtime().block_on(async {
         let mut report = String::new();
         let outcomes = try_all(&table, &trials).await;
@@ -152,7 +154,7 @@ fn measure() {
 
 /// What is tried with each fault: some of the cases that catch it, and a sample of those that should not
 /// mind it. The same in every run.
-fn trials(table: &Table) -> Vec<(&'static str, Selection)> {
+fn chosen(table: &Table) -> Vec<(&'static str, Selection)> {
     let mut seen_broken = BTreeSet::new();
     let mut trials = Vec::new();
     for fault in faults() {
@@ -202,20 +204,4 @@ fn unconcerned(name: &str, row: &Row) -> Vec<&'static str> {
         .collect();
     all.sort_unstable();
     all.into_iter().take(SAMPLE).map(|(_, id)| id).collect()
-}
-
-/// A number that looks random and is the same everywhere (FNV-1a).
-fn mixed(name: &str, id: &str) -> u64 {
-    name.bytes()
-        .chain(id.bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-}
-
-fn runtime() -> Runtime {
-    Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
 }

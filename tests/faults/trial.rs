@@ -1,21 +1,17 @@
 //! One trial: a server with one fault, judged by some cases of the suite.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use touchstone_client::ConnectOptions;
-use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::text::told;
 use touchstone_conformance::{
-    Level, Plan, Reporter, RunError, RunEvent, Selection, StopSignals, Target, Verdict, run,
+    Level, Plan, Reporter, RunError, RunEvent, Selection, StopSignals, Verdict, run,
 };
 use touchstone_reference_faults::Faults;
 
-use crate::embedded::{Embedded, quick, stated};
+use crate::embedded::quick;
 use crate::table::{Findings, Table};
+use crate::trials::{self, side_by_side};
 
 /// How many servers are judged at the same time. Most of a trial is waiting for what never comes.
 const TRIALS: usize = 12;
@@ -47,38 +43,18 @@ pub(crate) async fn try_all(
     table: &Table,
     trials: &[(&'static str, Selection)],
 ) -> Vec<(&'static str, Outcome)> {
-    let places = Arc::new(Semaphore::new(TRIALS));
-    let mut tasks = JoinSet::new();
-    for (index, (name, selection)) in trials.iter().cloned().enumerate() {
-        let places = Arc::clone(&places);
+    let trials = trials.iter().cloned().map(|(name, selection)| {
         let fault = table.spelled(name);
         let jobs = if table.is_alone(name) { 1 } else { JOBS };
-        tasks.spawn(async move {
-            let _place = places.acquire().await.expect("nobody closes it");
-            (index, name, judge(Some(&fault), selection, jobs).await)
-        });
-    }
-    let mut outcomes = tasks.join_all().await;
-    outcomes.sort_by_key(|(index, ..)| *index);
-    outcomes
-        .into_iter()
-        .map(|(_, name, outcome)| (name, outcome))
-        .collect()
+        async move { (name, judge(Some(&fault), selection, jobs).await) }
+    });
+    side_by_side(TRIALS, trials.collect::<Vec<_>>()).await
 }
 
 /// Judges a server with this fault, as `check` judges the embedded one.
 pub(crate) async fn judge(fault: Option<&str>, selection: Selection, jobs: usize) -> Outcome {
     let faults = Faults::parse(fault).expect("the table spells faults");
-    let server = Embedded::start(faults.applied_to(quick()))
-        .await
-        .expect("a server");
-    let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
-    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(server.url().clone()));
-    let mut target = Target::new(
-        vec![server.url().clone()],
-        provisioner.expect("a provisioner"),
-    );
-    target.timeouts = stated();
+    let (server, mut target) = trials::server(faults.applied_to(quick())).await;
     target.patience = PATIENCE;
     let mut plan = Plan::new(target, SEED, 0);
     plan.selection = selection;

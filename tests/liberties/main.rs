@@ -10,15 +10,17 @@ mod document;
 #[path = "../../src/embedded.rs"]
 mod embedded;
 mod trial;
+#[path = "../trials/mod.rs"]
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use tokio::runtime::{Builder, Runtime};
 use touchstone_conformance::{Level, Selection, cases, requirements};
 use touchstone_reference_faults::{LibertyInfo, liberties};
 
 use trial::{Blamed, try_all};
+use trials::{mixed, runtime};
 
 /// By liberty, names, each with its reason.
 pub(crate) type Reasons = BTreeMap<String, BTreeMap<String, String>>;
@@ -155,20 +157,4 @@ fn part_for(liberty: &LibertyInfo) -> Selection {
         }
     }
     selection
-}
-
-/// A number that looks random and is the same everywhere (FNV-1a).
-fn mixed(name: &str, id: &str) -> u64 {
-    name.bytes()
-        .chain(id.bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-}
-
-fn runtime() -> Runtime {
-    Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
 }

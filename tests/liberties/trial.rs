@@ -1,21 +1,15 @@
 //! One trial: a server that takes some liberties, judged by some cases of the suite.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use touchstone_client::ConnectOptions;
-use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::text::told;
-use touchstone_conformance::{
-    Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict, run,
-};
+use touchstone_conformance::{Plan, Reporter, RunEvent, Selection, StopSignals, Verdict, run};
 use touchstone_reference_faults::Liberties;
 use touchstone_reference_server::Config;
 
-use crate::embedded::{Embedded, quick, stated};
+use crate::embedded::quick;
+use crate::trials::{self, side_by_side};
 
 /// How many servers are judged at the same time. Most of a trial is waiting.
 const TRIALS: usize = 6;
@@ -31,18 +25,12 @@ pub(crate) type Blamed = BTreeMap<String, BTreeSet<String>>;
 
 /// Tries servers side by side, a few at a time, in the order of the trials.
 pub(crate) async fn try_all(trials: Vec<(Vec<&'static str>, Selection)>) -> Vec<Blamed> {
-    let places = Arc::new(Semaphore::new(TRIALS));
-    let mut tasks = JoinSet::new();
-    for (index, (names, selection)) in trials.into_iter().enumerate() {
-        let places = Arc::clone(&places);
-        tasks.spawn(async move {
-            let _place = places.acquire().await.expect("nobody closes it");
-            (index, judge(&names, selection).await)
-        });
-    }
-    let mut blamed = tasks.join_all().await;
-    blamed.sort_by_key(|(index, _)| *index);
-    blamed.into_iter().map(|(_, blamed)| blamed).collect()
+    let trials = trials.into_iter();
+    side_by_side(
+        TRIALS,
+        trials.map(|(names, selection)| async move { judge(&names, selection).await }),
+    )
+    .await
 }
 
 async fn judge(names: &[&'static str], selection: Selection) -> Blamed {
@@ -51,14 +39,7 @@ async fn judge(names: &[&'static str], selection: Selection) -> Blamed {
         ping_timeout: PING_TIMEOUT,
         ..quick()
     });
-    let server = Embedded::start(config).await.expect("a server");
-    let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
-    let provisioner = Provisioner::open(&provision, &ConnectOptions::new(server.url().clone()));
-    let mut target = Target::new(
-        vec![server.url().clone()],
-        provisioner.expect("a provisioner"),
-    );
-    target.timeouts = stated();
+    let (server, target) = trials::server(config).await;
     let mut plan = Plan::new(target, SEED, 0);
     plan.selection = selection;
     let mut found = Found::default();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use touchstone_reference_server::seams::{Account, Admission, Client, Flow, Frame, Scope, Server};
+use touchstone_reference_server::seams::{
+    Account, Admission, Client, Flow, Frame, Scope, Seams, Server,
+};
 
 use crate::{Fault, Faults};
 
@@ -19,26 +21,46 @@ const UNKNOWN_TYPES: &[(Fault, Option<&str>)] = &[
     (Fault::ClientTypeRequired, None),
 ];
 
-/// Puts the wrong decision in the place of the right one.
-pub(crate) fn admit(faults: &Faults, server: &Server, auth: &Value, right: Admission) -> Admission {
-    match judge(faults, server, auth, right) {
-        Admission::Refused(_) if faults.on(Fault::RefusalDrop) => Admission::Closed,
-        Admission::Refused(_) if faults.on(Fault::RefusalText) => {
-            Admission::Refused("no".to_owned())
-        }
-        admission => admission,
-    }
-}
+/// Who is let in.
+#[derive(Debug)]
+pub(crate) struct Admissions(pub(crate) Faults);
 
-/// A client was refused.
-pub(crate) fn refused(faults: &Faults, server: &Server, client: &Client<'_>, auth: &Value) {
-    if faults.on(Fault::RefusedListens)
-        && let Some(account) = account(server, auth)
-    {
-        let listener = client.connection(Arc::clone(&account), Scope::User);
-        let mut memory = faults.memory();
-        let listeners = memory.listeners.entry(account.id().to_owned());
-        listeners.or_default().push(listener);
+impl Seams for Admissions {
+    fn admit(&self, server: &Server, auth: &Value, right: Admission) -> Admission {
+        let faults = &self.0;
+        match judge(faults, server, auth, right) {
+            Admission::Refused(_) if faults.on(Fault::RefusalDrop) => Admission::Closed,
+            Admission::Refused(_) if faults.on(Fault::RefusalText) => {
+                Admission::Refused("no".to_owned())
+            }
+            admission => admission,
+        }
+    }
+
+    fn refused(&self, server: &Server, client: &Client<'_>, auth: &Value) {
+        let faults = &self.0;
+        if faults.on(Fault::RefusedListens)
+            && let Some(account) = account(server, auth)
+        {
+            let listener = client.connection(Arc::clone(&account), Scope::User);
+            let mut memory = faults.memory();
+            let listeners = memory.listeners.entry(account.id().to_owned());
+            listeners.or_default().push(listener);
+        }
+    }
+
+    fn misplaced(&self, server: &Server, client: &Client<'_>, ack: Option<u64>) -> Flow {
+        let faults = &self.0;
+        if let Some(id) = ack.filter(|_| faults.on(Fault::EarlyServed)) {
+            client.push(Frame::from(format!("3{id}{}", json!([{}]))));
+            return Flow::Ignore;
+        }
+        if faults.on(Fault::GarbageKills) {
+            for connection in server.connections() {
+                connection.end();
+            }
+        }
+        Flow::Handle
     }
 }
 
@@ -96,23 +118,4 @@ fn account(server: &Server, auth: &Value) -> Option<Arc<Account>> {
 fn of_its_own(faults: &Faults, server: &Server, scope: Scope) -> Admission {
     let account = faults.new_account(server);
     Admission::Admitted { account, scope }
-}
-
-/// What becomes of a packet that cannot be read, or of an event before CONNECT.
-pub(crate) fn misplaced(
-    faults: &Faults,
-    server: &Server,
-    client: &Client<'_>,
-    ack: Option<u64>,
-) -> Flow {
-    if let Some(id) = ack.filter(|_| faults.on(Fault::EarlyServed)) {
-        client.push(Frame::from(format!("3{id}{}", json!([{}]))));
-        return Flow::Ignore;
-    }
-    if faults.on(Fault::GarbageKills) {
-        for connection in server.connections() {
-            connection.end();
-        }
-    }
-    Flow::Handle
 }

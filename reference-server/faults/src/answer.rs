@@ -1,7 +1,7 @@
 //! Faults that change what is answered to an event.
 
 use serde_json::{Value, json};
-use touchstone_reference_server::seams::{Asked, Frame, Routed as _, Server};
+use touchstone_reference_server::seams::{Asked, Frame, Routed as _, Seams, Server};
 
 use crate::{Fault, Faults, rpc};
 
@@ -61,45 +61,46 @@ const DROPPED: &[(Fault, &[&str], &str, &str)] = &[
 /// Events that are answers of their own.
 const NOTICES: &[&str] = &["rpc-registered", "rpc-unregistered", "rpc-error"];
 
-/// Puts the answer that the faults that are on have instead; `None` if there is none.
-pub(crate) fn rewrite(
-    faults: &Faults,
-    server: &Server,
-    asked: &Asked<'_>,
-    answer: Value,
-) -> Option<Value> {
-    let event = asked.event;
-    if event == "rpc-call" {
-        rpc::answered(faults, asked, &answer);
-    }
-    if NOTICES.contains(&event) {
-        let is_silent = event == "rpc-registered" && faults.on(Fault::RpcRegisterSilent)
-            || event == "rpc-unregistered" && faults.on(Fault::RpcUnregisterSilent);
-        if faults.on(Fault::RpcNoticesPublic) {
-            let frame = Frame::from(format!("2{}", json!([event, answer])));
-            let (me, account) = (asked.connection.id(), asked.connection.account().id());
-            for other in server.connections() {
-                if other.id() != me && other.account().id() == account {
-                    other.push(frame.clone());
+/// What is answered to events.
+#[derive(Debug)]
+pub(crate) struct Answers(pub(crate) Faults);
+
+impl Seams for Answers {
+    fn answer(&self, server: &Server, asked: &Asked<'_>, answer: Value) -> Option<Value> {
+        let faults = &self.0;
+        let event = asked.event;
+        if event == "rpc-call" {
+            rpc::answered(faults, asked, &answer);
+        }
+        if NOTICES.contains(&event) {
+            let is_silent = event == "rpc-registered" && faults.on(Fault::RpcRegisterSilent)
+                || event == "rpc-unregistered" && faults.on(Fault::RpcUnregisterSilent);
+            if faults.on(Fault::RpcNoticesPublic) {
+                let frame = Frame::from(format!("2{}", json!([event, answer])));
+                let (me, account) = (asked.connection.id(), asked.connection.account().id());
+                for other in server.connections() {
+                    if other.id() != me && other.account().id() == account {
+                        other.push(frame.clone());
+                    }
                 }
             }
-        }
-        if is_silent {
+            if is_silent {
+                return None;
+            }
+        } else if faults.on(Fault::NoAck) {
             return None;
         }
-    } else if faults.on(Fault::NoAck) {
-        return None;
+        if answer["result"] == "version-mismatch" && faults.on(Fault::MismatchSeq) {
+            faults.memory().skip_seq(asked.connection.account().id());
+        }
+        let answer = of_fields(
+            faults,
+            event,
+            of_mismatches(faults, event, of_calls(faults, event, answer)?),
+        )?;
+        let is_wrapped = faults.on(Fault::AckWrapped) && !NOTICES.contains(&event);
+        Some(if is_wrapped { json!([answer]) } else { answer })
     }
-    if answer["result"] == "version-mismatch" && faults.on(Fault::MismatchSeq) {
-        faults.memory().skip_seq(asked.connection.account().id());
-    }
-    let answer = of_fields(
-        faults,
-        event,
-        of_mismatches(faults, event, of_calls(faults, event, answer)?),
-    )?;
-    let is_wrapped = faults.on(Fault::AckWrapped) && !NOTICES.contains(&event);
-    Some(if is_wrapped { json!([answer]) } else { answer })
 }
 
 /// Answers of `ping`, `rpc-call` and `access-key-get`.

@@ -2,7 +2,9 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use touchstone_reference_server::seams::{Call, Connection, Flow, Routed as _, Scope, Server};
+use touchstone_reference_server::seams::{
+    Call, Connection, Flow, Routed as _, Scope, Seams, Server,
+};
 
 use crate::{Fault, Faults, calls};
 
@@ -95,72 +97,79 @@ const ACKNOWLEDGED: &[&str] = &[
     "usage-report",
 ];
 
-/// Whether the faults that are on let an event be handled, and with which data.
-pub(crate) fn pass(faults: &Faults, server: &Server, call: &mut Call<'_>) -> Flow {
-    let is_first = faults.memory().count_event(call.connection.id());
-    assert!(
-        !faults.on(Fault::HandlerFails),
-        "the fault handler-fails is on"
-    );
-    if faults.on(Fault::LateHandlers) && faults.memory().admitted.lately(call.connection) {
-        return Flow::Ignore;
-    }
-    if is_ignored(faults, server, call, is_first) {
-        return Flow::Ignore;
-    }
-    faults.records().call(faults, call);
-    if call.event == "rpc-register" {
-        calls::register(faults, call.data);
-    }
-    calls::version(faults, call.data);
-    if faults.on(Fault::SurrogateEnds) && call.raw.is_some_and(|raw| raw.get().contains(r"\ud83da"))
-    {
-        let account = call.connection.account();
-        for connection in account.connections() {
-            connection.end();
+/// What comes in.
+#[derive(Debug)]
+pub(crate) struct Calls(pub(crate) Faults);
+
+impl Seams for Calls {
+    fn call(&self, server: &Server, call: &mut Call<'_>) -> Flow {
+        let faults = &self.0;
+        let is_first = faults.memory().count_event(call.connection.id());
+        assert!(
+            !faults.on(Fault::HandlerFails),
+            "the fault handler-fails is on"
+        );
+        if faults.on(Fault::LateHandlers) && faults.memory().admitted.lately(call.connection) {
+            return Flow::Ignore;
         }
-    }
-    rewrite(faults, call.data);
-    heartbeat(faults, server, call);
-    if faults.on(Fault::ForeignRows) {
-        let id = |field: &str| {
-            call.data
-                .get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let owner = server.accounts().into_iter().find(|account| {
-            account.look(|rows| {
-                rows.session(id("sid")).is_some()
-                    || rows.session(id("sessionId")).is_some()
-                    || rows.machine(id("machineId")).is_some()
-                    || rows.artifact(id("artifactId")).is_some()
-            })
-        });
-        if let Some(owner) = owner {
-            *call.account = owner;
+        if is_ignored(faults, server, call, is_first) {
+            return Flow::Ignore;
         }
-    }
-    match call.event {
-        "usage-report" if faults.on(Fault::UsageTotalOptional) => {
-            for figures in ["tokens", "cost"] {
-                if let Some(Value::Object(figures)) = call.data.get_mut(figures) {
-                    figures.entry("total").or_insert_with(|| 0.into());
-                }
+        faults.records().call(faults, call);
+        if call.event == "rpc-register" {
+            calls::register(faults, call.data);
+        }
+        calls::version(faults, call.data);
+        if faults.on(Fault::SurrogateEnds)
+            && call.raw.is_some_and(|raw| raw.get().contains(r"\ud83da"))
+        {
+            let account = call.connection.account();
+            for connection in account.connections() {
+                connection.end();
             }
         }
-        "update-state" if faults.on(Fault::NullState) => {
-            call.data
-                .retain(|key, value| key != "agentState" || !value.is_null());
+        rewrite(faults, call.data);
+        heartbeat(faults, server, call);
+        if faults.on(Fault::ForeignRows) {
+            let id = |field: &str| {
+                call.data
+                    .get(field)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            let owner = server.accounts().into_iter().find(|account| {
+                account.look(|rows| {
+                    rows.session(id("sid")).is_some()
+                        || rows.session(id("sessionId")).is_some()
+                        || rows.machine(id("machineId")).is_some()
+                        || rows.artifact(id("artifactId")).is_some()
+                })
+            });
+            if let Some(owner) = owner {
+                *call.account = owner;
+            }
         }
-        "message" => message(faults, call.data),
-        "rpc-register" if faults.on(Fault::RpcNamesPlain) => {
-            call.data
-                .retain(|key, value| key != "method" || value.as_str().is_some_and(is_plain));
+        match call.event {
+            "usage-report" if faults.on(Fault::UsageTotalOptional) => {
+                for figures in ["tokens", "cost"] {
+                    if let Some(Value::Object(figures)) = call.data.get_mut(figures) {
+                        figures.entry("total").or_insert_with(|| 0.into());
+                    }
+                }
+            }
+            "update-state" if faults.on(Fault::NullState) => {
+                call.data
+                    .retain(|key, value| key != "agentState" || !value.is_null());
+            }
+            "message" => message(faults, call.data),
+            "rpc-register" if faults.on(Fault::RpcNamesPlain) => {
+                call.data
+                    .retain(|key, value| key != "method" || value.as_str().is_some_and(is_plain));
+            }
+            _ => {}
         }
-        _ => {}
+        Flow::Handle
     }
-    Flow::Handle
 }
 
 fn is_ignored(faults: &Faults, server: &Server, call: &Call<'_>, is_first: bool) -> bool {

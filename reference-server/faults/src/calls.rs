@@ -1,7 +1,7 @@
 //! Faults in what calls carry, method names among it, and in the parts of answers that do not apply.
 
 use serde_json::{Map, Number, Value};
-use touchstone_reference_server::seams::{Connection, Frame};
+use touchstone_reference_server::seams::{Asked, Connection, Frame, Seams, Server};
 
 use crate::{Fault, Faults};
 
@@ -67,27 +67,33 @@ fn parsed(text: &str) -> Option<Value> {
         .filter(|value: &Value| !value.is_null())
 }
 
-/// Puts the wrong answer in the place of the right one.
-pub(crate) fn answer(faults: &Faults, event: &str, mut answer: Value) -> Value {
-    if event == "rpc-call" {
-        if faults.on(Fault::RpcResultParsed)
-            && let Some(parsed) = answer["result"].as_str().and_then(parsed)
+/// What calls are answered, and the parts of answers that do not apply.
+#[derive(Debug)]
+pub(crate) struct Results(pub(crate) Faults);
+
+impl Seams for Results {
+    fn answer(&self, _server: &Server, asked: &Asked<'_>, mut answer: Value) -> Option<Value> {
+        let (faults, event) = (&self.0, asked.event);
+        if event == "rpc-call" {
+            if faults.on(Fault::RpcResultParsed)
+                && let Some(parsed) = answer["result"].as_str().and_then(parsed)
+            {
+                answer["result"] = parsed;
+            }
+            if faults.on(Fault::RpcResultAnswer) && answer["result"].get("ok").is_some() {
+                return Some(answer["result"].take());
+            }
+        }
+        if faults.on(Fault::NullAbsentParts)
+            && let Some((_, parts)) = OPTIONAL.iter().find(|(events, _)| events.contains(&event))
+            && let Some(fields) = answer.as_object_mut()
         {
-            answer["result"] = parsed;
+            for part in *parts {
+                fields.entry(*part).or_insert(Value::Null);
+            }
         }
-        if faults.on(Fault::RpcResultAnswer) && answer["result"].get("ok").is_some() {
-            return answer["result"].take();
-        }
+        Some(answer)
     }
-    if faults.on(Fault::NullAbsentParts)
-        && let Some((_, parts)) = OPTIONAL.iter().find(|(events, _)| events.contains(&event))
-        && let Some(fields) = answer.as_object_mut()
-    {
-        for part in *parts {
-            fields.entry(*part).or_insert(Value::Null);
-        }
-    }
-    answer
 }
 
 /// A packet is about to be sent; false where another has been sent instead.

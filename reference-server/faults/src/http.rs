@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use touchstone_reference_server::seams::{Account, HttpAnswer, HttpRequest, Server};
+use touchstone_reference_server::seams::{Account, HttpAnswer, HttpRequest, Seams, Server};
 
 use crate::{Fault, Faults};
 
@@ -24,40 +24,164 @@ const STATUSES: &[(Fault, StatusCode, StatusCode)] = &[
     ),
 ];
 
-/// What keeps a request from its route.
-pub(crate) fn refused(faults: &Faults, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
-    let query = request.uri.query().unwrap_or_default();
-    let is_upgrade = query.contains("transport=websocket") && query.contains("sid=");
-    if request.is_socket && is_upgrade && faults.on(Fault::UpgradeRefused) {
-        return Some(HttpAnswer {
-            status: StatusCode::BAD_REQUEST,
-            body: None,
-        });
-    }
-    let is_archive = request.uri.path().ends_with("/archive");
-    let is_refused = is_archive && faults.strikes(Fault::ArchiveLimited);
-    is_refused.then(|| HttpAnswer {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        body: Some(json!({ "error": "Too many requests" })),
-    })
-}
+/// What HTTP requests are answered.
+#[derive(Debug)]
+pub(crate) struct Http(pub(crate) Faults);
 
-/// What a request asks for in place of what it says.
-pub(crate) fn redirected(faults: &Faults, request: &HttpRequest<'_>) -> Option<Uri> {
-    let path = request.uri.path();
-    if path == "/v2/sessions" && faults.on(Fault::ChangedSinceIgnored) {
-        return changed(request.uri, |key, _| (key != "changedSince").then_some(0));
+impl Seams for Http {
+    fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
+        let faults = &self.0;
+        let query = request.uri.query().unwrap_or_default();
+        let is_upgrade = query.contains("transport=websocket") && query.contains("sid=");
+        if request.is_socket && is_upgrade && faults.on(Fault::UpgradeRefused) {
+            return Some(HttpAnswer {
+                status: StatusCode::BAD_REQUEST,
+                body: None,
+            });
+        }
+        let is_archive = request.uri.path().ends_with("/archive");
+        let is_refused = is_archive && faults.strikes(Fault::ArchiveLimited);
+        is_refused.then(|| HttpAnswer {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            body: Some(json!({ "error": "Too many requests" })),
+        })
     }
-    if path.starts_with("/v3/sessions/") && faults.on(Fault::MessagePageRepeats) {
-        return changed(request.uri, |key, value| {
-            Some(match (key, value.parse()) {
-                ("after_seq", Ok(1..)) => -1,
-                ("before_seq", Ok(0_i64..)) => 1,
-                _ => 0,
-            })
-        });
+
+    fn redirect(&self, request: &HttpRequest<'_>) -> Option<Uri> {
+        let faults = &self.0;
+        let path = request.uri.path();
+        if path == "/v2/sessions" && faults.on(Fault::ChangedSinceIgnored) {
+            return changed(request.uri, |key, _| (key != "changedSince").then_some(0));
+        }
+        if path.starts_with("/v3/sessions/") && faults.on(Fault::MessagePageRepeats) {
+            return changed(request.uri, |key, value| {
+                Some(match (key, value.parse()) {
+                    ("after_seq", Ok(1..)) => -1,
+                    ("before_seq", Ok(0_i64..)) => 1,
+                    _ => 0,
+                })
+            });
+        }
+        None
     }
-    None
+
+    fn caller(
+        &self,
+        server: &Server,
+        request: &HttpRequest<'_>,
+        right: Option<Arc<Account>>,
+    ) -> Option<Arc<Account>> {
+        let faults = &self.0;
+        let path = request.uri.path();
+        if faults.on(Fault::MessagesForeign) && path.ends_with("/messages") {
+            let id = path.split('/').rev().nth(1).unwrap_or_default();
+            let mut all = server.accounts().into_iter();
+            if let Some(owner) = all.find(|account| account.session(id).is_some()) {
+                return Some(owner);
+            }
+        }
+        let unchecked = || {
+            faults
+                .on(Fault::TokenUnchecked)
+                .then(|| faults.new_account(server))
+        };
+        right.or_else(unchecked)
+    }
+
+    fn body(
+        &self,
+        server: &Server,
+        request: &HttpRequest<'_>,
+        body: &mut Value,
+    ) -> Option<HttpAnswer> {
+        let faults = &self.0;
+        match request.uri.path() {
+            "/v1/auth" if faults.on(Fault::SignatureUnchecked) => {
+                let key = STANDARD.decode(body["publicKey"].as_str()?).ok()?;
+                let account = server.sign_in(key.try_into().ok()?);
+                Some(ok(json!({ "success": true, "token": account.token() })))
+            }
+            "/v1/sessions" => {
+                if let Some(metadata) = body["metadata"].as_str()
+                    && faults.on(Fault::RestValuesTrimmed)
+                {
+                    body["metadata"] = metadata.trim().into();
+                }
+                let tag = body["tag"].as_str()?.to_owned();
+                if faults.on(Fault::TagIgnored) {
+                    body["tag"] = format!("{tag} {}", faults.memory().new_number()).into();
+                }
+                let account = server.account_of_token(request.token?)?;
+                let owner = faults.owner(Fault::TagsShared, &tag, account.id())?;
+                let mut all = server.accounts().into_iter();
+                let other = all.find(|other| other.id() == owner && other.id() != account.id())?;
+                let mut session = json!(other.look(|rows| rows.tagged(&tag))?);
+                session["lastMessage"] = Value::Null;
+                Some(ok(json!({ "session": session })))
+            }
+            "/v1/kv/bulk" if faults.on(Fault::KvBulkNulls) => {
+                let account = server.account_of_token(request.token?)?;
+                let keys = body["keys"].as_array()?.iter().filter_map(Value::as_str);
+                let values: Vec<Value> = account.look(|rows| {
+                    let shown = |key| match rows.kv(key).map(|entry| (&entry.value, entry.version))
+                    {
+                        Some((Some(value), version)) => {
+                            json!({ "key": key, "value": value, "version": version })
+                        }
+                        _ => json!({ "key": key, "value": null, "version": -1 }),
+                    };
+                    keys.map(shown).collect()
+                });
+                Some(ok(json!({ "values": values })))
+            }
+            "/v1/kv" => {
+                let account = server.account_of_token(request.token?)?;
+                let keys = body["mutations"].as_array()?.iter();
+                let mut keys = keys.filter_map(|mutation| mutation["key"].as_str());
+                let is_foreign = keys.any(|key| {
+                    let owner = faults.owner(Fault::KvKeysShared, key, account.id());
+                    owner.is_some_and(|owner| owner != account.id())
+                });
+                is_foreign.then(|| HttpAnswer {
+                    status: StatusCode::CONFLICT,
+                    body: Some(json!({ "error": "Key belongs to another account" })),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn response(&self, server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        let faults = &self.0;
+        if request.is_socket && answer.status.is_client_error() && faults.on(Fault::UnknownSidOk) {
+            answer.status = StatusCode::OK;
+        }
+        for (fault, right, wrong) in STATUSES {
+            if faults.on(*fault) && answer.status == *right {
+                answer.status = *wrong;
+            }
+        }
+        let (path, is_get) = (request.uri.path(), request.method == Method::GET);
+        let is_missing = answer.status == StatusCode::NOT_FOUND;
+        let Some(body) = &mut answer.body else {
+            return;
+        };
+        if is_missing {
+            if body["error"] == "Not found" && faults.on(Fault::UnknownRouteOk) {
+                answer.status = StatusCode::OK;
+            }
+            if path.starts_with("/v1/machines/") && is_get && faults.on(Fault::MachineUnknownOk) {
+                *answer = ok(json!({ "machine": null }));
+            }
+            return;
+        }
+        if body["error"] == "version-mismatch" || body["errors"].is_array() {
+            mismatch(faults, body);
+        }
+        if answer.status == StatusCode::OK {
+            success(faults, server, path, is_get, body);
+        }
+    }
 }
 
 /// Adds to the numbers of a query what `add` says, and drops the parts for which it says nothing.
@@ -77,132 +201,10 @@ fn changed(uri: &Uri, add: impl Fn(&str, &str) -> Option<i64>) -> Option<Uri> {
     format!("{}?{}", uri.path(), parts.join("&")).parse().ok()
 }
 
-/// Whose a request is.
-pub(crate) fn caller(
-    faults: &Faults,
-    server: &Server,
-    request: &HttpRequest<'_>,
-    right: Option<Arc<Account>>,
-) -> Option<Arc<Account>> {
-    let path = request.uri.path();
-    if faults.on(Fault::MessagesForeign) && path.ends_with("/messages") {
-        let id = path.split('/').rev().nth(1).unwrap_or_default();
-        let mut all = server.accounts().into_iter();
-        if let Some(owner) = all.find(|account| account.session(id).is_some()) {
-            return Some(owner);
-        }
-    }
-    let unchecked = || {
-        faults
-            .on(Fault::TokenUnchecked)
-            .then(|| faults.new_account(server))
-    };
-    right.or_else(unchecked)
-}
-
-/// Changes the body that a route reads, or answers in its place.
-pub(crate) fn body(
-    faults: &Faults,
-    server: &Server,
-    request: &HttpRequest<'_>,
-    body: &mut Value,
-) -> Option<HttpAnswer> {
-    match request.uri.path() {
-        "/v1/auth" if faults.on(Fault::SignatureUnchecked) => {
-            let key = STANDARD.decode(body["publicKey"].as_str()?).ok()?;
-            let account = server.sign_in(key.try_into().ok()?);
-            Some(ok(json!({ "success": true, "token": account.token() })))
-        }
-        "/v1/sessions" => {
-            if let Some(metadata) = body["metadata"].as_str()
-                && faults.on(Fault::RestValuesTrimmed)
-            {
-                body["metadata"] = metadata.trim().into();
-            }
-            let tag = body["tag"].as_str()?.to_owned();
-            if faults.on(Fault::TagIgnored) {
-                body["tag"] = format!("{tag} {}", faults.memory().new_number()).into();
-            }
-            let account = server.account_of_token(request.token?)?;
-            let owner = faults.owner(Fault::TagsShared, &tag, account.id())?;
-            let mut all = server.accounts().into_iter();
-            let other = all.find(|other| other.id() == owner && other.id() != account.id())?;
-            let mut session = json!(other.look(|rows| rows.tagged(&tag))?);
-            session["lastMessage"] = Value::Null;
-            Some(ok(json!({ "session": session })))
-        }
-        "/v1/kv/bulk" if faults.on(Fault::KvBulkNulls) => {
-            let account = server.account_of_token(request.token?)?;
-            let keys = body["keys"].as_array()?.iter().filter_map(Value::as_str);
-            let values: Vec<Value> = account.look(|rows| {
-                let shown = |key| match rows.kv(key).map(|entry| (&entry.value, entry.version)) {
-                    Some((Some(value), version)) => {
-                        json!({ "key": key, "value": value, "version": version })
-                    }
-                    _ => json!({ "key": key, "value": null, "version": -1 }),
-                };
-                keys.map(shown).collect()
-            });
-            Some(ok(json!({ "values": values })))
-        }
-        "/v1/kv" => {
-            let account = server.account_of_token(request.token?)?;
-            let keys = body["mutations"].as_array()?.iter();
-            let mut keys = keys.filter_map(|mutation| mutation["key"].as_str());
-            let is_foreign = keys.any(|key| {
-                let owner = faults.owner(Fault::KvKeysShared, key, account.id());
-                owner.is_some_and(|owner| owner != account.id())
-            });
-            is_foreign.then(|| HttpAnswer {
-                status: StatusCode::CONFLICT,
-                body: Some(json!({ "error": "Key belongs to another account" })),
-            })
-        }
-        _ => None,
-    }
-}
-
 fn ok(body: Value) -> HttpAnswer {
     HttpAnswer {
         status: StatusCode::OK,
         body: Some(body),
-    }
-}
-
-/// Puts the wrong answer in the place of the right one.
-pub(crate) fn rewrite(
-    faults: &Faults,
-    server: &Server,
-    request: &HttpRequest<'_>,
-    answer: &mut HttpAnswer,
-) {
-    if request.is_socket && answer.status.is_client_error() && faults.on(Fault::UnknownSidOk) {
-        answer.status = StatusCode::OK;
-    }
-    for (fault, right, wrong) in STATUSES {
-        if faults.on(*fault) && answer.status == *right {
-            answer.status = *wrong;
-        }
-    }
-    let (path, is_get) = (request.uri.path(), request.method == Method::GET);
-    let is_missing = answer.status == StatusCode::NOT_FOUND;
-    let Some(body) = &mut answer.body else {
-        return;
-    };
-    if is_missing {
-        if body["error"] == "Not found" && faults.on(Fault::UnknownRouteOk) {
-            answer.status = StatusCode::OK;
-        }
-        if path.starts_with("/v1/machines/") && is_get && faults.on(Fault::MachineUnknownOk) {
-            *answer = ok(json!({ "machine": null }));
-        }
-        return;
-    }
-    if body["error"] == "version-mismatch" || body["errors"].is_array() {
-        mismatch(faults, body);
-    }
-    if answer.status == StatusCode::OK {
-        success(faults, server, path, is_get, body);
     }
 }
 

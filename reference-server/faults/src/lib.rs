@@ -12,8 +12,9 @@
 //! 2. Its effect, in the module of the seam where it acts, as a row of the table there if one fits:
 //!    `admission.rs` (who is let in), `call.rs` (what comes in), `numbers.rs` (what is counted),
 //!    `payload.rs` (what events say), `routing.rs` (who receives them),
-//!    `answer.rs` (acknowledgements), `http.rs` (statuses and bodies), `send.rs` (packets). A method
-//!    of [`Seams`] that no module here implements yet gets a module of its own.
+//!    `answer.rs` (acknowledgements), `http.rs` (statuses and bodies), `send.rs` (packets). Each is a
+//!    [`Seams`] of its own, and all of them one [`Chain`]. A method of [`Seams`] that no module here
+//!    implements yet gets a module of its own, listed in `Faults::parts`.
 //! 3. `cargo test --test faults -- --ignored`, which measures the cases that catch it. A fault that no
 //!    case catches is either a missing case or not a fault.
 //!
@@ -25,19 +26,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::Uri;
-use serde_json::Value;
 use touchstone_reference_server::Config;
-use touchstone_reference_server::builders::MessageRow;
-use touchstone_reference_server::seams::{
-    Account, Admission, Asked, Call, Cause, Client, Connection, Effects, Emission, Flow, Frame,
-    HttpAnswer, HttpRequest, Reply, Rows, Seams, Server,
-};
+use touchstone_reference_server::seams::{Account, Seams, Server};
 
 mod admission;
 mod answer;
 mod call;
 mod calls;
+mod chain;
 mod first_moment;
 mod http;
 mod liberties;
@@ -50,9 +46,10 @@ mod records;
 mod routing;
 mod rpc;
 mod send;
+mod settings;
 mod table;
 
-use liberties::Chain;
+use chain::Chain;
 pub use liberties::{Liberties, LibertyError, LibertyInfo, liberties};
 use memory::Memory;
 use records::Records;
@@ -177,9 +174,29 @@ impl Faults {
     #[must_use]
     pub fn applied_to(self, config: Config) -> Config {
         let is_any = self.active.every.iter().any(|&every| every > 0);
-        let own = is_any.then(|| Arc::new(self) as Arc<dyn Seams>);
+        let own = if is_any { self.parts() } else { Vec::new() };
         let seams = Chain::of(config.seams.into_iter().chain(own).collect());
         Config { seams, ..config }
+    }
+
+    /// What takes part at the seams.
+    fn parts(self) -> Vec<Arc<dyn Seams>> {
+        vec![
+            Arc::new(settings::Settings(self.clone())),
+            Arc::new(records::Refusals(self.clone())),
+            Arc::new(admission::Admissions(self.clone())),
+            Arc::new(call::Calls(self.clone())),
+            Arc::new(payload::Payloads(self.clone())),
+            Arc::new(outcome::Outcomes(self.clone())),
+            Arc::new(numbers::Numbers(self.clone())),
+            Arc::new(rpc::Callees(self.clone())),
+            Arc::new(routing::Routes(self.clone())),
+            Arc::new(calls::Results(self.clone())),
+            Arc::new(answer::Answers(self.clone())),
+            Arc::new(send::Packets(self.clone())),
+            Arc::new(http::Http(self.clone())),
+            Arc::new(pages::Pages(self)),
+        ]
     }
 
     /// Whether a fault is turned on.
@@ -230,151 +247,6 @@ impl Faults {
         let every = self.active.every[fault as usize];
         let occasion = &self.active.occasions[fault as usize];
         every > 0 && (occasion.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(every)
-    }
-}
-
-impl Seams for Faults {
-    fn settings(&self, config: &mut Config) {
-        let policy = &mut config.policy;
-        policy.rpc_self_call |= self.on(Fault::RpcSelfCall);
-        policy.rpc_any_name |= self.on(Fault::RpcAnyName);
-        policy.artifact_partial |= self.on(Fault::ArtifactPartial);
-        policy.artifact_overwrite |= self.on(Fault::ArtifactOverwrite);
-        policy.artifact_list_bodies |= self.on(Fault::ArtifactListBodies);
-        policy.base64_unchecked |= self.on(Fault::Base64Unchecked);
-        policy.kv_partial |= self.on(Fault::KvPartial);
-        policy.active_list_all |= self.on(Fault::ActiveListAll);
-        policy.page_repeats |= self.on(Fault::PageRepeats);
-        policy.access_key_any_pair |= self.on(Fault::AccessKeyAnyPair);
-        policy.revive_ended |= self.on(Fault::ReviveEnded);
-        if self.on(Fault::SmallPayload) {
-            config.max_payload = 100_000;
-        }
-        if self.on(Fault::RpcEarlyTimeout) {
-            config.rpc_timeout /= 10;
-        }
-    }
-
-    fn admit(&self, server: &Server, auth: &Value, right: Admission) -> Admission {
-        let right = self.records().admit(self, auth, right);
-        admission::admit(self, server, auth, right)
-    }
-
-    fn refused(&self, server: &Server, client: &Client<'_>, auth: &Value) {
-        admission::refused(self, server, client, auth);
-    }
-
-    fn misplaced(&self, server: &Server, client: &Client<'_>, ack: Option<u64>) -> Flow {
-        admission::misplaced(self, server, client, ack)
-    }
-
-    fn call(&self, server: &Server, call: &mut Call<'_>) -> Flow {
-        call::pass(self, server, call)
-    }
-
-    fn payload(&self, event: &str, payload: &mut Value) {
-        payload::rewrite(self, event, payload);
-    }
-
-    fn outcome(
-        &self,
-        server: &Arc<Server>,
-        cause: &Cause<'_>,
-        rows: &Rows,
-        effects: &mut Effects,
-        reply: Option<&mut Reply>,
-    ) {
-        outcome::change(self, server, cause, rows, effects, reply);
-    }
-
-    fn is_current(&self, version: f64, expected: f64, right: bool) -> bool {
-        numbers::is_current(self, version, expected, right)
-    }
-
-    fn next_version(&self, version: u64, right: u64) -> u64 {
-        numbers::next_version(self, version, right)
-    }
-
-    fn message_seq(&self, rows: &Rows, session: &str, right: u64) -> u64 {
-        numbers::message_seq(self, rows, session, right)
-    }
-
-    fn known_message(
-        &self,
-        rows: &Rows,
-        session: &str,
-        local_id: Option<&str>,
-        content: &Value,
-        right: Option<MessageRow>,
-    ) -> Option<MessageRow> {
-        numbers::known_message(self, rows, session, local_id, content, right)
-    }
-
-    fn callee(
-        &self,
-        rows: &Rows,
-        method: &str,
-        right: Option<Arc<Connection>>,
-    ) -> Option<Arc<Connection>> {
-        rpc::callee(self, rows, method, right)
-    }
-
-    fn update_seq(&self, account: &str, right: u64) -> u64 {
-        numbers::update_seq(self, account, right)
-    }
-
-    fn route(
-        &self,
-        server: &Server,
-        emission: &Emission<'_>,
-        recipients: &mut Vec<Arc<Connection>>,
-    ) {
-        routing::reroute(self, server, emission, recipients);
-        let timeout = server.config().presence_timeout.as_millis();
-        let times = (server.now(), i64::try_from(timeout).unwrap_or(i64::MAX));
-        self.records().route(self, times, emission, recipients);
-    }
-
-    fn answer(&self, server: &Server, asked: &Asked<'_>, answer: Value) -> Option<Value> {
-        let answer = self.records().answer(self, asked.event, answer)?;
-        let answer = calls::answer(self, asked.event, answer);
-        answer::rewrite(self, server, asked, answer)
-    }
-
-    fn send(&self, connection: &Arc<Connection>, frame: &Frame) -> bool {
-        send::is_sent(self, connection, frame)
-    }
-
-    fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
-        http::refused(self, request)
-    }
-
-    fn redirect(&self, request: &HttpRequest<'_>) -> Option<Uri> {
-        http::redirected(self, request)
-    }
-
-    fn caller(
-        &self,
-        server: &Server,
-        request: &HttpRequest<'_>,
-        right: Option<Arc<Account>>,
-    ) -> Option<Arc<Account>> {
-        http::caller(self, server, request, right)
-    }
-
-    fn body(
-        &self,
-        server: &Server,
-        request: &HttpRequest<'_>,
-        body: &mut Value,
-    ) -> Option<HttpAnswer> {
-        http::body(self, server, request, body)
-    }
-
-    fn response(&self, server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
-        http::rewrite(self, server, request, answer);
-        pages::rewrite(self, request, answer);
-        self.records().response(request.uri.path(), answer);
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use touchstone_reference_server::builders::{self, RelationshipStatus, Versioned};
 use touchstone_reference_server::seams::{
     Announcement, Cause, Change, Effects, Event, Part, RecipientFilter, Reply, Routed as _, Rows,
-    Scope, Server, Update,
+    Scope, Seams, Server, Update,
 };
 
 use crate::{Fault, Faults};
@@ -39,93 +39,99 @@ const UNDONE: &[(Fault, &str)] = &[
     (Fault::NeverSwept, "sweep"),
 ];
 
-/// Puts what happens with the faults that are on in the place of what is right.
-pub(crate) fn change(
-    faults: &Faults,
-    server: &Arc<Server>,
-    cause: &Cause<'_>,
-    rows: &Rows,
-    effects: &mut Effects,
-    reply: Option<&mut Reply>,
-) {
-    let name = cause.name;
-    match name {
-        "enter" | "leave" => connections(faults, server, cause, rows, effects),
-        "message" | "message-post" => messages(faults, server, cause, rows, effects),
-        "session-alive" | "session-end" | "machine-alive" if faults.on(Fault::FutureTime) => {
-            unclamped(cause, effects);
-        }
-        "session-create" if effects.changes.is_empty() && faults.on(Fault::TagAnnounced) => {
-            let known = cause.data["tag"].as_str().and_then(|tag| rows.tagged(tag));
-            effects
-                .events
-                .extend(known.map(|row| told(Update::NewSession(row))));
-        }
-        "machine-create" => machine(faults, server, cause, rows, effects),
-        "artifact-create" if effects.changes.is_empty() => {
-            let known = cause.data["id"].as_str().and_then(|id| rows.artifact(id));
-            let known = known.filter(|_| faults.on(Fault::ArtifactAnnouncedAgain));
-            effects
-                .events
-                .extend(known.map(|row| told(Update::NewArtifact(row))));
-        }
-        "artifact-update" if faults.on(Fault::ArtifactSeqStuck) => {
-            let changes = &mut effects.changes;
-            changes.retain(|change| !matches!(change, Change::ArtifactRaised { .. }));
-        }
-        "kv" if faults.on(Fault::KvDeletedStays) => {
-            for change in &mut effects.changes {
-                if let Change::KvWritten(key, entry) = change
-                    && entry.value.is_none()
-                {
-                    entry.value = rows.kv(key).and_then(|known| known.value.clone());
+/// What happens.
+#[derive(Debug)]
+pub(crate) struct Outcomes(pub(crate) Faults);
+
+impl Seams for Outcomes {
+    fn outcome(
+        &self,
+        server: &Arc<Server>,
+        cause: &Cause<'_>,
+        rows: &Rows,
+        effects: &mut Effects,
+        reply: Option<&mut Reply>,
+    ) {
+        let faults = &self.0;
+        let name = cause.name;
+        match name {
+            "enter" | "leave" => connections(faults, server, cause, rows, effects),
+            "message" | "message-post" => messages(faults, server, cause, rows, effects),
+            "session-alive" | "session-end" | "machine-alive" if faults.on(Fault::FutureTime) => {
+                unclamped(cause, effects);
+            }
+            "session-create" if effects.changes.is_empty() && faults.on(Fault::TagAnnounced) => {
+                let known = cause.data["tag"].as_str().and_then(|tag| rows.tagged(tag));
+                effects
+                    .events
+                    .extend(known.map(|row| told(Update::NewSession(row))));
+            }
+            "machine-create" => machine(faults, server, cause, rows, effects),
+            "artifact-create" if effects.changes.is_empty() => {
+                let known = cause.data["id"].as_str().and_then(|id| rows.artifact(id));
+                let known = known.filter(|_| faults.on(Fault::ArtifactAnnouncedAgain));
+                effects
+                    .events
+                    .extend(known.map(|row| told(Update::NewArtifact(row))));
+            }
+            "artifact-update" if faults.on(Fault::ArtifactSeqStuck) => {
+                let changes = &mut effects.changes;
+                changes.retain(|change| !matches!(change, Change::ArtifactRaised { .. }));
+            }
+            "kv" if faults.on(Fault::KvDeletedStays) => {
+                for change in &mut effects.changes {
+                    if let Change::KvWritten(key, entry) = change
+                        && entry.value.is_none()
+                    {
+                        entry.value = rows.kv(key).and_then(|known| known.value.clone());
+                    }
                 }
             }
+            "friends-add" if faults.on(Fault::FriendsAtOnce) => friends(effects),
+            "emit" if faults.on(Fault::PayloadRestamped) => {
+                for event in &mut effects.events {
+                    if let Announcement::Ready(_, payload) = &mut event.what {
+                        payload["createdAt"] = server.now().into();
+                    }
+                }
+            }
+            "sweep" if faults.on(Fault::IdleEnds) => {
+                let mut memory = faults.memory();
+                for connection in rows.connections() {
+                    if memory.is_idle(connection.id()) {
+                        connection.end();
+                    }
+                }
+            }
+            _ => {}
         }
-        "friends-add" if faults.on(Fault::FriendsAtOnce) => friends(effects),
-        "emit" if faults.on(Fault::PayloadRestamped) => {
+        if let Some(sender) = cause.connection
+            && VERSIONED.contains(&name)
+            && faults.on(Fault::SenderDeaf)
+        {
             for event in &mut effects.events {
-                if let Announcement::Ready(_, payload) = &mut event.what {
-                    payload["createdAt"] = server.now().into();
-                }
+                event.skip = Some(sender.id());
             }
         }
-        "sweep" if faults.on(Fault::IdleEnds) => {
-            let mut memory = faults.memory();
-            for connection in rows.connections() {
-                if memory.is_idle(connection.id()) {
-                    connection.end();
-                }
-            }
+        if let Some(reply) = reply {
+            answered(faults, server, cause, rows, effects, reply);
+            crate::rpc::change(faults, cause, rows, effects, reply);
         }
-        _ => {}
-    }
-    if let Some(sender) = cause.connection
-        && VERSIONED.contains(&name)
-        && faults.on(Fault::SenderDeaf)
-    {
-        for event in &mut effects.events {
-            event.skip = Some(sender.id());
+        if faults.on(Fault::VersionsShared) {
+            share_versions(rows, effects);
         }
-    }
-    if let Some(reply) = reply {
-        answered(faults, server, cause, rows, effects, reply);
-        crate::rpc::change(faults, cause, rows, effects, reply);
-    }
-    if faults.on(Fault::VersionsShared) {
-        share_versions(rows, effects);
-    }
-    if UNTOLD
-        .iter()
-        .any(|(fault, causes)| faults.on(*fault) && causes.contains(&name))
-    {
-        effects.events.clear();
-    }
-    if UNDONE
-        .iter()
-        .any(|(fault, cause)| faults.on(*fault) && *cause == name)
-    {
-        effects.changes.clear();
+        if UNTOLD
+            .iter()
+            .any(|(fault, causes)| faults.on(*fault) && causes.contains(&name))
+        {
+            effects.events.clear();
+        }
+        if UNDONE
+            .iter()
+            .any(|(fault, cause)| faults.on(*fault) && *cause == name)
+        {
+            effects.changes.clear();
+        }
     }
 }
 

@@ -2,30 +2,36 @@
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use touchstone_reference_server::seams::{HttpAnswer, HttpRequest};
+use touchstone_reference_server::seams::{HttpAnswer, HttpRequest, Seams, Server};
 
 use crate::{Fault, Faults};
 
-/// Puts the wrong answer in the place of the right one.
-pub(crate) fn rewrite(faults: &Faults, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
-    let path = request.uri.path();
-    if request.method == Method::POST {
-        match path {
-            "/v1/machines" if faults.on(Fault::MachineTakenRow) => taken(faults, answer),
-            "/v1/artifacts" if faults.on(Fault::ArtifactTaken) => taken(faults, answer),
-            _ => {}
+/// Pages and lists of rows, and what making a row is answered.
+#[derive(Debug)]
+pub(crate) struct Pages(pub(crate) Faults);
+
+impl Seams for Pages {
+    fn response(&self, _server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        let faults = &self.0;
+        let path = request.uri.path();
+        if request.method == Method::POST {
+            match path {
+                "/v1/machines" if faults.on(Fault::MachineTakenRow) => taken(faults, answer),
+                "/v1/artifacts" if faults.on(Fault::ArtifactTaken) => taken(faults, answer),
+                _ => {}
+            }
         }
-    }
-    if path == "/v1/sessions"
-        && request.method == Method::POST
-        && faults.on(Fault::StateAtCreationChanged)
-        && let Some(body) = &mut answer.body
-        && let Some(state) = body["session"]["agentState"].as_str()
-    {
-        body["session"]["agentState"] = Value::from(format!("{state} "));
-    }
-    if path.starts_with("/v3/sessions/") && path.ends_with("/messages") {
-        messages(faults, request, answer);
+        if path == "/v1/sessions"
+            && request.method == Method::POST
+            && faults.on(Fault::StateAtCreationChanged)
+            && let Some(body) = &mut answer.body
+            && let Some(state) = body["session"]["agentState"].as_str()
+        {
+            body["session"]["agentState"] = Value::from(format!("{state} "));
+        }
+        if path.starts_with("/v3/sessions/") && path.ends_with("/messages") {
+            messages(faults, request, answer);
+        }
     }
 }
 

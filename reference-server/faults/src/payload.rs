@@ -1,6 +1,7 @@
 //! Faults that change what an update or an ephemeral says, after a builder has made it right.
 
 use serde_json::{Map, Value};
+use touchstone_reference_server::seams::Seams;
 
 use crate::{Fault, Faults};
 
@@ -208,12 +209,18 @@ fn in_seconds(at: &Value) -> Value {
     at.as_i64().map_or(Value::Null, |at| Value::from(at / 1000))
 }
 
-/// Applies the payload faults that are on to an `update` or `ephemeral`.
-pub(crate) fn rewrite(faults: &Faults, event: &str, payload: &mut Value) {
-    if event == "update" {
-        update(faults, payload);
-    } else {
-        ephemeral(faults, payload);
+/// What events say.
+#[derive(Debug)]
+pub(crate) struct Payloads(pub(crate) Faults);
+
+impl Seams for Payloads {
+    fn payload(&self, event: &str, payload: &mut Value) {
+        let faults = &self.0;
+        if event == "update" {
+            update(faults, payload);
+        } else {
+            ephemeral(faults, payload);
+        }
     }
 }
 

@@ -1,13 +1,13 @@
-//! Faults in what becomes of what is refused, and what they remember for that: whose rows there are, what was refused, who is connected with ids too many, which
-//! calls are under way.
+//! Faults in what becomes of what is refused, and what they remember for that: whose rows there are, what
+//! was refused, who is connected with ids too many, which calls are under way.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use touchstone_reference_server::seams::{
-    Account, Admission, Call, Connection, ConnectionId, Emission, Frame, HttpAnswer, Routed as _,
-    Scope,
+    Account, Admission, Asked, Call, Connection, ConnectionId, Emission, Frame, HttpAnswer,
+    HttpRequest, Routed as _, Scope, Seams, Server,
 };
 
 use crate::{Fault, Faults};
@@ -71,7 +71,7 @@ fn beginning(token: &str) -> String {
 
 impl Records {
     /// A client has sent CONNECT.
-    pub(crate) fn admit(&mut self, faults: &Faults, auth: &Value, right: Admission) -> Admission {
+    fn admit(&mut self, faults: &Faults, auth: &Value, right: Admission) -> Admission {
         let token = auth["token"].as_str().unwrap_or_default();
         match right {
             Admission::Admitted { account, scope } => {
@@ -194,7 +194,7 @@ impl Records {
     }
 
     /// An update or ephemeral goes out.
-    pub(crate) fn route(
+    fn route(
         &mut self,
         faults: &Faults,
         (now, timeout): (i64, i64),
@@ -249,12 +249,7 @@ impl Records {
     }
 
     /// An answer goes out; `None` keeps it back.
-    pub(crate) fn answer(
-        &mut self,
-        faults: &Faults,
-        event: &str,
-        mut answer: Value,
-    ) -> Option<Value> {
+    fn answer(&mut self, faults: &Faults, event: &str, mut answer: Value) -> Option<Value> {
         if event == "artifact-create" && faults.on(Fault::ArtifactTaken) {
             let message = answer["message"].as_str().unwrap_or_default();
             if answer["result"] == "success" {
@@ -285,7 +280,7 @@ impl Records {
     }
 
     /// What is answered over HTTP, with what was stored although it was refused.
-    pub(crate) fn response(&self, path: &str, answer: &mut HttpAnswer) {
+    fn response(&self, path: &str, answer: &mut HttpAnswer) {
         let Some(body) = &mut answer.body else { return };
         patch(&self.stored, body);
         let rows = body.get_mut("messages").and_then(Value::as_array_mut);
@@ -303,6 +298,36 @@ impl Records {
         {
             listed.extend(rows.iter().cloned());
         }
+    }
+}
+
+/// What becomes of what is refused.
+#[derive(Debug)]
+pub(crate) struct Refusals(pub(crate) Faults);
+
+impl Seams for Refusals {
+    fn admit(&self, _server: &Server, auth: &Value, right: Admission) -> Admission {
+        self.0.records().admit(&self.0, auth, right)
+    }
+
+    fn route(
+        &self,
+        server: &Server,
+        emission: &Emission<'_>,
+        recipients: &mut Vec<Arc<Connection>>,
+    ) {
+        let timeout = server.config().presence_timeout.as_millis();
+        let times = (server.now(), i64::try_from(timeout).unwrap_or(i64::MAX));
+        let mut records = self.0.records();
+        records.route(&self.0, times, emission, recipients);
+    }
+
+    fn answer(&self, _server: &Server, asked: &Asked<'_>, answer: Value) -> Option<Value> {
+        self.0.records().answer(&self.0, asked.event, answer)
+    }
+
+    fn response(&self, _server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        self.0.records().response(request.uri.path(), answer);
     }
 }
 

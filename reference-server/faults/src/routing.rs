@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use touchstone_reference_server::seams::{
-    Connection, Emission, Frame, RecipientFilter, Routed as _, Scope, Server, recipients,
+    Connection, Emission, Frame, RecipientFilter, Routed as _, Scope, Seams, Server, recipients,
 };
 
 use crate::{Fault, Faults};
@@ -100,19 +100,20 @@ const REROUTED: &[(Fault, &[&str], Effect)] = &[
     (Fault::UsageLost, &["usage"], Lost),
 ];
 
-/// Puts those that receive an event in the place of the right recipients.
-pub(crate) fn reroute(
-    faults: &Faults,
-    server: &Server,
-    emission: &Emission<'_>,
-    to: &mut Vec<Arc<Connection>>,
-) {
-    let event_type = event_type(emission.payload);
-    widen(faults, emission, event_type, to);
-    narrow(faults, emission, event_type, to);
-    leak(faults, server, emission, to);
-    if emission.event == "update" {
-        misdeliver(faults, emission, event_type, to);
+/// Who receives events.
+#[derive(Debug)]
+pub(crate) struct Routes(pub(crate) Faults);
+
+impl Seams for Routes {
+    fn route(&self, server: &Server, emission: &Emission<'_>, to: &mut Vec<Arc<Connection>>) {
+        let faults = &self.0;
+        let event_type = event_type(emission.payload);
+        widen(faults, emission, event_type, to);
+        narrow(faults, emission, event_type, to);
+        leak(faults, server, emission, to);
+        if emission.event == "update" {
+            misdeliver(faults, emission, event_type, to);
+        }
     }
 }
 

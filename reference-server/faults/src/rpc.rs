@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use touchstone_reference_server::seams::{
-    Asked, Cause, Change, Connection, ConnectionId, Effects, Frame, Reply, Routed as _, Rows,
+    Asked, Cause, Change, Connection, ConnectionId, Effects, Frame, Reply, Routed as _, Rows, Seams,
 };
 
 use crate::{Fault, Faults, calls};
@@ -145,21 +145,27 @@ pub(crate) fn leave(faults: &Faults, rows: &Rows, effects: &mut Effects) {
 }
 
 /// Who is called.
-pub(crate) fn callee(
-    faults: &Faults,
-    rows: &Rows,
-    method: &str,
-    right: Option<Arc<Connection>>,
-) -> Option<Arc<Connection>> {
-    let memory = faults.memory();
-    let key = (rows.account().to_owned(), method.to_owned());
-    if memory.gone.contains(&key) || memory.lost.contains(&key) {
-        return None;
+#[derive(Debug)]
+pub(crate) struct Callees(pub(crate) Faults);
+
+impl Seams for Callees {
+    fn callee(
+        &self,
+        rows: &Rows,
+        method: &str,
+        right: Option<Arc<Connection>>,
+    ) -> Option<Arc<Connection>> {
+        let faults = &self.0;
+        let memory = faults.memory();
+        let key = (rows.account().to_owned(), method.to_owned());
+        if memory.gone.contains(&key) || memory.lost.contains(&key) {
+            return None;
+        }
+        if faults.on(Fault::CrossUser) {
+            return memory.shared.get(method)?.last().cloned();
+        }
+        right
     }
-    if faults.on(Fault::CrossUser) {
-        return memory.shared.get(method)?.last().cloned();
-    }
-    right
 }
 
 /// A call is answered.

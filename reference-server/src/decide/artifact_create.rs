@@ -63,7 +63,7 @@ pub(crate) fn decide(
     if let Some(known) = known.filter(|_| !cx.policy().artifact_overwrite) {
         return Outcome::of(Ok(known));
     }
-    if asked.is_foreign && !cx.policy().artifact_taken {
+    if asked.is_foreign {
         return Outcome::of(Err(CreateError::Foreign));
     }
     let parts = [asked.header, asked.body, asked.key];

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use touchstone_reference_server::Config;
 use touchstone_reference_server::seams::Seams;
 
-mod chain;
 mod delivery;
 mod generations;
 mod handshake;
@@ -28,7 +27,7 @@ mod table;
 mod timing;
 mod values;
 
-pub(crate) use chain::Chain;
+use crate::chain::Chain;
 
 /// What there is to know of a liberty.
 #[derive(Clone, Copy, Debug)]

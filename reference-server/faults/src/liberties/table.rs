@@ -6,6 +6,7 @@ use std::time::Duration;
 use touchstone_reference_server::RpcOwner;
 use touchstone_reference_server::seams::Seams;
 
+use super::LibertyInfo;
 use super::delivery::{AckFirst, BrokerDelay, Interleaved, RelationsSilent, Wide};
 use super::generations::{ExtraEvents, ExtraKeys};
 use super::handshake::{
@@ -22,7 +23,7 @@ use super::values::{
     AgentStateIgnored, Base64Kv, CoarseTimes, DatalessSilent, ErrorTexts, IdsPerAccount,
     KnownUsage, NullParts, UnknownAnswered,
 };
-use super::{Chain, LibertyInfo};
+use crate::chain::Chain;
 
 type Make = fn(u64) -> Arc<dyn Seams>;
 
