@@ -12,7 +12,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 use touchstone_client::{
-    CallError, ConnectError, ConnectOptions, Engine, connect, provision::Provisioner,
+    CallError, ConnectError, ConnectOptions, End, Engine, Secret, Socket, connect,
+    provision::Provisioner,
 };
 use url::Url;
 
@@ -52,6 +53,8 @@ pub struct DoctorReport {
     pub ping: Option<Duration>,
     /// How long a client may be silent, as the handshake says.
     pub heartbeat: Duration,
+    /// The token of the account that pinged.
+    pub(crate) token: Secret,
 }
 
 /// Why a target is not ready.
@@ -250,6 +253,7 @@ pub(crate) async fn examine(
         missing,
         ping,
         heartbeat,
+        token: account.secret().clone(),
     })
 }
 
@@ -403,27 +407,55 @@ async fn admit(
     drop(events);
     let handshake = socket.handshake();
     let heartbeat = handshake.ping_interval + handshake.ping_timeout;
-    // Several times: a server that loses what comes right after CONNECT is judged for that by a case.
+    let took = ping(&socket, STEP)
+        .await
+        .map_err(|end| DoctorError::Dropped {
+            url: shown(url),
+            reason: crate::told(&end),
+        })?;
+    Ok((took, heartbeat))
+}
+
+/// How long the answer to a ping takes; nothing where none comes. Several are sent: a server that loses what
+/// comes right after CONNECT is judged for that by a case.
+async fn ping(socket: &Socket, patience: Duration) -> Result<Option<Duration>, End> {
     let started = Instant::now();
-    let mut within = STEP / 16;
-    while started.elapsed() < STEP {
+    let mut within = patience / 16;
+    while started.elapsed() < patience {
         match socket.call("ping", (), within).await {
-            Ok(_) => return Ok((Some(started.elapsed()), heartbeat)),
+            Ok(_) => return Ok(Some(started.elapsed())),
             Err(CallError::Timeout { .. }) => within *= 2,
-            Err(CallError::Ended { source, .. }) => {
-                return Err(DoctorError::Dropped {
-                    url: shown(url),
-                    reason: crate::told(&source),
-                });
-            }
+            Err(CallError::Ended { source, .. }) => return Err(source),
         }
     }
-    Ok((None, heartbeat))
+    Ok(None)
 }
 
 /// Whether every node still answers. Asked when something went wrong that a dead server would explain.
 pub(crate) async fn is_alive(shared: &Shared) -> bool {
     answers(&shared.target.urls, &shared.target.server).await
+}
+
+/// Whether every node still handles events, where it did at first: a ping of a new connection is answered. One
+/// that refuses the connection may do so, and says nothing here.
+pub(crate) async fn handles_events(shared: &Shared) -> bool {
+    let Some(token) = &shared.probe else {
+        return true;
+    };
+    let patience = shared.pace.patience();
+    let nodes = shared.target.urls.iter().map(async |url| {
+        let server = shared.target.server.at(url.clone());
+        let auth = Scope::User.auth(token.expose());
+        match connect(&server.auth(auth).timeout(patience)).await {
+            Ok((socket, events)) => {
+                drop(events);
+                !matches!(ping(&socket, patience).await, Ok(None))
+            }
+            Err(ConnectError::Timeout { .. }) => false,
+            Err(_) => true,
+        }
+    });
+    join_all(nodes).await.into_iter().all(|handled| handled)
 }
 
 /// Whether every node speaks Socket.IO.

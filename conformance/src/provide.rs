@@ -7,7 +7,9 @@ use rand::Rng as _;
 use serde_json::Value;
 use touchstone_client::{
     Secret,
-    provision::{self, Made, NewMachine, NewSession, ProvisionError, Provisioner, rest::Answer},
+    provision::{
+        self, Made, NewMachine, NewSession, ProvisionError, Provisioner, Rest, rest::Answer,
+    },
 };
 
 use crate::{
@@ -29,7 +31,7 @@ impl Account {
         self.inner.token.expose()
     }
 
-    fn secret(&self) -> &Secret {
+    pub(crate) fn secret(&self) -> &Secret {
         &self.inner.token
     }
 }
@@ -146,7 +148,7 @@ impl Ctx {
         path: &str,
         body: &Value,
     ) -> Flow<Value> {
-        let Answer { status, body } = self.rest_any(account, method, path, body).await?;
+        let Answer { status, body, .. } = self.rest_any(account, method, path, body).await?;
         if matches!(status, 404 | 501) && body.get("path").is_some() {
             return Err(Stop::Skip(format!("{method} {path} answers {status}")));
         }
@@ -170,6 +172,33 @@ impl Ctx {
     ) -> Flow<Answer> {
         self.rest_as(Some(account.secret()), method, path, body)
             .await
+    }
+
+    /// A request without a body, and with one more header.
+    pub(crate) async fn rest_with(
+        &self,
+        header: Option<(&str, &str)>,
+        account: &Account,
+        method: &str,
+        path: &str,
+    ) -> Flow<Answer> {
+        let mut options = self.options("http", None);
+        if let Some((name, value)) = header {
+            options = options.header(name, value);
+        }
+        let rest = Rest::new(&options).map_err(|error| stop(&error))?;
+        let rest = self.evidence.provisioner(&Provisioner::Rest(rest));
+        let Provisioner::Rest(rest) = rest else {
+            return Err(Stop::Skip("the target is not provisioned over REST".into()));
+        };
+        let shown =
+            header.map_or_else(String::new, |(name, value)| format!("with {name}: {value}"));
+        let text = self.sends(&format!("{method} {path}"), &shown);
+        let answer = rest
+            .request(method, path, Some(account.secret()), None)
+            .await;
+        self.sent(&text).await;
+        answer.map_err(|error| stop(&error))
     }
 
     /// What `path` answers to the account, for those who compare it with what it answered before: it is no part

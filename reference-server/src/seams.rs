@@ -364,6 +364,8 @@ pub struct HttpRequest<'a> {
     pub uri: &'a Uri,
     /// The bearer token that it carries.
     pub token: Option<&'a str>,
+    /// What its body is said to be.
+    pub content_type: Option<&'a str>,
     /// Whether its path is the one of Socket.IO.
     pub is_socket: bool,
 }
@@ -371,12 +373,13 @@ pub struct HttpRequest<'a> {
 impl<'a> HttpRequest<'a> {
     pub(crate) fn new(app: &App, head: &'a Parts) -> Self {
         let path = |path: &'a str| path.trim_end_matches('/');
-        let header = head.headers.get(header::AUTHORIZATION);
-        let header = header.and_then(|value| value.to_str().ok());
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let token = header(header::AUTHORIZATION);
         Self {
             method: &head.method,
             uri: &head.uri,
-            token: header.and_then(|value| value.strip_prefix("Bearer ")),
+            token: token.and_then(|value| value.strip_prefix("Bearer ")),
+            content_type: header(header::CONTENT_TYPE),
             is_socket: path(head.uri.path()) == app.config.path.trim_end_matches('/'),
         }
     }

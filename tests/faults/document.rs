@@ -35,6 +35,11 @@ pub(crate) fn render(table: &Table) -> String {
             continue;
         }
         text += "\n";
+        for (case, changed) in &row.traits {
+            for id in changed {
+                text += &format!("- `{id}`, which is not judged: `{case}`\n");
+            }
+        }
         for requirement in row.touches() {
             let finds = row.cases.iter();
             let finds = finds.filter(|(_, broken)| broken.contains(requirement));

@@ -16,7 +16,8 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/table.toml
 const PREAMBLE: &str = "\
 # What each fault of the reference server breaks, and which cases catch it: tests/faults/main.rs.
 # Written by `cargo test --test faults -- --ignored`. By hand come only `argument` and `alone`,
-# which say how the fault is tried, and the reasons in `unproved`.
+# which say how the fault is tried, `traits`, which says what it changes that is not judged, and the
+# reasons in `unproved`.
 ";
 
 /// All that is known.
@@ -44,6 +45,9 @@ pub(crate) struct Row {
     /// Whether the doctor refuses to judge such a server at all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) not_ready: bool,
+    /// What it changes of the server's traits, which nobody judges: those that a case notes, by the case.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) traits: Findings,
     /// The cases that catch it, with the requirements that they find broken.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) cases: Findings,
@@ -102,7 +106,7 @@ impl Table {
 impl Row {
     /// Whether nothing is known yet.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.not_ready && self.cases.is_empty()
+        !self.not_ready && self.traits.is_empty() && self.cases.is_empty()
     }
 
     /// The requirements that are found broken.
@@ -136,6 +140,15 @@ impl Row {
                 problem += &format!("  {case} should catch it, and does not\n");
             }
             missing.extend(breaks.iter().map(String::as_str));
+        }
+        for (case, changed) in self
+            .traits
+            .iter()
+            .filter(|(case, _)| ran.contains(case.as_str()))
+        {
+            if outcome.traits.get(case) != Some(changed) {
+                problem += &format!("  {case} should note it, and does not\n");
+            }
         }
         let known = self.touches();
         for (case, broken) in &outcome.broken {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use touchstone_client::text::told;
 use touchstone_conformance::{
-    Level, Plan, Reporter, RunError, RunEvent, Selection, StopSignals, Verdict, run,
+    Level, Plan, Reporter, Requirement, RunError, RunEvent, Selection, StopSignals, Verdict, run,
 };
 use touchstone_reference_faults::Faults;
 
@@ -34,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) unjudged: BTreeMap<String, String>,
     /// The requirements that each failing case found broken, traits not among them.
     pub(crate) broken: Findings,
+    /// The traits in which it differs from a right server, by the case that notes them.
+    pub(crate) traits: Findings,
     /// Why the doctor refused to judge the server at all.
     pub(crate) not_ready: Option<String>,
 }
@@ -76,11 +78,19 @@ impl Reporter for Outcome {
             return Ok(());
         };
         for case in &report.cases {
-            let broken: BTreeSet<String> = case
+            let (traits, broken): (Vec<_>, Vec<_>) = case
                 .broken()
-                .filter(|(requirement, _)| requirement.level > Level::Info)
-                .map(|(requirement, _)| requirement.id.to_owned())
-                .collect();
+                .partition(|(requirement, _)| requirement.level == Level::Info);
+            let ids = |found: Vec<(&Requirement, _)>| -> BTreeSet<String> {
+                let ids = found
+                    .iter()
+                    .map(|(requirement, _)| requirement.id.to_owned());
+                ids.collect()
+            };
+            let (traits, broken) = (ids(traits), ids(broken));
+            if !traits.is_empty() {
+                self.traits.insert(case.id.to_owned(), traits);
+            }
             if !broken.is_empty() {
                 self.broken.insert(case.id.to_owned(), broken);
             } else if case.verdict == Verdict::Error {

@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, Response, header::DATE};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -43,6 +43,8 @@ pub struct Answer {
     pub status: u16,
     /// The body as JSON; a string where it is no JSON, `null` where it is empty.
     pub body: Value,
+    /// The header `Date`.
+    pub date: Option<String>,
 }
 
 /// The body of an answer that has no end, see [`Rest::stream`].
@@ -121,6 +123,8 @@ impl Rest {
                 .await
                 .map_err(|e| no_answer(http::root_cause(&e)))?;
             let status = response.status().as_u16();
+            let date = response.headers().get(DATE);
+            let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
             let body = http::body(response, self.max_body).await.map_err(|error| {
                 no_answer(match error {
                     BodyError::TooLarge(size) => format!("a body of {size} bytes is too large"),
@@ -130,6 +134,7 @@ impl Rest {
             Ok(Answer {
                 status,
                 body: json_or_text(&body),
+                date,
             })
         });
         let answered = answered

@@ -6,8 +6,9 @@ use super::malformed;
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
-    ledger::requirement_table,
+    ledger::{Requirement, requirement_table},
     stage::{Role, Stage},
+    words,
 };
 
 requirement_table! {
@@ -16,9 +17,12 @@ requirement_table! {
     NONE = "access-key.none", Must, Specification,
         "A pair without a key is answered with ok and a null accessKey.";
     INCOMPLETE = "access-key.incomplete", Should, Decision,
-        "A request without sessionId or machineId is answered with the error that names both.";
+        "A request without sessionId or machineId is answered with an error.";
     UNKNOWN = "access-key.unknown", Should, Decision,
-        "An unknown session or machine is answered with the error `Session or machine not found`.";
+        "An unknown session or machine is answered with an error.";
+    ERROR_TEXTS = "access-key.error-texts", Should, Decision,
+        "The error for a missing id names both that are required, and the one for an unknown id is `Session \
+         or machine not found`.";
     MALFORMED = "access-key.malformed", Should, Decision,
         "Malformed data of access-key-get is answered with an error.";
     FOREIGN = "access-key.foreign", Must, Decision,
@@ -45,7 +49,7 @@ case_table! {
     /// Accepted are `{ok: false}` and the texts that clients show. Typical cause of a failure: all failures
     /// go through one catch-all, which answers the text of the exception; or the ids are looked up before
     /// it is checked that they are there.
-    "access-key.errors" judges [INCOMPLETE, UNKNOWN] => errors;
+    "access-key.errors" judges [INCOMPLETE, UNKNOWN, ERROR_TEXTS] => errors;
 
     /// Sends `access-key-get` with both ids missing, null, and of several wrong types.
     ///
@@ -58,7 +62,7 @@ case_table! {
     /// Accepted is the error of an unknown id: what belongs to others does not exist for this account.
     /// Typical cause of a failure: only one of the two ids is looked up together with the account, and the
     /// other one by its id alone.
-    "access-key.foreign-half" judges [UNKNOWN] => foreign_half;
+    "access-key.foreign-half" judges [UNKNOWN, ERROR_TEXTS] => foreign_half;
 
     /// Another account reads the key of this account's session and machine.
     ///
@@ -119,11 +123,19 @@ async fn errors(cx: &mut Ctx) -> Flow {
         let answer = cx
             .call(by, stage.peer(Role::U1), EVENT, request.clone())
             .await?;
-        let expected = json!({"ok": false, "error": error});
-        let held = answer["ok"] == false && answer["error"] == error;
-        cx.check(by, held, format!("{expected} for {request}"), answer);
+        judge(cx, by, error, &request, &answer);
     }
     Ok(())
+}
+
+/// Judges an answer that has to be an error.
+fn judge(cx: &mut Ctx, by: &'static Requirement, text: &str, request: &Value, answer: &Value) {
+    let refused = answer["ok"] == false && answer["error"].is_string();
+    let expected = format!("ok false and an error for {request}");
+    if cx.check(by, refused, expected, answer) {
+        let expected = format!("the error {} for {request}", words::quoted(text));
+        cx.check(&ERROR_TEXTS, answer["error"] == text, expected, answer);
+    }
 }
 
 async fn malformed_data(cx: &mut Ctx) -> Flow {
@@ -142,13 +154,12 @@ async fn foreign_half(cx: &mut Ctx) -> Flow {
         json!({"sessionId": stage.s1.id, "machineId": machine.id}),
         json!({"sessionId": session.id, "machineId": stage.m1_id()}),
     ];
-    let expected = json!({"ok": false, "error": "Session or machine not found"});
     for request in rows {
         let answer = cx
-            .call(&UNKNOWN, stage.peer(Role::U1), EVENT, request)
+            .call(&UNKNOWN, stage.peer(Role::U1), EVENT, request.clone())
             .await?;
-        let held = answer["ok"] == false && answer["error"] == expected["error"];
-        cx.check(&UNKNOWN, held, &expected, answer);
+        let text = "Session or machine not found";
+        judge(cx, &UNKNOWN, text, &request, &answer);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Artifact events that must be refused: of strangers, of unknown ids, of data that makes no sense.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     artifact::{Artifact, READ, encoded, existing},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     case::{Flow, case_table},
     ctx::Ctx,
-    ledger::requirement_table,
+    ledger::{Requirement, requirement_table},
     readback::Watched,
     stage::{Role, Stage, Wanted},
     words,
@@ -17,17 +17,17 @@ use crate::{
 
 requirement_table! {
     TAKEN_ID = "artifact.create.taken-id", Should, Decision,
-        "Where ids are global, the id of another account's artifact is answered with an error that says \
-         so.";
+        "Where ids are global, the id of another account's artifact is answered with an error.";
     FOREIGN = "artifact.foreign", Must, Decision,
         "An account cannot read, change or delete another account's artifact.";
     UNKNOWN = "artifact.unknown", Should, Decision,
-        "An unknown artifact is answered with the error `Artifact not found`.";
+        "An unknown artifact is answered with an error.";
     NO_UPDATES = "artifact.update.no-updates", Should, Decision,
-        "An update without any part is answered with the error `No updates provided`.";
+        "An update without any part is answered with an error.";
     ERROR_TEXTS = "artifact.error-texts", Should, Decision,
-        "Missing fields are answered with the error `Invalid parameters`, incomplete parts of an update \
-         with `Invalid header parameters` and `Invalid body parameters`.";
+        "Errors say what is wrong: `Invalid parameters`, `Invalid header parameters`, `Invalid body \
+         parameters`, `No updates provided`, `Artifact not found`, and `Artifact with this ID already \
+         exists for another account`.";
     BASE64 = "artifact.base64", Should, Decision,
         "Parts that are not standard base64 with padding are answered with an error.";
     MALFORMED = "artifact.malformed", Should, Decision,
@@ -42,13 +42,13 @@ case_table! {
     /// Where ids are per account, creating makes an artifact of the stranger's own. Typical cause of a
     /// failure: the artifact is looked up by its id without the account, or the error of a taken id tells
     /// what stands under it.
-    "artifact.foreign" judges [FOREIGN, TAKEN_ID] => foreign;
+    "artifact.foreign" judges [FOREIGN, TAKEN_ID, ERROR_TEXTS] => foreign;
 
     /// Reads, updates and deletes an artifact that does not exist, and updates one without any part.
     ///
     /// Accepted are the error answers with their texts. Typical cause of a failure: a row that is not there
     /// gives an exception, and the handler answers nothing or the text of the exception.
-    "artifact.errors" judges [UNKNOWN, NO_UPDATES] => errors;
+    "artifact.errors" judges [UNKNOWN, NO_UPDATES, ERROR_TEXTS] => errors;
 
     /// Sends the artifact events with each field missing, and updates with incomplete parts.
     ///
@@ -105,12 +105,8 @@ async fn foreign(cx: &mut Ctx) -> Flow {
         cx.held(&TAKEN_ID);
         cx.fact("artifact.ids", "per account");
     } else {
-        let expected = json!({
-            "result": "error",
-            "message": "Artifact with this ID already exists for another account",
-        });
-        let says_so = answer["result"] == "error" && answer["message"] == expected["message"];
-        cx.check(&TAKEN_ID, says_so, expected, &answer);
+        let text = "Artifact with this ID already exists for another account";
+        judge(cx, &TAKEN_ID, text, "artifact-create", &answer);
         let leaked = answer.to_string().contains(&artifact.body);
         cx.check(&FOREIGN, !leaked, "nothing of the artifact", answer);
         cx.fact("artifact.ids", "global");
@@ -137,19 +133,25 @@ async fn errors(cx: &mut Ctx) -> Flow {
     ];
     for (event, request) in rows {
         let answer = cx.call(&UNKNOWN, peer, event, request).await?;
-        let expected = json!({"result": "error", "message": "Artifact not found"});
-        let held = answer["result"] == "error" && answer["message"] == expected["message"];
-        cx.check(&UNKNOWN, held, format!("{expected} for {event}"), answer);
+        judge(cx, &UNKNOWN, "Artifact not found", event, &answer);
     }
     let (artifact, _) = existing(cx, peer).await?;
     let request = json!({"artifactId": artifact.id});
     let answer = cx
         .call(&NO_UPDATES, peer, "artifact-update", request)
         .await?;
-    let expected = json!({"result": "error", "message": "No updates provided"});
-    let held = answer["result"] == "error" && answer["message"] == expected["message"];
-    cx.check(&NO_UPDATES, held, expected, answer);
+    let what = "artifact-update without any part";
+    judge(cx, &NO_UPDATES, "No updates provided", what, &answer);
     Ok(())
+}
+
+/// Judges an answer that has to be an error.
+fn judge(cx: &mut Ctx, by: &'static Requirement, text: &str, what: &str, answer: &Value) {
+    let expected = format!("an error for {what}");
+    if cx.check(by, answer["result"] == "error", expected, answer) {
+        let expected = format!("the error {} for {what}", words::quoted(text));
+        cx.check(&ERROR_TEXTS, answer["message"] == text, expected, answer);
+    }
 }
 
 async fn error_texts(cx: &mut Ctx) -> Flow {

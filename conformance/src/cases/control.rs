@@ -266,6 +266,7 @@ fn judge_answer(cx: &mut Ctx, schema: &str, answer: &Answer, count: usize) -> Fl
     let Answer {
         status,
         body: answer,
+        ..
     } = answer;
     let succeeds = (200..300).contains(status);
     let expected = "POST /control/emit to succeed";

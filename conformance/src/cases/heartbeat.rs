@@ -12,6 +12,7 @@ use touchstone_client::End;
 use super::{
     hazard::OTHERS_SERVED,
     rogue::{Read, Rogue, others_served},
+    rpc, rpc_owner,
 };
 use crate::{
     case::{Flow, Stop, case_table},
@@ -40,6 +41,13 @@ case_table! {
     /// proxy that ends idle connections, or pings that are not sent as announced.
     "transport.idle", slow judges [IDLE_STAYS, PINGS] => idle;
 
+    /// Registers a method, calls it, waits for longer than the server's ping interval and ping timeout
+    /// together while both connections send nothing but answers to pings, and calls it again.
+    ///
+    /// Accepted is the result of both calls. Typical cause of a failure: registrations that are kept for a time,
+    /// or renewed by heartbeats of a session alone.
+    "rpc.stays-registered", slow judges [rpc_owner::STAYS] => stays_registered;
+
     /// Connects and answers no pings, while others go on as usual.
     ///
     /// Accepted is that the server ends the connection in the time that it announced, with tolerance, and
@@ -57,6 +65,9 @@ case_table! {
 
 /// The longest time-out that a case waits for.
 const LONGEST: Duration = Duration::from_secs(90);
+
+/// How much longer than that registrations are left alone.
+const BEYOND: f64 = 1.1;
 
 /// Ping interval and ping timeout together, as announced.
 fn patience_of(peer: &crate::peer::Peer) -> Flow<Duration> {
@@ -88,6 +99,33 @@ async fn idle(cx: &mut Ctx) -> Flow {
     cx.require(&IDLE_STAYS, end.is_none(), told, shown)?;
     let served = cx.round_trip(&peer).await?;
     cx.check(&IDLE_STAYS, served, "a ping that is answered", "no answer");
+    Ok(())
+}
+
+async fn stays_registered(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
+    let patience = patience_of(callee)?.mul_f64(BEYOND);
+    let method = cx.marker("method");
+    rpc::answer_as(callee, "here");
+    rpc::register(cx, callee, &method).await?;
+    let first = rpc::rpc(cx, &rpc::CALL, caller, &method, "at first").await?;
+    let works = first["ok"] == true && first["result"] == "here";
+    cx.require(&rpc::CALL, works, "the result of a call", &first)?;
+    // That a connection stays open is judged by transport.idle.
+    if let Some(end) = callee.wait_end(Instant::now() + patience).await {
+        return Err(Stop::Blocked {
+            parent: &IDLE_STAYS,
+            reason: format!("{} ended: {}", callee.who, crate::told(&end)),
+        });
+    }
+    let later = rpc::rpc(cx, &rpc_owner::STAYS, caller, &method, "later").await?;
+    let held = later["ok"] == true && later["result"] == "here";
+    let told = format!(
+        "the result of a call {} s later",
+        patience.as_secs_f64().round()
+    );
+    cx.check(&rpc_owner::STAYS, held, told, &later);
     Ok(())
 }
 

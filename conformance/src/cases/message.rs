@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::delivery;
 use crate::{
     case::{Flow, case_table},
-    ctx::Ctx,
+    ctx::{Ctx, Scope},
     ledger::{Requirement, requirement_table},
     peer::{Arrival, Peer},
     stage::{Delivery, Role, Series, Stage, Wanted},
@@ -581,6 +581,7 @@ async fn local_id_per_session(cx: &mut Ctx) -> Flow {
 async fn malformed_data(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     let peer = stage.peer(Role::U1);
+    let other = cx.session(&stage.account).await?;
     let watched = stage.watched();
     let before = watched.read(cx).await?;
     // In the localId, which stays where the content is what is missing.
@@ -605,6 +606,12 @@ async fn malformed_data(cx: &mut Ctx) -> Flow {
     let served = cx.round_trip(peer).await?;
     let expected = "a ping that is answered afterwards";
     cx.check(&MALFORMED, served, expected, "no answer");
+    let own = cx.marker("own");
+    let sent = (peer, "message", message(&other.id, &own));
+    let arrives = Wanted::update("new-message", own);
+    stage
+        .same_road(cx, sent, &arrives, stage.peer(Role::U2))
+        .await?;
     let wanted = Wanted::update("new-message", marker);
     stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
     watched.unchanged(cx, &before, &MALFORMED).await
@@ -613,6 +620,8 @@ async fn malformed_data(cx: &mut Ctx) -> Flow {
 async fn foreign(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
     let stranger = stage.peer(Role::V1);
+    let token = stage.other_token();
+    let listener = cx.connect("listener", token, Scope::User).await?;
     let watched = stage.watched();
     let before = watched.read(cx).await?;
     let marker = cx.marker("foreign");
@@ -627,6 +636,10 @@ async fn foreign(cx: &mut Ctx) -> Flow {
         "a ping that is answered afterwards",
         "no answer",
     );
+    let own = cx.marker("own");
+    let sent = (stranger, "message", message(stage.other_session(), &own));
+    let arrives = Wanted::update("new-message", own);
+    stage.same_road(cx, sent, &arrives, &listener).await?;
     stage
         .observe_nothing(cx, &Wanted::update("new-message", marker), &FOREIGN)
         .await?;

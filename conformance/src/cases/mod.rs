@@ -19,7 +19,9 @@ pub(crate) mod handler;
 pub(crate) mod handshake;
 pub(crate) mod hazard;
 pub(crate) mod heartbeat;
+pub(crate) mod idle_upgrade;
 pub(crate) mod isolation;
+pub(crate) mod leaving;
 pub(crate) mod machine;
 pub(crate) mod malformed;
 pub(crate) mod matrix;
@@ -54,12 +56,20 @@ pub(crate) static MODULES: &[Module] = &[
         cases: connection::CASES,
     },
     Module {
+        requirements: leaving::REQUIREMENTS,
+        cases: leaving::CASES,
+    },
+    Module {
         requirements: refusal::REQUIREMENTS,
         cases: refusal::CASES,
     },
     Module {
         requirements: transport::REQUIREMENTS,
         cases: transport::CASES,
+    },
+    Module {
+        requirements: idle_upgrade::REQUIREMENTS,
+        cases: idle_upgrade::CASES,
     },
     Module {
         requirements: nonsense::REQUIREMENTS,
@@ -152,6 +162,10 @@ pub(crate) static MODULES: &[Module] = &[
     Module {
         requirements: rest::auth::REQUIREMENTS,
         cases: rest::auth::CASES,
+    },
+    Module {
+        requirements: rest::clock::REQUIREMENTS,
+        cases: rest::clock::CASES,
     },
     Module {
         requirements: rest::sessions::REQUIREMENTS,

@@ -290,7 +290,8 @@ async fn stale(cx: &mut Ctx) -> Flow {
             cx.emit(stage.peer(Role::U1), event, data).await?;
         }
     }
-    cx.round_trip(stage.peer(Role::U1)).await?;
+    let other = cx.session(&stage.account).await?;
+    heard(cx, &stage, Role::U1, &other.id, Role::U2).await?;
     let sessions = Wanted::ephemeral("activity", &stage.s1.id);
     stage.observe_nothing(cx, &sessions, &IGNORED).await?;
     let machines = Wanted::ephemeral("machine-activity", &machine.id);
@@ -300,6 +301,9 @@ async fn stale(cx: &mut Ctx) -> Flow {
 async fn foreign(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
     let machine = cx.machine(&stage.account).await?;
+    let own = cx.machine(stage.other_account()).await?;
+    let scope = Scope::Machine(&own.id);
+    let daemon = cx.connect("daemon", stage.other_token(), scope).await?;
     let watched = stage.watched();
     let before = watched.read(cx).await?;
     let time = cx.recent_time();
@@ -307,14 +311,43 @@ async fn foreign(cx: &mut Ctx) -> Flow {
         let data = json!({"sid": stage.s1.id, "time": time});
         cx.emit(stage.peer(Role::V1), event, data).await?;
     }
-    let data = json!({"machineId": machine.id, "time": time});
-    cx.emit(stage.peer(Role::V1), "machine-alive", data).await?;
-    cx.round_trip(stage.peer(Role::V1)).await?;
+    for sender in [stage.peer(Role::V1), &daemon] {
+        let data = json!({"machineId": machine.id, "time": time});
+        cx.emit(sender, "machine-alive", data).await?;
+    }
+    // The same events for what is its own.
+    heard(cx, &stage, Role::V1, stage.other_session(), Role::V1).await?;
+    let data = json!({"machineId": own.id, "time": cx.recent_time()});
+    let (sent, wanted) = (
+        (&daemon, "machine-alive", data),
+        Wanted::ephemeral("machine-activity", &own.id).since(Instant::now()),
+    );
+    stage
+        .same_road(cx, sent, &wanted, stage.peer(Role::V1))
+        .await?;
+    let ended = cx.session(stage.other_account()).await?;
+    let data = json!({"sid": ended.id, "time": cx.recent_time()});
+    let sent = (stage.peer(Role::V1), "session-end", data);
+    let wanted = Wanted::ephemeral("activity", &ended.id);
+    stage
+        .same_road(cx, sent, &wanted, stage.peer(Role::V1))
+        .await?;
     let sessions = Wanted::ephemeral("activity", &stage.s1.id);
     stage.observe_nothing(cx, &sessions, &FOREIGN).await?;
     let machines = Wanted::ephemeral("machine-activity", &machine.id);
     stage.observe_nothing(cx, &machines, &FOREIGN).await?;
     watched.unchanged(cx, &before, &FOREIGN).await
+}
+
+/// Sends a heartbeat of the session `id`, and waits until `listener` has heard of it: those that `sender` sent
+/// before have been handled.
+async fn heard(cx: &mut Ctx, stage: &Stage, sender: Role, id: &str, listener: Role) -> Flow {
+    let data = json!({"sid": id, "time": cx.recent_time()});
+    let sent = (stage.peer(sender), "session-alive", data);
+    let wanted = Wanted::ephemeral("activity", id);
+    stage
+        .same_road(cx, sent, &wanted, stage.peer(listener))
+        .await
 }
 
 /// A machine with a connection of its own, of whose coming the users have heard, where the server announces
@@ -491,13 +524,18 @@ async fn traits(cx: &mut Ctx) -> Flow {
         let time = cx.recent_time();
         let data = json!({"sid": session.id, "time": time, "thinking": thinking});
         cx.emit(stage.peer(Role::S1), "session-alive", data).await?;
-        cx.round_trip(stage.peer(Role::S1)).await?;
-        stage.prove_silence(cx).await?;
+        // Of the same session once more: where only one of the two is announced, it is this one.
+        heard(cx, &stage, Role::S1, &session.id, Role::U2).await?;
         let wanted = Wanted::ephemeral("activity", &session.id);
-        let log = stage.peer(Role::U2).all(|arrival| wanted.matches(arrival));
-        let seen = log
-            .first()
-            .map_or(Value::Null, |arrival| arrival.data["thinking"].clone());
+        let count = |log: &[Arrival]| log.iter().filter(|one| wanted.matches(one)).count();
+        let patience = cx.shared.pace.sentinel();
+        let listener = stage.peer(Role::U2);
+        let announced = listener.wait_while_coming(patience, 2, count).await;
+        let log = listener.all(|arrival| wanted.matches(arrival));
+        let seen = match log.first() {
+            Some(first) if announced > 1 => first.data["thinking"].clone(),
+            _ => Value::Null,
+        };
         cx.fact(&format!("presence.thinking.{name}"), seen);
     }
     cx.held(&ODD_THINKING);
@@ -506,15 +544,17 @@ async fn traits(cx: &mut Ctx) -> Flow {
     let coming = cx
         .connect("coming", token, Scope::Session(&session.id))
         .await?;
-    cx.round_trip(&coming).await?;
+    // A machine that comes and goes after it, which servers announce.
+    let machine = OwnMachine::connect(cx, &stage).await?;
     coming.socket.disconnect().await;
+    machine.peer.socket.disconnect().await;
+    let deadline = Instant::now() + cx.shared.pace.sentinel();
+    let gone = announced(&machine.id, false);
+    stage.peer(Role::U1).wait_for(deadline, gone).await;
     stage.prove_silence(cx).await?;
     let wanted = Wanted::ephemeral("activity", &session.id);
-    let announced = !stage
-        .peer(Role::U1)
-        .all(|arrival| wanted.matches(arrival))
-        .is_empty();
-    cx.fact("presence.session-connects-announced", announced);
+    let log = stage.peer(Role::U1).all(|arrival| wanted.matches(arrival));
+    cx.fact("presence.session-connects-announced", !log.is_empty());
     cx.held(&SESSION_COMES);
     Ok(())
 }

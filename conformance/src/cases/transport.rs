@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use touchstone_client::{ConnectError, Transport, connect, provision::Rest};
+use touchstone_client::{ConnectError, Socket, Transport, connect, provision::Rest};
 
 use super::{
     control_group::charge,
@@ -177,6 +177,12 @@ async fn polling(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+/// Whether the server announces that a connection can be upgraded to a WebSocket.
+pub(super) fn offers_upgrade(socket: &Socket) -> bool {
+    let upgrades = &socket.handshake().upgrades;
+    upgrades.iter().any(|name| name == "websocket")
+}
+
 async fn upgrade(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
     let token = stage.account.token();
@@ -190,12 +196,7 @@ async fn upgrade(cx: &mut Ctx) -> Flow {
     let sid = &stage.s1.id;
     let mut to_mover = Series::new(cx, "down");
     let mut from_mover = Series::new(cx, "up");
-    let offered = mover
-        .socket
-        .handshake()
-        .upgrades
-        .iter()
-        .any(|name| name == "websocket");
+    let offered = offers_upgrade(&mover.socket);
     let outcome = {
         let upgraded = timeout(cx.shared.pace.patience() * 2, mover.socket.upgraded());
         tokio::pin!(upgraded);

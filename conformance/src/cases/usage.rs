@@ -275,6 +275,8 @@ async fn errors(cx: &mut Ctx) -> Flow {
 
 async fn foreign(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     let key = cx.marker("usage");
     let request = usage(&key, Some(&stage.s1.id), 5);
     let answer = cx
@@ -288,5 +290,6 @@ async fn foreign(cx: &mut Ctx) -> Flow {
     );
     stage
         .observe_nothing(cx, &Wanted::ephemeral("usage", key), &FOREIGN)
-        .await
+        .await?;
+    watched.unchanged(cx, &before, &FOREIGN).await
 }

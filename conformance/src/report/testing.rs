@@ -284,6 +284,7 @@ pub(crate) fn of_run(run: RunReport) -> Vec<RunEvent> {
     let target = run.target.clone();
     let mut events = vec![RunEvent::Started {
         doctor: DoctorReport {
+            token: "a token".into(),
             target,
             missing: Vec::new(),
             ping: Some(Duration::from_millis(1)),

@@ -18,6 +18,9 @@ use crate::{
 /// keeps every single one of them waiting.
 const CASE_LIMIT: Duration = Duration::from_secs(120);
 
+/// What became of a server that opens transports and does nothing else.
+const DEAF: &str = "it admits connections, and answers none of their pings any more";
+
 /// How a case ended, for the runner to act on.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -61,7 +64,9 @@ pub(crate) async fn execute(
     // Whatever went wrong, a server that has gone meanwhile explains it better.
     let troubled = !matches!(flow, Ok(()) | Err(Stop::Skip(_) | Stop::Short))
         || worst(&cx.findings) >= Verdict::Warn;
-    let dead = troubled && !doctor::is_alive(&shared).await;
+    let gone = troubled && !doctor::is_alive(&shared).await;
+    let deaf = troubled && !gone && !doctor::handles_events(&shared).await;
+    let dead = gone || deaf;
     // What ended the case, if that was a finding or something that another requirement judges.
     let mut blocked_by = match &flow {
         Err(Stop::Judged) => cx.last_broken(),
@@ -73,6 +78,7 @@ pub(crate) async fn execute(
         cx.findings.clear();
         cx.dialect = Dialect::default();
         let reason = match &flow {
+            _ if deaf => format!("{GONE_DURING}: {DEAF}"),
             Err(Stop::Trouble(what) | Stop::Dropped(what)) => format!("{GONE_DURING}: {what}"),
             _ => GONE_DURING.into(),
         };

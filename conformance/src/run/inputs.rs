@@ -91,7 +91,7 @@ impl Steps {
 }
 
 /// Whether the server still answers for so long, asked again and again with requests that need its event
-/// loop.
+/// loop, and handles events then.
 pub(crate) async fn lives_on(shared: &Shared, linger: Duration) -> bool {
     let until = Instant::now() + linger;
     let mut poll = tokio::time::interval(POLL);
@@ -101,7 +101,7 @@ pub(crate) async fn lives_on(shared: &Shared, linger: Duration) -> bool {
             return false;
         }
         if Instant::now() >= until {
-            return true;
+            return doctor::handles_events(shared).await;
         }
     }
 }

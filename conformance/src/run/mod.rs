@@ -125,7 +125,10 @@ pub async fn run(
     let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
     shared.traces = plan.traces.clone();
     match report.ping {
-        Some(took) => shared.pace.came(PING, took),
+        Some(took) => {
+            shared.pace.came(PING, took);
+            shared.probe = Some(report.token.clone());
+        }
         None => shared.pace.missed(PING),
     }
     let shared = Arc::new(shared);

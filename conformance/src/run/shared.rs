@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use touchstone_client::Secret;
 use url::Url;
 
 use super::inputs::Inputs;
@@ -30,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) salt: u64,
     /// The folder that the trace file of each case goes to.
     pub(crate) traces: Option<String>,
+    /// The token of an account whose pings were answered at first, to tell a server that handles no event any
+    /// more.
+    pub(crate) probe: Option<Secret>,
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
@@ -54,6 +58,7 @@ impl Shared {
             seed,
             salt,
             traces: None,
+            probe: None,
             missing,
             next_node: AtomicUsize::new(0),
             inputs: Inputs::default(),

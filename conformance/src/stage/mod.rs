@@ -18,6 +18,7 @@ mod series;
 use std::{collections::HashSet, sync::Mutex};
 
 use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use serde_json::Value;
 use tokio::time::{Duration, Instant, timeout_at};
 
 pub(crate) use self::{
@@ -163,6 +164,51 @@ impl Stage {
     /// The token of the other account, where a connection of it is in the cast.
     pub(crate) fn other_token(&self) -> &str {
         self.other.as_ref().map_or("", |(other, _)| other.token())
+    }
+
+    /// The other account.
+    ///
+    /// # Panics
+    /// When no connection of it is in the cast.
+    pub(crate) fn other_account(&self) -> &Account {
+        &self.other.as_ref().expect("the cast has another account").0
+    }
+
+    /// The other account's session, as [`other_account`](Self::other_account).
+    pub(crate) fn other_session(&self) -> &str {
+        &self
+            .other
+            .as_ref()
+            .expect("the cast has another account")
+            .1
+            .id
+    }
+
+    /// Lets `sender` do something that `listener` hears of, and waits until it has. What `sender` sent before by
+    /// the same event has been handled then: an event without an answer has no other proof.
+    pub(crate) async fn same_road(
+        &self,
+        cx: &Ctx,
+        (sender, event, data): (&Peer, &str, Value),
+        wanted: &Wanted,
+        listener: &Peer,
+    ) -> Flow {
+        cx.step(&format!(
+            "{event} once more, which {} hears of",
+            listener.who
+        ));
+        cx.emit(sender, event, data).await?;
+        let (pace, kind) = (&cx.shared.pace, wanted.named());
+        let started = Instant::now();
+        let deadline = started + pace.patience_for(&kind);
+        match listener
+            .wait_for(deadline, |arrival| wanted.matches(arrival))
+            .await
+        {
+            Some(arrival) => pace.came(&kind, arrival.at.saturating_duration_since(started)),
+            None => pace.missed(&kind),
+        }
+        Ok(())
     }
 
     /// The id of machine M1.

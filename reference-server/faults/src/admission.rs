@@ -28,7 +28,11 @@ pub(crate) struct Admissions(pub(crate) Faults);
 impl Seams for Admissions {
     fn admit(&self, server: &Server, auth: &Value, right: Admission) -> Admission {
         let faults = &self.0;
+        let token = auth["token"].as_str().unwrap_or_default();
         match judge(faults, server, auth, right) {
+            Admission::Admitted { .. } if faults.is_used_up(token) => {
+                Admission::Refused(INVALID.to_owned())
+            }
             Admission::Refused(_) if faults.on(Fault::RefusalDrop) => Admission::Closed,
             Admission::Refused(_) if faults.on(Fault::RefusalText) => {
                 Admission::Refused("no".to_owned())

@@ -105,6 +105,15 @@ impl Seams for Calls {
     fn call(&self, server: &Server, call: &mut Call<'_>) -> Flow {
         let faults = &self.0;
         let is_first = faults.memory().count_event(call.connection.id());
+        if faults.memory().is_deaf {
+            return Flow::Ignore;
+        }
+        let sent = faults.memory().events(call.connection.id());
+        if faults.on(Fault::ConnectionDropped) && sent == faults.argument(Fault::ConnectionDropped)
+        {
+            call.connection.end();
+            return Flow::Ignore;
+        }
         assert!(
             !faults.on(Fault::HandlerFails),
             "the fault handler-fails is on"
@@ -186,8 +195,11 @@ fn is_ignored(faults: &Faults, server: &Server, call: &Call<'_>, is_first: bool)
         connection.end();
         return true;
     }
-    if raw.is_some_and(|raw| raw.matches('[').count() > DEEP) && faults.on(Fault::DeepKills) {
-        server.end();
+    if raw.is_some_and(|raw| raw.matches('[').count() > DEEP) {
+        if faults.on(Fault::DeepKills) {
+            server.end();
+        }
+        faults.memory().is_deaf |= faults.on(Fault::DeepDeafens);
     }
     is_first && event == "rpc-register" && faults.on(Fault::EarlyLost)
         || raw.is_some_and(|raw| raw.len() > LARGE) && faults.on(Fault::LargeIgnored)

@@ -1,13 +1,15 @@
 //! Faults that answer an HTTP request otherwise than its route.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use touchstone_reference_server::seams::{Account, HttpAnswer, HttpRequest, Seams, Server};
+use touchstone_reference_server::seams::{Account, HttpAnswer, HttpRequest, Seams, Server, Wait};
 
+use crate::liberties::after;
 use crate::{Fault, Faults};
 
 /// The fault, the right status, the wrong one.
@@ -24,6 +26,15 @@ const STATUSES: &[(Fault, StatusCode, StatusCode)] = &[
     ),
 ];
 
+/// How long an upgrade takes with the fault `upgrade-slow`.
+const UPGRADE: Duration = Duration::from_secs(3);
+
+/// Whether a request opens a WebSocket for a connection that polls.
+fn is_upgrade(request: &HttpRequest<'_>) -> bool {
+    let query = request.uri.query().unwrap_or_default();
+    request.is_socket && query.contains("transport=websocket") && query.contains("sid=")
+}
+
 /// What HTTP requests are answered.
 #[derive(Debug)]
 pub(crate) struct Http(pub(crate) Faults);
@@ -31,12 +42,31 @@ pub(crate) struct Http(pub(crate) Faults);
 impl Seams for Http {
     fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
         let faults = &self.0;
-        let query = request.uri.query().unwrap_or_default();
-        let is_upgrade = query.contains("transport=websocket") && query.contains("sid=");
-        if request.is_socket && is_upgrade && faults.on(Fault::UpgradeRefused) {
+        if is_upgrade(request) && faults.on(Fault::UpgradeRefused) {
             return Some(HttpAnswer {
                 status: StatusCode::BAD_REQUEST,
                 body: None,
+            });
+        }
+        if let Some(token) = request.token
+            && !request.is_socket
+        {
+            let count = faults.memory().count_request(token);
+            if faults.strikes_at(Fault::HttpUnavailable, count) {
+                return Some(HttpAnswer {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    body: Some(json!({ "error": "Service Unavailable" })),
+                });
+            }
+        }
+        let is_json = request.content_type == Some("application/json");
+        if request.method == Method::DELETE && is_json && faults.on(Fault::DeleteNeedsBody) {
+            let message = "Body cannot be empty when content-type is set to 'application/json'";
+            return Some(HttpAnswer {
+                status: StatusCode::BAD_REQUEST,
+                body: Some(
+                    json!({ "error": "Bad Request", "message": message, "statusCode": 400 }),
+                ),
             });
         }
         let is_archive = request.uri.path().ends_with("/archive");
@@ -45,6 +75,11 @@ impl Seams for Http {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             body: Some(json!({ "error": "Too many requests" })),
         })
+    }
+
+    fn before_request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<Wait> {
+        let is_slow = is_upgrade(request) && self.0.on(Fault::UpgradeSlow);
+        is_slow.then(|| after(UPGRADE))
     }
 
     fn redirect(&self, request: &HttpRequest<'_>) -> Option<Uri> {
@@ -79,6 +114,9 @@ impl Seams for Http {
             if let Some(owner) = all.find(|account| account.session(id).is_some()) {
                 return Some(owner);
             }
+        }
+        if request.token.is_some_and(|token| faults.is_used_up(token)) {
+            return None;
         }
         let unchecked = || {
             faults

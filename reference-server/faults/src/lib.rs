@@ -36,6 +36,7 @@ mod calls;
 mod chain;
 mod first_moment;
 mod http;
+mod late;
 mod liberties;
 mod memory;
 mod numbers;
@@ -186,6 +187,7 @@ impl Faults {
             Arc::new(records::Refusals(self.clone())),
             Arc::new(admission::Admissions(self.clone())),
             Arc::new(call::Calls(self.clone())),
+            Arc::new(late::LateEvents::new(self.clone())),
             Arc::new(payload::Payloads(self.clone())),
             Arc::new(outcome::Outcomes(self.clone())),
             Arc::new(numbers::Numbers(self.clone())),
@@ -226,6 +228,12 @@ impl Faults {
     pub(crate) fn owner(&self, fault: Fault, name: &str, asking: &str) -> Option<String> {
         self.on(fault)
             .then(|| self.memory().owner(fault, name, asking))
+    }
+
+    /// Counts a use of a token, and tells whether it is one too many.
+    pub(crate) fn is_used_up(&self, token: &str) -> bool {
+        let uses = self.memory().count_use(token);
+        self.on(Fault::TokenExpires) && uses > self.argument(Fault::TokenExpires)
     }
 
     /// An account that nobody can sign in to.

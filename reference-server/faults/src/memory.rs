@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use touchstone_reference_server::seams::{Connection, ConnectionId, Frame, Routed as _};
 
@@ -53,8 +54,24 @@ pub(crate) struct Memory {
     pub(crate) calls: HashMap<(ConnectionId, u64), Method>,
     /// Who has a call under way.
     pub(crate) calling: HashSet<ConnectionId>,
+    /// When each method was registered or called last.
+    pub(crate) used_at: HashMap<Method, Instant>,
+    /// After what time the fault `rpc-fades` forgets a method.
+    pub(crate) fades_after: Duration,
+    /// How often each token was used, to connect or for an HTTP request.
+    uses: HashMap<String, u64>,
+    /// How many HTTP requests came with each token.
+    requests: HashMap<String, u64>,
+    /// Whether no event is handled any more.
+    pub(crate) is_deaf: bool,
     /// How many seqs were consumed by something that announces nothing.
     pub(crate) skipped_seqs: HashMap<String, u64>,
+}
+
+fn count(counts: &mut HashMap<String, u64>, name: &str) -> u64 {
+    let count = counts.entry(name.to_owned()).or_default();
+    *count += 1;
+    *count
 }
 
 impl Memory {
@@ -74,6 +91,27 @@ impl Memory {
     pub(crate) fn new_number(&mut self) -> u64 {
         self.made += 1;
         self.made
+    }
+
+    /// Notes a call of a method; true if it was neither registered nor called for too long.
+    pub(crate) fn is_faded(&mut self, method: &Method) -> bool {
+        let now = Instant::now();
+        let Some(used_at) = self.used_at.get_mut(method) else {
+            return false;
+        };
+        let idle = now.duration_since(*used_at);
+        *used_at = now;
+        idle > self.fades_after
+    }
+
+    /// Counts a use of a token.
+    pub(crate) fn count_use(&mut self, token: &str) -> u64 {
+        count(&mut self.uses, token)
+    }
+
+    /// Counts an HTTP request with a token.
+    pub(crate) fn count_request(&mut self, token: &str) -> u64 {
+        count(&mut self.requests, token)
     }
 
     /// Notes a sweep; true if a connection has sent nothing for too many of them.

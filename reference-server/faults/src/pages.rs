@@ -6,6 +6,8 @@ use touchstone_reference_server::seams::{HttpAnswer, HttpRequest, Seams, Server}
 
 use crate::{Fault, Faults};
 
+const HOUR_MS: i64 = 3_600_000;
+
 /// Pages and lists of rows, and what making a row is answered.
 #[derive(Debug)]
 pub(crate) struct Pages(pub(crate) Faults);
@@ -28,6 +30,14 @@ impl Seams for Pages {
             && let Some(state) = body["session"]["agentState"].as_str()
         {
             body["session"]["agentState"] = Value::from(format!("{state} "));
+        }
+        if path == "/v1/sessions"
+            && request.method == Method::POST
+            && faults.on(Fault::CreatedAhead)
+            && let Some(body) = &mut answer.body
+            && let Some(at) = body["session"]["createdAt"].as_i64()
+        {
+            body["session"]["createdAt"] = Value::from(at + HOUR_MS);
         }
         if path.starts_with("/v3/sessions/") && path.ends_with("/messages") {
             messages(faults, request, answer);

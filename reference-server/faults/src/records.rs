@@ -41,6 +41,12 @@ pub(crate) struct Records {
     registrants: HashMap<String, ConnectionId>,
     /// How many calls are under way.
     calls: u64,
+    /// How many refused reports of usage an account has, by account.
+    usage: HashMap<String, u64>,
+    /// What was to be written last, by key.
+    asked: HashMap<String, Value>,
+    /// The data of access keys that was refused, by the data that was kept.
+    refused_keys: HashMap<String, Value>,
     /// What a call was answered last.
     last_answer: Option<Value>,
 }
@@ -140,6 +146,13 @@ impl Records {
                     rows.push(
                         json!({"id": "stored", "seq": 0, "content": content, "localId": null}),
                     );
+                }
+            }
+            "usage-report" if faults.on(Fault::UsageForeignStored) => {
+                let session = data.get("sessionId").and_then(Value::as_str);
+                let owner = session.filter(|id| is_foreign(id));
+                if let Some(owner) = owner.and_then(|id| self.owners.get(id)) {
+                    *self.usage.entry(owner.clone()).or_default() += 1;
                 }
             }
             "session-end" if faults.on(Fault::ForeignEnds) => {
@@ -258,6 +271,12 @@ impl Records {
                 return self.last_artifact.clone();
             }
         }
+        if event == "access-key-get"
+            && let Some(data) = answer.pointer_mut("/accessKey/data")
+            && let Some(refused) = data.as_str().and_then(|kept| self.refused_keys.get(kept))
+        {
+            *data = refused.clone();
+        }
         if event != "rpc-call" {
             return Some(answer);
         }
@@ -280,8 +299,35 @@ impl Records {
     }
 
     /// What is answered over HTTP, with what was stored although it was refused.
-    fn response(&self, path: &str, answer: &mut HttpAnswer) {
+    fn response(
+        &mut self,
+        faults: &Faults,
+        path: &str,
+        owner: Option<&str>,
+        answer: &mut HttpAnswer,
+    ) {
         let Some(body) = &mut answer.body else { return };
+        if path == "/v1/kv" && faults.on(Fault::KvRefusedStored) {
+            let errors = body["errors"].as_array().into_iter().flatten();
+            for key in errors.filter_map(|error| error["key"].as_str()) {
+                if let Some(value) = self.asked.get(key) {
+                    let row = self.stored.entry(key.to_owned()).or_default();
+                    row.insert("value".into(), value.clone());
+                }
+            }
+        }
+        if faults.on(Fault::AccessKeyRefusedStored)
+            && let (Some(kept), Some(refused)) =
+                (body["currentData"].as_str(), self.asked.get(path))
+        {
+            self.refused_keys.insert(kept.to_owned(), refused.clone());
+        }
+        if path == "/v1/usage"
+            && let Some(more) = owner.and_then(|owner| self.usage.get(owner))
+        {
+            let total = body["totalReports"].as_u64().unwrap_or_default();
+            body["totalReports"] = Value::from(total + more);
+        }
         patch(&self.stored, body);
         let rows = body.get_mut("messages").and_then(Value::as_array_mut);
         for row in rows.into_iter().flatten() {
@@ -326,8 +372,34 @@ impl Seams for Refusals {
         self.0.records().answer(&self.0, asked.event, answer)
     }
 
-    fn response(&self, _server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
-        self.0.records().response(request.uri.path(), answer);
+    fn body(
+        &self,
+        _server: &Server,
+        request: &HttpRequest<'_>,
+        body: &mut Value,
+    ) -> Option<HttpAnswer> {
+        let mut records = self.0.records();
+        for mutation in body["mutations"].as_array().into_iter().flatten() {
+            if let Some(key) = mutation["key"].as_str() {
+                records
+                    .asked
+                    .insert(key.to_owned(), mutation["value"].clone());
+            }
+        }
+        let path = request.uri.path();
+        if path.starts_with("/v1/access-keys/") {
+            records.asked.insert(path.to_owned(), body["data"].clone());
+        }
+        None
+    }
+
+    fn response(&self, server: &Server, request: &HttpRequest<'_>, answer: &mut HttpAnswer) {
+        let owner = request
+            .token
+            .and_then(|token| server.account_of_token(token));
+        let owner = owner.as_ref().map(|account| account.id());
+        let mut records = self.0.records();
+        records.response(&self.0, request.uri.path(), owner, answer);
     }
 }
 
@@ -336,10 +408,11 @@ fn patch(stored: &HashMap<String, Map<String, Value>>, value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| patch(stored, item)),
         Value::Object(fields) => {
-            let row = fields
-                .get("id")
-                .and_then(Value::as_str)
-                .and_then(|id| stored.get(id));
+            let named = ["id", "key"].map(|name| fields.get(name).and_then(Value::as_str));
+            let row = named
+                .into_iter()
+                .flatten()
+                .find_map(|name| stored.get(name));
             if let Some(row) = row {
                 for (key, value) in row {
                     if let Some(field) = fields.get_mut(key) {

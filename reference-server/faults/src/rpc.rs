@@ -1,6 +1,7 @@
 //! Faults of RPC: who has registered what, who is called, and with what.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use touchstone_reference_server::seams::{
@@ -115,6 +116,7 @@ fn is_registered(faults: &Faults, rows: &Rows, method: &str, connection: &Arc<Co
     methods.insert(method.to_owned());
     let key = (rows.account().to_owned(), method.to_owned());
     memory.gone.remove(&key);
+    memory.used_at.insert(key.clone(), Instant::now());
     *memory.registered.entry((key, connection.id())).or_default() += 1;
     let shared = memory.shared.entry(method.to_owned()).or_default();
     shared.retain(|other| other.id() != connection.id());
@@ -156,8 +158,11 @@ impl Seams for Callees {
         right: Option<Arc<Connection>>,
     ) -> Option<Arc<Connection>> {
         let faults = &self.0;
-        let memory = faults.memory();
+        let mut memory = faults.memory();
         let key = (rows.account().to_owned(), method.to_owned());
+        if memory.is_faded(&key) && faults.on(Fault::RpcFades) {
+            return None;
+        }
         if memory.gone.contains(&key) || memory.lost.contains(&key) {
             return None;
         }

@@ -24,6 +24,7 @@ impl Seams for Settings {
         policy.page_repeats |= faults.on(Fault::PageRepeats);
         policy.access_key_any_pair |= faults.on(Fault::AccessKeyAnyPair);
         policy.revive_ended |= faults.on(Fault::ReviveEnded);
+        faults.memory().fades_after = config.ping_interval + config.ping_timeout;
         if faults.on(Fault::SmallPayload) {
             config.max_payload = 100_000;
         }

@@ -176,6 +176,7 @@ list! {
     }
     "Handshake" {
         TokenEndUnchecked "token-end-unchecked" "a token that begins like a valid one is taken for that"
+        TokenExpires "token-expires" [every 20] "a token is refused after it was used N times"
         RefusalDrop "refusal-drop" "a refused client is dropped without a message"
         RefusalText "refusal-text" "a refusal carries another text"
         RefusalAdmits "refusal-admits" "a client with a bad token is connected to an account of its own"
@@ -223,6 +224,7 @@ list! {
         DedupeSeq "dedupe-seq" "a repeated localId consumes a seq of the account's updates"
     }
     "RPC" {
+        RpcFades "rpc-fades" "a call of a method fails that was neither registered nor called for a ping interval and a ping time-out"
         RpcUnknownRefused "rpc-unknown-refused" "a connection whose session or machine does not exist may not register methods"
         RpcSecondRefused "rpc-second-refused" "a method that another connection has registered is refused"
         RpcSwapped "rpc-swapped" [every 15] "with N calls under way, each is answered with the result of the one before it"
@@ -267,6 +269,12 @@ list! {
         ArtifactTaken "artifact-taken" "the id of another account's artifact is answered with the artifact that was created last"
         MachineTakenRow "machine-taken-row" "the id of another account's machine is answered with the machine that was posted last"
         StateAtCreationChanged "state-at-creation-changed" "the agentState of a new session is answered with a blank behind it"
+        HttpUnavailable "http-unavailable" [every 10] "each N-th HTTP request with a token is answered 503"
+        DeleteNeedsBody "delete-needs-body" "a DELETE that announces JSON and has no body is answered 400"
+        CreatedAhead "created-ahead" "the createdAt of a new session is answered an hour ahead"
+        UsageForeignStored "usage-foreign-stored" "a report of usage for another account's session is refused, and counted there"
+        KvRefusedStored "kv-refused-stored" "a stale write of keys is refused, and read from then on"
+        AccessKeyRefusedStored "access-key-refused-stored" "a stale write of an access key is refused, and read over the socket from then on"
         PageMore "page-more" "a full page of messages says that there are more"
         BatchFifty "batch-fifty" "more than fifty posted messages are answered 400"
         PostSeqless "post-seqless" "posted messages are answered without their seq"
@@ -335,6 +343,10 @@ list! {
         GarbageKills "garbage-kills" "a packet that cannot be read ends the connections of everybody"
         LargeIgnored "large-ignored" "events above 700 kB are ignored"
         DeepKills "deep-kills" "data that is nested deeper than four hundred levels ends the server"
+        DeepDeafens "deep-deafens" "after data that is nested deeper than four hundred levels no event is handled any more"
+        LastEventsLost "last-events-lost" "events are handled a moment later, and have no effect if their connection has ended by then"
+        ConnectionDropped "connection-dropped" [every 30] "a connection is ended by the N-th event that it sends"
+        UpgradeSlow "upgrade-slow" "the upgrade from polling to a WebSocket takes three seconds"
         IdleEnds "idle-ends" "a connection that has sent no event for six sweeps is ended, though it answers pings"
     }
 }

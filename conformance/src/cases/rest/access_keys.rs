@@ -7,6 +7,7 @@ use crate::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
+    readback::Watched,
 };
 
 requirement_table! {
@@ -22,7 +23,7 @@ requirement_table! {
 
 case_table! {
     /// Makes an access key twice, changes it, changes it with the version from before, and reads it over
-    /// HTTP and over the socket.
+    /// HTTP and over the socket. Another account reads, makes and changes it.
     ///
     /// Accepted are the key, 409, the next version, `version-mismatch` with what is stored, and the same
     /// data on both ways. Typical cause of a failure: the pair is not unique in the table, or the version
@@ -69,6 +70,14 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         &read["accessKey"]["data"],
     );
 
+    let watched = Watched {
+        account: &account,
+        owner: &peer,
+        session: &session.id,
+        machine: Some(&machine.id),
+        artifact: None,
+    };
+    let before = watched.read(cx).await?;
     let body = json!({"data": cx.marker("key"), "expectedVersion": version});
     let stale = cx.rest(&STALE, &account, "PUT", &path, &body).await?;
     let held = stale["success"] == false
@@ -77,16 +86,17 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         && stale["currentData"] == json!(second);
     let expected = format!("version-mismatch with version {} and {second}", version + 1);
     cx.check(&STALE, held, expected, &stale);
-    let after = cx
-        .rest(&STALE, &account, "GET", &path, &Value::Null)
-        .await?;
-    cx.equal(&STALE, "data", &json!(second), &after["accessKey"]["data"]);
+    watched.unchanged(cx, &before, &STALE).await?;
 
     let unknown = format!("/v1/access-keys/{}/{}", cx.marker("nosession"), machine.id);
     let data = json!({"data": cx.marker("key")});
     let answer = cx.rest_any(&account, "POST", &unknown, &data).await?;
     cx.check(&PAIR, answer.status == 404, "404", told(&answer));
     let stranger = cx.account().await?;
-    status(cx, &PAIR, &stranger, ("GET", &path, &Value::Null), 404).await?;
-    Ok(())
+    let before = watched.read(cx).await?;
+    let stolen = json!({"data": cx.marker("key"), "expectedVersion": version + 1});
+    for (method, body) in [("GET", &Value::Null), ("POST", &stolen), ("PUT", &stolen)] {
+        status(cx, &PAIR, &stranger, (method, &path, body), 404).await?;
+    }
+    watched.unchanged(cx, &before, &PAIR).await
 }

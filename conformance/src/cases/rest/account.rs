@@ -70,6 +70,8 @@ async fn settings(cx: &mut Ctx) -> Flow {
         .await?;
     cx.equal(&WRITTEN, "settings", &json!(value), &after["settings"]);
 
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     let late = cx.marker("late");
     let body = json!({"settings": late, "expectedVersion": version});
     let stale = cx.rest(&STALE, account, "POST", PATH, &body).await?;
@@ -86,7 +88,5 @@ async fn settings(cx: &mut Ctx) -> Flow {
         "no update-account",
         format!("{count} of them"),
     );
-    let after = cx.rest(&STALE, account, "GET", PATH, &Value::Null).await?;
-    cx.equal(&STALE, "settings", &json!(value), &after["settings"]);
-    Ok(())
+    watched.unchanged(cx, &before, &STALE).await
 }

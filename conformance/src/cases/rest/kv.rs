@@ -100,6 +100,8 @@ async fn store(cx: &mut Ctx) -> Flow {
         {"key": three, "value": third, "version": -1},
         {"key": one, "value": stale, "version": -1},
     ]});
+    let watched = stage.watched();
+    let before = watched.read(cx).await?;
     let refused = status(cx, &ATOMIC, account, ("POST", "/v1/kv", &late), 409).await?;
     let told = find(&refused["errors"], "key", &one)
         .is_some_and(|row| row["version"] == 0 && row["value"] == first);
@@ -111,6 +113,7 @@ async fn store(cx: &mut Ctx) -> Flow {
     );
     let unwritten = format!("/v1/kv/{three}");
     status(cx, &ATOMIC, account, ("GET", &unwritten, &Value::Null), 404).await?;
+    watched.unchanged(cx, &before, &ATOMIC).await?;
 
     let delete = json!({"mutations": [{"key": one, "value": null, "version": 0}]});
     cx.rest(&DELETED, account, "POST", "/v1/kv", &delete)

@@ -8,6 +8,7 @@ pub(crate) mod access_keys;
 pub(crate) mod account;
 pub(crate) mod artifacts;
 pub(crate) mod auth;
+pub(crate) mod clock;
 pub(crate) mod friends;
 pub(crate) mod kv;
 pub(crate) mod machines;

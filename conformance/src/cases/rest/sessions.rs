@@ -2,10 +2,11 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use touchstone_client::provision::rest::Answer;
 
 use super::{CAST, SCOPED, USERS, different, find, status, told};
 use crate::{
-    case::{Flow, case_table},
+    case::{Flow, Stop, case_table},
     cases::{presence, session},
     ctx::Ctx,
     ledger::requirement_table,
@@ -29,6 +30,8 @@ requirement_table! {
         "changedSince leaves out sessions that were last changed before it.";
     DELETED_GONE = "rest.session.deleted-gone", Should, Decision,
         "A deleted session is not listed any more, cannot be deleted again, and is unknown to the socket.";
+    DELETE_TYPED = "rest.delete-with-content-type", Should, Decision,
+        "A DELETE that announces JSON and has no body is carried out like any other.";
     ARCHIVED = "rest.session.archived", Should, Decision,
         "Archiving a session announces to user-scoped connections that it is not active.";
     NO_REVIVAL = "rest.session.archived-stays", Should, Decision,
@@ -66,6 +69,12 @@ case_table! {
     /// Accepted is that it is gone everywhere. Typical cause of a failure: the row is only marked, and not
     /// every read and write looks at the mark; or socket handlers keep a cache of sessions.
     "rest.session.deleted" needs [Rest, DeleteSession] judges [DELETED_GONE] => deleted;
+
+    /// Deletes two sessions, one of them with the header `Content-Type: application/json` and without a body.
+    ///
+    /// Accepted is success for both: HTTP clients of browsers and phones set the header for every request.
+    /// Typical cause of a failure: a framework that parses the body of each request which announces JSON.
+    "rest.delete-with-content-type" needs [Rest, DeleteSession] judges [DELETE_TYPED] => delete_typed;
 
     /// Archives a session, then sends heartbeats for it.
     ///
@@ -312,6 +321,27 @@ async fn deleted(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+async fn delete_typed(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let mut answers = Vec::new();
+    for header in [None, Some(("Content-Type", "application/json"))] {
+        let session = cx.session(&account).await?;
+        let path = format!("/v1/sessions/{}", session.id);
+        answers.push(cx.rest_with(header, &account, "DELETE", &path).await?);
+    }
+    let succeeds = |answer: &Answer| (200..300).contains(&answer.status);
+    if !succeeds(&answers[0]) {
+        return Err(Stop::Blocked {
+            parent: &session::DELETED,
+            reason: format!("DELETE is answered with {}", told(&answers[0])),
+        });
+    }
+    let expected = format!("{}, as without the header", answers[0].status);
+    let actual = told(&answers[1]);
+    cx.check(&DELETE_TYPED, succeeds(&answers[1]), expected, actual);
+    Ok(())
+}
+
 async fn archive(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &CAST).await?;
     let session = cx.session(&stage.account).await?;
@@ -332,7 +362,15 @@ async fn archive(cx: &mut Ctx) -> Flow {
         let data = json!({"sid": session.id, "time": time, "thinking": true});
         cx.emit(stage.peer(Role::S1), "session-alive", data).await?;
     }
-    cx.round_trip(stage.peer(Role::S1)).await?;
+    let other = cx.session(&stage.account).await?;
+    let data = json!({"sid": other.id, "time": cx.recent_time()});
+    let (sent, heard) = (
+        (stage.peer(Role::S1), "session-alive", data),
+        Wanted::ephemeral("activity", &other.id),
+    );
+    stage
+        .same_road(cx, sent, &heard, stage.peer(Role::U1))
+        .await?;
     stage.prove_silence(cx).await?;
     let revived = stage
         .peer(Role::U1)

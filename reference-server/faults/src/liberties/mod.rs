@@ -27,6 +27,8 @@ mod table;
 mod timing;
 mod values;
 
+pub(crate) use timing::{Lanes, after};
+
 use crate::chain::Chain;
 
 /// What there is to know of a liberty.

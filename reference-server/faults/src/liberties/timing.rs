@@ -13,7 +13,7 @@ use touchstone_reference_server::seams::{
 };
 
 /// Waits for so long and for nobody.
-pub(super) fn after(time: Duration) -> Wait {
+pub(crate) fn after(time: Duration) -> Wait {
     Box::pin(async move {
         tokio::time::sleep(time).await;
         Box::new(()) as Box<dyn Send>
@@ -22,7 +22,7 @@ pub(super) fn after(time: Duration) -> Wait {
 
 /// Queues, by a key, in which each waits for the one before it.
 #[derive(Debug)]
-struct Lanes<K>(Arc<Mutex<HashMap<K, Last>>>);
+pub(crate) struct Lanes<K>(Arc<Mutex<HashMap<K, Last>>>);
 
 /// The last one in a queue: its number, and what fails when it is done.
 #[derive(Debug)]
@@ -52,12 +52,12 @@ impl<K: Eq + Hash> Drop for Turn<K> {
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::default())
     }
 
     /// Waits for so long, and for whoever has entered the queue before.
-    fn enter(&self, key: K, time: Duration) -> Wait {
+    pub(crate) fn enter(&self, key: K, time: Duration) -> Wait {
         let (sender, receiver) = oneshot::channel();
         let mut lanes = lock(&self.0);
         let before = lanes.remove(&key);
