@@ -24,7 +24,7 @@ use crate::{
     focus::Clue,
     ledger::Requirement,
     opaque,
-    peer::{Answer, Peer},
+    peer::{Answer, Arrival, Peer},
     run::{inputs::Steps, shared::Shared},
     shape::shape,
     target,
@@ -468,6 +468,25 @@ impl Ctx {
             Err(_) => self.shared.pace.missed(&kind),
         }
         Ok(answer)
+    }
+
+    /// Waits for an event of a kind that this server may lack: in full at first, and briefly once it is known
+    /// that none of its kind comes.
+    pub(crate) async fn arrival(
+        &self,
+        peer: &Peer,
+        kind: &str,
+        wanted: impl FnMut(&Arrival) -> bool,
+    ) -> Option<Arrival> {
+        let pace = &self.shared.pace;
+        let began = Instant::now();
+        let deadline = began + pace.patience_for(kind);
+        let arrival = peer.wait_for(deadline, wanted).await;
+        match &arrival {
+            Some(arrival) => pace.came(kind, arrival.at.saturating_duration_since(began)),
+            None => pace.missed(kind),
+        }
+        arrival
     }
 
     /// Whether calls of this kind were waited for in full, and none was ever answered so far.

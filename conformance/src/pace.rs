@@ -28,6 +28,9 @@ const PATIENCE_FACTOR: u32 = 10;
 /// The part of the least patience that a kind of thing which never came is granted, once that is known.
 const BRIEF_PART: u32 = 5;
 
+/// How much longer something large may take.
+const LARGE: Duration = Duration::from_secs(5);
+
 /// The least settle window: brokers deliver up to 180 ms after the ack.
 const SETTLE: Duration = Duration::from_millis(250);
 
@@ -133,6 +136,14 @@ impl Pace {
             Some(slow) => self
                 .patience()
                 .max((slow * PATIENCE_FACTOR).min(PATIENCE_LIMIT)),
+        }
+    }
+
+    /// How long to wait for something of this kind that is large, and may take its time on a slow network.
+    pub(crate) fn patience_for_large(&self, kind: &str) -> Duration {
+        match self.never_came(kind) {
+            true => self.brief(),
+            false => self.patience_for(kind) + LARGE,
         }
     }
 

@@ -273,22 +273,26 @@ pub enum LintKind {
     SeqBack,
     /// The same connection got the same update twice.
     Duplicate,
-    /// A type that the specification does not list.
+    /// A type that the specification does not list, as newer servers send. Said once for each type.
     UnknownType,
     /// A connection got what its scope must not get.
     Misrouted,
+    /// Connections got a type of event that they do not need, as those of servers without narrow filters
+    /// do. Said once for each type and scope.
+    Wide,
     /// An RPC that nobody answered in time.
     Unanswered,
 }
 
 impl LintKind {
     /// Every lint, in the order of the declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Schema,
         Self::SeqBack,
         Self::Duplicate,
         Self::UnknownType,
         Self::Misrouted,
+        Self::Wide,
         Self::Unanswered,
     ];
 
@@ -300,6 +304,7 @@ impl LintKind {
             Self::Duplicate => "duplicate",
             Self::UnknownType => "unknown-type",
             Self::Misrouted => "misrouted",
+            Self::Wide => "wide",
             Self::Unanswered => "unanswered",
         }
     }

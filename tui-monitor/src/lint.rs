@@ -3,6 +3,7 @@
 //! Hints for a person who watches, never verdicts: a monitor sees one part of the traffic and cannot
 //! ask again. Shapes, and who should get what, are those of `touchstone-fixtures`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -71,13 +72,24 @@ pub(crate) struct Arrived<'a> {
 pub(crate) struct Lints {
     updates: Recent<Arc<str>, u64>,
     messages: Recent<(Arc<str>, Arc<str>), u64>,
+    /// The types of events that connections of a scope were seen to get without need.
+    wide: HashSet<(String, &'static str)>,
+    /// What was said of types that the specification does not list.
+    unknown: HashSet<String>,
 }
+
+/// How many of these are remembered; there are fewer types and scopes than that.
+const WIDE: usize = 200;
+/// How many types are told to be unknown: beyond that, a server makes names up.
+const UNKNOWN: usize = 200;
 
 impl Default for Lints {
     fn default() -> Self {
         Self {
             updates: Recent::new(REMEMBERED),
             messages: Recent::new(REMEMBERED),
+            wide: HashSet::new(),
+            unknown: HashSet::new(),
         }
     }
 }
@@ -87,10 +99,27 @@ impl Lints {
     /// here: it says nothing about order.
     pub(crate) fn of_arrival(&mut self, arrived: Arrived<'_>) -> Vec<Lint> {
         let mut lints = Vec::new();
-        lints.extend(misrouted(arrived));
+        lints.extend(
+            surplus(arrived)
+                .filter(|lint| lint.kind == LintKind::Misrouted || self.is_new_width(arrived)),
+        );
         lints.extend(self.update_back(arrived));
         lints.extend(self.message_back(arrived));
         lints
+    }
+
+    /// Whether it was not said before that connections of this scope get this type without need.
+    fn is_new_width(&mut self, arrived: Arrived<'_>) -> bool {
+        let width = (arrived.event.to_owned(), arrived.scope.as_str());
+        self.wide.len() < WIDE && self.wide.insert(width)
+    }
+
+    /// Leaves out types that were said before to be unknown: newer servers send more than is listed.
+    pub(crate) fn keep_new_types(&mut self, lints: &mut Vec<Lint>) {
+        lints.retain(|lint| {
+            lint.kind != LintKind::UnknownType
+                || self.unknown.len() < UNKNOWN && self.unknown.insert(lint.text.clone())
+        });
     }
 
     /// A connection that is opened anew begins anew.
@@ -124,8 +153,9 @@ impl Lints {
     }
 }
 
-/// Whether a connection of this scope should not have got this.
-fn misrouted(arrived: Arrived<'_>) -> Option<Lint> {
+/// Whether a connection of this scope does not need this. Messages must not go to other sessions; of all
+/// else, servers without narrow filters send more than is needed, which only wastes traffic.
+fn surplus(arrived: Arrived<'_>) -> Option<Lint> {
     let filter = broadcast(arrived.event)?.filter;
     let id = arrived.entity.map(Entity::id);
     let meant = match arrived.scope {
@@ -133,8 +163,13 @@ fn misrouted(arrived: Arrived<'_>) -> Option<Lint> {
         Scope::Session(own) => filter == Filter::AllInterestedInSession && id == Some(&**own),
         Scope::Machine(own) => filter == Filter::MachineScopedOnly && id == Some(&**own),
     };
+    let is_message = arrived.event == "new-message";
     (!meant).then(|| Lint {
-        kind: LintKind::Misrouted,
+        kind: if is_message {
+            LintKind::Misrouted
+        } else {
+            LintKind::Wide
+        },
         text: format!(
             "{} is for {}, and {} is {}-scoped{}",
             arrived.event,
@@ -228,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn a_server_without_narrow_filters_is_said_to_be_wide_once() {
+        let mut lints = Lints::default();
+        let mut check = |event: &str, seq: u64, expected: &[&str]| {
+            let found = lints.of_arrival(Arrived {
+                conn: &"c".into(),
+                scope: &Scope::Machine("m".into()),
+                event,
+                entity: Some(&Entity::Session("s".into())),
+                payload: &message(seq, seq, "s"),
+            });
+            assert_eq!(kinds(&found), expected, "{event} {seq}");
+        };
+        check("update-session", 1, &["wide"]);
+        check("update-session", 2, &[]);
+        check("new-session", 3, &["wide"]);
+        check("new-message", 4, &["misrouted"]);
+        check("new-message", 5, &["misrouted"]);
+    }
+
+    #[test]
     fn recipients_that_should_not_have_it() {
         #[track_caller]
         fn check(event: &str, entity: &Entity, scope: &Scope, meant: bool) {
@@ -238,7 +293,7 @@ mod tests {
                 entity: Some(entity),
                 payload: &Value::Null,
             };
-            assert_eq!(misrouted(arrived).is_none(), meant, "{event} {scope:?}");
+            assert_eq!(surplus(arrived).is_none(), meant, "{event} {scope:?}");
         }
         let session = Entity::Session("s".into());
         let machine = Entity::Machine("m".into());

@@ -5,7 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::delivery::{NO_DUPLICATE, NO_LOSS};
+use super::{
+    delivery::{NO_DUPLICATE, NO_LOSS},
+    message::REACHES,
+};
 use crate::{
     case::{Flow, Stop},
     ctx::Ctx,
@@ -38,9 +41,15 @@ pub(super) async fn charge(
     let numbers = plain.arrived(cx, sender, &stage.s1.id, receiver).await?;
     let distinct: HashSet<_> = numbers.iter().collect();
     let (lost, doubled) = (MESSAGES - distinct.len(), numbers.len() - distinct.len());
-    // A server that sends none of them does not lose some.
     let general = match (lost, doubled) {
-        (1..MESSAGES, _) => &NO_LOSS,
+        // A server that sends none of them does not lose some.
+        (MESSAGES, _) => {
+            return Err(Stop::Blocked {
+                parent: &REACHES,
+                reason: "no message reaches a plain connection either".into(),
+            });
+        }
+        (1.., _) => &NO_LOSS,
         (_, 1..) => &NO_DUPLICATE,
         _ => {
             cx.broken(by, expected, actual);

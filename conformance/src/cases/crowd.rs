@@ -1,8 +1,7 @@
 //! One connection among many: it stalls, floods or half-closes, and the others must not feel it.
 
-use std::time::Duration;
-
 use serde_json::json;
+use tokio::time::Instant;
 use touchstone_client::End;
 
 use super::{
@@ -13,8 +12,8 @@ use crate::{
     ctx::{Ctx, Scope},
     ledger::requirement_table,
     opaque,
-    peer::{Arrival, Peer},
-    stage::{Role, Stage},
+    peer::Peer,
+    stage::{Role, Stage, Wanted},
 };
 
 requirement_table! {
@@ -82,11 +81,10 @@ async fn passes(
     let marker = cx.marker("passing");
     let data = json!({"sid": sid, "message": opaque::filled(&marker, size)});
     cx.emit(sender, "message", data).await?;
-    let is_it =
-        |arrival: &Arrival| arrival.kind() == Some("new-message") && arrival.raw.contains(&marker);
-    // Large ones may take their time on a slow network.
-    let deadline = cx.deadline() + Duration::from_secs(5);
-    Ok(receiver.wait_for(deadline, is_it).await.is_some())
+    let wanted = Wanted::update("new-message", &marker);
+    let deadline = Instant::now() + cx.shared.pace.patience_for_large(&wanted.named());
+    let arrival = receiver.wait_for(deadline, |arrival| wanted.matches(arrival));
+    Ok(arrival.await.is_some())
 }
 
 async fn stalled_reader(cx: &mut Ctx) -> Flow {
@@ -168,7 +166,7 @@ async fn half_close(cx: &mut Ctx) -> Flow {
         .half_close()
         .await
         .map_err(|end| cx.dropped(&half, &end))?;
-    let settle = tokio::time::Instant::now() + cx.shared.pace.settle();
+    let settle = Instant::now() + cx.shared.pace.settle();
     let ended = half.wait_end(settle).await.is_some();
     cx.fact("server.half-closed-is-ended", ended);
     cx.held(&HALF_CLOSED);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use touchstone_client::{ConnectError, ConnectOptions, End, connect};
 
+use super::rpc;
 use crate::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
@@ -544,9 +545,12 @@ async fn early_events(cx: &mut Ctx) -> Flow {
             let registered = log.iter().filter(|a| a.name == "rpc-registered");
             registered.count()
         };
-        let patience = cx.shared.pace.patience();
+        let patience = cx.shared.pace.patience_for("rpc-registered");
         let answered = peer.wait_while_coming(patience, methods.len(), count).await;
         if answered < methods.len() {
+            // That methods can be registered at all is judged elsewhere.
+            let later = cx.marker("later");
+            rpc::register(cx, &peer, &later).await?;
             let of = methods.len();
             let actual = format!("{answered} of {of} on connection {number} of {CONNECTIONS}");
             cx.broken(&EARLY_EVENTS, told, actual);

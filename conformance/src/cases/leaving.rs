@@ -1,7 +1,6 @@
 //! What a client sends before it leaves.
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::message;
 use crate::{
@@ -73,21 +72,10 @@ impl LastEvents {
     async fn seen(&self, cx: &Ctx, listener: &Peer, expected: &[usize]) -> Vec<usize> {
         let mut seen = Vec::new();
         for &place in expected {
-            let (pace, kind) = (
-                &cx.shared.pace,
-                format!("the effect of {}", self.sent[place].0),
-            );
-            let began = Instant::now();
-            let deadline = began + pace.patience_for(&kind);
-            match listener
-                .wait_for(deadline, |arrival| self.shows(place, arrival))
-                .await
-            {
-                Some(_) => {
-                    pace.came(&kind, began.elapsed());
-                    seen.push(place);
-                }
-                None => pace.missed(&kind),
+            let kind = self.effects[place].named();
+            let shown = cx.arrival(listener, &kind, |arrival| self.shows(place, arrival));
+            if shown.await.is_some() {
+                seen.push(place);
             }
         }
         seen

@@ -10,7 +10,7 @@ use crate::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::{Requirement, requirement_table},
-    peer::Peer,
+    peer::{Arrival, Peer},
     stage::{Role, Stage, Wanted},
 };
 
@@ -158,13 +158,8 @@ pub(super) const ABSENT_GRACE: Duration = Duration::from_secs(15);
 pub(super) async fn register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
     cx.emit(peer, "rpc-register", json!({"method": method}))
         .await?;
-    let deadline = cx.deadline();
-    let answered = peer
-        .wait_for(deadline, |a| {
-            a.name == "rpc-registered" && a.raw.contains(method)
-        })
-        .await;
-    match answered {
+    let named = |a: &Arrival| a.name == "rpc-registered" && a.raw.contains(method);
+    match cx.arrival(peer, "rpc-registered", named).await {
         Some(_) => Ok(()),
         None => Err(Stop::Blocked {
             parent: &REGISTERED,
@@ -214,10 +209,8 @@ async fn register_and_back(cx: &mut Ctx) -> Flow {
         ("rpc-unregister", "rpc-unregistered", &UNREGISTERED),
     ] {
         cx.emit(peer, event, json!({"method": method})).await?;
-        let deadline = cx.deadline();
-        let answered = peer
-            .wait_for(deadline, |a| a.name == answer && a.raw.contains(&method))
-            .await;
+        let named = |a: &Arrival| a.name == answer && a.raw.contains(&method);
+        let answered = cx.arrival(peer, answer, named).await;
         let told = format!("the event {answer} for {method}");
         cx.require(by, answered.is_some(), told, "no such event")?;
         if let Some(arrival) = answered {
@@ -390,9 +383,8 @@ async fn unregister(cx: &mut Ctx) -> Flow {
     register(cx, callee, &method).await?;
     cx.emit(callee, "rpc-unregister", json!({"method": method}))
         .await?;
-    let deadline = cx.deadline();
-    let answered = callee
-        .wait_for(deadline, |a| a.name == "rpc-unregistered")
+    let answered = cx
+        .arrival(callee, "rpc-unregistered", |a| a.name == "rpc-unregistered")
         .await;
     if answered.is_none() {
         let reason = String::from("rpc-unregister is not answered");
@@ -420,9 +412,10 @@ async fn stranger(cx: &mut Ctx) -> Flow {
     let stranger = stage.peer(Role::U2);
     cx.emit(stranger, "rpc-unregister", json!({"method": method}))
         .await?;
-    let deadline = cx.deadline();
-    let answered = stranger
-        .wait_for(deadline, |a| a.name == "rpc-unregistered")
+    let answered = cx
+        .arrival(stranger, "rpc-unregistered", |a| {
+            a.name == "rpc-unregistered"
+        })
         .await;
     cx.check(
         &STRANGER,

@@ -210,9 +210,7 @@ async fn takes_over(cx: &mut Ctx) -> Flow {
     let owner = stage.peer(owner);
     cx.emit(owner, "rpc-unregister", json!({"method": method}))
         .await?;
-    let deadline = cx.deadline();
-    owner
-        .wait_for(deadline, |a| a.name == "rpc-unregistered")
+    cx.arrival(owner, "rpc-unregistered", |a| a.name == "rpc-unregistered")
         .await;
     let second = call_absent(cx, &rpc::NOT_AVAILABLE, stage.peer(Role::U1), &method).await?;
     let another = second["ok"] == true && second["result"] != answer["result"];
@@ -306,6 +304,8 @@ async fn second_registrant(cx: &mut Ctx) -> Flow {
 async fn unknown_scope(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
     let id = cx.marker("nobody");
+    let method = cx.marker("method");
+    register(cx, stage.peer(Role::U1), &method).await?;
     for (name, scope) in [
         ("session", Scope::Session(&id)),
         ("machine", Scope::Machine(&id)),

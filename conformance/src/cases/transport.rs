@@ -4,10 +4,8 @@
 //! A server need not offer long-polling; one that does must lose nothing on it. What it does not offer is
 //! noted on the dialect card.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use touchstone_client::{ConnectError, Socket, Transport, connect, provision::Rest};
 
 use super::{
@@ -21,7 +19,7 @@ use crate::{
     ledger::{Requirement, requirement_table},
     opaque,
     peer::{Arrival, Peer},
-    stage::{Role, Series, Stage},
+    stage::{Role, Series, Stage, Wanted},
 };
 
 requirement_table! {
@@ -358,10 +356,10 @@ async fn large_message(cx: &mut Ctx) -> Flow {
     let message = opaque::filled(&marker, size.saturating_sub(200));
     let data = json!({"sid": stage.s1.id, "message": message});
     cx.emit(sender, "message", data).await?;
+    let wanted = Wanted::update("new-message", &marker);
+    let patience = cx.shared.pace.patience_for_large(&wanted.named());
     let arrival = receiver
-        .wait_for(cx.deadline() + Duration::from_secs(5), |arrival| {
-            arrival.kind() == Some("new-message") && arrival.raw.contains(&marker)
-        })
+        .wait_for(Instant::now() + patience, |arrival| wanted.matches(arrival))
         .await;
     let told = format!("a message of {size} bytes, unchanged");
     let actual = match (&arrival, sender.ended()) {

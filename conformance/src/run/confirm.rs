@@ -44,6 +44,7 @@ impl Run<'_> {
     /// stays visible.
     pub(super) async fn confirm(&mut self, cases: &[&'static Case]) -> Result<(), RunError> {
         let began = Instant::now();
+        let before = self.confirming;
         let failed = |case: &&&Case| {
             let report = self.reports.get(case.id);
             report.is_some_and(|report| {
@@ -78,11 +79,13 @@ impl Run<'_> {
                 continue;
             }
             let first = first.clone();
-            if began.elapsed() > budget {
-                if let Some(report) = self.reports.get_mut(case.id) {
-                    report
-                        .notes
-                        .push("not repeated alone: too much failed for that".into());
+            self.confirming = before + began.elapsed();
+            if self.confirming > budget {
+                let note = "not repeated alone: too much failed for that".to_owned();
+                if let Some(report) = self.reports.get_mut(case.id)
+                    && !report.notes.contains(&note)
+                {
+                    report.notes.push(note);
                 }
                 continue;
             }

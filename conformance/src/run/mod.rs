@@ -161,6 +161,7 @@ pub async fn run(
         lives: 0,
         linger: SLOW_DEATH,
         suspect: None,
+        confirming: Duration::ZERO,
         dialect: Dialect::default(),
         state: State::Running,
     };
@@ -229,6 +230,8 @@ struct Run<'a> {
     linger: Duration,
     /// What was sent last when the server died for good.
     suspect: Option<String>,
+    /// How long failures have been repeated so far.
+    confirming: Duration,
     dialect: Dialect,
     state: State,
 }

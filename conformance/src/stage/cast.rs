@@ -140,7 +140,7 @@ impl Wanted {
     }
 
     /// The kind of thing that is waited for: `update new-message`.
-    pub(super) fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         format!("{} {}", self.event, self.kind)
     }
 

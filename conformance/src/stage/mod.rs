@@ -198,16 +198,8 @@ impl Stage {
             listener.who
         ));
         cx.emit(sender, event, data).await?;
-        let (pace, kind) = (&cx.shared.pace, wanted.named());
-        let started = Instant::now();
-        let deadline = started + pace.patience_for(&kind);
-        match listener
-            .wait_for(deadline, |arrival| wanted.matches(arrival))
-            .await
-        {
-            Some(arrival) => pace.came(&kind, arrival.at.saturating_duration_since(started)),
-            None => pace.missed(&kind),
-        }
+        cx.arrival(listener, &wanted.named(), |arrival| wanted.matches(arrival))
+            .await;
         Ok(())
     }
 

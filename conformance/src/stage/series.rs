@@ -9,6 +9,9 @@ use crate::{
     peer::{Arrival, Peer},
 };
 
+/// The kind of thing that a message of a series is.
+const MESSAGE: &str = "update new-message";
+
 /// Numbered messages, told by a marker.
 pub(crate) struct Series {
     marker: String,
@@ -71,7 +74,8 @@ impl Series {
         sid: &str,
         receiver: &Peer,
     ) -> Flow<Vec<usize>> {
-        let (brief, patience) = (cx.shared.pace.sentinel(), cx.shared.pace.patience());
+        let patience = cx.shared.pace.patience_for(MESSAGE);
+        let brief = cx.shared.pace.sentinel().min(patience);
         let count = |log: &[Arrival]| self.count(log);
         let here = receiver.wait_while_coming(brief, self.sent, count).await;
         if here < self.sent && receiver.ended().is_none() {
@@ -88,6 +92,12 @@ impl Series {
                 .await;
             receiver.wait_while_coming(brief, self.sent, count).await;
         }
-        Ok(self.numbers(&receiver.all(|_| true)))
+        let numbers = self.numbers(&receiver.all(|_| true));
+        if numbers.is_empty() && self.sent > 0 {
+            cx.shared.pace.missed(MESSAGE);
+        } else if cx.shared.pace.never_came(MESSAGE) {
+            cx.shared.pace.came(MESSAGE, patience);
+        }
+        Ok(numbers)
     }
 }

@@ -268,6 +268,7 @@ impl Desk {
             if !facts::is_known(name) {
                 lints.push(lint::unknown(name));
             }
+            self.lints.keep_new_types(&mut lints);
         }
         let mut entry = self.entry(draft, facts.kind, &facts.event, raw);
         entry.direction = direction;

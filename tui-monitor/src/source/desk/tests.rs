@@ -129,7 +129,7 @@ fn wrong_copies_are_entries_of_their_own() {
         (vec![LintKind::Duplicate], Some(first.number))
     );
     let wrong = play.entry("a1/session:s", &got("update", &deletion(1)));
-    assert_eq!(kinds(&wrong), [LintKind::Misrouted]);
+    assert_eq!(kinds(&wrong), [LintKind::Wide]);
     let foreign = play.entry("a2/user", &got("update", &deletion(1)));
     assert_eq!(kinds(&foreign), [LintKind::Misrouted]);
     play.entry("a1/user", &got("update", &deletion(5)));
