@@ -103,6 +103,7 @@ async fn foreign(cx: &mut Ctx) -> Flow {
         let expected = "an error, or an artifact with what the stranger sent";
         cx.check(&FOREIGN, own.is(&answer["artifact"]), expected, answer);
         cx.held(&TAKEN_ID);
+        cx.held(&ERROR_TEXTS);
         cx.fact("artifact.ids", "per account");
     } else {
         let text = "Artifact with this ID already exists for another account";

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use touchstone_reference_server::seams::{Connection, ConnectionId, Frame, Routed as _};
 
 use crate::Fault;

@@ -1,9 +1,9 @@
 //! Faults of RPC: who has registered what, who is called, and with what.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use touchstone_reference_server::seams::{
     Asked, Cause, Change, Connection, ConnectionId, Effects, Frame, Reply, Routed as _, Rows, Seams,
 };
