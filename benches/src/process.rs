@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 /// How long a server may take to say that it is ready.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(120);
 
 /// What a server prints before its URL when it is ready.
 pub const READY: &str = "listening on ";
@@ -23,7 +23,7 @@ pub struct ServerProcess {
     pid: u32,
     /// Kept for its drop, which kills the process, and for its stdin: a server that was told to
     /// stops when that closes, even if we are killed ourselves.
-    _child: Child,
+    child: Child,
 }
 
 impl ServerProcess {
@@ -65,11 +65,15 @@ impl ServerProcess {
             .with_context(|| format!("{name} did not start"))?;
         // Whatever it prints later is read and forgotten, so that it never blocks on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self {
-            url,
-            pid,
-            _child: child,
-        })
+        Ok(Self { url, pid, child })
+    }
+
+    /// Kills it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub async fn end(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("cannot end a server")
     }
 
     /// Where it listens.

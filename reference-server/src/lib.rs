@@ -1,9 +1,10 @@
 //! The reference server: the Socket.IO API and event router of a happy-server, in memory.
 //!
 //! It is what the conformance suite is tried against, what newcomers run first, and what benches
-//! measure. It is right where the specification and its decisions say something. It keeps nothing on disk, sends no notifications, and must not
-//! be used to serve people: tokens live as long as the process, and anybody may sign up. Limits keep
-//! careless and hostile clients from taking the memory and the connections of the others.
+//! measure. It is right where the specification and its decisions say something. By itself it keeps
+//! nothing longer than the process lives; a [`Storage`] does. It sends no notifications, and must not be
+//! used to serve people: tokens never end, and anybody may sign up. Limits keep careless and hostile
+//! clients from taking the memory and the connections of the others.
 //!
 //! Nothing that judges servers may depend on this crate; only the `touchstone` binary, the benches
 //! and integration tests do.

@@ -1,5 +1,6 @@
 //! Connections without a socket, for tests of what stands behind it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -12,12 +13,17 @@ use crate::store::Account;
 
 /// The packets that a connection was sent.
 #[derive(Clone, Default)]
-pub(crate) struct Packets(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Packets(Arc<Mutex<Vec<String>>>, Arc<AtomicBool>);
 
 impl Packets {
     /// Those since it was asked last.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the server has ended the connection.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -28,7 +34,9 @@ impl Link for Packets {
         Ok(())
     }
 
-    fn abort(&self) {}
+    fn abort(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
 
     fn way(&self) -> Way {
         Way::WebSocket

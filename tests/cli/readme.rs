@@ -55,6 +55,9 @@ fn every_command_does_what_it_says() {
             .map(|word| match word.as_str() {
                 "http://127.0.0.1:3006" => url.clone(),
                 "127.0.0.1:3005" => own.clone(),
+                "sqlite://rows.db" => {
+                    format!("sqlite://{}", folder.path().join("rows.db").display())
+                }
                 "node server.mjs" => format!("{program} serve --listen {own} {}", QUICK.join(" ")),
                 word => word.to_owned(),
             })
@@ -81,7 +84,13 @@ fn every_command_does_what_it_says() {
         );
         assert!(!said.is_empty(), "{command:?} says nothing");
     }
-    for file in ["report.json", "known.toml", "compare.html", "load.html"] {
+    for file in [
+        "rows.db",
+        "report.json",
+        "known.toml",
+        "compare.html",
+        "load.html",
+    ] {
         assert!(folder.path().join(file).exists(), "{file}");
     }
 }

@@ -59,6 +59,7 @@ impl Stand {
         let config = Config {
             ids: Ids::seeded(3),
             storage: Some(Arc::clone(&storage) as Arc<dyn Storage>),
+            send_queue: 8,
             ..Config::default()
         };
         let app = Arc::new(App::new(config));
@@ -166,6 +167,18 @@ fn what_is_kept_first_does_not_leave_first() {
     stand.check(&[]);
     stand.storage.keep(0);
     stand.check(&["update", "310", "update", "311"]);
+}
+
+#[test]
+fn whoever_sends_more_than_can_be_kept_is_disconnected() {
+    let stand = Stand::new();
+    stand.change(0, 10);
+    for ack in 11..18 {
+        stand.send("ping", &json!({}), ack);
+        assert!(!stand.packets.is_ended(), "{ack}");
+    }
+    stand.send("ping", &json!({}), 18);
+    assert!(stand.packets.is_ended());
 }
 
 #[test]

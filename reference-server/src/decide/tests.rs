@@ -14,6 +14,8 @@ use crate::ids::Ids;
 use crate::router::{RecipientFilter, Scope};
 use crate::test_stand::connection;
 
+mod bounds;
+
 const NOW: i64 = 1_800_000_000_000;
 
 /// An account with a session, a machine and an artifact, and a connection of it.
