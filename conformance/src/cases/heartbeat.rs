@@ -67,7 +67,7 @@ case_table! {
 const LONGEST: Duration = Duration::from_secs(90);
 
 /// How much longer than that registrations are left alone.
-const BEYOND: f64 = 1.1;
+const BEYOND: f64 = 1.03;
 
 /// Ping interval and ping timeout together, as announced.
 fn patience_of(peer: &crate::peer::Peer) -> Flow<Duration> {

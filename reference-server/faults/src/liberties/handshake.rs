@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use touchstone_reference_server::Config;
-use touchstone_reference_server::seams::{Admission, Scope, Seams, Server, Wait};
+use touchstone_reference_server::seams::{Admission, Client, Flow, Scope, Seams, Server, Wait};
 
 use super::timing::after;
 
@@ -26,6 +26,16 @@ impl Seams for Refusing {
             (Admission::Refused(reason), Self::AndClosing) => Admission::Expelled(reason),
             (right, _) => right,
         }
+    }
+}
+
+/// What cannot be read, or comes before CONNECT, is ignored.
+#[derive(Debug)]
+pub(super) struct GarbageIgnored;
+
+impl Seams for GarbageIgnored {
+    fn misplaced(&self, _server: &Server, _client: &Client<'_>, _ack: Option<u64>) -> Flow {
+        Flow::Ignore
     }
 }
 

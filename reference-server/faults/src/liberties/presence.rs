@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use touchstone_reference_server::Config;
+use touchstone_reference_server::builders;
 use touchstone_reference_server::router::recipients;
 use touchstone_reference_server::seams::{
-    Call, Connection, Emission, Flow, Routed as _, Scope, Seams, Server,
+    Call, Cause, Connection, Effects, Emission, Event, Flow, Reply, Routed as _, Rows, Scope,
+    Seams, Server,
 };
 
 use super::delivery::frame;
@@ -53,6 +55,37 @@ impl Seams for Older {
                 call.data.insert("time".to_owned(), known.into());
                 Flow::Handle
             }
+        }
+    }
+}
+
+/// The connections of a session come and go like those of a machine.
+#[derive(Debug)]
+pub(super) struct SessionsAnnounced;
+
+impl Seams for SessionsAnnounced {
+    fn outcome(
+        &self,
+        server: &Arc<Server>,
+        cause: &Cause<'_>,
+        rows: &Rows,
+        effects: &mut Effects,
+        _reply: Option<&mut Reply>,
+    ) {
+        let Some(connection) = cause.connection else {
+            return;
+        };
+        let Scope::Session(id) = connection.scope() else {
+            return;
+        };
+        let is_other = |one: &&Arc<Connection>| {
+            one.id() != connection.id() && one.scope() == connection.scope()
+        };
+        let is_alone = rows.connections().filter(is_other).count() == 0;
+        let active = cause.name == "enter";
+        if rows.session(id).is_some() && (active || cause.name == "leave" && is_alone) {
+            let told = builders::session_activity(id, active, server.now(), Some(false));
+            effects.events.push(Event::ephemeral(told));
         }
     }
 }

@@ -10,11 +10,13 @@ use super::LibertyInfo;
 use super::delivery::{AckFirst, BrokerDelay, Interleaved, RelationsSilent, Wide};
 use super::generations::{ExtraEvents, ExtraKeys};
 use super::handshake::{
-    DropForeign, PatientConnect, RefuseTypes, RefuseUnknown, Refusing, SlowFirstToken,
+    DropForeign, GarbageIgnored, PatientConnect, RefuseTypes, RefuseUnknown, Refusing,
+    SlowFirstToken,
 };
 use super::numbers::{FirstVersions, LargeSeqs, LongIds, SeqHoles};
 use super::presence::{
-    HeartbeatsOnce, OfflineGrace, Older, OwnMachineOnly, StateKeepsPresence, ThinkingTrue,
+    HeartbeatsOnce, OfflineGrace, Older, OwnMachineOnly, SessionsAnnounced, StateKeepsPresence,
+    ThinkingTrue,
 };
 use super::rpc::{Grace, LateAbort, Owner, TextParams};
 use super::surface::{FewRoutes, NewestFirst, WebsocketOnly};
@@ -109,6 +111,13 @@ pub(super) const TABLE: &[LibertyInfo] = &[
         |_| Arc::new(Refusing::AndClosing),
         "the transport of who is refused is closed after the reason is told",
         "how a refusal looks is the server's choice, as long as the client learns the reason",
+    ),
+    plain(
+        HANDSHAKE,
+        "garbage-ignored",
+        |_| Arc::new(GarbageIgnored),
+        "packets that cannot be read, and events before CONNECT, are ignored",
+        "such a packet ends the transport that it came on, or is ignored",
     ),
     timed(
         HANDSHAKE,
@@ -250,6 +259,13 @@ pub(super) const TABLE: &[LibertyInfo] = &[
         |_| Arc::new(HeartbeatsOnce::default()),
         "a heartbeat that says the same as what was announced last, with the same time, is not announced",
         "an announcement that changes nothing tells nobody anything",
+    ),
+    plain(
+        PRESENCE,
+        "sessions-announced",
+        |_| Arc::new(SessionsAnnounced),
+        "a session is announced as active when a connection of it comes, and as inactive when the last one goes",
+        "connections of a session may come and go with or without being announced",
     ),
     plain(
         PRESENCE,
