@@ -309,23 +309,30 @@ fn found(report: &CaseReport) -> Option<(Verdict, String)> {
 mod tests {
     use super::*;
 
-    fn started(state: &mut State, id: &'static str, alone: bool) {
-        state.event(&RunEvent::CaseStarted { id, alone });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_waited_for_is_named_and_why() {
+    #[test]
+    fn what_is_waited_for_is_named_and_why() {
+        let ago = |seconds| {
+            let since = Instant::now().checked_sub(Duration::from_secs(seconds));
+            since.expect("a machine that has run for a minute")
+        };
         let mut state = State {
             selected: 20,
             slow: Duration::from_secs(30),
             ..State::default()
         };
         assert_eq!(state.summary(), "0 of 20 cases, 0 with findings");
-        started(&mut state, "rpc.silent-callee", false);
-        started(&mut state, "message.burst", false);
+        for id in ["rpc.silent-callee", "message.burst"] {
+            state.event(&RunEvent::CaseStarted { id, alone: false });
+        }
         assert_eq!(state.waiting(), [""; 0]);
-        tokio::time::advance(Duration::from_secs(10)).await;
-        started(&mut state, "message.seq", true);
+        state.began = ago(10);
+        state.running[0].since = ago(10);
+        state.running[1].since = ago(9);
+        let alone = RunEvent::CaseStarted {
+            id: "message.seq",
+            alone: true,
+        };
+        state.event(&alone);
         let verdicts = ["a", "b", "c", "d"].map(|id| (id, Verdict::Pass));
         state.finished.extend(verdicts);
         state.finished.insert("e", Verdict::Fail);
@@ -333,7 +340,7 @@ mod tests {
             state.waiting(),
             [
                 "rpc.silent-callee waits for a time-out of the server, 10 s",
-                "message.burst still runs, 10 s",
+                "message.burst still runs, 9 s",
                 "message.seq has the server for itself, 0 s",
             ]
         );

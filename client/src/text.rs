@@ -74,6 +74,38 @@ pub fn told(error: &dyn Error) -> String {
     text
 }
 
+/// The lines of a text of at most `width` characters, which begins at column `indent`. Nothing is
+/// left out: what explains a result stands at its end.
+pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let room = width.saturating_sub(indent).max(16);
+    let text = one_line(text);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > room {
+            lines.push(String::new());
+            used = 0;
+        }
+        let last = lines.len() - 1;
+        if used > 0 {
+            lines[last].push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            // Such a word has no better place to be parted.
+            if used == room {
+                lines.push(String::new());
+                used = 0;
+            }
+            let last = lines.len() - 1;
+            lines[last].push(c);
+            used += 1;
+        }
+    }
+    lines
+}
+
 /// `12 345`: digits in groups of three.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -147,6 +179,29 @@ mod tests {
         let middle = layer("cannot connect: refused", Some(inner));
         let outer = layer("no run", Some(middle));
         assert_eq!(told(&outer), "no run: cannot connect: refused");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped() {
+        #[track_caller]
+        fn check(text: &str, indent: usize, width: usize, expected: &[&str]) {
+            assert_eq!(wrap(text, indent, width), expected);
+        }
+        check("", 0, 20, &[""]);
+        check("as it is", 0, usize::MAX, &["as it is"]);
+        check(
+            "one two three four five",
+            4,
+            20,
+            &["one two three", "four five"],
+        );
+        check(
+            "a longer-than-there-is-room",
+            0,
+            20,
+            &["a", "longer-than-there-is", "-room"],
+        );
+        check("1234567890123456 8", 0, 16, &["1234567890123456", "8"]);
     }
 
     #[track_caller]

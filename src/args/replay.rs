@@ -50,7 +50,7 @@ pub(crate) struct ReplayArguments {
     #[arg(long, value_name = "MS")]
     pub(crate) settle: Option<u64>,
 
-    /// Write a report: json or markdown; `-` is stdout, and `pretty` is what stdout gets anyway
+    /// Write a report: json, markdown or html; `-` is stdout, and `pretty` is what stdout gets anyway
     #[arg(long, value_name = "FORMAT=PATH")]
     pub(crate) report: Vec<String>,
 

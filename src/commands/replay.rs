@@ -33,7 +33,7 @@ use super::serve::differing;
 use super::stop::Stop;
 
 const FORMATS: &str =
-    "formats are json, markdown and pretty; write json=PATH, or json=- for stdout";
+    "formats are json, markdown, html and pretty; write json=PATH, or json=- for stdout";
 
 const NOTHING_SENT: &str =
     "`touchstone check --trace DIR` and `touchstone load --trace FILE` record what clients send";
@@ -373,6 +373,7 @@ fn renderer(format: &str) -> Option<Render<ReplayRun>> {
     Some(match format {
         "json" => |run| Ok(run.json()),
         "markdown" => |run| Ok(run.markdown()),
+        "html" => |run| Ok(run.html()),
         _ => return None,
     })
 }

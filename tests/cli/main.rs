@@ -2,6 +2,7 @@
 
 mod act;
 mod check;
+mod failure;
 mod liberties;
 mod load;
 mod nginx;

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::Comparison;
+use super::{Change, Comparison};
 use crate::{
-    report::{badge, counts, filters, one_line, page, plural, trait_text},
+    report::{badge, clean, counts, filters, one_line, page, plural, trait_text},
     verdict::Verdict,
 };
 
@@ -35,11 +35,13 @@ impl Comparison {
                     p {
                         strong { (Self::letter(at)) } " " span.mono { (one_line(&report.file)) }
                         ": " (one_line(&report.target.name)) ", "
-                        span.dim { (counts(&report.summary)) }
+                        span.dim { (plural(report.summary.total, "case")) ": " (counts(&report.summary)) }
                     }
                 }
             }
+            p { (plural(same.len(), "case")) " alike, " (differ.len()) " not" }
             (filters(&counted))
+            (self.changed())
             @for (title, rows) in [("Cases that differ", differ), ("Cases that are alike", same)] {
                 @if !rows.is_empty() {
                     section data-group="" {
@@ -56,24 +58,76 @@ impl Comparison {
                     }
                 }
             }
-            h2 { "Dialect cards" }
-            div.card {
-                table {
-                    tr {
-                        th { "trait" }
-                        @for at in 0..self.reports.len() { th { (Self::letter(at)) } }
+            @let (differ, same): (Vec<_>, Vec<_>) = self.traits.iter().partition(|one| one.differs());
+            @if !self.traits.is_empty() {
+                h2 #dialect { "Dialect cards" }
+                @if !differ.is_empty() { div.card { (self.cards(&differ)) } }
+                @if !same.is_empty() {
+                    details.case {
+                        summary { span.mono { (plural(same.len(), "trait")) " alike" } }
+                        div { (self.cards(&same)) }
                     }
-                    @for one in &self.traits {
-                        tr.differs[one.differs()] {
-                            td.mono { (one_line(&one.name)) }
-                            @for value in &one.values {
-                                td.mono { (value.as_ref().map_or("-".into(), trait_text)) }
-                            }
+                }
+            }
+        }
+    }
+
+    fn cards(&self, traits: &[&super::Trait]) -> Markup {
+        html! {
+            table {
+                tr {
+                    th { "trait" }
+                    @for at in 0..self.reports.len() { th { (Self::letter(at)) } }
+                }
+                @for one in traits {
+                    tr.differs[one.differs()] {
+                        td.mono { (one_line(&one.name)) }
+                        @for value in &one.values {
+                            td.mono { (value.as_ref().map_or("-".into(), trait_text)) }
                         }
                     }
                 }
             }
         }
+    }
+
+    /// What has changed from the first of two reports to the second, with what came: as on a terminal.
+    fn changed(&self) -> Markup {
+        if self.reports.len() != 2 {
+            return html! {};
+        }
+        html! {
+            @for change in Change::ALL {
+                @let rows: Vec<_> = self.rows.iter().filter(|row| row.change(1) == Some(change)).collect();
+                @if !rows.is_empty() {
+                    section data-group="" {
+                        h2 { (change.title()) " " span.dim { (rows.len()) } }
+                        @for row in rows { (change_of(row, change)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn change_of(row: &super::Row, change: Change) -> Markup {
+    let now = row.cells[1].as_ref();
+    let verdicts = row.cells.iter().flatten().map(|case| case.verdict.as_str());
+    let told = now.and_then(|case| case.told());
+    html! {
+        div.card id={ "changed-" (one_line(&row.id)) } data-verdict=(verdicts.collect::<Vec<_>>().join(" ")) {
+            p {
+                span.mono { (one_line(&row.id)) } " "
+                (cell(row.cells[0].as_ref())) " -> " (cell(now))
+            }
+            @if let Some(told) = told.filter(|_| change != Change::Passes) { pre { (clean(told)) } }
+        }
+    }
+}
+
+fn cell(case: Option<&super::RecordedCase>) -> Markup {
+    html! {
+        @if let Some(case) = case { (badge(case.verdict, &case.shown())) } @else { span.dim { "-" } }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
+    alike::alike,
     outcome::{Item, Outcome},
     render::{counted, cut, reasons, seconds, told},
     report::{ReplayRun, Replayed},
@@ -80,16 +81,19 @@ fn of_trace(text: &mut String, trace: &Replayed) -> std::fmt::Result {
     if !counts.is_same() {
         writeln!(text)?;
     }
-    let items = report.items.iter();
-    let (shown, hidden): (Vec<_>, Vec<_>) = items
-        .filter(|item| item.outcome.is_difference())
-        .enumerate()
-        .partition(|(place, _)| *place < DIFFERENCES);
-    for (_, item) in shown {
+    let kinds = alike(&report.items);
+    for (item, others) in kinds.iter().take(DIFFERENCES) {
         difference(text, item)?;
+        if *others > 0 {
+            writeln!(
+                text,
+                "  - and {} of the same kind",
+                plural(*others, "other")
+            )?;
+        }
     }
-    if !hidden.is_empty() {
-        writeln!(text, "- and {} more", hidden.len())?;
+    if let Some(hidden) = kinds.len().checked_sub(DIFFERENCES).filter(|it| *it > 0) {
+        writeln!(text, "- and {hidden} more")?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! for what the contract leaves to the server (`liberty`): these are told apart. Whether the failure of a case is mended is decided by the case
 //! itself, which the caller runs again.
 
+mod alike;
 mod barrier;
 mod chance;
 mod compare;
@@ -20,6 +21,7 @@ mod markdown;
 mod names;
 mod order;
 mod outcome;
+mod page;
 mod pairing;
 mod payload;
 mod prepare;

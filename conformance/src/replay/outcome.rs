@@ -48,16 +48,6 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
-    /// Whether the server did otherwise, and may not.
-    pub(super) fn is_difference(&self) -> bool {
-        match self {
-            Self::Different(_) | Self::Missing(_) | Self::Extra(_) => true,
-            Self::Same | Self::Excused { .. } => false,
-        }
-    }
-}
-
 /// Why something may be otherwise than it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excuse {

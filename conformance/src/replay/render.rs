@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::{Value, json};
 
 use super::{
+    alike::alike,
     outcome::{Excuse, Item, Outcome},
     payload::Difference,
     report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
 };
 use touchstone_client::text::{clean, json_without_orders};
 
-use crate::evidence::shorten;
+use crate::{evidence::shorten, report::plural};
 
 /// The value of `format` in the report.
 const FORMAT: &str = "touchstone-replay";
@@ -79,8 +80,11 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
     if several {
         writeln!(text, "{}", counted(&counts))?;
     }
-    for item in &report.items {
+    for (item, others) in alike(&report.items) {
         different(text, item)?;
+        if others > 0 {
+            writeln!(text, "    and {} of the same kind", plural(others, "other"))?;
+        }
     }
     for unsent in &report.unsent {
         writeln!(
@@ -438,6 +442,15 @@ mod tests {
     #[test]
     fn a_page_shows_what_is_otherwise() {
         insta::assert_snapshot!(run().markdown());
+    }
+
+    #[test]
+    fn the_page_of_a_browser_shows_the_same() {
+        let text = run().html();
+        let (_, body) = text.split_once("<main>").expect("a body");
+        let (body, _) = body.split_once("</main>").expect("its end");
+        let body = body.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        insta::assert_snapshot!(body.replace("><", ">\n<"));
     }
 
     #[test]

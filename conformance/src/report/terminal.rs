@@ -10,6 +10,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style as Ansi};
+use touchstone_client::text::wrap;
 
 use super::{
     Gone, Group, Section, also, by_reason, clean, first_to_mend, groups, nodes, one_line, plural,
@@ -157,6 +158,18 @@ impl<W: Write> Terminal<W> {
         alone.into_iter().try_for_each(|case| self.error(case))
     }
 
+    /// `text` behind `lead`, on as many rows of a terminal as it takes. Elsewhere it stays on its line.
+    fn wrapped(&self, lead: &str, text: &str) -> String {
+        let margin = lead.chars().count();
+        match self.shows.columns {
+            Some(columns) if !text.contains('\n') => {
+                let lines = wrap(text, margin, columns);
+                format!("{lead}{}", lines.join(&format!("\n{:margin$}", "")))
+            }
+            _ => format!("{lead}{}", indent(text)),
+        }
+    }
+
     /// `text` on so many rows of a terminal, behind `margin` columns. Elsewhere it stays whole.
     fn cut(&self, text: &str, margin: usize, rows: usize) -> String {
         let Some(columns) = self.shows.columns else {
@@ -212,9 +225,11 @@ impl<W: Write> Terminal<W> {
             "  {level} {} ({})",
             requirement.id, requirement.basis
         )?;
-        writeln!(self.out, "    {}", self.style.dim(requirement.text))?;
-        writeln!(self.out, "    expected  {}", indent(&mismatch.expected))?;
-        writeln!(self.out, "    got       {}", indent(&mismatch.actual))?;
+        let text = self.wrapped("    ", requirement.text);
+        writeln!(self.out, "{}", self.style.dim(text))?;
+        let expected = self.wrapped("    expected  ", &mismatch.expected);
+        let got = self.wrapped("    got       ", &mismatch.actual);
+        writeln!(self.out, "{expected}\n{got}")?;
         match also(finding) {
             Some(also) => writeln!(self.out, "    {}", self.style.dim(also)),
             None => Ok(()),
@@ -248,7 +263,8 @@ impl<W: Write> Terminal<W> {
                 requirement.level,
                 requirement.id
             )?;
-            writeln!(self.out, "     {}", self.style.dim(requirement.text))?;
+            let text = self.wrapped("     ", requirement.text);
+            writeln!(self.out, "{}", self.style.dim(text))?;
         }
         Ok(())
     }
@@ -260,10 +276,11 @@ impl<W: Write> Terminal<W> {
         self.heading(case, &word(case).to_uppercase())?;
         self.found(case)?;
         if let Some(cause) = case.cause() {
-            writeln!(self.out, "  typical cause: {cause}")?;
+            writeln!(self.out, "{}", self.wrapped("  typical cause: ", &cause))?;
         }
         for note in &case.notes {
-            writeln!(self.out, "  note: {}", one_line(note))?;
+            let note = self.wrapped("  note: ", &one_line(note));
+            writeln!(self.out, "{note}")?;
         }
         self.trace(case)?;
         self.repeat(case)
@@ -391,11 +408,12 @@ impl<W: Write> Terminal<W> {
             if alone(&ids) {
                 continue;
             }
-            let head = self
-                .style
-                .verdict(verdict, format!("{verdict}: {}", plural(ids.len(), "case")));
-            writeln!(self.out, "\n{head}: {}", indent(reason))?;
-            writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
+            let head = format!("{verdict}: {}: ", plural(ids.len(), "case"));
+            let told = self.wrapped(&head, reason);
+            let told = told.strip_prefix(&head).unwrap_or(&told);
+            writeln!(self.out, "\n{}{told}", self.style.verdict(verdict, &head))?;
+            let ids = self.wrapped("  ", &ids.join(", "));
+            writeln!(self.out, "{}", self.style.dim(ids))?;
         }
         Ok(())
     }

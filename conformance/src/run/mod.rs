@@ -134,12 +134,7 @@ pub async fn run(
     let shared = Arc::new(shared);
     let target = report.target.clone();
     let times = plan.target.timeouts;
-    let slow = [
-        times.rpc,
-        times.connect,
-        report.heartbeat,
-        times.presence.unwrap_or_default(),
-    ];
+    let slow = [times.rpc, times.connect, report.heartbeat];
     let slow = selected
         .iter()
         .any(|case| case.slow)

@@ -3,7 +3,7 @@
 //! Scenario names, URLs and error texts come from outside, and a report ends up on terminals and in
 //! pages: what a terminal would obey is shown as its escape.
 
-pub(crate) use touchstone_client::text::{grouped, one_line, plural};
+pub(crate) use touchstone_client::text::{grouped, one_line, plural, wrap};
 
 use super::model::Phase;
 
@@ -89,38 +89,6 @@ pub(crate) fn figure(field: &str, value: &serde_json::Value) -> String {
     }
 }
 
-/// The lines of a text of at most `width` characters, which begins at column `indent`. Nothing is
-/// left out: what explains a result stands at its end.
-pub(crate) fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
-    let room = width.saturating_sub(indent).max(16);
-    let text = one_line(text);
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > room {
-            lines.push(String::new());
-            used = 0;
-        }
-        let last = lines.len() - 1;
-        if used > 0 {
-            lines[last].push(' ');
-            used += 1;
-        }
-        for c in word.chars() {
-            // Such a word has no better place to be parted.
-            if used == room {
-                lines.push(String::new());
-                used = 0;
-            }
-            let last = lines.len() - 1;
-            lines[last].push(c);
-            used += 1;
-        }
-    }
-    lines
-}
-
 /// At most `width` characters on one line.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let text = one_line(text);
@@ -181,29 +149,6 @@ mod tests {
             "latencyUs.ack.count = 3.0",
         );
         check(figure("audit.lost", 3.0), "audit.lost = 3.0");
-    }
-
-    #[test]
-    fn long_lines_are_wrapped() {
-        #[track_caller]
-        fn check(text: &str, indent: usize, width: usize, expected: &[&str]) {
-            assert_eq!(wrap(text, indent, width), expected);
-        }
-        check("", 0, 20, &[""]);
-        check("as it is", 0, usize::MAX, &["as it is"]);
-        check(
-            "one two three four five",
-            4,
-            20,
-            &["one two three", "four five"],
-        );
-        check(
-            "a longer-than-there-is-room",
-            0,
-            20,
-            &["a", "longer-than-there-is", "-room"],
-        );
-        check("1234567890123456 8", 0, 16, &["1234567890123456", "8"]);
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn phases(scenario: &crate::scenario::Scenario, stats: &Stats, seen: &Seen) -> V
 }
 
 /// A URL without credentials, query and the slash that an empty path leaves.
-fn shown(url: &url::Url) -> String {
+pub(super) fn shown(url: &url::Url) -> String {
     let mut url = url.clone();
     // Both fail only for URLs that cannot hold credentials in the first place.
     let _ = url.set_password(None);

@@ -369,7 +369,9 @@ fn spawn(
     };
     let mut workers = Vec::new();
     for (number, part) in parts.into_iter().enumerate() {
-        let stats = Arc::new(Mutex::new(Stats::new(&plan.schedule)));
+        let mut stats = Stats::new(&plan.schedule);
+        stats.nodes = plan.urls.iter().map(finish::shown).collect();
+        let stats = Arc::new(Mutex::new(stats));
         let signals = Signals {
             stop: plan.stop.child_token(),
             abandon: CancellationToken::new(),

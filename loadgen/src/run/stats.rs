@@ -124,6 +124,8 @@ pub(super) struct Stats {
     /// Why attempts to connect failed.
     pub(super) refusals: BTreeMap<String, u64>,
     pub(super) examples: Vec<Example>,
+    /// The nodes of the server, over which connections are spread in turn. One is not worth a word.
+    pub(super) nodes: Vec<String>,
     pub(super) connections: Connections,
     pub(super) wanted: u64,
     pub(super) open: u64,
@@ -181,6 +183,7 @@ impl Stats {
             errors: BTreeMap::new(),
             refusals: BTreeMap::new(),
             examples: Vec::new(),
+            nodes: Vec::new(),
             connections: Connections::default(),
             wanted: 0,
             open: 0,
@@ -325,20 +328,33 @@ impl Stats {
             }
         }
         if let Found::Wrong(outcome) = *found {
+            let names = [entry.map(|entry| entry.sender), Some(*recipient)]
+                .map(|number| number.map(|number| self.named(account, number)));
+            let [sender, recipient] = names;
             self.example(outcome, || Example {
                 outcome,
                 event: entry
                     .and_then(|entry| entry.kind.delivered_as())
                     .unwrap_or("unknown")
                     .to_owned(),
-                sender: entry.map_or_else(
-                    || format!("account {}", account.index),
-                    |entry| account.name(entry.sender),
-                ),
-                recipient: account.name(*recipient),
+                sender: sender.unwrap_or_else(|| format!("account {}", account.index)),
+                recipient: recipient.unwrap_or_default(),
                 sequence: u64::from(*number),
                 planned_us: entry.map_or(0, |entry| entry.planned),
             });
+        }
+    }
+
+    /// How a report names a connection: with its node, where there are several.
+    pub(super) fn named(&self, account: &Account, number: u32) -> String {
+        let name = account.name(number);
+        match self.nodes.as_slice() {
+            [] | [_] => name,
+            nodes => {
+                let place = account.connections_before() + u64::from(number);
+                let nth = usize::try_from(place).unwrap_or_default() % nodes.len();
+                format!("{name}, at {}", nodes[nth])
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use touchstone_loadgen::slo::Slo;
 
 use crate::args::ScheduleArguments;
 use crate::error::Failure;
+use crate::suggest;
 
 /// A schedule, and what it comes to.
 pub(super) struct Planned {
@@ -94,13 +95,8 @@ fn text(asked: &str) -> Result<(String, String), Failure> {
         return Ok((asked.to_owned(), text));
     }
     let names: Vec<_> = SCENARIOS.iter().map(|one| one.name).collect();
-    let nearest = names
-        .iter()
-        .map(|name| (strsim::osa_distance(name, asked), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1.max(name.len() / 3));
-    let hint = match nearest {
-        Some((_, name)) => format!("did you mean {name}?"),
+    let hint = match suggest::closest(asked, names.iter().copied()) {
+        Some(name) => format!("did you mean {name}?"),
         None => format!(
             "built-in scenarios are {}; a file is named by its path",
             names.join(", ")

@@ -152,15 +152,16 @@ impl Cell {
     /// An event of another account has arrived.
     fn leaked(&self, peer: u32, packet: &str, account: u32, sequence: u64) {
         let event = packet::type_of(packet).to_owned();
+        let mut stats = self.stats();
         let example = Example {
             outcome: Outcome::Misrouted,
             sender: format!("account {account}"),
-            recipient: self.account.name(peer),
+            recipient: stats.named(&self.account, peer),
             sequence,
             planned_us: 0,
             event,
         };
-        self.stats().leaked(example);
+        stats.leaked(example);
     }
 
     /// Answers a call, after the time that the callee works.
