@@ -110,6 +110,8 @@ struct Look<'r> {
     conn: &'r str,
     what: What,
     text: String,
+    /// The JSON in it, its values separated by commas.
+    json: String,
 }
 
 #[derive(PartialEq, Eq)]
@@ -129,7 +131,8 @@ enum What {
 impl<'r> Look<'r> {
     fn at(record: &'r Record) -> Self {
         let args = |args: &Args| args.as_str().to_owned();
-        let (what, text) = match &record.kind {
+        let mut head = String::new();
+        let (what, json) = match &record.kind {
             Kind::Packet(
                 Way::Sent,
                 Traced::Event {
@@ -145,18 +148,22 @@ impl<'r> Look<'r> {
                 (What::IsAdmittedOrRefused, data.to_string())
             }
             Kind::Http(exchange) => {
+                head = format!("{} ", exchange.url);
                 let bodies = [&exchange.request, &exchange.response];
-                let bodies = bodies.into_iter().flatten().map(Value::to_string);
-                let text = bodies.fold(exchange.url.clone(), |all, body| all + " " + &body);
-                (What::Http, text)
+                let bodies: Vec<_> = bodies.into_iter().flatten().map(Value::to_string).collect();
+                (What::Http, bodies.join(","))
             }
-            Kind::Mark(text) => (What::Note, text.clone()),
+            Kind::Mark(text) => {
+                head.clone_from(text);
+                (What::Note, String::new())
+            }
             Kind::Packet(..) => (What::Other, String::new()),
         };
         Self {
             conn: &record.conn,
             what,
-            text,
+            text: head + &json,
+            json,
         }
     }
 
@@ -192,12 +199,12 @@ impl<'r> Look<'r> {
 
     /// Whether what came holds `value` somewhere.
     fn holds(&self, value: &Value) -> bool {
-        matches!(
+        let came = matches!(
             self.what,
             What::Receives | What::IsAnswered(_) | What::Http | What::IsAdmittedOrRefused
-        ) && Args::raw(self.text.as_str())
-            .values()
-            .is_ok_and(|values| values.iter().any(|all| contains(all, value)))
+        );
+        let values = || Args::raw(self.json.as_str()).values().unwrap_or_default();
+        came && values().iter().any(|all| contains(all, value))
     }
 }
 
@@ -220,17 +227,32 @@ fn contains(all: &Value, part: &Value) -> bool {
         }
 }
 
-/// The JSON in a text that says more than a word.
+/// The JSON in a text that says more than a word: it occurs in nothing else.
 fn json_in(text: &str) -> Option<Value> {
-    let start = text.find(['{', '['])?;
-    let end = text.rfind(['}', ']'])?;
-    let value: Value = serde_json::from_str(text.get(start..=end)?).ok()?;
+    let value = match whole(text) {
+        Some(value) => value,
+        None => {
+            let start = text.find(['{', '['])?;
+            let end = text.rfind(['}', ']'])?;
+            serde_json::from_str(text.get(start..=end)?).ok()?
+        }
+    };
     let says_something = match &value {
         Value::Object(fields) => !fields.is_empty(),
         Value::Array(items) => !items.is_empty(),
+        Value::String(text) => text.len() > TELLING,
         _ => false,
     };
     says_something.then_some(value)
+}
+
+/// A text that is JSON, but for how often it was found.
+fn whole(text: &str) -> Option<Value> {
+    let text = match text.rsplit_once(" (") {
+        Some((head, tail)) if tail.ends_with(" times)") => head,
+        _ => text,
+    };
+    serde_json::from_str(text).ok()
 }
 
 /// Finds the records that made each finding, as places in `records`. Their lines are told by `place`,
@@ -296,6 +318,17 @@ impl Search<'_, '_> {
             return;
         }
         self.last_action();
+        // What is told is in what came of it.
+        let Some(value) = whole(told) else { return };
+        let came = |(&at, &part): (&usize, &Part)| {
+            let look = &self.before[at];
+            let is_result = part != Part::Cause || look.what == What::Http;
+            (is_result && look.holds(&value)).then_some(at)
+        };
+        let holding: Vec<_> = self.parts.iter().filter_map(came).collect();
+        for at in holding {
+            self.keep(at, Part::Wrong);
+        }
     }
 
     fn keep(&mut self, at: usize, part: Part) {
@@ -434,5 +467,170 @@ impl Search<'_, '_> {
                 self.keep(at, Part::Proof);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use touchstone_client::{Frame, trace::Exchange};
+
+    use super::*;
+    use crate::ledger::{Basis, Level, Requirement};
+
+    static SAMPLE: Requirement = Requirement {
+        id: "sample.requirement",
+        level: Level::Must,
+        basis: Basis::Decision,
+        text: "A sample.",
+    };
+
+    /// A record in a few words: `u1 > 42["x"]` is sent, `u1 < …` received, `u1 . …` a note, and `u1 = …` the
+    /// answer to a request.
+    fn record(line: &str) -> Record {
+        let (conn, rest) = line.split_once(' ').expect("a connection");
+        let (sign, text) = rest.split_once(' ').expect("a sign");
+        let kind = match sign {
+            ">" => Kind::Packet(Way::Sent, Traced::of(&Frame::text(text))),
+            "<" => Kind::Packet(Way::Received, Traced::of(&Frame::text(text))),
+            "=" => Kind::Http(Exchange {
+                method: "GET".into(),
+                url: "/v1/x".into(),
+                status: Some(200),
+                request: None,
+                response: serde_json::from_str(text).ok(),
+                ms: 1,
+                us: None,
+            }),
+            _ => Kind::Mark(text.to_owned()),
+        };
+        Record {
+            t_us: 0,
+            conn: conn.to_owned(),
+            kind,
+            recipients: None,
+        }
+    }
+
+    /// The salt of the samples is `S7`, and the mark `broken`.
+    #[track_caller]
+    fn check(
+        lines: &[&str],
+        clue: Clue,
+        actual: &str,
+        expected: &[(usize, Part)],
+        missing: &[&str],
+    ) {
+        let records: Vec<_> = lines.iter().map(|line| record(line)).collect();
+        let mut finding = Finding::broken(&SAMPLE, "x".into(), actual.into());
+        finding.clue = Clue {
+            mark: "broken".into(),
+            ..clue
+        };
+        let mut findings = [finding];
+        find(&records, "S7", &mut findings, Some);
+        let told: Vec<_> = findings[0]
+            .focus
+            .iter()
+            .map(|it| (it.line, it.part))
+            .collect();
+        assert_eq!(told, expected);
+        assert_eq!(findings[0].missing, missing);
+    }
+
+    #[test]
+    fn a_wrong_delivery_is_told_by_its_connection() {
+        let lines = [
+            r#"u1 > 42["message",{"m":"messageS7x1"}]"#,
+            r#"u2 < 42["update",{"m":"messageS7x1"}]"#,
+            r#"s2 < 42["update",{"m":"messageS7x1"}]"#,
+            r#"u1 > 421["update-metadata",{"m":"sentinelS7x2"}]"#,
+            r#"s2 < 42["update",{"m":"sentinelS7x2"}]"#,
+            r#"s2#2 < 42["update",{"m":"messageS7x1"}]"#,
+            "suite . broken",
+            r#"s2 < 42["update",{"m":"messageS7x1"}]"#,
+        ];
+        let clue = || Clue::of(["messageS7x1"]);
+        let expected = [
+            (0, Part::Cause),
+            (1, Part::Delivery),
+            (2, Part::Wrong),
+            (4, Part::Proof),
+            (5, Part::Wrong),
+        ];
+        check(
+            &lines,
+            clue().wrong(["s2"]),
+            "it reached s2",
+            &expected,
+            &[],
+        );
+        let expected = [
+            (0, Part::Cause),
+            (1, Part::Delivery),
+            (2, Part::Delivery),
+            (4, Part::Proof),
+            (5, Part::Delivery),
+        ];
+        let clue = clue().missing(["s2", "m1"]);
+        check(&lines, clue, "nothing for s2", &expected, &["s2", "m1"]);
+    }
+
+    #[test]
+    fn an_answer_is_told_by_what_it_holds() {
+        let lines = [
+            r#"u1 > 421["update-state",{"v":1}]"#,
+            r#"u1 < 431[{"result":"success","version":2}]"#,
+            r#"u1 > 422["ping"]"#,
+            "u1 < 432[{}]",
+            "suite . broken",
+        ];
+        let expected = [(0, Part::Cause), (1, Part::Wrong)];
+        for actual in [
+            r#"{"result":"success","version":2}"#,
+            r#"in {"version":2,"result":"success"} (3 times)"#,
+            r#""success""#,
+            "2",
+        ] {
+            check(&lines, Clue::default(), actual, &expected, &[]);
+        }
+        let expected = [(0, Part::Cause), (1, Part::Answer)];
+        check(&lines, Clue::default(), "something else", &expected, &[]);
+    }
+
+    #[test]
+    fn what_is_not_answered_is_missing() {
+        let lines = [r#"u1 > 421["update-state",{"v":1}]"#, "suite . broken"];
+        check(
+            &lines,
+            Clue::default(),
+            "none",
+            &[(0, Part::Cause)],
+            &["u1"],
+        );
+    }
+
+    #[test]
+    fn requests_and_ends_are_found() {
+        let lines = [
+            r#"http = {"sessions":[]}"#,
+            "u1 . ended: the server hung up",
+            "suite . broken",
+        ];
+        check(
+            &lines,
+            Clue::default(),
+            r#"200 {"sessions":[]}"#,
+            &[(0, Part::Wrong)],
+            &[],
+        );
+        let expected = [(0, Part::Cause), (1, Part::Wrong)];
+        let actual = "the connection u1 ended: the server hung up";
+        check(&lines, Clue::default(), actual, &expected, &[]);
+    }
+
+    #[test]
+    fn markers_are_whole_words() {
+        let found: Vec<_> = markers_in(r#"{"a":"aS7x1","b":"x S7y"}"#, "S7").collect();
+        assert_eq!(found, ["aS7x1", "S7y"]);
     }
 }

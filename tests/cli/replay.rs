@@ -259,7 +259,7 @@ fn reports_go_where_they_are_asked_to() {
     replayed(&trace, &twice, 2, "both go to stdout");
     replayed(
         &trace,
-        &["--report", "html=x"],
+        &["--report", "junit=x"],
         2,
         "formats are json, markdown and pretty",
     );

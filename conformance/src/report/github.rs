@@ -51,16 +51,13 @@ impl<W: Write> GitHub<W> {
                 Verdict::Warn if case.flaky => ("warning", "flaky"),
                 Verdict::Warn => ("warning", "warned"),
                 Verdict::Fail => ("error", "failed"),
-                _ => ("error", "could not be carried out"),
+                _ => ("error", "error"),
             };
             let title = property(&format!("{} {word}", case.id));
             self.annotate(kind, &format!("title={title}"), &told(case))?;
         }
         for (reason, ids) in by_reason(run, Verdict::Blocked) {
-            let title = property(&format!(
-                "{} could not be judged",
-                plural(ids.len(), "case")
-            ));
+            let title = property(&format!("blocked: {}", plural(ids.len(), "case")));
             let message = format!("{reason}\n{}", ids.join(", "));
             self.annotate("error", &format!("title={title}"), &message)?;
         }

@@ -61,7 +61,11 @@ impl<W: Write> Markdown<W> {
             }
         }
         if let Some(gone) = Gone::of(run) {
-            writeln!(self.out, "\n## Not judged\n\n{}.", gone.headline())?;
+            writeln!(
+                self.out,
+                "\n## The server went away\n\n{}.",
+                gone.headline()
+            )?;
             if !gone.during.is_empty() {
                 writeln!(self.out, "\nRan then: {}", code(&gone.suspects()))?;
             }
@@ -189,7 +193,7 @@ impl<W: Write> Markdown<W> {
         let unjudged = [Verdict::Blocked, Verdict::Skip];
         let groups = unjudged.map(|verdict| (verdict, by_reason(run, verdict)));
         if groups.iter().any(|(_, reasons)| !reasons.is_empty()) {
-            writeln!(self.out, "\n## Not judged, with the reason\n")?;
+            writeln!(self.out, "\n## Blocked and skipped, with the reason\n")?;
         }
         for (verdict, reasons) in groups {
             for (reason, ids) in reasons {

@@ -364,7 +364,7 @@ impl<W: Write> Terminal<W> {
         let Some(gone) = Gone::of(run) else {
             return Ok(());
         };
-        let head = self.style.verdict(Verdict::Error, "NOT JUDGED");
+        let head = self.style.verdict(Verdict::Error, "ERROR");
         writeln!(self.out, "\n{head} {}", gone.headline())?;
         if !gone.during.is_empty() {
             writeln!(self.out, "  ran then: {}", self.style.dim(gone.suspects()))?;
@@ -473,15 +473,19 @@ impl<W: Write> Terminal<W> {
             self.style.bold(plural(summary.total, "case")),
             run.duration.as_secs_f64(),
         )?;
-        if summary.interrupted {
-            let rest = plural(summary.error + summary.blocked, "case");
-            writeln!(self.out, "interrupted: {rest} could not be judged")?;
-        } else if summary.error + summary.blocked > 0 {
-            writeln!(
-                self.out,
-                "incomplete: {} could not be judged",
-                plural(summary.error + summary.blocked, "case")
-            )?;
+        if summary.error + summary.blocked > 0 {
+            let unjudged = [Verdict::Blocked, Verdict::Error];
+            let unjudged = unjudged
+                .iter()
+                .filter(|&&verdict| summary.count(verdict) > 0);
+            let unjudged: Vec<_> = unjudged
+                .map(|&verdict| tally_of(summary, verdict))
+                .collect();
+            let word = match summary.interrupted {
+                true => "interrupted",
+                false => "incomplete",
+            };
+            writeln!(self.out, "{word}: {}", unjudged.join(", "))?;
         }
         if let Some(hardly) = summary.hardly_judged() {
             writeln!(self.out, "{}", self.style.verdict(Verdict::Error, hardly))?;
@@ -534,7 +538,8 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                     one_line(&target.path),
                 )?;
                 for missing in &target.missing {
-                    writeln!(self.out, "  {}", self.style.dim(one_line(missing)))?;
+                    let missing = format!("not offered: {}", one_line(missing));
+                    writeln!(self.out, "{}", self.style.dim(self.wrapped("  ", &missing)))?;
                 }
             }
             RunEvent::ServerDied {

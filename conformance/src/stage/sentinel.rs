@@ -13,6 +13,7 @@ use crate::{
     case::{Flow, Stop},
     cases::delivery,
     ctx::Ctx,
+    focus::Clue,
     pace::Pace,
     peer::{Arrival, Peer},
 };
@@ -282,7 +283,7 @@ impl Stage {
                             if overtaken == Overtaken::Judged && !arrival.raw.contains(&markers[0])
                             {
                                 let first = sentinel.subject.announced(&markers[..1]);
-                                self.judge_overtaken(cx, role, first).await;
+                                self.judge_overtaken(cx, role, &markers[0], first).await;
                             }
                         }
                         None if pace.never_came(&kind) => {
@@ -322,10 +323,18 @@ impl Stage {
     }
 
     /// A later sentinel arrived before the first one: that one is late, or lost.
-    async fn judge_overtaken(&self, cx: &mut Ctx, role: Role, first: impl FnMut(&Arrival) -> bool) {
+    async fn judge_overtaken(
+        &self,
+        cx: &mut Ctx,
+        role: Role,
+        marker: &str,
+        first: impl FnMut(&Arrival) -> bool,
+    ) {
+        let clue = Clue::of([marker]);
         let deadline = Instant::now() + cx.shared.pace.sentinel();
         if self.peer(role).wait_for(deadline, first).await.is_some() {
-            cx.broken(
+            cx.broken_by(
+                clue.wrong([role.name()]),
                 &delivery::ORDERED,
                 format!(
                     "changes in the order of their acknowledgement for {}",
@@ -334,7 +343,8 @@ impl Stage {
                 "a later change arrived before an earlier one",
             );
         } else {
-            cx.broken(
+            cx.broken_by(
+                clue.missing([role.name()]),
                 &delivery::NO_LOSS,
                 format!("each acknowledged change for {}", role.described()),
                 "a change that was acknowledged never arrived, a later one did",

@@ -181,7 +181,7 @@ fn alerts(run: &RunReport) -> Markup {
     html! {
         @if let Some(gone) = Gone::of(run) {
             div.card.alert.error {
-                strong { "Not judged: " } (gone.headline())
+                strong { "Error: " } (gone.headline())
                 @if !gone.during.is_empty() { p { "Ran then: " code { (gone.suspects()) } } }
                 @if let Some((id, met)) = gone.first_met() {
                     p { "The first of them, " code { (id) } ", met: " (one_line(met)) }
@@ -212,7 +212,7 @@ fn alerts(run: &RunReport) -> Markup {
         }
         @if !run.target.missing.is_empty() {
             div.card.alert.skip {
-                strong { "The target does not offer everything" }
+                strong { "Not offered" }
                 @for missing in &run.target.missing { p { (one_line(missing)) } }
             }
         }
