@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{check, run};
+use crate::support::{Served, check, run};
 use crate::terminal::Terminal;
 
 /// The report of a run with this fault, as JSON.
@@ -195,4 +195,26 @@ fn a_run_ends_at_its_first_failure_and_what_failed_runs_again() {
         ran.stdout
     );
     assert!(!ran.stdout.contains("session.unknown"), "{}", ran.stdout);
+}
+
+#[test]
+fn with_several_nodes_a_failure_says_which_connection_was_where() {
+    let served = Served::start(&["--fault", "wrong-session"]);
+    let port = served.address().port();
+    let nodes = ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{port}"));
+    let ran = run(&[
+        "check",
+        &nodes[0],
+        &nodes[1],
+        "--only",
+        "message.recipients",
+        "--report",
+        "json=-",
+    ]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    let case = &report["cases"][0];
+    let of = |conn: &str| case["nodes"][conn].as_str().unwrap_or_default().to_owned();
+    let all: std::collections::BTreeSet<_> = ["u1", "u2", "s1", "s2"].map(of).into();
+    assert_eq!(all, nodes.into(), "{case:#}");
+    assert!(ran.stderr.contains("nodes: "), "{}", ran.stderr);
 }

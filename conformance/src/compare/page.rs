@@ -127,7 +127,7 @@ fn change_of(row: &super::Row, change: Change) -> Markup {
 
 fn cell(case: Option<&super::RecordedCase>) -> Markup {
     html! {
-        @if let Some(case) = case { (badge(case.verdict, &case.shown())) } @else { span.dim { "-" } }
+        @if let Some(case) = case { (badge(case.verdict, &case.shown())) } @else { span.dim { "absent" } }
     }
 }
 

@@ -510,6 +510,27 @@ mod tests {
         schedule::{Schedule, Shard},
     };
 
+    #[test]
+    fn with_several_nodes_a_connection_is_named_with_its_own() {
+        let text = "description = ''\n[population]\naccounts = 2\nusers = 6\n\
+                    [[phases]]\nname = 'a'\nduration = '1s'";
+        let scenario = Scenario::parse("test", text).unwrap();
+        let schedule = Schedule::new(scenario, 1, Shard::default());
+        let mut stats = Stats::new(&schedule);
+        let second = schedule.accounts().nth(1).unwrap();
+        assert_eq!(stats.named(&second, 0), second.name(0));
+        stats.nodes = vec!["http://a".to_owned(), "http://b".to_owned()];
+        // Three connections of the first account come before.
+        assert_eq!(
+            stats.named(&second, 0),
+            format!("{}, at http://b", second.name(0))
+        );
+        assert_eq!(
+            stats.named(&second, 1),
+            format!("{}, at http://a", second.name(1))
+        );
+    }
+
     /// What is measured from known times has the percentiles that sorting all of them gives, to three
     /// digits, from the planned time and from that of sending.
     #[test]

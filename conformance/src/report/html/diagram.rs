@@ -1,6 +1,8 @@
 //! The lines that made a finding as a sequence diagram: a lane for each connection and one for the server,
 //! time downwards. What is wrong is red, what is missing is dashed.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 
 use super::super::{
@@ -38,6 +40,8 @@ struct Arrow<'a> {
     class: &'static str,
     at: String,
     text: String,
+    /// All that was said.
+    whole: Cow<'a, str>,
 }
 
 impl<'a> Arrow<'a> {
@@ -49,6 +53,7 @@ impl<'a> Arrow<'a> {
                 class: "missing",
                 at: String::new(),
                 text: "nothing came".to_owned(),
+                whole: Cow::Borrowed("nothing came"),
             },
             Row::Line(line, part) => Self {
                 conn: &line.conn,
@@ -60,14 +65,26 @@ impl<'a> Arrow<'a> {
                 class: part.map_or("", Part::as_str),
                 at: trace_ms(line),
                 text: label(&line.text),
+                whole: one_line(&line.text),
             },
         })
     }
 }
 
-/// The beginning of what was said, which has its name.
+/// What was said in a few words: its name, and for events of the server their kind.
 fn label(text: &str) -> String {
-    let text = one_line(text);
+    let kind = |key: &str| {
+        let (_, rest) = text.split_once(key)?;
+        Some(rest.split('"').next().unwrap_or_default())
+    };
+    let name = text.split(" {").next().unwrap_or_default();
+    let text = match name {
+        "update" => kind("\"t\":\"").map(|kind| format!("update {kind}")),
+        "ephemeral" => kind("\"type\":\"").map(|kind| format!("ephemeral {kind}")),
+        _ => None,
+    }
+    .unwrap_or_else(|| text.to_owned());
+    let text = one_line(&text);
     match text.char_indices().nth(SHOWN) {
         None => text.into_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -136,6 +153,7 @@ fn drawn(arrow: &Arrow<'_>, conn: usize, server: usize, y: usize) -> Markup {
     let left = from.min(to);
     html! {
         g class=(arrow.class) {
+            title { (arrow.class) " " (arrow.whole) }
             text.at x=(MARGIN - 14) y=(y + 4) text-anchor="end" { (arrow.at) }
             line x1=(from) x2=(to) y1=(y) y2=(y) {}
             polygon points=(tip) {}
@@ -148,6 +166,16 @@ fn drawn(arrow: &Arrow<'_>, conn: usize, server: usize, y: usize) -> Markup {
 mod tests {
     use super::*;
     use crate::{focus::Focus, report::testing};
+
+    #[test]
+    fn an_arrow_says_what_it_is() {
+        let update = r#"update {"id":"x","seq":3,"body":{"t":"new-message","sid":"s"}}"#;
+        assert_eq!(label(update), "update new-message");
+        let ephemeral = r#"ephemeral {"type":"activity","id":"s"}"#;
+        assert_eq!(label(ephemeral), "ephemeral activity");
+        assert_eq!(label("ack #3 {}"), "ack #3 {}");
+        assert_eq!(label(&"x".repeat(99)).chars().count(), SHOWN + 1);
+    }
 
     #[test]
     fn the_wrong_arrow_and_the_missing_one_are_marked() {
