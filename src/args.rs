@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Protocol(ProtocolArguments),
     /// Send the client side of a recording again, and tell what the server does otherwise
     Replay(Box<ReplayArguments>),
+    /// Judge recordings, whoever made them
+    Judge(JudgeArguments),
     /// Run the in-memory reference server
     Serve(Box<ServeArguments>),
     /// See what a server sends, as it happens; without a URL, a demonstration
@@ -257,6 +259,25 @@ pub(crate) struct ExplainArguments {
     /// Id of a case or a requirement, or a glob
     #[arg(value_name = "CASE")]
     pub(crate) case: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JudgeArguments {
+    /// Traces, as `check`, `load` and `watch` write them, or folders of traces
+    #[arg(value_name = "TRACE", required = true)]
+    pub(crate) traces: Vec<PathBuf>,
+
+    /// The traces show everybody who acts on their accounts, from the beginning: all rules hold
+    #[arg(long, conflicts_with = "partial")]
+    pub(crate) complete: bool,
+
+    /// Others may act on the accounts unseen (the default, but for traces of `check` and `load`)
+    #[arg(long)]
+    pub(crate) partial: bool,
+
+    /// Also write a report: `FORMAT=PATH`, where FORMAT is json, markdown or junit, and PATH may be `-`
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub(crate) report: Vec<String>,
 }
 
 #[derive(Args, Debug)]

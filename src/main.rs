@@ -18,6 +18,7 @@ mod sinks;
 mod spawned;
 mod suggest;
 mod target;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,11 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
+        "touchstone-history",
+        &["touchstone-client", "touchstone-fixtures"],
+        &[],
+    ),
+    (
         "touchstone-loadgen",
         &["touchstone-client", "touchstone-fixtures"],
         &[],
@@ -55,6 +60,7 @@ const EVERYTHING: &[&str] = &[
     "touchstone-client",
     "touchstone-conformance",
     "touchstone-fixtures",
+    "touchstone-history",
     "touchstone-loadgen",
     "touchstone-reference-faults",
     "touchstone-reference-server",
@@ -67,6 +73,7 @@ const JUDGES: &[&str] = &[
     "touchstone-fixtures",
     "touchstone-client",
     "touchstone-conformance",
+    "touchstone-history",
     "touchstone-loadgen",
 ];
 const SERVER_SIDE: &[&str] = &[

@@ -10,6 +10,7 @@ use touchstone_client::{
     provision::{
         self, Made, NewMachine, NewSession, ProvisionError, Provisioner, Rest, rest::Answer,
     },
+    trace::CONTRIVED,
 };
 
 use crate::{
@@ -222,6 +223,9 @@ impl Ctx {
         let Provisioner::Rest(rest) = self.provisioner() else {
             return Err(Stop::Skip("the target is not provisioned over REST".into()));
         };
+        if path.starts_with("/control/emit") {
+            self.evidence.mark(CONTRIVED);
+        }
         // Signatures and challenges are secrets.
         let shown = match path.starts_with("/v1/auth") {
             true => String::new(),

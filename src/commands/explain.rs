@@ -1,9 +1,10 @@
-//! `touchstone explain`: what a case or a requirement is about.
+//! `touchstone explain`: what a case, a requirement, or a rule of the judge is about.
 
 use std::collections::HashSet;
 
 use globset::Glob;
 use touchstone_conformance::{cases, explain, requirements};
+use touchstone_history::{Knowledge, RULES};
 
 use crate::args::ExplainArguments;
 use crate::error::Failure;
@@ -11,7 +12,7 @@ use crate::exit::Exit;
 use crate::output;
 use crate::suggest;
 
-/// Explains every case and requirement whose id matches.
+/// Explains every case, requirement and rule whose id matches.
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     let glob = Glob::new(&arguments.case)
         .map_err(Failure::usage)?
@@ -21,7 +22,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
     let mut seen = HashSet::new();
     ids.retain(|id| seen.insert(*id));
     if ids.is_empty() {
-        let error = anyhow::anyhow!("no case or requirement is called {}", arguments.case);
+        let error = anyhow::anyhow!("no case, requirement or rule is called {}", arguments.case);
         let failure = Failure::expected(Exit::NothingSelected, error);
         return Err(
             failure.hint(match suggest::closest(&arguments.case, all_ids()) {
@@ -30,11 +31,28 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {
             }),
         );
     }
-    let texts: Vec<String> = ids.into_iter().filter_map(explain).collect();
+    let texts: Vec<String> = ids
+        .into_iter()
+        .filter_map(|id| explain(id).or_else(|| explain_rule(id)))
+        .collect();
     output::print(&texts.join("\n"))
 }
 
 fn all_ids() -> impl Iterator<Item = &'static str> {
     let requirements = requirements().map(|requirement| requirement.id);
-    cases().map(|case| case.id).chain(requirements)
+    let rules = RULES.iter().map(|rule| rule.name);
+    cases().map(|case| case.id).chain(requirements).chain(rules)
+}
+
+/// What a rule of the judge of histories says.
+fn explain_rule(name: &str) -> Option<String> {
+    let rule = RULES.iter().find(|rule| rule.name == name)?;
+    let needs = match rule.needs {
+        Knowledge::Partial => "of any trace",
+        Knowledge::Complete => "of traces that show everybody who acts on their accounts",
+    };
+    Some(format!(
+        "{name}\n\n{}\n\n`touchstone judge` judges it {needs}.\n",
+        rule.text
+    ))
 }

@@ -1,6 +1,5 @@
 //! `touchstone replay`: the client side of recordings, sent to a server again.
 
-use std::fs;
 use std::io::IsTerminal as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -28,6 +27,7 @@ use crate::profile::{self, Accused};
 use crate::reports;
 use crate::sinks::{Render, Sinks};
 use crate::target::Server;
+use crate::traces::traces;
 
 use super::serve::differing;
 use super::stop::Stop;
@@ -104,41 +104,6 @@ async fn read(path: &Path, stop: &Stop) -> Option<Result<Recording, ReplayError>
             Err(error) => resume_unwind(error.into_panic()),
         },
     }
-}
-
-/// The traces that are named, those of folders in the order of their names.
-fn traces(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut paths = Vec::new();
-    for path in named {
-        if !path.is_dir() {
-            paths.push(path.clone());
-            continue;
-        }
-        let inside =
-            folder(path).with_context(|| format!("cannot read the folder {}", path.display()));
-        let inside = inside.map_err(Failure::usage)?;
-        if inside.is_empty() {
-            let empty = anyhow!("no trace in {}", path.display());
-            return Err(Failure::usage(empty).hint("traces end in .jsonl"));
-        }
-        paths.extend(inside);
-    }
-    Ok(paths)
-}
-
-fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut inside = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
-            inside.push(path);
-        }
-    }
-    inside.sort();
-    Ok(inside)
 }
 
 struct Player<'a> {

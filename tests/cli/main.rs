@@ -3,6 +3,7 @@
 mod act;
 mod check;
 mod failure;
+mod judge;
 mod liberties;
 mod load;
 mod nginx;

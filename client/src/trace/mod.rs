@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     reader::{Reader, TraceError},
-    record::{Exchange, HIDDEN, Kind, Record, Traced},
+    record::{CONTRIVED, DROPPED, Exchange, HIDDEN, Kind, QUIET, Record, Traced},
     recorder::{Bounds, Recorder},
     writer::Writer,
 };

@@ -36,6 +36,14 @@ pub enum Kind {
     Mark(String),
 }
 
+/// The mark of a moment at which everything that was caused before has arrived.
+pub const QUIET: &str = "quiet point";
+/// The mark that stands before events which nothing but a test makes the server send, through its control
+/// extension: from then on they tell nothing about it.
+pub const CONTRIVED: &str = "events are emitted through the control extension";
+/// How the mark begins that tells of records which are not kept.
+pub const DROPPED: &str = "earlier records dropped";
+
 /// What stands before the words of a [`Conduct`] in a mark.
 const CONDUCT: &str = "client ";
 

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::record::{Exchange, Kind, Record, Traced, hide_proofs};
+use super::record::{DROPPED, Exchange, Kind, Record, Traced, hide_proofs};
 use crate::{
     codec::Frame,
     error::End,
@@ -147,7 +147,7 @@ impl Recorder {
             .front()
             .map_or(self.shared.start, |entry| entry.at);
         let loss = (kept.dropped > 0).then(|| {
-            let text = format!("earlier records dropped: {}", kept.dropped);
+            let text = format!("{DROPPED}: {}", kept.dropped);
             self.record(&Entry {
                 at: first,
                 conn: "-".into(),

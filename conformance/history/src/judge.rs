@@ -1,0 +1,68 @@
+//! Reads a history and lets every rule hear it.
+
+use touchstone_client::trace::Record;
+
+use crate::{
+    finding::{Findings, Violation},
+    rules::Rules,
+    story::Story,
+};
+
+/// How much of what happened a history shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Knowledge {
+    /// Others may act on the same accounts unseen, as beside a monitor or a proxy.
+    Partial,
+    /// Whoever acts on its accounts is in it, from the beginning of each: made by the suite, the load
+    /// generator, or the explorer.
+    Complete,
+}
+
+/// Judges a history, record by record.
+#[derive(Debug)]
+pub struct Judge {
+    story: Story,
+    rules: Rules,
+    findings: Findings,
+}
+
+impl Judge {
+    /// A judge of a history that shows as much as `knowledge` says.
+    pub fn new(knowledge: Knowledge) -> Self {
+        Self {
+            story: Story::default(),
+            rules: Rules::new(knowledge),
+            findings: Findings::default(),
+        }
+    }
+
+    /// What the next record shows to be wrong; mostly nothing.
+    pub fn hear(&mut self, record: &Record) -> Vec<Violation> {
+        let (rules, findings) = (&mut self.rules, &mut self.findings);
+        self.story.tell(record, |happening, accounts| {
+            rules.hear(happening, accounts, findings);
+        });
+        self.findings.take()
+    }
+
+    /// What the end of the history shows to be wrong.
+    pub fn finish(&mut self) -> Vec<Violation> {
+        self.rules.finish(&self.story.accounts, &mut self.findings);
+        self.findings.take()
+    }
+
+    /// How many records were heard.
+    pub fn records(&self) -> u64 {
+        self.story.records()
+    }
+
+    /// How many accounts were seen, as far as they can be told apart.
+    pub fn accounts(&self) -> usize {
+        self.story.accounts()
+    }
+
+    /// How many connections were seen.
+    pub fn connections(&self) -> u64 {
+        self.story.connections()
+    }
+}

@@ -1,0 +1,268 @@
+//! Whoever an event is for receives it.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use touchstone_fixtures::Subject;
+
+use super::{
+    Rule,
+    versioned::{Part, Told, announced, requested_writes, writes},
+};
+use crate::{
+    account::{Account, Accounts},
+    finding::Findings,
+    judge::Knowledge,
+    print::print,
+    requirement as r,
+    story::{Happening, Scope},
+};
+
+pub(crate) static RULE: Rule = Rule {
+    name: "history.loss",
+    needs: Knowledge::Complete,
+    text: "What was acknowledged, or told to anybody, reaches every connection of its audience that was served \
+           from before its cause until the next quiet point. Connections that came or went meanwhile may miss it.",
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Loss {
+    lives: HashMap<u64, Life>,
+    /// What had to arrive since the last quiet point.
+    owed: HashMap<(Account, u64), Owed>,
+    /// Who sent which message, by session and localId or content.
+    sends: HashMap<(Account, u64), Sent>,
+}
+
+/// A connection that is there.
+#[derive(Debug)]
+struct Life {
+    name: String,
+    account: Account,
+    scope: Scope,
+    /// Since when it has certainly been served: its first answer.
+    served: Option<u64>,
+    is_faded: bool,
+    arrived: HashSet<u64>,
+}
+
+#[derive(Debug)]
+struct Owed {
+    /// When its cause began, where that is known.
+    began: Option<u64>,
+    /// Connections that are left out, since they may have caused it.
+    senders: Vec<u64>,
+    subject: Option<(Subject, String)>,
+    what: String,
+    record: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    began: u64,
+    senders: Vec<u64>,
+}
+
+fn version_key(part: Part, id: &str, version: u64) -> u64 {
+    print(&Value::from(vec![
+        Value::from(part.demands().what),
+        Value::from(id),
+        Value::from(version),
+    ]))
+}
+
+fn pair(one: &Value, other: &Value) -> u64 {
+    print(&Value::from(vec![one.clone(), other.clone()]))
+}
+
+/// What tells a message from others before it has an id.
+fn sent_key(sid: &Value, local_id: Option<&Value>, content: &Value) -> u64 {
+    pair(sid, local_id.filter(|id| id.is_string()).unwrap_or(content))
+}
+
+impl Loss {
+    pub(crate) fn hear(
+        &mut self,
+        happening: &Happening<'_>,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
+        match happening {
+            Happening::Admitted(connection) => {
+                let life = Life {
+                    name: connection.name.clone(),
+                    account: connection.account,
+                    scope: connection.scope.clone(),
+                    served: None,
+                    is_faded: false,
+                    arrived: HashSet::new(),
+                };
+                self.lives.insert(connection.number, life);
+            }
+            Happening::Faded(connection) => {
+                if let Some(life) = self.lives.get_mut(&connection.number) {
+                    life.is_faded = true;
+                }
+            }
+            Happening::Called(call) if call.event == "message" => {
+                let account = accounts.root(call.connection.account);
+                let key = sent_key(
+                    &call.data["sid"],
+                    call.data.get("localId"),
+                    &call.data["message"],
+                );
+                let sent = self.sends.entry((account, key)).or_default();
+                if sent.senders.is_empty() {
+                    sent.began = call.began.at;
+                }
+                sent.senders.push(call.connection.number);
+            }
+            Happening::Answered(call, answer, now) => {
+                if let Some(life) = self.lives.get_mut(&call.connection.number) {
+                    life.served.get_or_insert(now.at);
+                }
+                let account = accounts.root(call.connection.account);
+                for write in writes(call, Some(answer)) {
+                    if let Told::Success(version, _) = write.told {
+                        self.owe_version(
+                            account,
+                            write.part,
+                            write.id,
+                            version,
+                            call.began.at,
+                            now.record,
+                        );
+                    }
+                }
+            }
+            Happening::Asked(asked) => {
+                if let Some(account) = asked.account.map(|account| accounts.root(account)) {
+                    for write in requested_writes(asked) {
+                        if let Told::Success(version, _) = write.told {
+                            let record = asked.ended.record;
+                            self.owe_version(
+                                account,
+                                write.part,
+                                write.id,
+                                version,
+                                asked.began,
+                                record,
+                            );
+                        }
+                    }
+                }
+            }
+            Happening::Received(connection, "update", update, now) => {
+                let account = accounts.root(connection.account);
+                let Some(body) = update.get("body") else {
+                    return;
+                };
+                let mut keys = Vec::new();
+                for seen in announced(body) {
+                    keys.push(version_key(seen.part, seen.id, seen.version));
+                }
+                if body["t"] == "new-message" {
+                    keys.push(self.owe_message(account, body, now.record));
+                }
+                if let Some(life) = self.lives.get_mut(&connection.number) {
+                    life.arrived.extend(keys);
+                }
+            }
+            Happening::Quiet(now) => self.settle(accounts, now.record, findings),
+            _ => {}
+        }
+    }
+
+    fn owe_version(
+        &mut self,
+        account: Account,
+        part: Part,
+        id: &str,
+        version: u64,
+        began: u64,
+        record: u64,
+    ) {
+        let subject = match part {
+            Part::SessionMetadata | Part::SessionState => Some((Subject::Session, id.to_owned())),
+            Part::MachineMetadata | Part::MachineState => Some((Subject::Machine, id.to_owned())),
+            Part::ArtifactHeader | Part::ArtifactBody | Part::Settings => None,
+        };
+        let what = part.demands().what;
+        let owed = Owed {
+            began: Some(began),
+            senders: Vec::new(),
+            subject,
+            what: format!("version {version} of {what} {id}"),
+            record,
+        };
+        self.owed
+            .insert((account, version_key(part, id, version)), owed);
+    }
+
+    /// A message that one connection was told of is owed to the others.
+    fn owe_message(&mut self, account: Account, body: &Value, record: u64) -> u64 {
+        let message = &body["message"];
+        let key = pair(&body["sid"], &message["id"]);
+        let sent = sent_key(
+            &body["sid"],
+            message.get("localId"),
+            &message["content"]["c"],
+        );
+        let sent = self.sends.get(&(account, sent));
+        self.owed.entry((account, key)).or_insert_with(|| Owed {
+            began: sent.map(|sent| sent.began),
+            senders: sent.map_or_else(Vec::new, |sent| sent.senders.clone()),
+            subject: Some((
+                Subject::Session,
+                body["sid"].as_str().unwrap_or_default().to_owned(),
+            )),
+            what: format!(
+                "message {} of session {}",
+                text(&message["id"]),
+                text(&body["sid"])
+            ),
+            record,
+        });
+        key
+    }
+
+    fn settle(&mut self, accounts: &Accounts, now: u64, findings: &mut Findings) {
+        let mut owed: Vec<_> = self.owed.drain().collect();
+        owed.sort_unstable_by_key(|(_, owed)| owed.record);
+        for ((account, key), owed) in owed {
+            let Some(began) = owed.began else { continue };
+            let mut missing = Vec::new();
+            for (number, life) in &self.lives {
+                let is_theirs = match (&life.scope, &owed.subject) {
+                    (Scope::User, _) => true,
+                    (Scope::Session(own), Some((Subject::Session, id)))
+                    | (Scope::Machine(own), Some((Subject::Machine, id))) => own == id,
+                    _ => false,
+                };
+                if is_theirs
+                    && !life.is_faded
+                    && accounts.root(life.account) == account
+                    && life.served.is_some_and(|served| served < began)
+                    && !owed.senders.contains(number)
+                    && !life.arrived.contains(&key)
+                {
+                    missing.push(life.name.as_str());
+                }
+            }
+            if !missing.is_empty() {
+                missing.sort_unstable();
+                let text = format!("{} never reached {}.", owed.what, missing.join(", "));
+                findings.add(RULE.name, &r::NO_LOSS, [owed.record, now], text);
+            }
+        }
+        self.sends.clear();
+        self.lives.retain(|_, life| !life.is_faded);
+        self.lives
+            .values_mut()
+            .for_each(|life| life.arrived.clear());
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}

@@ -1,0 +1,107 @@
+//! What must hold of any history: one module for each rule.
+
+mod audience;
+mod bounded;
+mod duplicate;
+mod isolation;
+mod loss;
+mod message;
+mod rpc;
+mod sending;
+mod shapes;
+mod versioned;
+mod versions;
+
+use crate::{account::Accounts, finding::Findings, judge::Knowledge, story::Happening};
+
+/// A rule, for people.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it needs to know everybody who acts on an account.
+    pub needs: Knowledge,
+    /// What must hold, as sentences.
+    pub text: &'static str,
+}
+
+/// All rules.
+pub static RULES: &[&Rule] = &[
+    &versions::RULE,
+    &message::RULE,
+    &sending::RULE,
+    &audience::RULE,
+    &duplicate::RULE,
+    &loss::RULE,
+    &isolation::RULE,
+    &rpc::RULE,
+    &shapes::RULE,
+];
+
+#[derive(Debug)]
+pub(crate) struct Rules {
+    knowledge: Knowledge,
+    /// Whether what arrives may have no cause in the history.
+    is_contrived: bool,
+    versions: versions::Versions,
+    message: message::Messages,
+    sending: sending::Sending,
+    audience: audience::Audience,
+    duplicate: duplicate::Duplicates,
+    loss: loss::Loss,
+    isolation: isolation::Isolation,
+    rpc: rpc::Rpc,
+    shapes: shapes::Shapes,
+}
+
+impl Rules {
+    pub(crate) fn new(knowledge: Knowledge) -> Self {
+        Self {
+            knowledge,
+            is_contrived: false,
+            versions: versions::Versions::new(knowledge),
+            message: message::Messages::default(),
+            sending: sending::Sending::default(),
+            audience: audience::Audience::default(),
+            duplicate: duplicate::Duplicates::default(),
+            loss: loss::Loss::default(),
+            isolation: isolation::Isolation::default(),
+            rpc: rpc::Rpc::default(),
+            shapes: shapes::Shapes::default(),
+        }
+    }
+
+    pub(crate) fn hear(
+        &mut self,
+        happening: &Happening<'_>,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
+        match happening {
+            Happening::Dropped => self.knowledge = Knowledge::Partial,
+            Happening::Contrived => self.is_contrived = true,
+            _ => {}
+        }
+        if self.is_contrived {
+            return;
+        }
+        self.versions.hear(happening, accounts, findings);
+        self.message.hear(happening, accounts, findings);
+        self.audience.hear(happening, findings);
+        self.shapes.hear(happening, findings);
+        self.duplicate.hear(happening, accounts, findings);
+        self.isolation.hear(happening, accounts, findings);
+        if self.knowledge == Knowledge::Complete {
+            self.sending.hear(happening, accounts, findings);
+            self.loss.hear(happening, accounts, findings);
+            self.rpc.hear(happening, accounts, findings);
+        }
+    }
+
+    /// What was under way at the end may still be on its way: nothing is lost yet.
+    pub(crate) fn finish(&mut self, accounts: &Accounts, findings: &mut Findings) {
+        if self.knowledge == Knowledge::Complete && !self.is_contrived {
+            self.sending.settle(accounts, findings);
+        }
+    }
+}

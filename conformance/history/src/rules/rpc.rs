@@ -1,0 +1,235 @@
+//! RPC: each request is one call's, and each answer is the one that this call's callee gave.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::{Rule, bounded::Bounded};
+use crate::{
+    account::{Account, Accounts},
+    finding::Findings,
+    judge::Knowledge,
+    print::print,
+    requirement as r,
+    story::{Call, Happening, Moment, Request},
+};
+
+pub(crate) static RULE: Rule = Rule {
+    name: "history.rpc",
+    needs: Knowledge::Complete,
+    text: "Each rpc-request has the method and params of a call of the same account, and there are no more \
+           requests than calls. A call goes to another connection than its caller, and to none that had \
+           unregistered the method before it was made. A result is one that a callee of this call gave.",
+};
+
+/// How many calls are remembered, over all accounts.
+const CALLS: usize = 200_000;
+
+/// A method with params.
+type Key = (Account, u64);
+
+#[derive(Debug)]
+pub(crate) struct Rpc {
+    calls: Bounded<Key, Flight>,
+    /// The same, whoever called: to tell a call of another account from one that nobody made.
+    anywhere: Bounded<u64, (Account, u64)>,
+    /// The same for the method alone.
+    methods: Bounded<Key, u64>,
+    /// Since when a connection has not registered a method any more.
+    unregistered: HashMap<(u64, String), Moment>,
+    /// Results that some callee gave.
+    results: Bounded<Key, u64>,
+    /// Accounts of which not every call or reply can be read.
+    unclear: HashSet<Account>,
+}
+
+/// The calls of one method with the same params.
+#[derive(Debug, Default)]
+struct Flight {
+    calls: u64,
+    callers: Vec<u64>,
+    last_call: Option<Moment>,
+    requests: u64,
+    replies: Vec<u64>,
+    has_unclear_reply: bool,
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self {
+            calls: Bounded::new(CALLS),
+            anywhere: Bounded::new(CALLS),
+            methods: Bounded::new(CALLS),
+            unregistered: HashMap::new(),
+            results: Bounded::new(CALLS),
+            unclear: HashSet::new(),
+        }
+    }
+}
+
+fn key(data: &Value) -> u64 {
+    let params = data.get("params").unwrap_or(&Value::Null);
+    print(&Value::from(vec![data["method"].clone(), params.clone()]))
+}
+
+impl Rpc {
+    pub(crate) fn hear(
+        &mut self,
+        happening: &Happening<'_>,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
+        match happening {
+            Happening::Unclear(connection) => {
+                self.unclear.insert(accounts.root(connection.account));
+            }
+            Happening::Called(call) => self.called(call, accounts.root(call.connection.account)),
+            Happening::Received(connection, "rpc-unregistered", data, now) => {
+                if let Some(method) = data["method"].as_str() {
+                    self.unregistered
+                        .insert((connection.number, method.to_owned()), *now);
+                }
+            }
+            Happening::Requested(request) => {
+                let account = accounts.root(request.connection.account);
+                if accounts.is_known(account) && !self.unclear.contains(&account) {
+                    self.requested(request, account, accounts, findings);
+                }
+            }
+            Happening::Replied(request, reply, now) => {
+                let account = accounts.root(request.connection.account);
+                let flight = self.calls.get_mut(&(account, key(&request.data)));
+                match (flight, reply) {
+                    (Some(flight), Some(reply)) => {
+                        flight.replies.push(print(reply));
+                        self.results.insert_new((account, print(reply)), now.record);
+                    }
+                    (Some(flight), None) => flight.has_unclear_reply = true,
+                    (None, _) => {}
+                }
+            }
+            Happening::Answered(call, answer, now) if call.event == "rpc-call" => {
+                let account = accounts.root(call.connection.account);
+                if accounts.is_known(account) && !self.unclear.contains(&account) {
+                    self.answered(call, account, answer, *now, findings);
+                }
+            }
+            Happening::Faded(connection) => {
+                self.unregistered
+                    .retain(|(number, _), _| *number != connection.number);
+            }
+            _ => {}
+        }
+    }
+
+    fn called(&mut self, call: &Call, account: Account) {
+        let method = &call.data["method"];
+        match call.event.as_str() {
+            "rpc-register" => {
+                if let Some(method) = method.as_str() {
+                    self.unregistered
+                        .remove(&(call.connection.number, method.to_owned()));
+                }
+            }
+            "rpc-call" if method.is_string() => {
+                let key = key(&call.data);
+                let record = call.began.record;
+                self.anywhere.insert_new(key, (account, record));
+                self.methods.insert_new((account, print(method)), record);
+                let flight = self.calls.entry((account, key), Flight::default);
+                flight.calls += 1;
+                flight.callers.push(call.connection.number);
+                flight.last_call = Some(call.began);
+            }
+            _ => {}
+        }
+    }
+
+    fn requested(
+        &mut self,
+        request: &Request,
+        account: Account,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
+        let name = &request.connection.name;
+        let method = request.data["method"].as_str().unwrap_or("?");
+        let key = key(&request.data);
+        let mut add = |requirement, other, text| {
+            findings.add(RULE.name, requirement, [other, request.began.record], text);
+        };
+        let Some(flight) = self.calls.get_mut(&(account, key)) else {
+            if let Some((caller, record)) = self.anywhere.get(&key) {
+                if !accounts.are_surely_two(*caller, account) {
+                    return;
+                }
+                let text = format!("{name} received a call of {method} that another account made.");
+                return add(&r::RPC_ACCOUNT, *record, text);
+            }
+            if let Some(record) = self.methods.get(&(account, print(&request.data["method"]))) {
+                let text =
+                    format!("{name} received a call of {method} with params that nobody sent.");
+                return add(&r::RPC_PARAMS, *record, text);
+            }
+            let text = format!("{name} received a call of {method} that nobody made.");
+            return add(&r::RPC_REQUEST, 0, text);
+        };
+        let made = flight.last_call.map_or(0, |call| call.record);
+        flight.requests += 1;
+        if flight.requests > flight.calls {
+            let text = format!(
+                "Callees received {} requests for {method} with these params, which was called {} times.",
+                flight.requests, flight.calls
+            );
+            return add(&r::RPC_REQUEST, made, text);
+        }
+        let number = request.connection.number;
+        if flight.callers.iter().all(|caller| *caller == number) {
+            let text = format!("{name} received its own call of {method}.");
+            return add(&r::RPC_ITSELF, made, text);
+        }
+        if let (Some(gone), Some(call)) = (
+            self.unregistered.get(&(number, method.to_owned())),
+            flight.last_call,
+        ) && flight.calls == 1
+            && gone.at < call.at
+        {
+            let text = format!(
+                "{name} received a call of {method}, which it had unregistered before the call was made."
+            );
+            add(&r::RPC_UNREGISTERED, gone.record, text);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        call: &Call,
+        account: Account,
+        answer: &Value,
+        now: Moment,
+        findings: &mut Findings,
+    ) {
+        let (true, Some(result)) = (answer["ok"] == true, answer.get("result")) else {
+            return;
+        };
+        let Some(flight) = self.calls.get(&(account, key(&call.data))) else {
+            return;
+        };
+        let result = print(result);
+        if flight.has_unclear_reply || flight.replies.contains(&result) {
+            return;
+        }
+        let method = call.data["method"].as_str().unwrap_or("?");
+        let other = self.results.get(&(account, result));
+        let (requirement, words) = match other {
+            Some(_) => (
+                &r::RPC_OWN_RESULT,
+                "a result that a callee gave to another call",
+            ),
+            None => (&r::RPC_RESULTS, "a result that no callee gave"),
+        };
+        let text = format!("A call of {method} was answered with {words}.");
+        let records = [call.began.record, now.record, other.copied().unwrap_or(0)];
+        findings.add(RULE.name, requirement, records, text);
+    }
+}

@@ -1,0 +1,102 @@
+//! `touchstone judge`: what recordings show to be wrong, whoever made them.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::Context as _;
+use touchstone_client::trace::Reader;
+use touchstone_history::{Judge, Knowledge};
+
+use crate::args::JudgeArguments;
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::sinks::{Render, Sinks};
+use crate::traces::traces;
+
+use self::report::{Judged, Judgment};
+
+mod report;
+
+const FORMATS: &str =
+    "formats are json, junit, markdown and pretty; write json=PATH, or json=- for stdout";
+
+/// The tools that make all traffic of the accounts that they record.
+const COMPLETE: [&str; 2] = ["touchstone-check", "touchstone-load"];
+
+/// Judges the traces that the arguments name.
+pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
+    let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
+    let mut judgment = Judgment::default();
+    for path in traces(&arguments.traces)? {
+        judgment.traces.push(judge(&path, arguments)?);
+    }
+    sinks.write(&judgment, Judgment::text)?;
+    Ok(if judgment.has_failures() {
+        Exit::Failures
+    } else {
+        Exit::Passed
+    })
+}
+
+fn judge(path: &Path, arguments: &JudgeArguments) -> Result<Judged, Failure> {
+    let cannot = || format!("cannot judge {}", path.display());
+    let file = File::open(path)
+        .with_context(cannot)
+        .map_err(Failure::usage)?;
+    let reader = Reader::new(BufReader::new(file))
+        .with_context(cannot)
+        .map_err(Failure::usage)?;
+    let header = reader.header().clone();
+    let is_ours = COMPLETE.iter().any(|tool| header.tool.starts_with(tool));
+    let knowledge = if arguments.complete || (is_ours && !arguments.partial) {
+        Knowledge::Complete
+    } else {
+        Knowledge::Partial
+    };
+    let mut judge = Judge::new(knowledge);
+    let mut violations = Vec::new();
+    for record in reader {
+        let record = record.with_context(cannot).map_err(Failure::usage)?;
+        violations.extend(judge.hear(&record));
+    }
+    violations.extend(judge.finish());
+    Ok(Judged {
+        path: path.to_owned(),
+        header,
+        knowledge,
+        records: judge.records(),
+        accounts: judge.accounts(),
+        connections: judge.connections(),
+        violations,
+    })
+}
+
+fn renderer(format: &str) -> Option<Render<Judgment>> {
+    Some(match format {
+        "json" => |judgment| Ok(judgment.json()),
+        "junit" => Judgment::junit,
+        "markdown" => |judgment| Ok(judgment.markdown()),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use touchstone_conformance::requirements;
+    use touchstone_history::REQUIREMENTS;
+
+    #[test]
+    fn what_rules_name_stands_in_the_ledger() {
+        for named in REQUIREMENTS {
+            let listed = requirements().find(|listed| listed.id == named.id);
+            let listed = listed.unwrap_or_else(|| panic!("no requirement {}", named.id));
+            assert_eq!(
+                listed.level.to_string(),
+                named.level.to_string(),
+                "{}",
+                named.id
+            );
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What was judged of recordings, in every form.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde_json::{Value, json};
+use touchstone_client::text;
+use touchstone_client::trace::Header;
+use touchstone_conformance::report::Style;
+use touchstone_conformance::{Verdict, requirements};
+use touchstone_fixtures::Level;
+use touchstone_history::{Knowledge, Violation};
+
+/// How many violations of one requirement a person is shown.
+const SHOWN: usize = 3;
+
+/// What was judged.
+#[derive(Debug, Default)]
+pub(super) struct Judgment {
+    pub(super) traces: Vec<Judged>,
+}
+
+/// What was judged of one trace.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    pub(super) knowledge: Knowledge,
+    pub(super) records: u64,
+    pub(super) accounts: usize,
+    pub(super) connections: u64,
+    pub(super) violations: Vec<Violation>,
+}
+
+/// The violations of one requirement, over all traces.
+struct Group<'a> {
+    requirement: &'static str,
+    level: Level,
+    found: Vec<(&'a Judged, &'a Violation)>,
+}
+
+impl Judgment {
+    /// Whether a MUST was broken.
+    pub(super) fn has_failures(&self) -> bool {
+        self.count(Level::Must) > 0
+    }
+
+    fn count(&self, level: Level) -> usize {
+        let violations = self.traces.iter().flat_map(|trace| &trace.violations);
+        violations
+            .filter(|violation| violation.level == level)
+            .count()
+    }
+
+    /// What was found, MUST before SHOULD, the rarest first: of many findings most are one mistake.
+    fn groups(&self) -> Vec<Group<'_>> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for trace in &self.traces {
+            for violation in &trace.violations {
+                let known = groups
+                    .iter_mut()
+                    .find(|group| group.requirement == violation.requirement);
+                match known {
+                    Some(group) => group.found.push((trace, violation)),
+                    None => groups.push(Group {
+                        requirement: violation.requirement,
+                        level: violation.level,
+                        found: vec![(trace, violation)],
+                    }),
+                }
+            }
+        }
+        groups.sort_by_key(|group| (group.level == Level::Should, group.found.len()));
+        groups
+    }
+
+    fn summary(&self) -> String {
+        let sum = |of: fn(&Judged) -> u64| self.traces.iter().map(of).sum::<u64>();
+        let (musts, shoulds) = (self.count(Level::Must), self.count(Level::Should));
+        let (records, connections) = (sum(|trace| trace.records), sum(|trace| trace.connections));
+        let found = match (musts, shoulds) {
+            (0, 0) => "nothing that a right server could not have done".to_owned(),
+            (0, shoulds) => format!("{} of a SHOULD", counted(shoulds, "violation")),
+            (musts, 0) => format!("{} of a MUST", counted(musts, "violation")),
+            (musts, shoulds) => format!(
+                "{} of a MUST, {shoulds} of a SHOULD",
+                counted(musts, "violation")
+            ),
+        };
+        let partial = self
+            .traces
+            .iter()
+            .filter(|trace| trace.knowledge == Knowledge::Partial)
+            .count();
+        let rules = if partial > 0 {
+            format!(
+                " {} may not show everybody: only the rules that need not know them hold there.",
+                counted(partial, "trace")
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "{}, {}, {}: {found}.{rules}",
+            counted(self.traces.len(), "trace"),
+            text::plural(records, "record"),
+            text::plural(connections, "connection"),
+        )
+    }
+
+    /// The summary for people.
+    pub(super) fn text(&self, style: Style, _: Option<usize>) -> String {
+        let mut text = String::new();
+        for group in self.groups() {
+            let (level, id) = (group.level, group.requirement);
+            let verdict = match level {
+                Level::Must => Verdict::Fail,
+                Level::Should => Verdict::Warn,
+            };
+            let title = style.verdict(verdict, format!("{level} {id}"));
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{title}  {}", requirement_text(id));
+            for (trace, violation) in group.found.iter().take(SHOWN) {
+                let _ = writeln!(
+                    text,
+                    "  {}\n    {}",
+                    violation.text,
+                    place(trace, violation)
+                );
+            }
+            if let Some(more) = group
+                .found
+                .len()
+                .checked_sub(SHOWN)
+                .filter(|more| *more > 0)
+            {
+                let _ = writeln!(text, "  and {more} more; --report json=FILE has all");
+            }
+            let _ = writeln!(
+                text,
+                "  `touchstone watch --open {}` shows them\n",
+                group.found[0].0.path.display()
+            );
+        }
+        text + &self.summary() + "\n"
+    }
+
+    /// The report for programs.
+    pub(super) fn json(&self) -> String {
+        let all = |of: fn(&Judged) -> u64| self.traces.iter().map(of).sum::<u64>();
+        let traces: Vec<Value> = self.traces.iter().map(trace_json).collect();
+        let violations: Vec<Value> = self
+            .traces
+            .iter()
+            .flat_map(|trace| {
+                trace
+                    .violations
+                    .iter()
+                    .map(|one| violation_json(trace, one))
+            })
+            .collect();
+        let report = json!({
+            "format": "touchstone-judge",
+            "version": 1,
+            "touchstone": env!("CARGO_PKG_VERSION"),
+            "summary": {
+                "records": all(|trace| trace.records),
+                "accounts": all(|trace| trace.accounts as u64),
+                "connections": all(|trace| trace.connections),
+                "complete": self.traces.iter().all(|trace| trace.knowledge == Knowledge::Complete),
+                "violations": violations.len(),
+            },
+            "traces": traces,
+            "violations": violations,
+        });
+        format!("{report:#}\n")
+    }
+
+    /// The report for a pull request.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!("# Judgment\n\n{}\n", self.summary());
+        for group in self.groups() {
+            let (level, id) = (group.level, group.requirement);
+            let _ = writeln!(
+                text,
+                "\n## `{id}`\n\n**{level}** {}\n",
+                requirement_text(id)
+            );
+            for (trace, violation) in &group.found {
+                let _ = writeln!(
+                    text,
+                    "- {} ({})",
+                    escaped(&violation.text),
+                    place(trace, violation)
+                );
+            }
+        }
+        text
+    }
+
+    /// The report for CI systems: a suite for each trace, a case for each requirement that it breaks.
+    pub(super) fn junit(&self) -> std::io::Result<String> {
+        let mut report = Report::new("touchstone judge");
+        for trace in &self.traces {
+            let mut suite = TestSuite::new(trace.path.display().to_string());
+            if trace.violations.is_empty() {
+                suite.add_test_case(TestCase::new("judged", TestCaseStatus::success()));
+            }
+            for violation in &trace.violations {
+                // As in the report of `check`, only a MUST fails.
+                let status = if violation.level == Level::Must {
+                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    status
+                        .set_message(violation.text.as_str())
+                        .set_description(place(trace, violation));
+                    status
+                } else {
+                    TestCaseStatus::success()
+                };
+                let mut case = TestCase::new(violation.requirement, status);
+                case.set_system_out(format!("{}\n{}", violation.text, place(trace, violation)));
+                suite.add_test_case(case);
+            }
+            report.add_test_suite(suite);
+        }
+        report.to_string().map_err(std::io::Error::other)
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    text::plural(count as u64, noun)
+}
+
+fn requirement_text(id: &str) -> &'static str {
+    let found = requirements().find(|requirement| requirement.id == id);
+    found.map_or("", |requirement| requirement.text)
+}
+
+/// Where the records of a violation stand: the header of a trace is its first line.
+fn place(trace: &Judged, violation: &Violation) -> String {
+    let lines: Vec<String> = violation
+        .records
+        .iter()
+        .map(|record| (record + 1).to_string())
+        .collect();
+    let word = if lines.len() == 1 { "line" } else { "lines" };
+    format!("{} {word} {}", trace.path.display(), lines.join(", "))
+}
+
+fn trace_json(trace: &Judged) -> Value {
+    json!({
+        "path": trace.path.display().to_string(),
+        "tool": trace.header.tool,
+        "target": trace.header.target,
+        "startedAt": trace.header.started_at,
+        "complete": trace.knowledge == Knowledge::Complete,
+        "records": trace.records,
+        "accounts": trace.accounts,
+        "connections": trace.connections,
+    })
+}
+
+fn violation_json(trace: &Judged, violation: &Violation) -> Value {
+    json!({
+        "requirement": violation.requirement,
+        "level": violation.level.to_string(),
+        "rule": violation.rule,
+        "text": violation.text,
+        "trace": trace.path.display().to_string(),
+        "records": violation.records,
+    })
+}
+
+/// A text in which Markdown finds nothing of its own.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if "\\`*_[]<>|".contains(letter) {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
