@@ -626,7 +626,11 @@ impl Ctx {
         if peer.overflowed() {
             return Stop::flooded(&peer.who);
         }
-        Stop::Dropped(format!("{} ended: {}", peer.who, crate::told(end)))
+        let end = crate::told(end);
+        Stop::Dropped(match peer.reason() {
+            Some(said) => format!("{} ended: {said} ({end})", peer.who),
+            None => format!("{} ended: {end}", peer.who),
+        })
     }
 }
 

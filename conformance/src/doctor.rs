@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use touchstone_client::{
-    CallError, ConnectError, ConnectOptions, End, Engine, Secret, Socket, connect,
+    CallError, ConnectError, ConnectOptions, End, Engine, Events, Secret, Socket, connect,
     provision::Provisioner,
 };
 use url::Url;
@@ -22,6 +22,7 @@ use crate::{
     clock::Clock,
     ctx::{Ctx, Scope},
     event::{SHORT, TargetSummary},
+    peer::reason_in,
     run::shared::Shared,
     target::{Capability, Target, shown},
 };
@@ -403,17 +404,34 @@ async fn admit(
             url: shown(url),
             reason: crate::told(&error),
         })?;
-    // Nobody wants them here, and those of a server that floods must not stand before the answer.
-    drop(events);
+    // Those of a server that floods must not stand before the answer, and one may say why it ends.
+    let listener = tokio::spawn(last_reason(events));
     let handshake = socket.handshake();
     let heartbeat = handshake.ping_interval + handshake.ping_timeout;
-    let took = ping(&socket, STEP)
-        .await
-        .map_err(|end| DoctorError::Dropped {
+    match ping(&socket, STEP).await {
+        Ok(took) => {
+            listener.abort();
+            Ok((took, heartbeat))
+        }
+        Err(end) => Err(DoctorError::Dropped {
             url: shown(url),
-            reason: crate::told(&end),
-        })?;
-    Ok((took, heartbeat))
+            reason: match listener.await.ok().flatten() {
+                Some(said) => format!("{said} ({})", crate::told(&end)),
+                None => crate::told(&end),
+            },
+        }),
+    }
+}
+
+/// What a server says with its last event `error` before a connection ends.
+async fn last_reason(mut events: Events) -> Option<String> {
+    let mut said = None;
+    while let Ok(event) = events.recv().await {
+        if event.name() == "error" {
+            said = Some(reason_in(&event.data().unwrap_or_default()));
+        }
+    }
+    said
 }
 
 /// How long the answer to a ping takes; nothing where none comes. Several are sent: a server that loses what

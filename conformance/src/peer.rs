@@ -70,6 +70,14 @@ pub(crate) struct Answer {
     pub(crate) order: u64,
 }
 
+/// The reason in the data of an event `error`: its message, or all of it.
+pub(crate) fn reason_in(data: &Value) -> String {
+    let message = data.get("message").unwrap_or(data);
+    message
+        .as_str()
+        .map_or_else(|| message.to_string(), str::to_owned)
+}
+
 #[derive(Debug, Default)]
 struct Log {
     arrivals: Vec<Arrival>,
@@ -212,6 +220,12 @@ impl Peer {
     /// How the connection ended, if it has.
     pub(crate) fn ended(&self) -> Option<End> {
         self.inner.log().ended.clone()
+    }
+
+    /// What the server said with its last event `error`, if it sent one.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let errors = self.all(|arrival| arrival.name == "error");
+        errors.last().map(|arrival| reason_in(&arrival.data))
     }
 
     /// The arrivals that `wanted` accepts, so far.

@@ -218,3 +218,18 @@ fn with_several_nodes_a_failure_says_which_connection_was_where() {
     assert_eq!(all, nodes.into(), "{case:#}");
     assert!(ran.stderr.contains("nodes: "), "{}", ran.stderr);
 }
+
+#[test]
+fn the_reason_that_a_server_gives_with_an_event_is_told() {
+    let served = Served::start(&["--liberty", "refusal-by-event"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("accounts.toml");
+    fs::write(&file, "[[accounts]]\ntoken = \"unknown\"\n").expect("a file");
+    let url = format!("http://{}", served.address());
+    let provision = format!("file:{}", file.display());
+    check(
+        &["check", &url, "--provision", &provision],
+        3,
+        &["Invalid authentication token"],
+    );
+}
