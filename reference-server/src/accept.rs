@@ -100,7 +100,7 @@ impl Front {
         };
         tokio::spawn(async move {
             let _ = tokio::time::timeout(REFUSAL_TIME, async {
-                let reason = format!("{most} connections are open, and no more are taken in");
+                let reason = format!("no more connections are taken in: the limit is {most}");
                 stream.write_all(refusal(503, &reason).as_bytes()).await?;
                 stream.shutdown().await?;
                 // What is unread when a socket is closed takes the answer with it.

@@ -126,7 +126,7 @@ impl Gateway {
     pub(crate) fn full(&self) -> Option<String> {
         let most = self.app.config.max_connections;
         let is_full = self.transports().len() >= most;
-        is_full.then(|| format!("{most} sessions are open, and no more are begun"))
+        is_full.then(|| format!("no more sessions are begun: the limit is {most}"))
     }
 
     /// A session has fetched so many bytes by polling.

@@ -130,10 +130,12 @@ pub(crate) struct SwitchedStream {
 enum Head {
     /// A head, or the rest of one, in time.
     Awaited(Pin<Box<Sleep>>),
-    /// A body, if any, or the frames of a WebSocket; or nothing before something is answered.
+    /// A body, if any; or nothing before something is answered.
     Arrived,
     /// A head, whenever the client has something to ask again.
     Answered,
+    /// No head any more: it is a WebSocket.
+    Over,
 }
 
 /// Whether the first ping of the connection has to be left out.
@@ -200,9 +202,15 @@ impl SwitchedStream {
         self.switch
             .written
             .fetch_add(count as u64, Ordering::Relaxed);
-        // An interim answer leaves the request as it is, and a WebSocket has no further head.
-        let is_answer = bytes.starts_with(b"HTTP/1.1 ") && !bytes.starts_with(b"HTTP/1.1 1");
-        if is_answer && self.switch.has_head.swap(false, Ordering::SeqCst) {
+        if matches!(self.head, Head::Over) || !bytes.starts_with(b"HTTP/1.1 ") {
+            return;
+        }
+        // Other interim answers leave the request as it is.
+        if bytes.starts_with(b"HTTP/1.1 101") {
+            self.head = Head::Over;
+        } else if !bytes.starts_with(b"HTTP/1.1 1")
+            && self.switch.has_head.swap(false, Ordering::SeqCst)
+        {
             self.head = Head::Answered;
         }
     }
@@ -325,4 +333,34 @@ pub(crate) fn refusal(status: u16, reason: &str) -> String {
          Connection: close\r\n\r\n{body}",
         body.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the frames of a WebSocket look like, no head is awaited behind them.
+    #[tokio::test]
+    async fn a_websocket_has_no_further_head() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let switches = KillSwitches::default();
+        let added = switches.add(1).unwrap();
+        assert!(switches.add(1).is_none());
+        let mut stream =
+            SwitchedStream::new(stream, added, switches.clone(), Duration::from_secs(9));
+        let mut check = |written: &[u8], is_awaited: bool| {
+            stream.switch.head_arrived();
+            stream.has_written(written, written.len());
+            stream.has_read();
+            assert_eq!(matches!(stream.head, Head::Awaited(_)), is_awaited);
+        };
+        check(b"HTTP/1.1 200 OK\r\n", true);
+        check(b"HTTP/1.1 101 Switching Protocols\r\n", false);
+        check(b"HTTP/1.1 200 OK\r\n", false);
+        drop(stream);
+        assert!(switches.add(1).is_some());
+    }
 }

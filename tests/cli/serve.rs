@@ -1,7 +1,7 @@
 //! `touchstone serve`: the ready line, stopping, and what it does not accept.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -227,4 +227,42 @@ fn says_why_something_was_refused() {
     for secret in [token.as_str(), "secret-nobody", "device-secret"] {
         assert!(!log.contains(secret), "{secret} in\n{log}");
     }
+}
+
+/// What comes beyond a limit is told why, by the server that was started with it.
+#[test]
+fn limits_are_set_and_told() {
+    let served = Served::start(&[
+        "--max-connections",
+        "1",
+        "--max-header",
+        "2000",
+        "--header-timeout",
+        "10m",
+        "--body-timeout",
+        "10m",
+        "--max-queued",
+        "1000000",
+        "--max-accounts",
+        "1",
+    ]);
+    let dial = || TcpStream::connect(served.address()).expect("a connection");
+    let said = |mut stream: TcpStream| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    };
+    let mut first = dial();
+    let second = said(dial());
+    assert!(
+        second.contains("no more connections are taken in: the limit is 1"),
+        "{second}"
+    );
+    let head = format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(3_000));
+    first
+        .write_all(head.as_bytes())
+        .expect("an open connection");
+    let answer = said(first);
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    check(&["serve", "--max-queued", "1"], 2, &["100000"]);
 }

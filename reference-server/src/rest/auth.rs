@@ -40,7 +40,7 @@ pub(super) async fn sign_in(State(app): State<Arc<App>>, Body(body): Body) -> An
     // As many as sign in at the same time may come beyond it.
     let most = app.config.max_accounts;
     if app.store.count() >= most && app.store.account_of_key(&key).is_none() {
-        let reason = format!("{most} accounts exist, and no more are made");
+        let reason = format!("no more accounts are made: the limit is {most}");
         return Err(ApiError::unavailable(&reason));
     }
     let (account, receipt) = app.signed_in(key);

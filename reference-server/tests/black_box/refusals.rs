@@ -168,7 +168,7 @@ async fn connections_are_counted_as_long_as_they_are_open() {
     check(
         &words,
         503,
-        "3 connections are open, and no more are taken in",
+        "no more connections are taken in: the limit is 3",
     );
     // Those that are in are served.
     check(&ask(&mut open[0], HEALTH).await, 200, "");
@@ -196,7 +196,7 @@ async fn sessions_are_counted_even_without_connections() {
         check(&ask(&mut stream, open).await, 200, "\"sid\"");
     }
     let words = ask(&mut stream, open).await;
-    check(&words, 503, "4 sessions are open, and no more are begun");
+    check(&words, 503, "no more sessions are begun: the limit is 4");
     check(&ask(&mut stream, HEALTH).await, 200, "");
 }
 
