@@ -261,7 +261,7 @@ fn reports_go_where_they_are_asked_to() {
         &trace,
         &["--report", "junit=x"],
         2,
-        "formats are json, markdown and pretty",
+        "formats are json, markdown, html and pretty",
     );
 }
 
