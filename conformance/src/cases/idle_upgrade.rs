@@ -33,7 +33,9 @@ const SOON: Duration = Duration::from_secs(2);
 async fn idle_upgrade(cx: &mut Ctx) -> Flow {
     let account = cx.account().await?;
     let auth = Some(Scope::User.auth(account.token()));
+    let patience = SOON + cx.shared.pace.patience();
     let options = cx.options("idle", auth).transport(Transport::Upgrade);
+    let options = options.timeout(patience);
     // That long-polling works at all is judged elsewhere.
     let Ok((socket, _events)) = connect(&options).await else {
         cx.held(&IDLE_UPGRADE);
@@ -44,7 +46,6 @@ async fn idle_upgrade(cx: &mut Ctx) -> Flow {
         return Ok(());
     }
     let began = Instant::now();
-    let patience = SOON + cx.shared.pace.patience();
     let outcome = timeout(patience, socket.upgraded()).await;
     let took = began.elapsed();
     let told = match outcome {

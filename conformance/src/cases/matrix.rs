@@ -5,6 +5,7 @@
 //! really tells. The judgments are those of the events' own modules.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{artifact, cas::Cas, machine, message, presence, presence::OwnMachine, session, usage};
 use crate::{
@@ -495,11 +496,12 @@ async fn heartbeats(cx: &mut Ctx, event: &str, name: &str, rule: &Rule) -> Flow 
         let mut batch = Vec::new();
         for (sender, id) in subjects {
             let data = json!({"sid": id, "time": cx.recent_time()});
+            // Connections of a session may be announced when they come.
+            let since = Instant::now();
             cx.emit(stage.peer(*sender), event, data).await?;
-            let wanted = Wanted::ephemeral("activity", id);
             batch.push(Sent {
                 sender: *sender,
-                wanted,
+                wanted: Wanted::ephemeral("activity", id).since(since),
                 rule,
             });
         }

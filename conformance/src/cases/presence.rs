@@ -306,6 +306,8 @@ async fn foreign(cx: &mut Ctx) -> Flow {
     let daemon = cx.connect("daemon", stage.other_token(), scope).await?;
     let watched = stage.watched();
     let before = watched.read(cx).await?;
+    // Connections of a session may be announced when they come.
+    let since = Instant::now();
     let time = cx.recent_time();
     for event in ["session-alive", "session-end"] {
         let data = json!({"sid": stage.s1.id, "time": time});
@@ -332,7 +334,7 @@ async fn foreign(cx: &mut Ctx) -> Flow {
     stage
         .same_road(cx, sent, &wanted, stage.peer(Role::V1))
         .await?;
-    let sessions = Wanted::ephemeral("activity", &stage.s1.id);
+    let sessions = Wanted::ephemeral("activity", &stage.s1.id).since(since);
     stage.observe_nothing(cx, &sessions, &FOREIGN).await?;
     let machines = Wanted::ephemeral("machine-activity", &machine.id);
     stage.observe_nothing(cx, &machines, &FOREIGN).await?;

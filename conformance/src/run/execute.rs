@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{inputs::Steps, shared::Shared};
 use crate::{
-    case::{Case, Flow, Stop},
+    case::{Case, CaseFuture, Flow, Stop},
     cases::connection,
     ctx::Ctx,
     doctor,
@@ -17,6 +17,30 @@ use crate::{
 /// The longest that a case may take. Its own deadlines end it long before; this is for a server that
 /// keeps every single one of them waiting.
 const CASE_LIMIT: Duration = Duration::from_secs(120);
+
+/// The part of what a client may be silent for that this machine may be too busy for, without being to blame
+/// for the end of a connection: one in so many.
+const BUSY_PART: u32 = 4;
+
+/// How often a case notes that it goes on.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs a case, and measures for how long it did not go on although it had something to do: the longest time
+/// by which a tick was late.
+async fn watched(worst: &mut Duration, run: CaseFuture<'_>) -> Flow {
+    let ticks = async {
+        loop {
+            let due = Instant::now() + TICK;
+            sleep_until(due).await;
+            *worst = (*worst).max(due.elapsed());
+        }
+    };
+    tokio::select! {
+        biased;
+        flow = run => flow,
+        () = ticks => Ok(()),
+    }
+}
 
 /// What became of a server that opens transports and does nothing else.
 const DEAF: &str = "it admits connections, and answers none of their pings any more";
@@ -48,10 +72,11 @@ pub(crate) async fn execute(
         None => CASE_LIMIT,
     };
     cx.steps = steps;
+    let mut stalled = Duration::ZERO;
     let lacking = case.needs.iter().find_map(|need| shared.missing.get(need));
     let mut flow = match lacking {
         Some(reason) => Err(Stop::Skip(reason.clone())),
-        None => match timeout(limit, (case.run)(&mut cx)).await {
+        None => match timeout(limit, watched(&mut stalled, (case.run)(&mut cx))).await {
             Ok(flow) => flow,
             Err(_) => {
                 let limit = limit.as_secs();
@@ -61,6 +86,17 @@ pub(crate) async fn execute(
             }
         },
     };
+    // Whoever answers pings too late is rightly taken for gone.
+    if let Err(Stop::Dropped(reason)) = &flow
+        && shared
+            .heartbeat
+            .is_some_and(|heartbeat| stalled * BUSY_PART > heartbeat)
+    {
+        let busy = stalled.as_secs_f64();
+        flow = Err(Stop::Trouble(format!(
+            "{reason}; this machine was too busy to go on with the case for {busy:.1} s"
+        )));
+    }
     // Whatever went wrong, a server that has gone meanwhile explains it better.
     let troubled = !matches!(flow, Ok(()) | Err(Stop::Skip(_) | Stop::Short))
         || worst(&cx.findings) >= Verdict::Warn;
@@ -173,5 +209,25 @@ fn conclude(case: &Case, cx: &Ctx, flow: Flow) -> (Verdict, Option<String>) {
                 )
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_case_that_cannot_go_on_is_noticed() {
+        let mut worst = Duration::ZERO;
+        let busy = async {
+            // The first tick is under way then.
+            tokio::task::yield_now().await;
+            let until = Instant::now() + TICK * 5;
+            while Instant::now() < until {}
+            sleep_until(until + TICK).await;
+            Ok(())
+        };
+        watched(&mut worst, Box::pin(busy)).await.expect("its end");
+        assert!(worst >= TICK * 3, "{} ms", worst.as_millis());
     }
 }

@@ -124,6 +124,7 @@ pub async fn run(
     let target = Arc::clone(&plan.target);
     let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
     shared.traces = plan.traces.clone();
+    shared.heartbeat = Some(report.heartbeat);
     match report.ping {
         Some(took) => {
             shared.pace.came(PING, took);

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use touchstone_client::Secret;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// The token of an account whose pings were answered at first, to tell a server that handles no event any
     /// more.
     pub(crate) probe: Option<Secret>,
+    /// How long a client may be silent before the server takes it for gone; nothing where that is not known.
+    pub(crate) heartbeat: Option<Duration>,
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
@@ -59,6 +62,7 @@ impl Shared {
             salt,
             traces: None,
             probe: None,
+            heartbeat: None,
             missing,
             next_node: AtomicUsize::new(0),
             inputs: Inputs::default(),
