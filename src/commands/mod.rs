@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             runtime.shutdown_background();
             ended
         }
-        Command::Serve(serve) => runtime()?.block_on(serve::run(*serve)),
+        Command::Serve(serve) => runtime()?.block_on(serve::run(*serve, quiet)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
         Command::Account(account) => runtime()?.block_on(account::run(account)),
         Command::Emit(emit) => runtime()?.block_on(emit::run(emit)),

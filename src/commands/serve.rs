@@ -17,7 +17,7 @@ use crate::output;
 use crate::suggest;
 
 /// Serves until Ctrl-C or SIGTERM.
-pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: ServeArguments, quiet: bool) -> Result<Exit, Failure> {
     if arguments.list_faults {
         let all = faults().iter();
         return output::print(&list(
@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<Exit, Failure> {
     let line = ready_line(&listeners, &arguments, database.as_ref())?;
     let ready = || output::print(&line);
     if let Some(database) = database {
-        return serve_durable::run(&database, config, listeners, stopped, ready).await;
+        return serve_durable::run(&database, config, listeners, stopped, quiet, ready).await;
     }
     ready()?;
     serve(listeners, config, stopped)

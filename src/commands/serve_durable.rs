@@ -38,6 +38,7 @@ pub(crate) async fn run(
     mut config: Config,
     listeners: Vec<TcpListener>,
     stopped: impl Future<Output = ()> + Send + 'static,
+    quiet: bool,
     ready: impl FnOnce() -> Result<Exit, Failure>,
 ) -> Result<Exit, Failure> {
     let mut stopped = Box::pin(stopped);
@@ -49,7 +50,9 @@ pub(crate) async fn run(
         let read = pin!(database.read(
             |record| server.restore(record),
             |progress| {
-                tell(progress, &mut told);
+                if !quiet {
+                    tell(progress, &mut told);
+                }
             }
         ));
         tokio::select! {

@@ -1,6 +1,6 @@
 //! `writes`: how many writes a server acknowledges per second, and after how long, with its rows in
-//! memory, in SQLite and in Postgres; beside it, how often the disk below can be synchronised, which is
-//! the limit. With `--messages`, how long a server takes to start again with so many.
+//! memory, in SQLite and in Postgres; beside it, how often the disk was synchronised meanwhile, and how
+//! often it can be. With `--messages`, how long a server takes to start again with so many.
 //!
 //! The server runs in a process of its own. Each writer has an account, a session and a connection, and
 //! changes the session's metadata as soon as the last change is acknowledged.
@@ -11,9 +11,11 @@
 )]
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -35,6 +37,8 @@ const WRITERS: [u8; 3] = [1, 16, 200];
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The metadata of a session, in bytes.
 const METADATA: usize = 200;
+/// What is written before a disk is synchronised, in bytes.
+const PAGE: usize = 4_096;
 /// Messages that are sent with one request.
 const AT_ONCE: u32 = 100;
 const ANSWER: Duration = Duration::from_secs(30);
@@ -57,6 +61,11 @@ struct Arguments {
     /// How long to measure each number of writers
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u64,
+
+    /// Writes per second of each writer, counted from the planned time, instead of as many as are
+    /// acknowledged
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    each: Option<u16>,
 
     /// Store so many messages instead, and measure how a server starts with them
     #[arg(long, value_name = "N")]
@@ -82,22 +91,24 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let mut disk = Synchronisations::measured(folder.path())?;
+    let disk = Disk::of(folder.path())?;
+    disk.print()?;
     println!(
-        "rows in   writers  acknowledged/s      p50      p99  disk/s    mean     p99  writes per"
+        "rows in   writers  acknowledged/s      p50      p99  synchronised/s  writes for each"
     );
     for (name, database) in [("memory", None)].into_iter().chain(databases) {
         for writers in WRITERS {
             let server = start(&arguments.touchstone, database.as_deref()).await?;
             let time = Duration::from_secs(arguments.seconds);
-            let figures = measure(server.url(), writers, time).await?;
+            let pace = arguments
+                .each
+                .map(|each| Duration::from_secs(1) / u32::from(each));
+            let figures = measure(server.url(), writers, time, pace, &disk).await?;
             server.end().await?;
-            let again = Synchronisations::measured(folder.path())?;
-            figures.print(name, writers, &disk.and(again));
-            disk = again;
+            figures.print(name, writers);
         }
     }
-    Ok(())
+    disk.print()
 }
 
 async fn start(program: &Path, database: Option<&str>) -> anyhow::Result<ServerProcess> {
@@ -109,63 +120,130 @@ async fn start(program: &Path, database: Option<&str>) -> anyhow::Result<ServerP
     ServerProcess::start(command).await
 }
 
-/// How often a disk can be synchronised, one after the other.
-#[derive(Clone, Copy)]
-struct Synchronisations {
-    per_second: f64,
-    p99: Duration,
+/// The disk of a folder.
+struct Disk {
+    folder: PathBuf,
+    /// What the kernel counts of it.
+    counters: PathBuf,
 }
 
-impl Synchronisations {
-    fn measured(folder: &Path) -> anyhow::Result<Self> {
-        const COUNT: usize = 200;
-        let mut file = File::create(folder.join("synchronised")).context("cannot write")?;
-        let mut took = Vec::with_capacity(COUNT);
-        let begun = Instant::now();
-        for _ in 0..COUNT {
-            let at = Instant::now();
-            file.write_all(&[7; 4_096])?;
-            file.sync_data()?;
-            took.push(at.elapsed());
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a small number")]
-        let per_second = COUNT as f64 / begun.elapsed().as_secs_f64();
-        let p99 = quantile(&mut took, 0.99);
-        Ok(Self { per_second, p99 })
+impl Disk {
+    fn of(folder: &Path) -> anyhow::Result<Self> {
+        let device = rustix::fs::stat(folder)
+            .context("cannot ask for the disk")?
+            .st_dev;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        Ok(Self {
+            folder: folder.to_owned(),
+            counters: format!("/sys/dev/block/{major}:{minor}/stat").into(),
+        })
     }
 
-    /// What was measured before and after something.
-    fn and(self, other: Self) -> Self {
-        Self {
-            per_second: f64::midpoint(self.per_second, other.per_second),
-            p99: self.p99.max(other.p99),
-        }
+    /// How often it was synchronised so far, by anybody: the 16th number.
+    fn synchronised(&self) -> anyhow::Result<u64> {
+        let path = self.counters.display();
+        let counters = std::fs::read_to_string(&self.counters);
+        let counters = counters.with_context(|| format!("cannot read {path}"))?;
+        let flushes = counters.split_whitespace().nth(15);
+        flushes
+            .and_then(|count| count.parse().ok())
+            .with_context(|| format!("{path} does not count synchronisations"))
+    }
+
+    /// Prints how often it can be synchronised, one after the other.
+    fn print(&self) -> anyhow::Result<()> {
+        const COUNT: u32 = 500;
+        let is_over = AtomicBool::new(false);
+        let page = [7; PAGE];
+        let mut took = thread::scope(|scope| {
+            // A core that sleeps learns late that a write has ended, which none does under load.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let synchronise = || {
+                let mut file = File::create(self.folder.join("synchronised"))?;
+                // As in a log that is written again and again, the file does not grow.
+                for _ in 0..COUNT {
+                    file.write_all(&page)?;
+                }
+                file.sync_all()?;
+                file.rewind()?;
+                let mut took = Vec::new();
+                for _ in 0..COUNT {
+                    let at = Instant::now();
+                    file.write_all(&page)?;
+                    file.sync_data()?;
+                    took.push(at.elapsed());
+                }
+                Ok::<_, io::Error>(took)
+            };
+            let took = synchronise();
+            is_over.store(true, Ordering::Relaxed);
+            took
+        })
+        .context("cannot write to the disk")?;
+        let all: Duration = took.iter().sum();
+        println!(
+            "the disk alone: {:.0} synchronised/s, mean {:.1} ms, p50 {:.1} ms, p99 {:.1} ms",
+            f64::from(COUNT) / all.as_secs_f64(),
+            milliseconds(all / COUNT),
+            milliseconds(quantile(&mut took, 0.5)),
+            milliseconds(quantile(&mut took, 0.99))
+        );
+        Ok(())
     }
 }
 
-/// What the writers have seen.
+/// What the writers have seen, and what the disk did meanwhile.
 struct Figures {
     per_second: f64,
+    synchronised: f64,
     took: Vec<Duration>,
 }
 
-async fn measure(url: &Url, writers: u8, time: Duration) -> anyhow::Result<Figures> {
+async fn measure(
+    url: &Url,
+    writers: u8,
+    time: Duration,
+    pace: Option<Duration>,
+    disk: &Disk,
+) -> anyhow::Result<Figures> {
+    let mut accounts = Vec::new();
+    for number in 0..writers {
+        accounts.push(Account::provision(url, number).await?);
+    }
     let begins = Instant::now() + WARM_UP;
-    let writing = (0..writers).map(|number| write(url, number, begins, time));
-    let took = try_join_all(writing).await?.concat();
+    let writing = (0..).zip(&accounts).map(|(number, account)| {
+        // They do not all write in the same moment.
+        let pace = pace.map(|pace| (begins + pace * number / u32::from(writers), pace));
+        write(account, begins, time, pace)
+    });
+    let counting = async {
+        tokio::time::sleep_until(begins).await;
+        let before = disk.synchronised()?;
+        tokio::time::sleep_until(begins + time).await;
+        Ok(disk.synchronised()? - before)
+    };
+    let (took, synchronised) = tokio::try_join!(try_join_all(writing), counting)?;
+    let took = took.concat();
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-    let per_second = took.len() as f64 / time.as_secs_f64();
-    Ok(Figures { per_second, took })
+    let per_second = |count: u64| count as f64 / time.as_secs_f64();
+    Ok(Figures {
+        per_second: per_second(took.len() as u64),
+        synchronised: per_second(synchronised),
+        took,
+    })
 }
 
 /// Writes until the time is over, and returns how long each acknowledgement took.
 async fn write(
-    url: &Url,
-    number: u8,
+    account: &Account,
     begins: Instant,
     time: Duration,
+    mut pace: Option<(Instant, Duration)>,
 ) -> anyhow::Result<Vec<Duration>> {
-    let account = Account::provision(url, number).await?;
     let (socket, mut events) = account.connect().await?;
     tokio::spawn(async move { while events.recv().await.is_ok() {} });
     let mut version = None;
@@ -176,7 +254,12 @@ async fn write(
             "metadata": "m".repeat(METADATA),
             "expectedVersion": version.unwrap_or(-1),
         });
-        let at = Instant::now();
+        let mut at = Instant::now();
+        if let Some((planned, pace)) = pace.as_mut().filter(|_| version.is_some()) {
+            tokio::time::sleep_until(*planned).await;
+            at = *planned;
+            *planned += *pace;
+        }
         let reply = socket.call("update-metadata", [data], ANSWER).await?;
         let took = at.elapsed();
         let answer = reply.data()?;
@@ -184,7 +267,7 @@ async fn write(
         let is_right = answer["result"] == "success" || version.is_none();
         ensure!(is_right, "the server answered {answer}");
         version = answer["version"].as_i64();
-        if at > begins {
+        if at >= begins {
             all.push(took);
         }
     }
@@ -192,16 +275,17 @@ async fn write(
 }
 
 impl Figures {
-    fn print(mut self, name: &str, writers: u8, disk: &Synchronisations) {
+    fn print(mut self, name: &str, writers: u8) {
         let p50 = milliseconds(quantile(&mut self.took, 0.5));
         let p99 = milliseconds(quantile(&mut self.took, 0.99));
+        let for_each = if self.synchronised > 0.0 {
+            format!("{:.1}", self.per_second / self.synchronised)
+        } else {
+            "-".to_owned()
+        };
         println!(
-            "{name:9} {writers:7} {:15.0} {p50:5.1} ms {p99:5.1} ms {:7.0} {:4.1} ms {:4.1} ms {:11.1}",
-            self.per_second,
-            disk.per_second,
-            1_000.0 / disk.per_second,
-            milliseconds(disk.p99),
-            self.per_second / disk.per_second
+            "{name:9} {writers:7} {:15.0} {p50:5.1} ms {p99:5.1} ms {:15.0} {for_each:>16}",
+            self.per_second, self.synchronised
         );
     }
 }
