@@ -179,14 +179,19 @@ impl<'a> Commit<'a> {
         Self::finish_all([self]);
     }
 
+    /// Whether there is something to keep. Events that come from no change take numbers too, which must
+    /// not be taken again.
+    fn is_to_be_kept(&self) -> bool {
+        !self.changes.is_empty() || self.rows.seq != self.seq
+    }
+
     /// Lets out what belongs together: all of it is kept, or nothing.
     fn finish_all<const N: usize>(mut all: [Self; N]) {
         let storage = all[0].app.config.storage.as_deref();
         let is_barrier = all.iter().any(|one| one.is_barrier);
         let leaving = all.iter_mut().map(|one| Leaving {
             outbox: &one.account.outbox,
-            // Events that come from no change take numbers too, which must not be taken again.
-            record: (!one.changes.is_empty() || one.rows.seq != one.seq).then(|| Record {
+            record: (storage.is_some() && one.is_to_be_kept()).then(|| Record {
                 account: one.account.id().to_owned(),
                 seq: one.rows.seq,
                 changes: std::mem::take(&mut one.changes),
