@@ -2,7 +2,7 @@
 //!
 //! How that is done depends on the server, so there are three ways behind one face:
 //! [`rest`] speaks the REST surface of decisions.md section 7, [`file`](mod@file) hands out what a TOML file
-//! lists, [`command`] asks a program of the user's. Nothing here knows what a suite wants these
+//! lists, `command` asks a program of the user's. Nothing here knows what a suite wants these
 //! things for, and nothing reads a random source: whoever asks for an account brings its seed.
 
 pub mod answer;
@@ -229,7 +229,7 @@ pub enum Provisioner {
     Rest(Rest),
     /// See [`file`](mod@file).
     File(Arc<File>),
-    /// See [`command`].
+    /// A program of the user's, which speaks JSON lines (`docs/provisioning.md`).
     Command(Arc<Command>),
 }
 

@@ -13,7 +13,7 @@
 //!    `admission.rs` (who is let in), `call.rs` (what comes in), `numbers.rs` (what is counted),
 //!    `payload.rs` (what events say), `routing.rs` (who receives them),
 //!    `answer.rs` (acknowledgements), `http.rs` (statuses and bodies), `send.rs` (packets). Each is a
-//!    [`Seams`] of its own, and all of them one [`Chain`]. A method of [`Seams`] that no module here
+//!    [`Seams`] of its own, and all of them one `Chain`. A method of [`Seams`] that no module here
 //!    implements yet gets a module of its own, listed in `Faults::parts`.
 //! 3. `cargo test --test faults -- --ignored`, which measures the cases that catch it. A fault that no
 //!    case catches is either a missing case or not a fault.
