@@ -88,7 +88,8 @@ impl Rules {
         self.versions.hear(happening, accounts, findings);
         self.message.hear(happening, accounts, findings);
         self.audience.hear(happening, findings);
-        self.shapes.hear(happening, findings);
+        self.shapes
+            .hear(happening, self.knowledge, accounts, findings);
         self.duplicate.hear(happening, accounts, findings);
         self.isolation.hear(happening, accounts, findings);
         if self.knowledge == Knowledge::Complete {

@@ -1,6 +1,9 @@
 //! What a server sends has the shape of the contract.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde_json::Value;
 use touchstone_fixtures::{
@@ -10,10 +13,11 @@ use touchstone_fixtures::{
 
 use super::{Rule, bounded::Bounded};
 use crate::{
+    account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
     requirement::{self as r, Requirement},
-    story::Happening,
+    story::{Call, Happening},
 };
 
 pub(crate) static RULE: Rule = Rule {
@@ -34,19 +38,41 @@ const DEEP: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct Shapes {
     right: Bounded<u64, ()>,
+    /// Accounts with a heartbeat that is not as the contract has it: servers may repeat what it says.
+    odd: HashSet<Account>,
 }
 
 impl Default for Shapes {
     fn default() -> Self {
         Self {
             right: Bounded::new(SHAPES),
+            odd: HashSet::new(),
         }
     }
 }
 
 impl Shapes {
-    pub(crate) fn hear(&mut self, happening: &Happening<'_>, findings: &mut Findings) {
+    pub(crate) fn hear(
+        &mut self,
+        happening: &Happening<'_>,
+        knowledge: Knowledge,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
         let (name, value, record) = match happening {
+            Happening::Called(call) => {
+                if is_odd(call) {
+                    self.odd.insert(accounts.root(call.connection.account));
+                }
+                return;
+            }
+            // Who sent the heartbeat may not be seen.
+            Happening::Received(connection, "ephemeral", ..)
+                if knowledge == Knowledge::Partial
+                    || self.odd.contains(&accounts.root(connection.account)) =>
+            {
+                return;
+            }
             Happening::Received(_, name @ ("update" | "ephemeral"), payload, now) => {
                 (*name, *payload, now.record)
             }
@@ -84,6 +110,17 @@ impl Shapes {
             findings.add(RULE.name, requirement, [record], words);
         }
     }
+}
+
+/// Whether a heartbeat says what the contract does not know.
+fn is_odd(call: &Call) -> bool {
+    let thinking = call.data.get("thinking");
+    let id = match call.event.as_str() {
+        "session-alive" | "session-end" => "sid",
+        "machine-alive" => "machineId",
+        _ => return false,
+    };
+    !call.data[id].is_string() || thinking.is_some_and(|thinking| !thinking.is_boolean())
 }
 
 fn shown(name: &str, value: &Value) -> String {
