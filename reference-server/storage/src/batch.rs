@@ -19,6 +19,8 @@ pub(crate) struct Batch {
     of: HashMap<usize, usize>,
     /// The last group that writes to rows of a table whose first key is this.
     on: HashMap<(&'static str, Value), usize>,
+    /// The last group that writes to a table.
+    in_table: HashMap<&'static str, usize>,
 }
 
 struct Group {
@@ -43,7 +45,12 @@ impl Batch {
 
     fn put(&mut self, Step { operation, values }: Step) {
         let row = (operation.table, values[0].clone());
-        let earliest = self.on.get(&row).copied().unwrap_or(0);
+        // What is removed may be named by another key than it was written by.
+        let last = match operation.act {
+            Act::Remove => self.in_table.get(operation.table),
+            Act::Add | Act::Put | Act::Set => self.on.get(&row),
+        };
+        let earliest = last.copied().unwrap_or(0);
         let own = self.of.get(&operation.address()).copied();
         let group = own.filter(|own| *own >= earliest).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -55,6 +62,8 @@ impl Batch {
         });
         self.of.insert(operation.address(), group);
         self.on.insert(row, group);
+        let in_table = self.in_table.entry(operation.table).or_default();
+        *in_table = group.max(*in_table);
         self.groups[group].put(values);
     }
 
@@ -126,7 +135,7 @@ impl Statements {
 
 #[cfg(test)]
 mod tests {
-    use touchstone_reference_server::seams::{Artifact, Cell, Change, Part};
+    use touchstone_reference_server::seams::{Artifact, Cell, Change, Part, Usage};
 
     use super::*;
 
@@ -202,6 +211,31 @@ mod tests {
                 "put artifacts 2",
                 "set artifacts 1",
                 "set accounts 2",
+            ],
+        );
+        // A report has a key of its own, and goes with its session all the same.
+        let report = |session: &str| {
+            let usage = Usage {
+                id: format!("of {session}"),
+                session_id: Some(session.to_owned()),
+                tokens: 1.into(),
+                cost: 1.into(),
+                created_at: 0,
+                updated_at: 0,
+            };
+            Change::UsageReported("key".to_owned(), usage)
+        };
+        let deleted = |id: &str| Change::SessionDeleted(id.to_owned());
+        check(
+            &[("a", vec![deleted("s"), report("t"), deleted("t")])],
+            &[
+                "remove sessions 2",
+                "remove messages 2",
+                "remove access_keys 2",
+                "remove usage_reports 1",
+                "put usage_reports 1",
+                "remove usage_reports 1",
+                "set accounts 1",
             ],
         );
     }

@@ -37,33 +37,25 @@ type Table = (
 const TABLES: &[Table] = &[
     (
         "accounts",
-        "SELECT id, seq, public_key, token, created_at FROM accounts",
+        "SELECT id, seq, public_key, token, created_at, settings, settings_version FROM accounts",
         |row| {
             let (account, seq) = (row.text()?, row.number()?);
-            let change = Change::AccountCreated(NewAccount {
+            let created = Change::AccountCreated(NewAccount {
                 key: row.public_key()?,
                 token: row.text()?,
                 created_at: row.integer()?,
             });
-            Ok(Record {
-                account,
-                seq,
-                changes: vec![change],
-            })
-        },
-    ),
-    (
-        "accounts",
-        "SELECT id, settings, settings_version FROM accounts WHERE settings_version > 0",
-        |row| {
-            let account = row.text()?;
-            let change = Change::Written {
+            let settings = Change::Written {
                 part: Part::Settings,
                 value: row.optional()?,
                 version: row.number()?,
                 at: 0,
             };
-            Ok(record(account, change))
+            Ok(Record {
+                account,
+                seq,
+                changes: vec![created, settings],
+            })
         },
     ),
     (
