@@ -7,8 +7,15 @@ use serde_json::Value;
 /// The fingerprint of a JSON value. Equal for equal values: the order of keys and the spelling of a number
 /// make no difference.
 pub(crate) fn print(value: &Value) -> u64 {
+    prints(&[value])
+}
+
+/// The fingerprint of several values together.
+pub(crate) fn prints(values: &[&Value]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    feed(value, &mut hasher);
+    for value in values {
+        feed(value, &mut hasher);
+    }
     hasher.finish()
 }
 

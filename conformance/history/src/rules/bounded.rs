@@ -11,6 +11,7 @@ pub(crate) struct Bounded<K, V> {
     map: HashMap<K, V>,
     order: VecDeque<K>,
     most: usize,
+    has_forgotten: bool,
 }
 
 impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
@@ -19,6 +20,7 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
             map: HashMap::new(),
             order: VecDeque::new(),
             most,
+            has_forgotten: false,
         }
     }
 
@@ -30,6 +32,11 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.map.get_mut(key)
     }
 
+    /// Whether there were entries that are not there any more.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.has_forgotten
+    }
+
     /// What stands there, or what `make` makes.
     pub(crate) fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         if !self.map.contains_key(&key) {
@@ -37,6 +44,7 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.map.remove(&oldest);
+                self.has_forgotten = true;
             }
             self.order.push_back(key.clone());
         }
@@ -64,6 +72,7 @@ mod tests {
             map.entry(key, || key * 10);
         }
         assert_eq!(map.get(&1), None);
+        assert!(map.has_forgotten());
         assert_eq!((map.get(&2), map.get(&3)), (Some(&20), Some(&30)));
         assert_eq!(map.insert_new(3, 0), Some(&30));
     }

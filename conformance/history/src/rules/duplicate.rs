@@ -7,7 +7,7 @@ use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::print,
+    print::{print, prints},
     requirement as r,
     story::Happening,
 };
@@ -67,9 +67,9 @@ impl Duplicates {
         let kind = body["t"].as_str().unwrap_or("an update");
         // A message or a version is the same one under any envelope.
         let key = match (body.pointer("/message/id"), id) {
-            (Some(message), _) if kind == "new-message" => print(message) ^ print(&body["sid"]),
+            (Some(message), _) if kind == "new-message" => prints(&[&body["sid"], message]),
             _ if !announced(body).is_empty() => body_print,
-            (_, Some(id)) => print(&Value::from(id)) ^ body_print,
+            (_, Some(_)) => prints(&[&update["id"], body]),
             (_, None) => return,
         };
         if let Some(record) = self

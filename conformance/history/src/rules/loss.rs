@@ -7,13 +7,14 @@ use touchstone_fixtures::Subject;
 
 use super::{
     Rule,
-    versioned::{Part, Told, announced, requested_writes, writes},
+    message::sent_key,
+    versioned::{Part, Told, Write, announced, requested_writes, writes},
 };
 use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::print,
+    print::prints,
     requirement as r,
     story::{Happening, Scope},
 };
@@ -25,8 +26,13 @@ pub(crate) static RULE: Rule = Rule {
            from before its cause until the next quiet point. Connections that came or went meanwhile may miss it.",
 };
 
+/// How much is kept between two quiet points. Of a longer stretch nothing is judged.
+const STRETCH: usize = 500_000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Loss {
+    /// How much there was to keep since the last quiet point. From [`STRETCH`] on nothing is kept.
+    kept: usize,
     lives: HashMap<u64, Life>,
     /// What had to arrive since the last quiet point.
     owed: HashMap<(Account, u64), Owed>,
@@ -42,7 +48,6 @@ struct Life {
     scope: Scope,
     /// Since when it has certainly been served: its first answer.
     served: Option<u64>,
-    is_faded: bool,
     arrived: HashSet<u64>,
 }
 
@@ -64,20 +69,7 @@ struct Sent {
 }
 
 fn version_key(part: Part, id: &str, version: u64) -> u64 {
-    print(&Value::from(vec![
-        Value::from(part.demands().what),
-        Value::from(id),
-        Value::from(version),
-    ]))
-}
-
-fn pair(one: &Value, other: &Value) -> u64 {
-    print(&Value::from(vec![one.clone(), other.clone()]))
-}
-
-/// What tells a message from others before it has an id.
-fn sent_key(sid: &Value, local_id: Option<&Value>, content: &Value) -> u64 {
-    pair(sid, local_id.filter(|id| id.is_string()).unwrap_or(content))
+    prints(&[&part.demands().what.into(), &id.into(), &version.into()])
 }
 
 impl Loss {
@@ -94,17 +86,14 @@ impl Loss {
                     account: connection.account,
                     scope: connection.scope.clone(),
                     served: None,
-                    is_faded: false,
                     arrived: HashSet::new(),
                 };
                 self.lives.insert(connection.number, life);
             }
             Happening::Faded(connection) => {
-                if let Some(life) = self.lives.get_mut(&connection.number) {
-                    life.is_faded = true;
-                }
+                self.lives.remove(&connection.number);
             }
-            Happening::Called(call) if call.event == "message" => {
+            Happening::Called(call) if call.event == "message" && self.keeps() => {
                 let account = accounts.root(call.connection.account);
                 let key = sent_key(
                     &call.data["sid"],
@@ -123,36 +112,17 @@ impl Loss {
                 }
                 let account = accounts.root(call.connection.account);
                 for write in writes(call, Some(answer)) {
-                    if let Told::Success(version, _) = write.told {
-                        self.owe_version(
-                            account,
-                            write.part,
-                            write.id,
-                            version,
-                            call.began.at,
-                            now.record,
-                        );
-                    }
+                    self.owe_version(account, &write, call.began.at, now.record);
                 }
             }
             Happening::Asked(asked) => {
                 if let Some(account) = asked.account.map(|account| accounts.root(account)) {
                     for write in requested_writes(asked) {
-                        if let Told::Success(version, _) = write.told {
-                            let record = asked.ended.record;
-                            self.owe_version(
-                                account,
-                                write.part,
-                                write.id,
-                                version,
-                                asked.began,
-                                record,
-                            );
-                        }
+                        self.owe_version(account, &write, asked.began, asked.ended.record);
                     }
                 }
             }
-            Happening::Received(connection, "update", update, now) => {
+            Happening::Received(connection, "update", update, now) if self.keeps() => {
                 let account = accounts.root(connection.account);
                 let Some(body) = update.get("body") else {
                     return;
@@ -173,15 +143,24 @@ impl Loss {
         }
     }
 
-    fn owe_version(
-        &mut self,
-        account: Account,
-        part: Part,
-        id: &str,
-        version: u64,
-        began: u64,
-        record: u64,
-    ) {
+    /// Whether one thing more is kept in this stretch.
+    fn keeps(&mut self) -> bool {
+        self.kept += 1;
+        if self.kept == STRETCH {
+            self.clear();
+        }
+        self.kept < STRETCH
+    }
+
+    /// A version that a success made is owed.
+    fn owe_version(&mut self, account: Account, write: &Write<'_>, began: u64, record: u64) {
+        let Told::Success(version, _) = write.told else {
+            return;
+        };
+        if !self.keeps() {
+            return;
+        }
+        let (part, id) = (write.part, write.id);
         let subject = match part {
             Part::SessionMetadata | Part::SessionState => Some((Subject::Session, id.to_owned())),
             Part::MachineMetadata | Part::MachineState => Some((Subject::Machine, id.to_owned())),
@@ -202,7 +181,7 @@ impl Loss {
     /// A message that one connection was told of is owed to the others.
     fn owe_message(&mut self, account: Account, body: &Value, record: u64) -> u64 {
         let message = &body["message"];
-        let key = pair(&body["sid"], &message["id"]);
+        let key = prints(&[&body["sid"], &message["id"]]);
         let sent = sent_key(
             &body["sid"],
             message.get("localId"),
@@ -240,7 +219,6 @@ impl Loss {
                     _ => false,
                 };
                 if is_theirs
-                    && !life.is_faded
                     && accounts.root(life.account) == account
                     && life.served.is_some_and(|served| served < began)
                     && !owed.senders.contains(number)
@@ -255,8 +233,13 @@ impl Loss {
                 findings.add(RULE.name, &r::NO_LOSS, [owed.record, now], text);
             }
         }
+        self.clear();
+        self.kept = 0;
+    }
+
+    fn clear(&mut self) {
+        self.owed.clear();
         self.sends.clear();
-        self.lives.retain(|_, life| !life.is_faded);
         self.lives
             .values_mut()
             .for_each(|life| life.arrived.clear());

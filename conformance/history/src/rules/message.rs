@@ -7,7 +7,7 @@ use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::{print, whole},
+    print::{print, prints, whole},
     requirement as r,
     story::Happening,
 };
@@ -53,6 +53,12 @@ impl Default for Messages {
             by_local_id: Bounded::new(MESSAGES),
         }
     }
+}
+
+/// What tells a message from others before it has an id: its session, and its localId or else its content.
+pub(super) fn sent_key(sid: &Value, local_id: Option<&Value>, content: &Value) -> u64 {
+    let local_id = local_id.filter(|id| id.is_string());
+    prints(&[sid, local_id.unwrap_or(content)])
 }
 
 impl Messages {

@@ -59,7 +59,7 @@ impl Rules {
         Self {
             knowledge,
             is_contrived: false,
-            versions: versions::Versions::new(knowledge),
+            versions: versions::Versions::default(),
             message: message::Messages::default(),
             sending: sending::Sending::default(),
             audience: audience::Audience::default(),
@@ -85,7 +85,8 @@ impl Rules {
         if self.is_contrived {
             return;
         }
-        self.versions.hear(happening, accounts, findings);
+        self.versions
+            .hear(happening, self.knowledge, accounts, findings);
         self.message.hear(happening, accounts, findings);
         self.audience.hear(happening, findings);
         self.shapes

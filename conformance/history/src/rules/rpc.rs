@@ -9,7 +9,7 @@ use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::print,
+    print::{print, prints},
     requirement as r,
     story::{Call, Happening, Moment, Request},
 };
@@ -47,10 +47,10 @@ pub(crate) struct Rpc {
 #[derive(Debug, Default)]
 struct Flight {
     calls: u64,
-    callers: Vec<u64>,
+    callers: HashSet<u64>,
     last_call: Option<Moment>,
     requests: u64,
-    replies: Vec<u64>,
+    replies: HashSet<u64>,
     has_unclear_reply: bool,
 }
 
@@ -69,7 +69,7 @@ impl Default for Rpc {
 
 fn key(data: &Value) -> u64 {
     let params = data.get("params").unwrap_or(&Value::Null);
-    print(&Value::from(vec![data["method"].clone(), params.clone()]))
+    prints(&[&data["method"], params])
 }
 
 impl Rpc {
@@ -101,8 +101,9 @@ impl Rpc {
                 let flight = self.calls.get_mut(&(account, key(&request.data)));
                 match (flight, reply) {
                     (Some(flight), Some(reply)) => {
-                        flight.replies.push(print(reply));
-                        self.results.insert_new((account, print(reply)), now.record);
+                        let reply = print(reply);
+                        flight.replies.insert(reply);
+                        self.results.insert_new((account, reply), now.record);
                     }
                     (Some(flight), None) => flight.has_unclear_reply = true,
                     (None, _) => {}
@@ -138,7 +139,7 @@ impl Rpc {
                 self.methods.insert_new((account, print(method)), record);
                 let flight = self.calls.entry((account, key), Flight::default);
                 flight.calls += 1;
-                flight.callers.push(call.connection.number);
+                flight.callers.insert(call.connection.number);
                 flight.last_call = Some(call.began);
             }
             _ => {}
@@ -165,6 +166,10 @@ impl Rpc {
                 }
                 let text = format!("{name} received a call of {method} that another account made.");
                 return add(&r::RPC_ACCOUNT, *record, text);
+            }
+            // Its call may be among those that were forgotten.
+            if self.calls.has_forgotten() {
+                return;
             }
             if let Some(record) = self.methods.get(&(account, print(&request.data["method"]))) {
                 let text =

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::Rule;
+use super::{Rule, message::sent_key};
 use crate::{
     account::{Account, Accounts},
     finding::Findings,
@@ -29,19 +29,14 @@ pub(crate) static RULE: Rule = Rule {
 /// is judged.
 const STRETCH: usize = 500_000;
 
-/// A session, and the localId or else the content of a message in it.
-type Key = (String, u64);
-
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
-    sends: HashMap<Key, Vec<Send>>,
+    sends: HashMap<u64, Vec<Send>>,
     deliveries: Vec<Delivery>,
-    /// How many messages each connection has sent.
-    counts: HashMap<u64, u64>,
     /// Accounts of which not everything that they send can be read.
     unclear: HashSet<Account>,
-    /// Whether more was sent than is kept, so that it is not known any more what was sent.
-    is_over: bool,
+    /// How much was sent. From [`STRETCH`] on nothing is kept of it, and nothing judged.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -49,8 +44,6 @@ struct Send {
     account: Account,
     /// The connection, or nothing for a request.
     connection: Option<u64>,
-    /// The how-manieth message of its connection it is.
-    index: u64,
     content: u64,
     record: u64,
 }
@@ -58,20 +51,16 @@ struct Send {
 #[derive(Debug)]
 struct Delivery {
     connection: Arc<Connection>,
-    key: Key,
+    sid: String,
+    key: u64,
     content: u64,
     record: u64,
-}
-
-fn key(sid: &str, local_id: Option<&Value>, content: &Value) -> Key {
-    let local_id = local_id.filter(|id| id.is_string());
-    (sid.to_owned(), print(local_id.unwrap_or(content)))
 }
 
 /// What connections were told before, in a stretch.
 #[derive(Debug, Default)]
 struct Told<'a> {
-    keys: HashSet<(u64, &'a Key)>,
+    keys: HashSet<(u64, u64)>,
     /// The last message of a sender that a receiver was told of, by session.
     last: HashMap<(u64, u64, &'a str), (u64, u64)>,
 }
@@ -87,22 +76,18 @@ impl Sending {
             Happening::Called(call) if call.event == "message" => {
                 let account = accounts.root(call.connection.account);
                 let (sid, content) = (&call.data["sid"], &call.data["message"]);
-                let (Some(sid), true) = (sid.as_str(), content.is_string()) else {
+                if !(sid.is_string() && content.is_string()) {
                     self.unclear.insert(account);
                     return;
-                };
-                let number = call.connection.number;
-                let count = self.counts.entry(number).or_default();
-                *count += 1;
+                }
                 let send = Send {
                     account,
-                    connection: Some(number),
-                    index: *count,
+                    connection: Some(call.connection.number),
                     content: print(content),
                     record: call.began.record,
                 };
-                let key = key(sid, call.data.get("localId"), content);
-                self.sends.entry(key).or_default().push(send);
+                let key = sent_key(sid, call.data.get("localId"), content);
+                self.sent(key, send);
             }
             Happening::Unclear(connection) => {
                 self.unclear.insert(accounts.root(connection.account));
@@ -110,7 +95,7 @@ impl Sending {
             Happening::Asked(asked)
                 if asked.method == "POST" && asked.path.ends_with("/messages") =>
             {
-                let sid = asked.path.split('/').nth(3).unwrap_or_default();
+                let sid = Value::from(asked.path.split('/').nth(3).unwrap_or_default());
                 let request = asked.exchange.request.as_ref();
                 let messages = request.and_then(|body| body.get("messages")?.as_array());
                 let Some(account) = asked.account.map(|account| accounts.root(account)) else {
@@ -121,22 +106,24 @@ impl Sending {
                     let send = Send {
                         account,
                         connection: None,
-                        index: 0,
                         content: print(content),
                         record: asked.ended.record,
                     };
-                    let key = key(sid, message.get("localId"), content);
-                    self.sends.entry(key).or_default().push(send);
+                    let key = sent_key(&sid, message.get("localId"), content);
+                    self.sent(key, send);
                 }
             }
             Happening::Received(connection, "update", update, now) => {
                 let body = &update["body"];
-                if let (true, Some(sid)) = (body["t"] == "new-message", body["sid"].as_str()) {
+                if let (true, Some(sid)) = (body["t"] == "new-message", body["sid"].as_str())
+                    && self.deliveries.len() < STRETCH
+                {
                     let message = &body["message"];
                     let content = &message["content"]["c"];
                     self.deliveries.push(Delivery {
                         connection: Arc::clone(connection),
-                        key: key(sid, message.get("localId"), content),
+                        sid: sid.to_owned(),
+                        key: sent_key(&body["sid"], message.get("localId"), content),
                         content: print(content),
                         record: now.record,
                     });
@@ -151,7 +138,7 @@ impl Sending {
     /// request stands in a history where it ends.
     pub(crate) fn settle(&mut self, accounts: &Accounts, findings: &mut Findings) {
         let deliveries = std::mem::take(&mut self.deliveries);
-        if !self.is_over && deliveries.len() < STRETCH {
+        if self.kept < STRETCH && deliveries.len() < STRETCH {
             let mut told = Told::default();
             for delivery in &deliveries {
                 let account = accounts.root(delivery.connection.account);
@@ -160,10 +147,16 @@ impl Sending {
                 }
             }
         }
-        // A retry repeats what was sent before a quiet point: what was sent is kept as long as it is little.
-        if self.sends.len() > STRETCH {
+    }
+
+    /// A retry repeats what was sent before a quiet point: what was sent is kept as long as it is little.
+    fn sent(&mut self, key: u64, send: Send) {
+        self.kept += 1;
+        if self.kept == STRETCH {
             self.sends.clear();
-            self.is_over = true;
+        }
+        if self.kept < STRETCH {
+            self.sends.entry(key).or_default().push(send);
         }
     }
 
@@ -175,7 +168,7 @@ impl Sending {
         findings: &mut Findings,
     ) {
         let name = &delivery.connection.name;
-        let sid = delivery.key.0.as_str();
+        let sid = delivery.sid.as_str();
         let mut add = |requirement, other, text| {
             findings.add(RULE.name, requirement, [other, delivery.record], text);
         };
@@ -212,14 +205,14 @@ impl Sending {
             return add(&r::MESSAGE_SENDER, send.record, text);
         }
         // Told again, it is another rule's.
-        if !told.keys.insert((receiver, &delivery.key)) {
+        if !told.keys.insert((receiver, delivery.key)) {
             return;
         }
         match told
             .last
-            .insert((receiver, sender, sid), (send.index, delivery.record))
+            .insert((receiver, sender, sid), (send.record, delivery.record))
         {
-            Some((index, record)) if index > send.index => {
+            Some((sent, record)) if sent > send.record => {
                 let text = format!(
                     "{name} was told of a message in session {sid} after a later one of the same sender."
                 );

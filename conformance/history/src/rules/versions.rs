@@ -18,7 +18,7 @@ use crate::{
     judge::Knowledge,
     print::print,
     requirement::Requirement,
-    story::{Happening, Moment},
+    story::{Call, Happening, Moment},
 };
 
 pub(crate) static RULE: Rule = Rule {
@@ -42,8 +42,15 @@ type Key = (Account, Part, String);
 
 #[derive(Debug)]
 pub(crate) struct Versions {
-    knowledge: Knowledge,
     cells: Bounded<Key, Cell>,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self {
+            cells: Bounded::new(CELLS),
+        }
+    }
 }
 
 /// What is known of one value.
@@ -92,6 +99,30 @@ impl Cell {
         (sent.times == 1 && seen.version > floor).then_some(record)
     }
 
+    /// A version is seen with a value, in the way that `how` says: another value than before breaks `same`.
+    fn see(
+        &mut self,
+        seen: &Seen<'_>,
+        same: &'static Requirement,
+        how: &str,
+        now: Moment,
+        findings: &mut Findings,
+    ) {
+        let demands = seen.part.demands();
+        let what = Words(demands.what, seen.id);
+        if let Some(other) = self.note(seen.version, seen.value, now.record) {
+            let text = format!(
+                "Version {} of {what} was {how} with another value than others were told.",
+                seen.version
+            );
+            findings.add(RULE.name, same, [other, now.record], text);
+        } else if let Some(mismatch) = self.refused(seen) {
+            let text = unwritten(&what, seen.version);
+            findings.add(RULE.name, demands.silent, [mismatch, now.record], text);
+        }
+        self.reach(now, seen.version);
+    }
+
     fn reach(&mut self, now: Moment, version: u64) {
         if self.reached.back().is_none_or(|(_, last)| *last < version) {
             self.reached.push_back((now, version));
@@ -113,16 +144,10 @@ impl Cell {
 }
 
 impl Versions {
-    pub(crate) fn new(knowledge: Knowledge) -> Self {
-        Self {
-            knowledge,
-            cells: Bounded::new(CELLS),
-        }
-    }
-
     pub(crate) fn hear(
         &mut self,
         happening: &Happening<'_>,
+        knowledge: Knowledge,
         accounts: &Accounts,
         findings: &mut Findings,
     ) {
@@ -132,10 +157,7 @@ impl Versions {
                 for write in writes(call, None) {
                     self.send(account, &write);
                 }
-                if let "artifact-create" | "artifact-delete" = call.event.as_str() {
-                    let id = call.data.get("id").or_else(|| call.data.get("artifactId"));
-                    self.forget(account, id.and_then(Value::as_str), call.began.at);
-                }
+                self.forget(account, artifact_of(call), call.began.at);
             }
             Happening::Answered(call, answer, ended) => {
                 let account = accounts.root(call.connection.account);
@@ -145,15 +167,12 @@ impl Versions {
                     ended: *ended,
                 };
                 for write in writes(call, Some(answer)) {
-                    self.written(account, &write, span, findings);
+                    self.written(account, &write, span, knowledge, findings);
                 }
                 for seen in read_by_event(&call.event, answer) {
                     self.read(account, &seen, span, findings);
                 }
-                if let "artifact-create" | "artifact-delete" = call.event.as_str() {
-                    let id = call.data.get("id").or_else(|| call.data.get("artifactId"));
-                    self.forget(account, id.and_then(Value::as_str), ended.at);
-                }
+                self.forget(account, artifact_of(call), ended.at);
             }
             Happening::Received(connection, "update", update, now) => {
                 let Some(body) = update.get("body") else {
@@ -191,13 +210,12 @@ impl Versions {
                 }
                 for write in requested_writes(asked) {
                     self.send(account, &write);
-                    self.written(account, &write, span, findings);
+                    self.written(account, &write, span, knowledge, findings);
                 }
                 for seen in read_by_request(asked) {
                     self.read(account, &seen, span, findings);
                 }
             }
-            Happening::Dropped => self.knowledge = Knowledge::Partial,
             _ => {}
         }
     }
@@ -209,14 +227,12 @@ impl Versions {
 
     /// An artifact can be made again after it was deleted: what was known of it says nothing any more.
     fn forget(&mut self, account: Account, id: Option<&str>, at: u64) {
+        let Some(id) = id else { return };
         for part in [Part::ArtifactHeader, Part::ArtifactBody] {
-            if let Some(id) = id {
-                let cell = self.cell(account, part, id);
-                *cell = Cell {
-                    from: at,
-                    ..Cell::default()
-                };
-            }
+            *self.cell(account, part, id) = Cell {
+                from: at,
+                ..Cell::default()
+            };
         }
     }
 
@@ -233,9 +249,9 @@ impl Versions {
         account: Account,
         write: &Write<'_>,
         span: Span,
+        knowledge: Knowledge,
         findings: &mut Findings,
     ) {
-        let knowledge = self.knowledge;
         let cell = self.cell(account, write.part, write.id);
         if span.began < cell.from {
             return;
@@ -345,19 +361,13 @@ impl Versions {
         if seen.part.can_come_again() && now.at <= cell.from {
             return;
         }
-        let demands = seen.part.demands();
-        let what = Words(demands.what, seen.id);
-        if let Some(other) = cell.note(seen.version, seen.value, now.record) {
-            let text = format!(
-                "Version {} of {what} was announced with another value than others were told.",
-                seen.version
-            );
-            findings.add(RULE.name, demands.announced, [other, now.record], text);
-        } else if let Some(mismatch) = cell.refused(seen) {
-            let text = unwritten(&what, seen.version);
-            findings.add(RULE.name, demands.silent, [mismatch, now.record], text);
-        }
-        cell.reach(now, seen.version);
+        cell.see(
+            seen,
+            seen.part.demands().announced,
+            "announced",
+            now,
+            findings,
+        );
     }
 
     fn read(&mut self, account: Account, seen: &Seen<'_>, span: Span, findings: &mut Findings) {
@@ -366,32 +376,29 @@ impl Versions {
             return;
         }
         let demands = seen.part.demands();
-        let what = Words(demands.what, seen.id);
         if let Some((floor, record)) = cell.floor(span.began)
             && floor > seen.version
         {
+            let what = Words(demands.what, seen.id);
             let text = format!(
                 "Version {} of {what} was read, although version {floor} was there before it was asked for.",
                 seen.version
             );
             findings.add(RULE.name, demands.read, [record, span.ended.record], text);
-        } else if let Some(other) = cell.note(seen.version, seen.value, span.ended.record) {
-            let text = format!(
-                "Version {} of {what} was read with another value than others were told.",
-                seen.version
-            );
-            findings.add(RULE.name, demands.read, [other, span.ended.record], text);
-        } else if let Some(mismatch) = cell.refused(seen) {
-            let text = unwritten(&what, seen.version);
-            findings.add(
-                RULE.name,
-                demands.silent,
-                [mismatch, span.ended.record],
-                text,
-            );
+            return;
         }
-        cell.reach(span.ended, seen.version);
+        cell.see(seen, demands.read, "read", span.ended, findings);
     }
+}
+
+/// The artifact that a call makes or deletes.
+fn artifact_of(call: &Call) -> Option<&str> {
+    let key = match call.event.as_str() {
+        "artifact-create" => "id",
+        "artifact-delete" => "artifactId",
+        _ => return None,
+    };
+    call.data.get(key)?.as_str()
 }
 
 fn unwritten(what: &Words<'_>, version: u64) -> String {
