@@ -29,7 +29,10 @@ pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let mut judgment = Judgment::default();
     for path in traces(&arguments.traces)? {
-        judgment.traces.push(judge(&path, arguments)?);
+        let judged = judge(&path, arguments)
+            .with_context(|| format!("cannot judge {}", path.display()))
+            .map_err(Failure::usage)?;
+        judgment.traces.push(judged);
     }
     sinks.write(&judgment, Judgment::text)?;
     Ok(if judgment.has_failures() {
@@ -39,14 +42,8 @@ pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
     })
 }
 
-fn judge(path: &Path, arguments: &JudgeArguments) -> Result<Judged, Failure> {
-    let cannot = || format!("cannot judge {}", path.display());
-    let file = File::open(path)
-        .with_context(cannot)
-        .map_err(Failure::usage)?;
-    let reader = Reader::new(BufReader::new(file))
-        .with_context(cannot)
-        .map_err(Failure::usage)?;
+fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
+    let reader = Reader::new(BufReader::new(File::open(path)?))?;
     let header = reader.header().clone();
     let is_ours = COMPLETE.iter().any(|tool| header.tool.starts_with(tool));
     let knowledge = if arguments.complete || (is_ours && !arguments.partial) {
@@ -57,8 +54,7 @@ fn judge(path: &Path, arguments: &JudgeArguments) -> Result<Judged, Failure> {
     let mut judge = Judge::new(knowledge);
     let mut violations = Vec::new();
     for record in reader {
-        let record = record.with_context(cannot).map_err(Failure::usage)?;
-        violations.extend(judge.hear(&record));
+        violations.extend(judge.hear(&record?));
     }
     violations.extend(judge.finish());
     Ok(Judged {

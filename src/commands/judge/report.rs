@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
-use touchstone_client::text;
+use touchstone_client::text::{one_line, plural};
 use touchstone_client::trace::Header;
-use touchstone_conformance::report::Style;
+use touchstone_conformance::report::{Style, code};
 use touchstone_conformance::{Verdict, requirements};
 use touchstone_fixtures::Level;
 use touchstone_history::{Knowledge, Violation};
@@ -46,11 +46,11 @@ impl Judgment {
         self.count(Level::Must) > 0
     }
 
-    fn count(&self, level: Level) -> usize {
+    fn count(&self, level: Level) -> u64 {
         let violations = self.traces.iter().flat_map(|trace| &trace.violations);
         violations
             .filter(|violation| violation.level == level)
-            .count()
+            .count() as u64
     }
 
     /// What was found, MUST before SHOULD, the rarest first: of many findings most are one mistake.
@@ -75,37 +75,39 @@ impl Judgment {
         groups
     }
 
+    fn sum(&self, of: fn(&Judged) -> u64) -> u64 {
+        self.traces.iter().map(of).sum()
+    }
+
     fn summary(&self) -> String {
-        let sum = |of: fn(&Judged) -> u64| self.traces.iter().map(of).sum::<u64>();
         let (musts, shoulds) = (self.count(Level::Must), self.count(Level::Should));
-        let (records, connections) = (sum(|trace| trace.records), sum(|trace| trace.connections));
         let found = match (musts, shoulds) {
             (0, 0) => "nothing that a right server could not have done".to_owned(),
-            (0, shoulds) => format!("{} of a SHOULD", counted(shoulds, "violation")),
-            (musts, 0) => format!("{} of a MUST", counted(musts, "violation")),
+            (0, shoulds) => format!("{} of a SHOULD", plural(shoulds, "violation")),
+            (musts, 0) => format!("{} of a MUST", plural(musts, "violation")),
             (musts, shoulds) => format!(
                 "{} of a MUST, {shoulds} of a SHOULD",
-                counted(musts, "violation")
+                plural(musts, "violation")
             ),
         };
         let partial = self
             .traces
             .iter()
             .filter(|trace| trace.knowledge == Knowledge::Partial)
-            .count();
+            .count() as u64;
         let rules = if partial > 0 {
             format!(
                 " {} may not show everybody: only the rules that need not know them hold there.",
-                counted(partial, "trace")
+                plural(partial, "trace")
             )
         } else {
             String::new()
         };
         format!(
             "{}, {}, {}: {found}.{rules}",
-            counted(self.traces.len(), "trace"),
-            text::plural(records, "record"),
-            text::plural(connections, "connection"),
+            plural(self.traces.len() as u64, "trace"),
+            plural(self.sum(|trace| trace.records), "record"),
+            plural(self.sum(|trace| trace.connections), "connection"),
         )
     }
 
@@ -125,16 +127,12 @@ impl Judgment {
                 let _ = writeln!(
                     text,
                     "  {}\n    {}",
-                    violation.text,
+                    one_line(&violation.text),
                     place(trace, violation)
                 );
             }
-            if let Some(more) = group
-                .found
-                .len()
-                .checked_sub(SHOWN)
-                .filter(|more| *more > 0)
-            {
+            let more = group.found.len().saturating_sub(SHOWN);
+            if more > 0 {
                 let _ = writeln!(text, "  and {more} more; --report json=FILE has all");
             }
             let _ = writeln!(
@@ -148,7 +146,6 @@ impl Judgment {
 
     /// The report for programs.
     pub(super) fn json(&self) -> String {
-        let all = |of: fn(&Judged) -> u64| self.traces.iter().map(of).sum::<u64>();
         let traces: Vec<Value> = self.traces.iter().map(trace_json).collect();
         let violations: Vec<Value> = self
             .traces
@@ -165,9 +162,9 @@ impl Judgment {
             "version": 1,
             "touchstone": env!("CARGO_PKG_VERSION"),
             "summary": {
-                "records": all(|trace| trace.records),
-                "accounts": all(|trace| trace.accounts as u64),
-                "connections": all(|trace| trace.connections),
+                "records": self.sum(|trace| trace.records),
+                "accounts": self.sum(|trace| trace.accounts as u64),
+                "connections": self.sum(|trace| trace.connections),
                 "complete": self.traces.iter().all(|trace| trace.knowledge == Knowledge::Complete),
                 "violations": violations.len(),
             },
@@ -191,7 +188,7 @@ impl Judgment {
                 let _ = writeln!(
                     text,
                     "- {} ({})",
-                    escaped(&violation.text),
+                    code(&violation.text),
                     place(trace, violation)
                 );
             }
@@ -212,24 +209,21 @@ impl Judgment {
                 let status = if violation.level == Level::Must {
                     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                     status
-                        .set_message(violation.text.as_str())
+                        .set_message(one_line(&violation.text))
                         .set_description(place(trace, violation));
                     status
                 } else {
                     TestCaseStatus::success()
                 };
                 let mut case = TestCase::new(violation.requirement, status);
-                case.set_system_out(format!("{}\n{}", violation.text, place(trace, violation)));
+                let text = one_line(&violation.text);
+                case.set_system_out(format!("{text}\n{}", place(trace, violation)));
                 suite.add_test_case(case);
             }
             report.add_test_suite(suite);
         }
         report.to_string().map_err(std::io::Error::other)
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    text::plural(count as u64, noun)
 }
 
 fn requirement_text(id: &str) -> &'static str {
@@ -270,16 +264,4 @@ fn violation_json(trace: &Judged, violation: &Violation) -> Value {
         "trace": trace.path.display().to_string(),
         "records": violation.records,
     })
-}
-
-/// A text in which Markdown finds nothing of its own.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if "\\`*_[]<>|".contains(letter) {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
 }
