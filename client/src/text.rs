@@ -106,6 +106,19 @@ pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
     lines
 }
 
+/// At most `width` characters on one line.
+pub fn cut(text: &str, width: usize) -> String {
+    let text = one_line(text);
+    match text.char_indices().nth(width) {
+        None => text.into_owned(),
+        Some(_) => text
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+    }
+}
+
 /// `12 345`: digits in groups of three.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -137,6 +150,13 @@ mod tests {
     fn check(text: &str, expected: &str) {
         assert_eq!(one_line(text), expected);
         assert_eq!(clean(text), expected.replace(r"\n", "\n"));
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdefg", 6), "abcde…");
+        assert_eq!(cut("\u{7}bcd", 6), r"\u{7}…");
     }
 
     #[test]

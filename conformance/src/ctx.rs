@@ -155,11 +155,14 @@ impl Ctx {
         });
     }
 
-    /// The findings, each of several equal ones once, and the trace in which they show.
-    pub(crate) fn traced(&mut self) -> (Vec<Finding>, Vec<TraceLine>) {
-        let mut findings = folded(std::mem::take(&mut self.findings));
-        let lines = self.evidence.lines(&self.salt, &mut findings);
-        (findings, lines)
+    /// The findings, each of several equal ones once.
+    pub(crate) fn folded(&mut self) -> Vec<Finding> {
+        folded(std::mem::take(&mut self.findings))
+    }
+
+    /// The trace in which the findings show.
+    pub(crate) fn traced(&self, findings: &mut [Finding]) -> Vec<TraceLine> {
+        self.evidence.lines(&self.salt, findings)
     }
 
     /// The requirement that was found broken last.
@@ -478,12 +481,23 @@ impl Ctx {
         kind: &str,
         wanted: impl FnMut(&Arrival) -> bool,
     ) -> Option<Arrival> {
+        self.arrival_since(Instant::now(), peer, kind, wanted).await
+    }
+
+    /// As [`arrival`](Self::arrival), where what causes the event was done at `asked`: from then on the time
+    /// counts that it takes.
+    pub(crate) async fn arrival_since(
+        &self,
+        asked: Instant,
+        peer: &Peer,
+        kind: &str,
+        wanted: impl FnMut(&Arrival) -> bool,
+    ) -> Option<Arrival> {
         let pace = &self.shared.pace;
-        let began = Instant::now();
-        let deadline = began + pace.patience_for(kind);
+        let deadline = Instant::now() + pace.patience_for(kind);
         let arrival = peer.wait_for(deadline, wanted).await;
         match &arrival {
-            Some(arrival) => pace.came(kind, arrival.at.saturating_duration_since(began)),
+            Some(arrival) => pace.came(kind, arrival.at.saturating_duration_since(asked)),
             None => pace.missed(kind),
         }
         arrival

@@ -125,8 +125,9 @@ impl CaseReport {
         self.id.split('.').next().unwrap_or(self.id)
     }
 
-    /// What usually makes it fail.
+    /// What usually makes it fail, unless it is another case that tells what was found.
     pub fn cause(&self) -> Option<String> {
+        self.told().next()?;
         let case = cases().find(|case| case.id == self.id)?;
         case.cause()
     }

@@ -343,7 +343,13 @@ async fn foreign(cx: &mut Ctx) -> Flow {
 
 /// Sends a heartbeat of the session `id`, and waits until `listener` has heard of it: those that `sender` sent
 /// before have been handled.
-async fn heard(cx: &mut Ctx, stage: &Stage, sender: Role, id: &str, listener: Role) -> Flow {
+pub(crate) async fn heard(
+    cx: &mut Ctx,
+    stage: &Stage,
+    sender: Role,
+    id: &str,
+    listener: Role,
+) -> Flow {
     let data = json!({"sid": id, "time": cx.recent_time()});
     let sent = (stage.peer(sender), "session-alive", data);
     let wanted = Wanted::ephemeral("activity", id);
@@ -371,14 +377,9 @@ impl OwnMachine {
         let peer = cx
             .connect("machine", token, Scope::Machine(&machine.id))
             .await?;
-        let pace = &cx.shared.pace;
         for role in USERS {
-            let deadline = Instant::now() + pace.patience_for(KIND);
             let came = announced(&machine.id, true);
-            match stage.peer(role).wait_for(deadline, came).await {
-                Some(arrival) => pace.came(KIND, arrival.at.saturating_duration_since(asked)),
-                None => pace.missed(KIND),
-            }
+            cx.arrival_since(asked, stage.peer(role), KIND, came).await;
         }
         Ok(Self {
             id: machine.id,

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use touchstone_client::text::cut;
+
 use super::{Change, Comparison, Row};
 use crate::report::{Style, counts, one_line, plural, trait_text};
 
@@ -126,15 +128,6 @@ impl Comparison {
             )?;
         }
         Ok(())
-    }
-}
-
-/// One line of at most `width` characters.
-fn cut(text: &str, width: usize) -> String {
-    let text = one_line(text);
-    match text.char_indices().nth(width) {
-        None => text.into_owned(),
-        Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     alike::alike,
     outcome::{Item, Outcome},
     payload::Difference,
-    render::{counted, cut, reasons, seconds, told},
+    render::{counted, cut, reasons, seconds, told, value},
     report::{Repair, ReplayReport, ReplayRun, Replayed},
 };
 use crate::{
@@ -140,10 +140,6 @@ fn difference(item: &Item, others: usize) -> Markup {
 }
 
 fn pair(one: &Difference) -> Markup {
-    let value = |value: &Option<serde_json::Value>| match value {
-        Some(value) => cut(&value.to_string()),
-        None => "nothing".to_owned(),
-    };
     html! {
         p.mono { (one_line(one.place())) }
         div.pair {

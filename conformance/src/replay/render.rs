@@ -207,7 +207,7 @@ pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-fn value(value: &Option<Value>) -> String {
+pub(super) fn value(value: &Option<Value>) -> String {
     value
         .as_ref()
         .map_or_else(|| "nothing".to_owned(), |value| cut(&value.to_string()))

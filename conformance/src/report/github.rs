@@ -103,7 +103,7 @@ fn told(case: &CaseReport) -> String {
     for reason in reasons {
         let _ = writeln!(text, "{reason}");
     }
-    if let Some(cause) = case.cause().filter(|_| case.told().next().is_some()) {
+    if let Some(cause) = case.cause() {
         let _ = writeln!(text, "typical cause: {cause}");
     }
     let _ = write!(text, "repeat with: {}", case.reproduce);

@@ -151,7 +151,7 @@ fn evidence(case: &CaseReport) -> String {
     for note in &case.notes {
         let _ = writeln!(text, "note: {}", one_line(note));
     }
-    if let Some(cause) = case.cause().filter(|_| case.told().next().is_some()) {
+    if let Some(cause) = case.cause() {
         let _ = writeln!(text, "typical cause: {cause}");
     }
     if let Some(nodes) = nodes(case) {

@@ -168,7 +168,7 @@ impl<W: Write> Markdown<W> {
                 writeln!(self.out, "\n{label}: {}", code(text))?;
             }
         }
-        if let Some(cause) = case.cause().filter(|_| case.told().next().is_some()) {
+        if let Some(cause) = case.cause() {
             writeln!(self.out, "\nTypical cause: {cause}.")?;
         }
         for note in &case.notes {
@@ -227,8 +227,8 @@ fn ticks(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// A code span.
-pub(crate) fn code(text: &str) -> String {
+/// A code span of Markdown, in which nothing of a text has a meaning. Control characters are shown as escapes.
+pub fn code(text: &str) -> String {
     let text = one_line(text);
     let tick = "`".repeat(ticks(&text) + 1);
     let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') {

@@ -23,8 +23,7 @@ pub use html::Html;
 pub(crate) use html::page::{badge, filters, page};
 pub use json::{FORMAT, Json, SCHEMA, VERSION};
 pub use junit::JUnit;
-pub use markdown::Markdown;
-pub(crate) use markdown::code;
+pub use markdown::{Markdown, code};
 pub use terminal::{Shows, Style, Terminal};
 pub(crate) use touchstone_client::text::{clean, one_line};
 

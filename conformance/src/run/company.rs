@@ -165,14 +165,8 @@ impl Run<'_> {
         let unexpected = |report: &&CaseReport| {
             report.verdict == Verdict::Fail && !self.plan.baseline.knows(report)
         };
-        let mut failed: Vec<_> = self
-            .reports
-            .values()
-            .filter(unexpected)
-            .map(|it| it.id)
-            .collect();
-        failed.sort_unstable();
-        failed.first().copied()
+        let failed = self.reports.values().filter(unexpected);
+        failed.map(|report| report.id).min()
     }
 
     /// Waits for the slow cases that still run. Gives those that are suspected of a death of the server,

@@ -117,6 +117,8 @@ impl Run<'_> {
                 .event(&RunEvent::CaseFinished(Box::new(report.clone())))?;
             self.reports.insert(case.id, report);
         }
+        // With `--fail-fast` cases come one by one, and share the budget.
+        self.confirming = before + began.elapsed();
         Ok(())
     }
 

@@ -363,14 +363,7 @@ async fn archive(cx: &mut Ctx) -> Flow {
         cx.emit(stage.peer(Role::S1), "session-alive", data).await?;
     }
     let other = cx.session(&stage.account).await?;
-    let data = json!({"sid": other.id, "time": cx.recent_time()});
-    let (sent, heard) = (
-        (stage.peer(Role::S1), "session-alive", data),
-        Wanted::ephemeral("activity", &other.id),
-    );
-    stage
-        .same_road(cx, sent, &heard, stage.peer(Role::U1))
-        .await?;
+    presence::heard(cx, &stage, Role::S1, &other.id, Role::U1).await?;
     stage.prove_silence(cx).await?;
     let revived = stage
         .peer(Role::U1)

@@ -239,9 +239,7 @@ fn found(case: &CaseReport, open: bool) -> Markup {
                     @if let Some(also) = also(finding) { p.dim { (also) } }
                 }
                 @for line in told_elsewhere(case) { p.dim { (line) } }
-                @if case.told().next().is_some() {
-                    @if let Some(cause) = case.cause() { p { strong { "Typical cause: " } (cause) "." } }
-                }
+                @if let Some(cause) = case.cause() { p { strong { "Typical cause: " } (cause) "." } }
                 @if let Some(reason) = &case.known { p { "Known: " (one_line(reason)) } }
                 @if let Some(reason) = &case.reason { p { (clean(reason)) } }
                 @for note in &case.notes { p.dim { "Note: " (one_line(note)) } }
