@@ -1,5 +1,7 @@
 //! The help and the hints of the status line, made from the one table of keys.
 
+use touchstone_client::text::wrap;
+
 use crate::keys::{Action, BINDINGS, Binding, Group, Key, Keymap};
 use crate::model::detail::Line;
 use crate::text;
@@ -86,21 +88,14 @@ fn row(keys: &Keymap, binding: &Binding, width: usize) -> Vec<Line> {
 
 /// Keys and what they do, wrapped so that it fits into a column.
 fn wrapped(names: &str, about: &str, width: usize) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut lead = (Tone::Key, format!("  {names:<15} "));
-    let mut rest = String::new();
-    for word in about.split(' ') {
-        if !rest.is_empty() && rest.len() + 1 + word.len() > width - 20 {
-            lines.push(vec![lead, (Tone::Plain, std::mem::take(&mut rest))]);
-            lead = (Tone::Plain, " ".repeat(18));
-        }
-        if !rest.is_empty() {
-            rest.push(' ');
-        }
-        rest.push_str(word);
-    }
-    lines.push(vec![lead, (Tone::Plain, rest)]);
+    let lead = |nth| match nth {
+        0 => (Tone::Key, format!("  {names:<15} ")),
+        _ => (Tone::Plain, " ".repeat(18)),
+    };
+    let lines = wrap(about, 20, width).into_iter().enumerate();
     lines
+        .map(|(nth, line)| vec![lead(nth), (Tone::Plain, line)])
+        .collect()
 }
 
 /// The first key of an action and its short name, for the status line.

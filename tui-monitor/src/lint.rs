@@ -73,13 +73,11 @@ pub(crate) struct Lints {
     updates: Recent<Arc<str>, u64>,
     messages: Recent<(Arc<str>, Arc<str>), u64>,
     /// The types of events that connections of a scope were seen to get without need.
-    wide: HashSet<(String, &'static str)>,
+    wide: HashSet<(&'static str, &'static str)>,
     /// What was said of types that the specification does not list.
     unknown: HashSet<String>,
 }
 
-/// How many of these are remembered; there are fewer types and scopes than that.
-const WIDE: usize = 200;
 /// How many types are told to be unknown: beyond that, a server makes names up.
 const UNKNOWN: usize = 200;
 
@@ -99,19 +97,10 @@ impl Lints {
     /// here: it says nothing about order.
     pub(crate) fn of_arrival(&mut self, arrived: Arrived<'_>) -> Vec<Lint> {
         let mut lints = Vec::new();
-        lints.extend(
-            surplus(arrived)
-                .filter(|lint| lint.kind == LintKind::Misrouted || self.is_new_width(arrived)),
-        );
+        lints.extend(surplus(arrived, |width| self.wide.insert(width)));
         lints.extend(self.update_back(arrived));
         lints.extend(self.message_back(arrived));
         lints
-    }
-
-    /// Whether it was not said before that connections of this scope get this type without need.
-    fn is_new_width(&mut self, arrived: Arrived<'_>) -> bool {
-        let width = (arrived.event.to_owned(), arrived.scope.as_str());
-        self.wide.len() < WIDE && self.wide.insert(width)
     }
 
     /// Leaves out types that were said before to be unknown: newer servers send more than is listed.
@@ -154,22 +143,28 @@ impl Lints {
 }
 
 /// Whether a connection of this scope does not need this. Messages must not go to other sessions; of all
-/// else, servers without narrow filters send more than is needed, which only wastes traffic.
-fn surplus(arrived: Arrived<'_>) -> Option<Lint> {
-    let filter = broadcast(arrived.event)?.filter;
+/// else, servers without narrow filters send more than is needed, which only wastes traffic: that is told
+/// where `is_new` says that it was not yet, by type and scope.
+fn surplus(
+    arrived: Arrived<'_>,
+    mut is_new: impl FnMut((&'static str, &'static str)) -> bool,
+) -> Option<Lint> {
+    let broadcast = broadcast(arrived.event)?;
+    let filter = broadcast.filter;
     let id = arrived.entity.map(Entity::id);
     let meant = match arrived.scope {
         Scope::None | Scope::User => true,
         Scope::Session(own) => filter == Filter::AllInterestedInSession && id == Some(&**own),
         Scope::Machine(own) => filter == Filter::MachineScopedOnly && id == Some(&**own),
     };
-    let is_message = arrived.event == "new-message";
-    (!meant).then(|| Lint {
-        kind: if is_message {
-            LintKind::Misrouted
-        } else {
-            LintKind::Wide
-        },
+    let kind = match broadcast.name {
+        _ if meant => return None,
+        "new-message" => LintKind::Misrouted,
+        name if is_new((name, arrived.scope.as_str())) => LintKind::Wide,
+        _ => return None,
+    };
+    Some(Lint {
+        kind,
         text: format!(
             "{} is for {}, and {} is {}-scoped{}",
             arrived.event,
@@ -293,7 +288,11 @@ mod tests {
                 entity: Some(entity),
                 payload: &Value::Null,
             };
-            assert_eq!(surplus(arrived).is_none(), meant, "{event} {scope:?}");
+            assert_eq!(
+                surplus(arrived, |_| true).is_none(),
+                meant,
+                "{event} {scope:?}"
+            );
         }
         let session = Entity::Session("s".into());
         let machine = Entity::Machine("m".into());

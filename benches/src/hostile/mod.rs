@@ -54,18 +54,6 @@ impl Pings {
         let at = (last as f64 * share).round() as usize;
         self.0.get(at).map_or(f64::NAN, |us| *us as f64 / 1e3)
     }
-
-    /// How many there were.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there were none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Pings through one connection, each after a fixed time, until `stop`; latency counts from the time at

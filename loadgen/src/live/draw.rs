@@ -9,12 +9,13 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Sparkline},
 };
+use touchstone_client::text::cut;
 
 use super::{View, compact, types};
 use crate::progress::Stage;
 use crate::report::Style as ReportStyle;
 use crate::report::model::{Counts, Summary};
-use crate::report::text::{cut, grouped, megabytes, ms, percent};
+use crate::report::text::{grouped, megabytes, ms, percent};
 
 pub(super) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);

@@ -89,19 +89,6 @@ pub(crate) fn figure(field: &str, value: &serde_json::Value) -> String {
     }
 }
 
-/// At most `width` characters on one line.
-pub(crate) fn cut(text: &str, width: usize) -> String {
-    let text = one_line(text);
-    match text.char_indices().nth(width) {
-        None => text.into_owned(),
-        Some(_) => text
-            .chars()
-            .take(width.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,12 +136,5 @@ mod tests {
             "latencyUs.ack.count = 3.0",
         );
         check(figure("audit.lost", 3.0), "audit.lost = 3.0");
-    }
-
-    #[test]
-    fn long_lines_are_cut() {
-        check(cut("abcdef", 6), "abcdef");
-        check(cut("abcdefg", 6), "abcde…");
-        check(cut("\u{7}bcd", 6), r"\u{7}…");
     }
 }

@@ -114,7 +114,6 @@ async fn dial(cell: Arc<Cell>, peer: u32, generation: u32, planned: u64) {
 fn options(cell: &Cell, peer: u32) -> ConnectOptions {
     let common = &cell.common;
     let Peer { role, subject } = cell.account.peer(peer);
-    let number = cell.account.connections_before() + u64::from(peer);
     let mut auth = Map::new();
     let mut set = |key: &str, value: &str| auth.insert(key.to_owned(), Value::from(value));
     set("token", cell.provided.token.expose());
@@ -132,8 +131,7 @@ fn options(cell: &Cell, peer: u32) -> ConnectOptions {
     };
     let mut options = common.options.clone().auth(Value::Object(auth));
     let urls = &common.urls;
-    let nth = usize::try_from(number).unwrap_or_default() % urls.len();
-    options.url = urls[nth].clone();
+    options.url = urls[cell.account.node(peer, urls.len())].clone();
     if let Some((recorder, end)) = &common.trace
         && cell.account.index < *end
     {
@@ -143,7 +141,7 @@ fn options(cell: &Cell, peer: u32) -> ConnectOptions {
     options.timeout = common.schedule.scenario().connect.timeout.std();
     // What arrives goes to the listener at once, and what is sent is little.
     options.event_queue = 1;
-    let block = number / common.ports.max(1);
+    let block = cell.account.place(peer) / common.ports.max(1);
     if block > 0 && is_loopback(&options) {
         options.local_address = loopback(block);
     }

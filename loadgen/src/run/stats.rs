@@ -328,17 +328,18 @@ impl Stats {
             }
         }
         if let Found::Wrong(outcome) = *found {
-            let names = [entry.map(|entry| entry.sender), Some(*recipient)]
-                .map(|number| number.map(|number| self.named(account, number)));
-            let [sender, recipient] = names;
-            self.example(outcome, || Example {
+            let named = |number| named(&self.nodes, account, number);
+            keep_example(&mut self.examples, outcome, || Example {
                 outcome,
                 event: entry
                     .and_then(|entry| entry.kind.delivered_as())
                     .unwrap_or("unknown")
                     .to_owned(),
-                sender: sender.unwrap_or_else(|| format!("account {}", account.index)),
-                recipient: recipient.unwrap_or_default(),
+                sender: entry.map_or_else(
+                    || format!("account {}", account.index),
+                    |entry| named(entry.sender),
+                ),
+                recipient: named(*recipient),
                 sequence: u64::from(*number),
                 planned_us: entry.map_or(0, |entry| entry.planned),
             });
@@ -347,15 +348,7 @@ impl Stats {
 
     /// How a report names a connection: with its node, where there are several.
     pub(super) fn named(&self, account: &Account, number: u32) -> String {
-        let name = account.name(number);
-        match self.nodes.as_slice() {
-            [] | [_] => name,
-            nodes => {
-                let place = account.connections_before() + u64::from(number);
-                let nth = usize::try_from(place).unwrap_or_default() % nodes.len();
-                format!("{name}, at {}", nodes[nth])
-            }
-        }
+        named(&self.nodes, account, number)
     }
 
     /// An event of one account has arrived at another.
@@ -366,17 +359,7 @@ impl Stats {
             None => &mut self.unknown,
         };
         counts.misrouted += 1;
-        self.example(Outcome::Misrouted, || example);
-    }
-
-    fn example(&mut self, outcome: Outcome, make: impl FnOnce() -> Example) {
-        let alike = self
-            .examples
-            .iter()
-            .filter(|example| example.outcome == outcome);
-        if alike.count() < EXAMPLES {
-            self.examples.push(make());
-        }
+        keep_example(&mut self.examples, Outcome::Misrouted, || example);
     }
 
     /// An event has arrived where it should.
@@ -460,7 +443,7 @@ impl Stats {
             }
         }
         for example in other.examples {
-            self.example(example.outcome, || example);
+            keep_example(&mut self.examples, example.outcome, || example);
         }
         self.connections.add(&other.connections);
         self.wanted += other.wanted;
@@ -498,6 +481,23 @@ fn count(counts: &mut BTreeMap<String, u64>, what: &str) {
             "others"
         };
         *counts.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
+/// How a report names a connection: with its node, where there are several.
+fn named(nodes: &[String], account: &Account, number: u32) -> String {
+    let name = account.name(number);
+    match nodes {
+        [] | [_] => name,
+        nodes => format!("{name}, at {}", nodes[account.node(number, nodes.len())]),
+    }
+}
+
+/// Keeps an example of an outcome, if few are kept of it.
+fn keep_example(examples: &mut Vec<Example>, outcome: Outcome, make: impl FnOnce() -> Example) {
+    let alike = examples.iter().filter(|example| example.outcome == outcome);
+    if alike.count() < EXAMPLES {
+        examples.push(make());
     }
 }
 

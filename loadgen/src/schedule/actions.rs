@@ -222,7 +222,7 @@ impl<'a> Actions<'a> {
         let takes_part = |share: u64| (number + 1) * share / 1000 > number * share / 1000;
         let random =
             |rule: u64| Stream::of([seed, u64::from(account.index), u64::from(peer), rule]);
-        let place = account.connections_before() + u64::from(peer);
+        let place = account.place(peer);
         let all = scenario.connections().max(1);
         let ramp = u128::from(scenario.connect.ramp.us()) * u128::from(place) / u128::from(all);
         let is_agent = role == Role::Session;

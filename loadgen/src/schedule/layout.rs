@@ -109,6 +109,16 @@ impl Account {
         self.first.into_iter().map(u64::from).sum()
     }
 
+    /// The place of a connection among all of the schedule.
+    pub(crate) fn place(&self, number: u32) -> u64 {
+        self.connections_before() + u64::from(number)
+    }
+
+    /// Which of so many nodes a connection goes to: they are spread over them in turn.
+    pub(crate) fn node(&self, number: u32, nodes: usize) -> usize {
+        usize::try_from(self.place(number)).unwrap_or_default() % nodes
+    }
+
     /// How a report names a connection.
     pub fn name(&self, number: u32) -> String {
         let Peer { role, subject } = self.peer(number);
