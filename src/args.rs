@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Replay(Box<ReplayArguments>),
     /// Judge recordings, whoever made them
     Judge(JudgeArguments),
-    /// Run the in-memory reference server
+    /// Run the reference server, in memory or with a database
     Serve(Box<ServeArguments>),
     /// See what a server sends, as it happens; without a URL, a demonstration
     Watch(Box<WatchArguments>),

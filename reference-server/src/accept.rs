@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -101,7 +101,8 @@ impl Front {
         tokio::spawn(async move {
             let _ = tokio::time::timeout(REFUSAL_TIME, async {
                 let reason = format!("no more connections are taken in: the limit is {most}");
-                stream.write_all(refusal(503, &reason).as_bytes()).await?;
+                let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, &reason);
+                stream.write_all(refusal.as_bytes()).await?;
                 stream.shutdown().await?;
                 // What is unread when a socket is closed takes the answer with it.
                 let mut unread = [0; 1_024];

@@ -84,13 +84,13 @@ impl<'a> Commit<'a> {
         if let Some(seams) = self.app.seams() {
             seams.outcome(self.app, cause, &self.rows, &mut effects, reply);
         }
-        for change in &effects.changes {
+        let is_kept = self.app.config.storage.is_some();
+        for change in effects.changes {
+            self.app.follow(self.account, &change);
+            if is_kept && change.is_persistent() {
+                self.changes.push(change.clone());
+            }
             self.rows.apply(change);
-            self.app.follow(self.account, change);
-        }
-        if self.app.config.storage.is_some() {
-            let kept = effects.changes.into_iter();
-            self.changes.extend(kept.filter(Change::is_persistent));
         }
         let events = effects.events.into_iter();
         events.map(|event| self.announce(event)).collect()
@@ -339,8 +339,8 @@ impl App {
             }
             let mut rows = account.lock();
             rows.seq = rows.seq.max(record.seq);
-            rows.apply(&change);
             self.follow(&account, &change);
+            rows.apply(change);
         }
     }
 

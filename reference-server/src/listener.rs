@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::task::AtomicWaker;
-use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::first_ping::{FirstPing, Outgoing, PingFilter};
+use crate::rest::body_of;
 
 /// Ends one TCP connection.
 #[derive(Debug, Default)]
@@ -186,7 +186,9 @@ impl SwitchedStream {
             self.header_timeout.as_secs_f64()
         );
         // Nothing else is on its way to a client that has asked for nothing.
-        let _ = self.stream.try_write(refusal(408, &reason).as_bytes());
+        let _ = self
+            .stream
+            .try_write(refusal(StatusCode::REQUEST_TIMEOUT, &reason).as_bytes());
         Err(io::Error::from(io::ErrorKind::TimedOut))
     }
 
@@ -323,11 +325,8 @@ impl AsyncWrite for SwitchedStream {
 pub(crate) struct RequestKillSwitch(pub(crate) Arc<KillSwitch>);
 
 /// The answer to a connection that is over a limit, for which no request has to be read.
-pub(crate) fn refusal(status: u16, reason: &str) -> String {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let error = status.canonical_reason().unwrap_or_default();
-    let body =
-        json!({ "error": error, "message": reason, "statusCode": status.as_u16() }).to_string();
+pub(crate) fn refusal(status: StatusCode, reason: &str) -> String {
+    let body = body_of(status, reason).to_string();
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",

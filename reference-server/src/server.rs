@@ -16,7 +16,6 @@ use engineioxide::config::EngineIoConfig;
 use engineioxide::service::EngineIoService;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_http::cors::CorsLayer;
@@ -202,9 +201,7 @@ async fn survive_panics(request: Request, next: Next) -> Response {
         Err(_) => {
             tracing::error!(path, "a route panicked");
             let message = "An unexpected error occurred";
-            let body =
-                json!({ "error": "Internal Server Error", "message": message, "statusCode": 500 });
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+            ApiError::stated(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
         }
     }
 }

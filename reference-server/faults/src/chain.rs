@@ -40,6 +40,8 @@ fn one_after_the_other(waits: Vec<Wait>) -> Option<Wait> {
     }))
 }
 
+// A seam that is forgotten here would do nothing, whatever takes part at it.
+#[warn(clippy::missing_trait_methods)]
 impl Seams for Chain {
     fn settings(&self, config: &mut Config) {
         self.0.iter().for_each(|seams| seams.settings(config));

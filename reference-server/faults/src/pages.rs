@@ -20,24 +20,9 @@ impl Seams for Pages {
             match path {
                 "/v1/machines" if faults.on(Fault::MachineTakenRow) => taken(faults, answer),
                 "/v1/artifacts" if faults.on(Fault::ArtifactTaken) => taken(faults, answer),
+                "/v1/sessions" => made(faults, answer),
                 _ => {}
             }
-        }
-        if path == "/v1/sessions"
-            && request.method == Method::POST
-            && faults.on(Fault::StateAtCreationChanged)
-            && let Some(body) = &mut answer.body
-            && let Some(state) = body["session"]["agentState"].as_str()
-        {
-            body["session"]["agentState"] = Value::from(format!("{state} "));
-        }
-        if path == "/v1/sessions"
-            && request.method == Method::POST
-            && faults.on(Fault::CreatedAhead)
-            && let Some(body) = &mut answer.body
-            && let Some(at) = body["session"]["createdAt"].as_i64()
-        {
-            body["session"]["createdAt"] = Value::from(at + HOUR_MS);
         }
         if path.starts_with("/v3/sessions/") && path.ends_with("/messages") {
             messages(faults, request, answer);
@@ -56,6 +41,24 @@ fn taken(faults: &Faults, answer: &mut HttpAnswer) {
             answer.body = last.clone();
         }
         _ => {}
+    }
+}
+
+/// The answer to making a session.
+fn made(faults: &Faults, answer: &mut HttpAnswer) {
+    let body = answer.body.as_mut();
+    let Some(session) = body.and_then(|body| body.get_mut("session")) else {
+        return;
+    };
+    if faults.on(Fault::StateAtCreationChanged)
+        && let Some(state) = session["agentState"].as_str()
+    {
+        session["agentState"] = Value::from(format!("{state} "));
+    }
+    if faults.on(Fault::CreatedAhead)
+        && let Some(at) = session["createdAt"].as_i64()
+    {
+        session["createdAt"] = Value::from(at + HOUR_MS);
     }
 }
 

@@ -77,15 +77,9 @@ impl World {
             .unwrap_or_default()
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "it is over when it has happened"
-    )]
     fn apply(&mut self, effects: Effects) {
-        effects
-            .changes
-            .iter()
-            .for_each(|change| self.rows.apply(change));
+        let changes = effects.changes.into_iter();
+        changes.for_each(|change| self.rows.apply(change));
     }
 
     fn decide(&self, event: &str, data: &Value) -> Outcome<Reply> {
@@ -407,7 +401,7 @@ fn methods_and_connections() {
         connection: Arc::clone(&other),
         is_owner: true,
     };
-    world.rows.apply(&registered);
+    world.rows.apply(registered);
     call(&mut world, json!({ "to": "2" }));
     // The last registrant owns the method, and the one before takes over when it unregisters.
     world.check("rpc-register", method.clone(), method.clone(), 1, &[]);

@@ -66,15 +66,19 @@ impl ApiError {
     }
 
     /// An answer of HTTP itself rather than of a route.
-    fn stated(status: StatusCode, message: &str) -> Self {
-        let error = status.canonical_reason().unwrap_or("Error");
-        let body = json!({ "error": error, "message": message, "statusCode": status.as_u16() });
-        Self::new(status, body)
+    pub(crate) fn stated(status: StatusCode, message: &str) -> Self {
+        Self::new(status, body_of(status, message))
     }
 
     pub(crate) fn unauthorized(error: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, json!({ "error": error }))
     }
+}
+
+/// What an answer of HTTP itself says.
+pub(crate) fn body_of(status: StatusCode, message: &str) -> Value {
+    let error = status.canonical_reason().unwrap_or("Error");
+    json!({ "error": error, "message": message, "statusCode": status.as_u16() })
 }
 
 impl IntoResponse for ApiError {

@@ -169,51 +169,48 @@ impl Rows {
     }
 
     /// The only place that writes rows.
-    pub(crate) fn apply(&mut self, change: &Change) {
+    pub(crate) fn apply(&mut self, change: Change) {
         match change {
             // It has no rows yet.
             Change::AccountCreated(_) => {}
-            Change::Entered(connection) => self.registry.add(connection.clone()),
-            Change::Left(id) => self.registry.remove(*id),
+            Change::Entered(connection) => self.registry.add(connection),
+            Change::Left(id) => self.registry.remove(id),
             Change::Registered {
                 method,
                 connection,
                 is_owner,
-            } => self.methods.register(method, connection, *is_owner),
+            } => self.methods.register(&method, &connection, is_owner),
             Change::Unregistered { method, connection } => {
-                self.methods.unregister(method, *connection);
+                self.methods.unregister(&method, connection);
             }
             Change::SessionCreated(session) => {
                 self.tags.insert(session.tag.clone(), session.id.clone());
-                self.sessions
-                    .insert(session.id.clone(), (**session).clone());
+                self.sessions.insert(session.id.clone(), *session);
             }
-            Change::SessionDeleted(id) => self.delete_session(id),
+            Change::SessionDeleted(id) => self.delete_session(&id),
             Change::MachineCreated(machine) => {
-                self.machines
-                    .insert(machine.id.clone(), (**machine).clone());
+                self.machines.insert(machine.id.clone(), *machine);
             }
             Change::ArtifactCreated(artifact) => {
-                self.artifacts
-                    .insert(artifact.id.clone(), (**artifact).clone());
+                self.artifacts.insert(artifact.id.clone(), *artifact);
             }
             Change::ArtifactDeleted(id) => {
-                self.artifacts.remove(id);
+                self.artifacts.remove(&id);
             }
             Change::Written {
                 part,
                 value,
                 version,
                 at,
-            } => self.write(part, Cell::new(value.clone(), *version), *at),
+            } => self.write(&part, Cell::new(value, version), at),
             Change::ArtifactRaised { id, seq } => {
-                if let Some(artifact) = self.artifacts.get_mut(id) {
-                    artifact.seq = *seq;
+                if let Some(artifact) = self.artifacts.get_mut(&id) {
+                    artifact.seq = seq;
                 }
             }
             Change::MessagePosted { session, message } => {
-                if let Some(session) = self.sessions.get_mut(session) {
-                    session.post(message.clone());
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.post(message);
                 }
             }
             Change::SessionPresence {
@@ -222,36 +219,35 @@ impl Rows {
                 ended,
                 at,
             } => {
-                if let Some(session) = self.sessions.get_mut(id) {
-                    (session.active, session.ended, session.active_at) = (*active, *ended, *at);
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    (session.active, session.ended, session.active_at) = (active, ended, at);
                 }
             }
             Change::MachinePresence { id, active, at } => {
-                if let Some(machine) = self.machines.get_mut(id) {
-                    (machine.active, machine.active_at) = (*active, *at);
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    (machine.active, machine.active_at) = (active, at);
                 }
             }
             Change::AccessKeyCreated(pair, key) => {
-                self.access_keys.insert(pair.clone(), key.clone());
+                self.access_keys.insert(pair, key);
             }
             Change::UsageReported(key, usage) => {
-                let place = (usage.session_id.clone(), key.clone());
-                self.usage.insert(place, usage.clone());
+                self.usage.insert((usage.session_id.clone(), key), usage);
             }
             Change::KvWritten(key, entry) => {
-                self.kv.insert(key.clone(), entry.clone());
+                self.kv.insert(key, entry);
             }
             Change::Related(uid, status) => {
-                self.relations.insert(uid.clone(), *status);
+                self.relations.insert(uid, status);
             }
-            Change::FeedPosted(item) => self.feed.insert(0, item.clone()),
-            Change::FeedForgotten(id) => self.feed.retain(|known| known.id != *id),
-            Change::PushTokenAdded(token) => self.push_tokens.push(token.clone()),
+            Change::FeedPosted(item) => self.feed.insert(0, item),
+            Change::FeedForgotten(id) => self.feed.retain(|known| known.id != id),
+            Change::PushTokenAdded(token) => self.push_tokens.push(token),
             Change::PushTokenRemoved(token) => {
-                self.push_tokens.retain(|known| known.token != *token);
+                self.push_tokens.retain(|known| known.token != token);
             }
-            Change::PairingChanged(key, pairing) => self.pairings.put(*key, pairing.clone()),
-            Change::PairingForgotten(key) => self.pairings.remove(key),
+            Change::PairingChanged(key, pairing) => self.pairings.put(key, pairing),
+            Change::PairingForgotten(key) => self.pairings.remove(&key),
         }
     }
 

@@ -180,8 +180,8 @@ impl Store {
         self.people().by_id.values().cloned().collect()
     }
 
-    /// Whoever creates an account, a machine or an artifact holds this meanwhile, and takes it before the account's
-    /// lock: two accounts that take the same id do it one after the other.
+    /// Whoever creates an account, a machine or an artifact holds this meanwhile, and takes it before the lock
+    /// of the account: two accounts that take the same id do it one after the other.
     pub(crate) fn creation(&self) -> MutexGuard<'_, ()> {
         self.creations
             .lock()

@@ -135,7 +135,8 @@ async fn a_body_has_to_come_in_time() {
     let mut stream = dial(&server).await;
     let head = "POST /v1/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
-    tokio::task::yield_now().await;
+    // An answer to somebody else shows that the server has had its turn at the first piece.
+    check(&ask(&mut dial(&server).await, HEALTH).await, 200, "");
     check(&ask(&mut stream, "}").await, 400, "publicKey");
 }
 

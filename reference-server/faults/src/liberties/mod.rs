@@ -119,7 +119,7 @@ impl Liberties {
     #[must_use]
     pub fn applied_to(self, config: Config) -> Config {
         Config {
-            seams: Chain::of(self.0),
+            seams: Chain::of(config.seams.into_iter().chain(self.0).collect()),
             ..config
         }
     }

@@ -30,13 +30,13 @@ fn feeds_forget_what_is_repeated_and_what_is_too_old() {
             });
         gone.collect::<Vec<_>>()
     };
-    theirs.rows.apply(&post(1, "friend_request_"));
+    theirs.rows.apply(post(1, "friend_request_"));
     for number in 2..=1_000 {
-        theirs.rows.apply(&post(number, &number.to_string()));
+        theirs.rows.apply(post(number, &number.to_string()));
     }
     assert_eq!(forgotten(&theirs), ["1", "posted 1001"]);
-    theirs.rows.apply(&Change::FeedForgotten("1".to_owned()));
-    theirs.rows.apply(&post(1_001, "new"));
+    theirs.rows.apply(Change::FeedForgotten("1".to_owned()));
+    theirs.rows.apply(post(1_001, "new"));
     assert_eq!(forgotten(&theirs), ["2", "posted 1002"]);
 }
 
