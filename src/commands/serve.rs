@@ -70,7 +70,8 @@ pub(crate) fn differing(
         let known = liberties().iter().map(|liberty| liberty.name);
         Failure::usage(error).hint(meant(liberty, known, "--list-liberties"))
     })?;
-    Ok(faults.applied_to(liberties.applied_to(config)))
+    // What a fault sends to the wrong ones, a liberty delivers late.
+    Ok(liberties.applied_to(faults.applied_to(config)))
 }
 
 /// What helps who has asked for names, not all of which are known.

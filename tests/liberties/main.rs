@@ -19,8 +19,8 @@ use serde::Deserialize;
 use touchstone_conformance::{Level, Selection, cases, requirements};
 use touchstone_reference_faults::{LibertyInfo, liberties};
 
-use trial::{Blamed, try_all};
-use trials::{mixed, runtime};
+use trial::{Blamed, judge, try_all};
+use trials::{mixed, runtime, side_by_side};
 
 /// By liberty, names, each with its reason.
 pub(crate) type Reasons = BTreeMap<String, BTreeMap<String, String>>;
@@ -84,6 +84,28 @@ fn no_case_blames_two_liberties() {
 fn no_case_blames_all_liberties_at_once() {
     let names = liberties().iter().map(|one| one.name);
     check(vec![(names.collect(), Selection::default())]);
+}
+
+/// What reaches the wrong ones late, and is handled beside what was sent after it, is found all the same.
+#[test]
+fn a_slow_broker_hides_no_leak() {
+    let liberties = ["broker-delay", "async-handlers"];
+    let rows = [
+        ("surplus-twice", "handshake.surplus-ids"),
+        ("surplus-foreign", "handshake.surplus-ids"),
+        ("foreign-id-hears", "handshake.surplus-ids"),
+        ("foreign-rows", "isolation.foreign-ids"),
+        ("foreign-ends", "isolation.foreign-ids"),
+        ("conditions-match", "isolation.ids-as-conditions"),
+    ];
+    let trials = rows.map(|(fault, case)| async move {
+        let mut selection = Selection::default();
+        selection.only(case).expect("ids are no globs");
+        let blamed = judge(Some(fault), &liberties, selection).await;
+        (fault, blamed.contains_key(case))
+    });
+    let caught = runtime().block_on(side_by_side(rows.len(), trials));
+    assert_eq!(caught, rows.map(|(fault, _)| (fault, true)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use touchstone_client::text::told;
 use touchstone_conformance::{Plan, Reporter, RunEvent, Selection, StopSignals, Verdict, run};
-use touchstone_reference_faults::Liberties;
+use touchstone_reference_faults::{Faults, Liberties};
 use touchstone_reference_server::Config;
 
 use crate::embedded::quick;
@@ -28,17 +28,23 @@ pub(crate) async fn try_all(trials: Vec<(Vec<&'static str>, Selection)>) -> Vec<
     let trials = trials.into_iter();
     side_by_side(
         TRIALS,
-        trials.map(|(names, selection)| async move { judge(&names, selection).await }),
+        trials.map(|(names, selection)| async move { judge(None, &names, selection).await }),
     )
     .await
 }
 
-async fn judge(names: &[&'static str], selection: Selection) -> Blamed {
+/// What the suite has against a server with these liberties, and a fault perhaps.
+pub(crate) async fn judge(
+    fault: Option<&str>,
+    names: &[&'static str],
+    selection: Selection,
+) -> Blamed {
+    let faults = Faults::parse(fault).expect("a fault of the table");
     let liberties = Liberties::parse(names.iter().copied()).expect("names of the table");
-    let config = liberties.applied_to(Config {
+    let config = liberties.applied_to(faults.applied_to(Config {
         ping_timeout: PING_TIMEOUT,
         ..quick()
-    });
+    }));
     let (server, target) = trials::server(config).await;
     let mut plan = Plan::new(target, SEED, 0);
     plan.selection = selection;

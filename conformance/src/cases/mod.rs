@@ -28,6 +28,7 @@ pub(crate) mod matrix;
 pub(crate) mod message;
 pub(crate) mod nonsense;
 pub(crate) mod order;
+mod own_rows;
 pub(crate) mod presence;
 pub(crate) mod refusal;
 pub(crate) mod rest;

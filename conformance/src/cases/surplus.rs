@@ -8,15 +8,17 @@ use touchstone_client::Secret;
 use super::{
     artifact,
     handshake::{self, Admission, attempt},
-    machine, message, rest, session, usage,
+    machine,
+    own_rows::OwnRows,
+    rest, session, usage,
 };
 use crate::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
-    peer::Peer,
+    peer::{Arrival, Peer},
     readback::Watched,
-    stage::{Delivery, Role, Stage, Wanted},
+    stage::{Role, Stage, Wanted},
 };
 
 requirement_table! {
@@ -93,6 +95,12 @@ async fn traffic(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
     let new = artifact::Artifact::new(cx);
     cx.emit(peer, "artifact-create", new.request()).await?;
     caused.push(Wanted::update("new-artifact", new.id));
+    // Events without an answer have been handled when another connection of the account has heard of them.
+    for wanted in &caused {
+        let heard = |arrival: &Arrival| wanted.matches(arrival);
+        cx.arrival(stage.peer(Role::U2), &wanted.named(), heard)
+            .await;
+    }
     Ok(caused)
 }
 
@@ -102,48 +110,38 @@ async fn surplus_ids(cx: &mut Ctx) -> Flow {
     let token = own.account.token();
     let (s, m) = (own.s1.id.as_str(), own.m1_id());
     let (fs, fm) = (foreign.s1.id.as_str(), foreign.m1_id());
+    let (user, daemon) = (Some(Role::U1), Some(Role::M1));
     let scopes = [
-        ("user-own", Scope::User, s, m),
-        ("user-foreign", Scope::User, fs, fm),
-        ("user-mixed", Scope::User, s, fm),
-        ("session-own", Scope::Session(s), s, m),
-        ("session-foreign-machine", Scope::Session(s), s, fm),
-        ("session-foreign", Scope::Session(fs), fs, m),
-        ("machine-own", Scope::Machine(m), s, m),
-        ("machine-foreign-session", Scope::Machine(m), fs, m),
-        ("machine-foreign", Scope::Machine(fm), s, fm),
+        ("user-own", user, Scope::User, s, m),
+        ("user-foreign", user, Scope::User, fs, fm),
+        ("user-mixed", user, Scope::User, s, fm),
+        // The sentinel of users is a change of the session.
+        ("session-own", user, Scope::Session(s), s, m),
+        ("session-foreign-machine", user, Scope::Session(s), s, fm),
+        ("session-foreign", None, Scope::Session(fs), fs, m),
+        ("machine-own", daemon, Scope::Machine(m), s, m),
+        ("machine-foreign-session", daemon, Scope::Machine(m), fs, m),
+        ("machine-foreign", None, Scope::Machine(fm), s, fm),
     ];
-    let mut surplus: Vec<Peer> = Vec::new();
-    for (name, scope, session, machine) in scopes {
+    let mut surplus: Vec<(Peer, Option<Role>)> = Vec::new();
+    for (name, hears_as, scope, session, machine) in scopes {
         let mut auth = scope.auth(token);
         auth["sessionId"] = json!(session);
         auth["machineId"] = json!(machine);
         match attempt(cx, name, Some(auth)).await? {
-            Admission::Admitted(peer) => surplus.push(peer),
+            Admission::Admitted(peer) => surplus.push((peer, hears_as)),
             refused => cx.note(format!("{name}: {}, which a server may do", refused.told())),
         }
     }
-    let mut caused = Vec::new();
+    let caused = [traffic(cx, &own).await?, traffic(cx, &foreign).await?];
+    // Twice: what is late for one event has come when the next one of its kind has.
     for stage in [&own, &foreign] {
-        let wanted = traffic(cx, stage).await?;
-        let messages = wanted.iter().filter(|wanted| wanted.is("new-message"));
-        let deliveries: Vec<_> = messages
-            .map(|wanted| Delivery {
-                wanted: wanted.clone(),
-                reaches: &[Role::U2],
-                by: &message::REACHES,
-                spares: &[],
-            })
-            .collect();
-        stage.observe(cx, &deliveries).await?;
-        // A second time: what is late for one event has come when the next one of its kind has.
         stage.prove_silence(cx).await?;
-        caused.push(wanted);
+        stage.prove_silence(cx).await?;
     }
-    for peer in &surplus {
-        if peer.ended().is_none() {
-            cx.round_trip(peer).await?;
-        }
+    let beside: Vec<_> = surplus.iter().map(|(peer, role)| (peer, *role)).collect();
+    own.prove_silence_beside(cx, &beside).await?;
+    for (peer, _) in &surplus {
         let received = |wanted: &Wanted| peer.all(|arrival| wanted.matches(arrival));
         let leaked: Vec<_> = caused[1].iter().flat_map(received).collect();
         let shown = leaked
@@ -205,6 +203,7 @@ async fn ids_as_conditions(cx: &mut Ctx) -> Flow {
         machine: Some(&machine),
         artifact: made.then_some(new.id.as_str()),
     };
+    let own = OwnRows::make(cx, &stage).await?;
     let before = watched.read(cx).await?;
     let stranger = stage.peer(Role::V1);
     let marker = cx.marker("foreign");
@@ -247,9 +246,18 @@ async fn ids_as_conditions(cx: &mut Ctx) -> Flow {
             let asked = asked.map_err(|end| cx.dropped(stranger, &end))?;
             pending.push((event, data, asked));
         }
-        cx.round_trip(stranger).await?;
     }
+    own.each_event(cx, &stage).await?;
     let held = |raw: &str| raw.contains(&secret) || raw.contains(&new.body);
+    for wanted in [
+        Wanted::update("update-session", &marker),
+        Wanted::update("new-message", &marker),
+        Wanted::update("update-machine", &marker),
+        Wanted::ephemeral("usage", &marker),
+        Wanted::update("delete-artifact", &new.id),
+    ] {
+        stage.observe_nothing(cx, &wanted, &CONDITIONS).await?;
+    }
     let mut leaks = Vec::new();
     for (event, data, asked) in pending {
         // Whether these are answered is judged elsewhere; most have been by now.
@@ -260,38 +268,28 @@ async fn ids_as_conditions(cx: &mut Ctx) -> Flow {
             }
         }
     }
-    for wanted in [
-        Wanted::update("update-session", &marker),
-        Wanted::update("new-message", &marker),
-        Wanted::update("update-machine", &marker),
-        Wanted::ephemeral("usage", &marker),
-        Wanted::update("delete-artifact", &new.id),
-    ] {
-        stage.observe_nothing(cx, &wanted, &CONDITIONS).await?;
-    }
     watched.unchanged(cx, &before, &CONDITIONS).await?;
+    let mut admitted = Vec::new();
     for id in conditions() {
         for (client_type, key) in [
             ("session-scoped", "sessionId"),
             ("machine-scoped", "machineId"),
         ] {
             let auth = json!({"token": stage.other_token(), "clientType": client_type, key: id});
-            let Admission::Admitted(peer) = attempt(cx, "condition", Some(auth)).await? else {
-                continue;
-            };
-            for (cas, id) in [(&session::STATE, &sid), (&machine::STATE, &machine)] {
-                cas.write(cx, owner, id, &json!(secret)).await?;
+            if let Admission::Admitted(peer) = attempt(cx, "condition", Some(auth)).await? {
+                admitted.push((peer, format!("{client_type} {id}")));
             }
-            stage.prove_silence(cx).await?;
-            if peer.ended().is_none() {
-                cx.round_trip(&peer).await?;
-            }
-            let log = peer.all(|arrival| held(&arrival.raw));
-            leaks.extend(
-                log.iter()
-                    .map(|arrival| format!("{client_type} {id}: {}", arrival.raw)),
-            );
         }
+    }
+    for (cas, id) in [(&session::STATE, &sid), (&machine::STATE, &machine)] {
+        cas.write(cx, owner, id, &json!(secret)).await?;
+    }
+    // Nothing can be addressed to them.
+    let beside: Vec<_> = admitted.iter().map(|(peer, _)| (peer, None)).collect();
+    stage.prove_silence_beside(cx, &beside).await?;
+    for (peer, named) in &admitted {
+        let log = peer.all(|arrival| held(&arrival.raw));
+        leaks.extend(log.iter().map(|one| format!("{named}: {}", one.raw)));
     }
     let expected = "nothing of the other account";
     cx.check(&CONDITIONS, leaks.is_empty(), expected, leaks.join("; "));

@@ -119,26 +119,80 @@ impl Stage {
     /// Returns when `peer`, a connection beside the cast that hears of session S1, has received a first
     /// change of it, as far as it ever does: what is caused afterwards, it receives.
     pub(crate) async fn prove_newcomer(&self, cx: &mut Ctx, peer: &Peer) -> Flow {
-        let Some(sentinel) = self.sentinels().into_iter().next() else {
-            return Ok(());
-        };
+        if let Some(sentinel) = self.sentinels().into_iter().next() {
+            self.reach(cx, &sentinel, vec![peer], Overtaken::Ignored)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// As [`prove_silence`](Self::prove_silence), for connections beside the cast as well: each with the
+    /// role whose sentinel must reach it too. Where no event can be addressed to a connection, what was sent
+    /// to it was sent with what the others have received by then, so that a round trip comes after it.
+    pub(crate) async fn prove_silence_beside(
+        &self,
+        cx: &mut Ctx,
+        beside: &[(&Peer, Option<Role>)],
+    ) -> Flow {
+        self.prove_silence(cx).await?;
+        let lives = |peer: &&Peer| peer.ended().is_none();
+        let mut unproved = Vec::new();
+        for sentinel in self.sentinels() {
+            let reaches =
+                |role: Option<Role>| role.is_some_and(|one| sentinel.reaches.contains(&one));
+            let peers = beside.iter().filter(|(_, role)| reaches(*role));
+            let peers: Vec<_> = peers.map(|(peer, _)| *peer).filter(lives).collect();
+            if !peers.is_empty() {
+                let missed = self.reach(cx, &sentinel, peers, Overtaken::Judged).await?;
+                unproved.extend(missed.into_iter().filter(lives));
+            }
+        }
+        for (peer, role) in beside {
+            if role.is_none() && lives(peer) && cx.ask(peer, "ping", ()).await?.is_err() {
+                unproved.push(peer);
+            }
+            if peer.overflowed() {
+                return Err(Stop::flooded(&peer.who));
+            }
+        }
+        let unproved: Vec<_> = unproved.iter().map(|peer| peer.who.as_str()).collect();
+        settle(cx, &unproved).await;
+        Ok(())
+    }
+
+    /// Raises a sentinel, again where it does not arrive, until one has reached each of `peers`. Gives those
+    /// that none of several attempts reached.
+    async fn reach<'p>(
+        &self,
+        cx: &mut Ctx,
+        sentinel: &Sentinel<'_>,
+        mut peers: Vec<&'p Peer>,
+        overtaken: Overtaken,
+    ) -> Flow<Vec<&'p Peer>> {
         let mut markers = Vec::new();
-        for attempt in 0..FIRST_ATTEMPTS {
+        for attempt in 0..overtaken.attempts() {
             let marker = cx.marker("sentinel");
             if !self
                 .bump(cx, sentinel.driver, sentinel.subject, &marker)
                 .await?
             {
-                return Ok(());
+                break;
             }
             markers.push(marker);
-            let deadline = Instant::now() + Overtaken::Ignored.wait(&cx.shared.pace, attempt);
-            let announced = sentinel.subject.announced(&markers);
-            if peer.wait_for(deadline, announced).await.is_some() {
-                return Ok(());
+            let deadline = Instant::now() + overtaken.wait(&cx.shared.pace, attempt);
+            let mut missed = Vec::new();
+            for peer in peers {
+                let announced = sentinel.subject.announced(&markers);
+                if peer.wait_for(deadline, announced).await.is_none() {
+                    missed.push(peer);
+                }
+            }
+            peers = missed;
+            if peers.is_empty() {
+                break;
             }
         }
-        Ok(())
+        Ok(peers)
     }
 
     /// Returns when each connection has received everything that was sent to it before: each has its
@@ -164,20 +218,9 @@ impl Stage {
                 return Err(Stop::flooded(role.described()));
             }
         }
-        if !unproved.is_empty() {
-            unproved.sort();
-            let names: Vec<_> = unproved.iter().map(|role| role.described()).collect();
-            let names = names.join(", ");
-            cx.note(format!(
-                "silence of {names} rests on a settle window, since no sentinel reached it"
-            ));
-            let window = cx.shared.pace.settle();
-            cx.step(&format!(
-                "settle window of {} ms for {names}",
-                window.as_millis()
-            ));
-            tokio::time::sleep(window).await;
-        }
+        unproved.sort();
+        let unproved: Vec<_> = unproved.iter().map(|role| role.described()).collect();
+        settle(cx, &unproved).await;
         Ok(())
     }
 
@@ -383,4 +426,21 @@ impl Stage {
         }
         Ok(false)
     }
+}
+
+/// Waits for the settle window where no sentinel has reached somebody, and says so.
+async fn settle(cx: &mut Ctx, unproved: &[&str]) {
+    if unproved.is_empty() {
+        return;
+    }
+    let names = unproved.join(", ");
+    cx.note(format!(
+        "silence of {names} rests on a settle window, since no sentinel reached it"
+    ));
+    let window = cx.shared.pace.settle();
+    cx.step(&format!(
+        "settle window of {} ms for {names}",
+        window.as_millis()
+    ));
+    tokio::time::sleep(window).await;
 }

@@ -175,7 +175,7 @@ struct Underway {
     skip: Option<ConnectionId>,
     /// The connections that there were, and those that were to receive it.
     known: Vec<ConnectionId>,
-    meant: Vec<ConnectionId>,
+    meant: Vec<Arc<Connection>>,
 }
 
 impl BrokerDelay {
@@ -191,14 +191,9 @@ impl Underway {
     fn deliver(&self, account: &Account) {
         let connections = account.connections();
         let now = recipients(connections.iter(), &self.filter, self.skip);
-        let newcomers: Vec<_> = now
-            .map(|one| one.id())
-            .filter(|id| !self.known.contains(id))
-            .collect();
-        for one in &connections {
-            if self.meant.contains(&one.id()) || newcomers.contains(&one.id()) {
-                one.push(self.packet.clone());
-            }
+        let newcomers = now.filter(|one| !self.known.contains(&one.id()));
+        for one in self.meant.iter().chain(newcomers) {
+            one.push(self.packet.clone());
         }
     }
 }
@@ -213,14 +208,14 @@ impl Seams for BrokerDelay {
         let Some(someone) = emission.connections.first() else {
             return;
         };
-        let ids = |all: &[Arc<Connection>]| all.iter().map(|one| one.id()).collect();
+        let known = emission.connections.iter().map(|one| one.id());
         let underway = Underway {
             due: Instant::now() + self.time,
             packet: frame(emission.event, emission.payload),
             filter: emission.filter.clone(),
             skip: emission.skip,
-            known: ids(emission.connections),
-            meant: ids(recipients),
+            known: known.collect(),
+            meant: recipients.clone(),
         };
         let mut queues = lock(&self.queues);
         if let Some(queue) = queues.get_mut(emission.account) {
