@@ -9,9 +9,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, interval};
-use touchstone_client::text::{one_line, plural};
-use touchstone_conformance::report::Style;
 use touchstone_conformance::{CaseReport, RunEvent, Verdict, cases};
+use touchstone_output::Style;
+use touchstone_output::text::{one_line, plural};
 
 use crate::reports::{columns, notice, style};
 
@@ -81,7 +81,10 @@ impl Progress {
                 let room = columns(&io::stderr()).unwrap_or(80).saturating_sub(8);
                 let text: String = text.chars().take(room).collect();
                 let word = format!("{:7}", verdict.as_str());
-                notice(&format!("{} {text}", self.style.verdict(verdict, word)));
+                notice(&format!(
+                    "{} {text}",
+                    self.style.paint(verdict.colour(), word)
+                ));
             }
             bar.set_position(lock(&self.state).finished.len() as u64);
         }
@@ -198,7 +201,7 @@ impl State {
         let is_finding =
             |verdict: &&Verdict| matches!(verdict, Verdict::Fail | Verdict::Warn | Verdict::Error);
         let found = self.finished.values().filter(is_finding).count();
-        let of = plural(self.selected as u64, "case");
+        let of = plural(self.selected, "case");
         format!("{} of {of}, {found} with findings", self.finished.len())
     }
 

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use tempfile::NamedTempFile;
 use touchstone_conformance::report::{
-    BaselineFile, GitHub, Html, JUnit, Json, Markdown, Shows, Style, Terminal,
+    BaselineFile, GitHub, Html, JUnit, Json, Markdown, Shows, Terminal,
 };
 use touchstone_conformance::{Baseline, Reporter, RunEvent};
+use touchstone_output::Style;
 
 use crate::error::Failure;
 use crate::exit::Exit;

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
-use touchstone_conformance::report::Style;
+use touchstone_output::Style;
 
 use crate::error::Failure;
 use crate::reports::{self, Place, Publish, Unwritten, columns, style};

@@ -1,6 +1,7 @@
 //! The server that a command reaches, put together from its arguments.
 
 use std::fs;
+use touchstone_output::text::display_url;
 
 use anyhow::{Context as _, anyhow};
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
@@ -47,7 +48,7 @@ impl Server {
                 vec![embedded.url().clone()],
             ),
             None => (
-                urls.iter().map(shown).collect::<Vec<_>>().join(", "),
+                urls.iter().map(display_url).collect::<Vec<_>>().join(", "),
                 urls.to_vec(),
             ),
         };
@@ -70,7 +71,7 @@ impl Server {
             if let Some(url) = urls.iter().find(unnamed) {
                 let error = anyhow!(
                     "--connect-to keeps the name of the URL, and {} has none",
-                    shown(url)
+                    display_url(url)
                 );
                 return Err(Failure::usage(error).hint("put the address into the URL instead"));
             }
@@ -95,11 +96,6 @@ impl Server {
     pub(crate) fn provisioner(&self, spec: &ProvisionSpec) -> Result<Provisioner, Failure> {
         Provisioner::open(spec, &self.options).map_err(Failure::usage)
     }
-}
-
-/// A base URL as it is typed.
-pub(crate) fn shown(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn roots(reach: &ReachArguments) -> Result<Option<TlsOptions>, Failure> {

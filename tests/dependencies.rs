@@ -10,22 +10,15 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 /// tests may use. A crate that is missing here fails the test, so that a new one gets its line.
 const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
     ("touchstone-fixtures", &[], &[]),
-    ("touchstone-client", &["touchstone-fixtures"], &[]),
+    ("touchstone-output", &[], &[]),
     (
-        "touchstone-conformance",
-        &["touchstone-client", "touchstone-fixtures"],
+        "touchstone-client",
+        &["touchstone-fixtures", "touchstone-output"],
         &[],
     ),
-    (
-        "touchstone-history",
-        &["touchstone-client", "touchstone-fixtures"],
-        &[],
-    ),
-    (
-        "touchstone-loadgen",
-        &["touchstone-client", "touchstone-fixtures"],
-        &[],
-    ),
+    ("touchstone-conformance", OUTSIDE, &[]),
+    ("touchstone-history", OUTSIDE, &[]),
+    ("touchstone-loadgen", OUTSIDE, &[]),
     (
         "touchstone-reference-server",
         &[],
@@ -46,14 +39,17 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &["touchstone-reference-server"],
         &[],
     ),
-    (
-        "touchstone-tui-monitor",
-        &["touchstone-client", "touchstone-fixtures"],
-        &[],
-    ),
+    ("touchstone-tui-monitor", OUTSIDE, &[]),
     ("touchstone", EVERYTHING, &[]),
     ("touchstone-benches", EVERYTHING, &[]),
     ("touchstone-interop", EVERYTHING, &[]),
+];
+
+/// What every crate uses that looks at a server from outside.
+const OUTSIDE: &[&str] = &[
+    "touchstone-client",
+    "touchstone-fixtures",
+    "touchstone-output",
 ];
 
 const EVERYTHING: &[&str] = &[
@@ -62,6 +58,7 @@ const EVERYTHING: &[&str] = &[
     "touchstone-fixtures",
     "touchstone-history",
     "touchstone-loadgen",
+    "touchstone-output",
     "touchstone-reference-faults",
     "touchstone-reference-server",
     "touchstone-reference-storage",
@@ -71,6 +68,7 @@ const EVERYTHING: &[&str] = &[
 /// Crates that judge. None of them may contain the code that an accused server is built with.
 const JUDGES: &[&str] = &[
     "touchstone-fixtures",
+    "touchstone-output",
     "touchstone-client",
     "touchstone-conformance",
     "touchstone-history",

@@ -7,7 +7,9 @@ use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
-use crate::{codec::DecodeError, text::is_order, tls::TlsError};
+use touchstone_output::text::is_control;
+
+use crate::{codec::DecodeError, tls::TlsError};
 
 /// How far a connection had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -260,7 +262,7 @@ pub(crate) fn excerpt(text: &str, characters: usize) -> String {
     let mut shown: String = text
         .chars()
         .take(characters)
-        .map(|c| if is_order(c) { ' ' } else { c })
+        .map(|c| if is_control(c) { ' ' } else { c })
         .collect();
     if text.chars().nth(characters).is_some() {
         shown.push('…');

@@ -4,8 +4,6 @@
 //!   [`Engine`] gives the stages one by one to those who must misbehave.
 //! - [`provision`] makes accounts, sessions, machines and access keys exist.
 //! - [`trace`] writes down and reads back what went over the wire.
-//! - [`report`] reads the beginning that all reports share; [`text`] makes foreign text fit to be
-//!   shown.
 //! - [`codec`] holds the Engine.IO 4 and Socket.IO 5 packets as pure functions.
 //!
 //! This crate must not know any server, must not judge what a server does, and must not print,
@@ -39,11 +37,9 @@ mod listener;
 mod net;
 mod options;
 pub mod provision;
-pub mod report;
 mod secret;
 mod socket;
 mod tap;
-pub mod text;
 mod tls;
 pub mod trace;
 mod wire;

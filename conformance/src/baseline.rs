@@ -437,7 +437,7 @@ mod tests {
     #[track_caller]
     fn check_error(text: &str, parts: &[&str]) {
         let error = Baseline::default().read("known.toml", text).unwrap_err();
-        let told = crate::told(&error);
+        let told = crate::error_chain(&error);
         for part in parts {
             assert!(told.contains(part), "no {part:?} in {told}");
         }

@@ -5,6 +5,7 @@
 //! server that remembers the last run must not change the verdicts of this one.
 
 use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
+use touchstone_output::text::display_url;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
@@ -27,7 +28,6 @@ use crate::{
     peer::{Answer, Arrival, Peer},
     run::{inputs::Steps, shared::Shared},
     shape::shape,
-    target,
     verdict::{Finding, folded},
 };
 
@@ -372,7 +372,7 @@ impl Ctx {
         let target = &self.shared.target;
         let url = self.shared.next_url();
         if target.urls.len() > 1 {
-            self.evidence.goes_to(name, target::shown(&url));
+            self.evidence.goes_to(name, display_url(&url));
         }
         let mut options = target
             .server
@@ -407,7 +407,7 @@ impl Ctx {
         let options = self.options(name, Some(scope.auth(token)));
         let started = Instant::now();
         let (socket, events) = connect(&options).await.map_err(|error| {
-            let reason = format!("{name} cannot connect: {}", crate::told(&error));
+            let reason = format!("{name} cannot connect: {}", crate::error_chain(&error));
             match error {
                 ConnectError::Refused { .. } | ConnectError::Ended(_) => Stop::Blocked {
                     parent: scope.admitted_by(),
@@ -640,7 +640,7 @@ impl Ctx {
         if peer.overflowed() {
             return Stop::flooded(&peer.who);
         }
-        let end = crate::told(end);
+        let end = crate::error_chain(end);
         Stop::Dropped(match peer.reason() {
             Some(said) => format!("{} ended: {said} ({end})", peer.who),
             None => format!("{} ended: {end}", peer.who),

@@ -5,6 +5,7 @@
 //! everything.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
+use touchstone_output::text::display_url;
 
 use futures_util::future::join_all;
 use tokio::{
@@ -24,7 +25,7 @@ use crate::{
     event::{SHORT, TargetSummary},
     peer::reason_in,
     run::shared::Shared,
-    target::{Capability, Target, shown},
+    target::{Capability, Target},
 };
 
 /// How long one step may take.
@@ -283,11 +284,11 @@ async fn provision_error(target: &Target, stop: Stop) -> DoctorError {
 /// Resolves the name and opens a TCP connection, so that these two are told apart from all the rest.
 async fn reach(target: &Target, url: &Url) -> Result<(), DoctorError> {
     let resolve = |reason: String| DoctorError::Resolve {
-        url: shown(url),
+        url: display_url(url),
         reason,
     };
     let address = target.server.at(url.clone()).dialled();
-    let address = address.map_err(|error| resolve(crate::told(&error)))?;
+    let address = address.map_err(|error| resolve(crate::error_chain(&error)))?;
     let addresses: Vec<_> = timeout(STEP, lookup_host(address))
         .await
         .map_err(|_| resolve(format!("no answer within {} s", STEP.as_secs())))?
@@ -302,7 +303,7 @@ async fn reach(target: &Target, url: &Url) -> Result<(), DoctorError> {
         }
     }
     Err(DoctorError::Dial {
-        url: shown(url),
+        url: display_url(url),
         reason,
     })
 }
@@ -316,16 +317,16 @@ async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
     };
     match error {
         ConnectError::Timeout { after, .. } => Err(DoctorError::Silent {
-            url: shown(url),
+            url: display_url(url),
             after,
         }),
         ConnectError::Dial { .. } => Err(DoctorError::Dial {
-            url: shown(url),
-            reason: crate::told(&error),
+            url: display_url(url),
+            reason: crate::error_chain(&error),
         }),
         ConnectError::Tls { source, .. } => Err(DoctorError::Tls {
-            url: shown(url),
-            reason: crate::told(&source),
+            url: display_url(url),
+            reason: crate::error_chain(&source),
         }),
         error => {
             let (answering, without_prefix) = tokio::join!(
@@ -333,7 +334,7 @@ async fn speak(target: &Target, url: &Url) -> Result<(), DoctorError> {
                 answering_without_prefix(target, url)
             );
             Err(DoctorError::NoSocketIo {
-                url: shown(url),
+                url: display_url(url),
                 path: target.server.path.clone(),
                 reason: without_address(&error),
                 hung_up: matches!(error, ConnectError::Broken { .. }),
@@ -357,7 +358,7 @@ fn without_address(error: &ConnectError) -> String {
         ConnectError::Http { status, .. } => format!("it answers HTTP {status}"),
         ConnectError::NotEngineIo { reason, .. } => reason.clone(),
         ConnectError::Broken { stage, reason, .. } => format!("{reason}, while {stage}"),
-        other => crate::told(other),
+        other => crate::error_chain(other),
     }
 }
 
@@ -384,7 +385,7 @@ async fn answering_without_prefix(target: &Target, url: &Url) -> Option<Box<str>
     }
     let options = target.server.at(bare.clone()).timeout(GUESS);
     let answers = Engine::open(&options).await.is_ok();
-    answers.then(|| shown(&bare).into())
+    answers.then(|| display_url(&bare).into())
 }
 
 /// Connects as a user and pings. Gives how long the answer took; nothing where none came.
@@ -401,8 +402,8 @@ async fn admit(
     let (socket, events) = connect(&options)
         .await
         .map_err(|error| DoctorError::Connect {
-            url: shown(url),
-            reason: crate::told(&error),
+            url: display_url(url),
+            reason: crate::error_chain(&error),
         })?;
     // Those of a server that floods must not stand before the answer, and one may say why it ends.
     let listener = tokio::spawn(last_reason(events));
@@ -414,10 +415,10 @@ async fn admit(
             Ok((took, heartbeat))
         }
         Err(end) => Err(DoctorError::Dropped {
-            url: shown(url),
+            url: display_url(url),
             reason: match listener.await.ok().flatten() {
-                Some(said) => format!("{said} ({})", crate::told(&end)),
-                None => crate::told(&end),
+                Some(said) => format!("{said} ({})", crate::error_chain(&end)),
+                None => crate::error_chain(&end),
             },
         }),
     }

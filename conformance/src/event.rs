@@ -351,7 +351,7 @@ impl Summary {
     pub(crate) fn hardly_judged(&self) -> Option<String> {
         let judged = self.pass + self.fail + self.warn + self.info;
         (self.total > 0 && judged * 10 < self.total).then(|| {
-            let of = touchstone_client::text::plural(self.total as u64, "case");
+            let of = touchstone_output::text::plural(self.total, "case");
             format!(
                 "{judged} of {of} could be judged, which is too little for a verdict on the server"
             )

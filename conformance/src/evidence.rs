@@ -75,7 +75,7 @@ impl Tap for Reading {
         self.inner.ended(at, end);
         if let End::ParseError { .. } | End::BrokenFrame { .. } = end {
             self.unreadable
-                .get_or_init(|| format!("on {}: {}", self.conn, crate::told(end)));
+                .get_or_init(|| format!("on {}: {}", self.conn, crate::error_chain(end)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Starting a server with `--spawn`, and waiting until it answers, or the user has enough of that.
 
 use std::time::Duration;
+use touchstone_output::text::display_url;
 
 use tokio::time::{Instant, interval};
 use touchstone_client::ConnectOptions;
@@ -10,7 +11,6 @@ use crate::{
     doctor,
     run::StopSignals,
     spawn::{Server, SpawnCommand, SpawnError},
-    target::shown,
 };
 
 /// How long a server may take to answer after it was started: an interpreter that compiles first
@@ -99,7 +99,7 @@ pub async fn launch(
     if doctor::answers(urls, reached).await {
         return Err(LaunchError::Taken {
             command: command.to_string(),
-            url: shown(&urls[0]),
+            url: display_url(&urls[0]),
         });
     }
     start(command, urls, reached, stop).await
@@ -146,7 +146,7 @@ pub(crate) async fn start(
             server.stop().await;
             return Err(LaunchError::Silent {
                 command: command.to_string(),
-                url: shown(&urls[0]),
+                url: display_url(&urls[0]),
                 after: READY_WITHIN,
                 output,
             });

@@ -60,4 +60,4 @@ pub use spawn::{Server, SpawnCommand, SpawnError};
 pub use target::{Capability, Target, Timeouts};
 pub use verdict::{Finding, Mismatch, Verdict};
 
-pub(crate) use touchstone_client::text::told;
+pub(crate) use touchstone_output::text::error_chain;

@@ -59,7 +59,7 @@ pub(crate) fn kind(provisioner: &Provisioner) -> &'static str {
 }
 
 fn stop(error: &ProvisionError) -> Stop {
-    let reason = crate::told(error);
+    let reason = crate::error_chain(error);
     match error {
         ProvisionError::Unsupported { .. } => Stop::Skip(reason),
         ProvisionError::NotEnough { .. } => Stop::Short,

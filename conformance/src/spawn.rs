@@ -224,7 +224,7 @@ fn plain(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = anstream::adapter::strip_str(&text).to_string();
     let mut text = text.replace('\t', " ");
-    text.retain(|c| !touchstone_client::text::is_order(c));
+    text.retain(|c| !touchstone_output::text::is_control(c));
     text.trim_end().to_owned()
 }
 

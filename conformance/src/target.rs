@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use touchstone_client::{ConnectOptions, provision::Provisioner};
+use touchstone_output::text::display_url;
 use url::Url;
 
 use crate::pace::PATIENCE;
@@ -61,7 +62,7 @@ impl Target {
     pub fn new(urls: Vec<Url>, provisioner: Provisioner) -> Self {
         let first = urls.first().expect("a target has at least one URL");
         Self {
-            name: urls.iter().map(shown).collect::<Vec<_>>().join(", "),
+            name: urls.iter().map(display_url).collect::<Vec<_>>().join(", "),
             server: ConnectOptions::new(first.clone()),
             urls,
             provisioner,
@@ -73,18 +74,8 @@ impl Target {
 
     /// The addresses, without credentials.
     pub fn addresses(&self) -> Vec<String> {
-        self.urls.iter().map(shown).collect()
+        self.urls.iter().map(display_url).collect()
     }
-}
-
-/// A URL as reports show it: without credentials, query and the slash that an empty path leaves.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs that cannot hold credentials in the first place.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Something that a target may lack. Cases that need it are skipped then, with the reason.
@@ -154,18 +145,5 @@ impl fmt::Display for Capability {
             Self::Archive => "archiving of sessions",
             Self::Control => "control extension",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn no_credentials_are_shown() {
-        #[track_caller]
-        fn check(url: &str, expected: &str) {
-            assert_eq!(super::shown(&url.parse().unwrap()), expected);
-        }
-        check("http://127.0.0.1:3006/", "http://127.0.0.1:3006");
-        check("https://me:secret@host/base?token=x", "https://host/base");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure values; nothing here runs a case or renders one.
 
+use anstyle::{AnsiColor, Style as Ansi};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,17 @@ impl Verdict {
         Self::Blocked,
         Self::Error,
     ];
+
+    /// The colour of its word, where text is coloured.
+    pub fn colour(self) -> Ansi {
+        match self {
+            Self::Pass => AnsiColor::Green.on_default(),
+            Self::Fail | Self::Error => AnsiColor::Red.on_default().bold(),
+            Self::Warn => AnsiColor::Yellow.on_default().bold(),
+            Self::Info => AnsiColor::Cyan.on_default(),
+            Self::Skip | Self::Blocked => Ansi::new().dimmed(),
+        }
+    }
 
     /// The word that reports use.
     pub fn as_str(self) -> &'static str {

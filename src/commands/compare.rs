@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use touchstone_conformance::{Comparison, Recorded};
 use touchstone_loadgen::compare::Comparison as LoadComparison;
-use touchstone_loadgen::report::{Report, Style, Verdict, model::FORMAT};
+use touchstone_loadgen::report::{Report, Verdict, model::FORMAT};
 
 use crate::args::CompareArguments;
 use crate::error::Failure;
@@ -64,11 +64,7 @@ fn loads(files: &[(String, String)], page: Option<&Path>) -> Result<Exit, Failur
     if let Some(path) = page {
         write(path, &comparison.html())?;
     }
-    let style = match reports::style(&io::stdout()) {
-        touchstone_conformance::report::Style::Plain => Style::Plain,
-        touchstone_conformance::report::Style::Coloured => Style::Coloured,
-    };
-    output::print(&comparison.text(style))?;
+    output::print(&comparison.text(reports::style(&io::stdout())))?;
     Ok(match comparison.worsened() {
         None | Some(Verdict::Passed) => Exit::Passed,
         Some(Verdict::Failed) => Exit::Unreachable,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::text::{one_line, told};
 use touchstone_client::{Args, Event, connect};
 use touchstone_fixtures::{CLIENT_EVENTS, ack_variants};
+use touchstone_output::text::{error_chain, one_line};
 
 use crate::args::EmitArguments;
 use crate::error::Failure;
@@ -58,7 +58,7 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
     let ended = |end: &dyn std::error::Error| {
         Failure::expected(
             Exit::Unreachable,
-            anyhow!("the server ended the connection: {}", told(end)),
+            anyhow!("the server ended the connection: {}", error_chain(end)),
         )
     };
     let sent_at = Instant::now();

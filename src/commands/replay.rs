@@ -11,13 +11,13 @@ use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::text::plural;
 use touchstone_conformance::replay::{
     Recording, Repair, ReplayError, ReplayPlan, ReplayReport, ReplayRun, Replayed, replay,
 };
 use touchstone_conformance::{
     Clock, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict,
 };
+use touchstone_output::text::plural;
 
 use crate::args::ReplayArguments;
 use crate::embedded::{self, Embedded};
@@ -175,10 +175,7 @@ impl Player<'_> {
             }
         }
         if left_out == total {
-            let nothing = anyhow!(
-                "nothing to replay in any of {}",
-                plural(total as u64, "trace")
-            );
+            let nothing = anyhow!("nothing to replay in any of {}", plural(total, "trace"));
             trouble = Some(Failure::usage(nothing).hint(NOTHING_SENT));
         }
         let run = ReplayRun {
@@ -200,9 +197,9 @@ impl Player<'_> {
         format!(
             "{} of {}, {} with differences; {} sent",
             done.len(),
-            plural(total as u64, "trace"),
+            plural(total, "trace"),
             done.iter().filter(differ).count(),
-            plural(self.sent.load(Ordering::Relaxed) as u64, "step"),
+            plural(self.sent.load(Ordering::Relaxed), "step"),
         )
     }
 

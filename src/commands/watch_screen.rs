@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use touchstone_client::Clock;
-use touchstone_client::text::plural;
+use touchstone_output::text::plural;
 use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now};
 use touchstone_tui_monitor::keys::Keymap;
 use touchstone_tui_monitor::run::{self, Left, World};
@@ -218,7 +218,7 @@ impl World for Desk<'_> {
                 // A full ring is written for a second or more.
                 tokio::task::spawn_blocking(move || {
                     let saved = save(Path::new("."), stem, &entries).map(|path| {
-                        let events = plural(entries.len() as u64, "event");
+                        let events = plural(entries.len(), "event");
                         format!("saved {events} to {}", path.display())
                     });
                     let saved = saved.map_err(|error| format!("cannot save: {error}"));

@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use rand::RngExt as _;
 use touchstone_client::provision::{ProvisionError, ProvisionSpec, Provisioner, Rest};
 use touchstone_client::{Clock, ConnectOptions, Secret};
+use touchstone_output::text::display_url;
 use touchstone_tui_monitor::source::file::Recorded;
 use touchstone_tui_monitor::source::live::{Live, Watched};
 use touchstone_tui_monitor::source::{Options, Overflow, RecordTo, Source, live, tap, wire};
@@ -13,7 +14,7 @@ use crate::args::{AllName, SourceArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::profile::{self, Accused};
-use crate::target::{Server, shown};
+use crate::target::Server;
 
 use super::watch_demo::Demo;
 
@@ -40,7 +41,7 @@ impl Watching {
     /// Starts the embedded server and its load.
     async fn demo(options: &Options) -> Result<Self, Failure> {
         let demo = Demo::start().await?;
-        let url = shown(demo.url());
+        let url = display_url(demo.url());
         let rest = Rest::new(&ConnectOptions::new(demo.url().clone())).map_err(unusable)?;
         let (source, recorder) = wire::start(&url, Some(rest), options);
         demo.load(recorder)?;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use touchstone_client::text::told;
 use touchstone_conformance::{
     Level, Plan, Reporter, Requirement, RunError, RunEvent, Selection, StopSignals, Verdict, run,
 };
+use touchstone_output::text::error_chain;
 use touchstone_reference_faults::Faults;
 
 use crate::embedded::quick;
@@ -65,8 +65,8 @@ pub(crate) async fn judge(fault: Option<&str>, selection: Selection, jobs: usize
     let mut outcome = Outcome::default();
     match run(&plan, &mut outcome, &StopSignals::default()).await {
         Ok(_) => {}
-        Err(error @ RunError::NotReady(_)) => outcome.not_ready = Some(told(&error)),
-        Err(error) => panic!("{fault:?}: {}", told(&error)),
+        Err(error @ RunError::NotReady(_)) => outcome.not_ready = Some(error_chain(&error)),
+        Err(error) => panic!("{fault:?}: {}", error_chain(&error)),
     }
     server.stop().await.expect("the server ends");
     outcome

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use touchstone_client::text::told;
 use touchstone_conformance::{Plan, Reporter, RunEvent, Selection, StopSignals, Verdict, run};
+use touchstone_output::text::error_chain;
 use touchstone_reference_faults::{Faults, Liberties};
 use touchstone_reference_server::Config;
 
@@ -50,7 +50,7 @@ pub(crate) async fn judge(
     plan.selection = selection;
     let mut found = Found::default();
     if let Err(error) = run(&plan, &mut found, &StopSignals::default()).await {
-        let reason = BTreeSet::from([told(&error)]);
+        let reason = BTreeSet::from([error_chain(&error)]);
         found.0.insert("the run".to_owned(), reason);
     }
     server.stop().await.expect("the server ends");

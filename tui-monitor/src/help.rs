@@ -1,6 +1,6 @@
 //! The help and the hints of the status line, made from the one table of keys.
 
-use touchstone_client::text::wrap;
+use touchstone_output::text::wrap;
 
 use crate::keys::{Action, BINDINGS, Binding, Group, Key, Keymap};
 use crate::model::detail::Line;

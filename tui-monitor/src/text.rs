@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
-use touchstone_client::text::is_order;
+pub(crate) use touchstone_output::text::cut;
+use touchstone_output::text::is_control;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The columns that a text takes.
@@ -15,31 +16,11 @@ pub(crate) fn width(text: &str) -> usize {
 /// The text without what could move the cursor, change colours or turn the direction of writing.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     // An escape would be longer than what it stands for, and columns are dear here.
-    if text.contains(is_order) {
-        text.replace(is_order, "\u{b7}").into()
+    if text.contains(is_control) {
+        text.replace(is_control, "\u{b7}").into()
     } else {
         text.into()
     }
-}
-
-/// At most `columns` of a text, with a sign where something was cut.
-pub(crate) fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    let mut used = 1;
-    for character in text.chars() {
-        used += character.width().unwrap_or(0);
-        if used > columns {
-            break;
-        }
-        kept.push(character);
-    }
-    if columns > 0 {
-        kept.push('…');
-    }
-    kept
 }
 
 /// At most `columns` of a text that may hold megabytes, safe to write on a line.
@@ -203,14 +184,5 @@ mod tests {
         check(shown_end("a\u{1b}b", 3), "a·b");
         check(shown_end(&"x".repeat(1 << 20), 3), "…xx");
         check(shown_end("abc", 0), "");
-    }
-
-    #[test]
-    fn cutting_counts_columns() {
-        check(cut("abcdef", 6), "abcdef");
-        check(cut("abcdefg", 6), "abcde…");
-        check(cut("日本語", 5), "日本…");
-        check(cut("日本語", 4), "日…");
-        check(cut("abc", 0), "");
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Account, Made, ProvisionError};
 use crate::Secret;
-use crate::text::plural;
+use touchstone_output::text::plural;
 
 /// A target file, and what of it has been handed out.
 #[derive(Debug)]

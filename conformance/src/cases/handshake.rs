@@ -238,7 +238,7 @@ pub(super) async fn attempt_with(
         Err(error) => {
             return Err(Stop::Trouble(format!(
                 "{name} cannot connect: {}",
-                crate::told(&error)
+                crate::error_chain(&error)
             )));
         }
     };

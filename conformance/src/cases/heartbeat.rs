@@ -95,7 +95,7 @@ async fn idle(cx: &mut Ctx) -> Flow {
     let told = "an open connection";
     let shown = end
         .as_ref()
-        .map_or_else(String::new, |end| crate::told(end));
+        .map_or_else(String::new, |end| crate::error_chain(end));
     cx.require(&IDLE_STAYS, end.is_none(), told, shown)?;
     let served = cx.round_trip(&peer).await?;
     cx.check(&IDLE_STAYS, served, "a ping that is answered", "no answer");
@@ -116,7 +116,7 @@ async fn stays_registered(cx: &mut Ctx) -> Flow {
     if let Some(end) = callee.wait_end(Instant::now() + patience).await {
         return Err(Stop::Blocked {
             parent: &IDLE_STAYS,
-            reason: format!("{} ended: {}", callee.who, crate::told(&end)),
+            reason: format!("{} ended: {}", callee.who, crate::error_chain(&end)),
         });
     }
     let later = rpc::rpc(cx, &rpc_owner::STAYS, caller, &method, "later").await?;
@@ -144,7 +144,10 @@ async fn unanswered_pings(cx: &mut Ctx) -> Flow {
         "the end of the connection within {} s",
         patience.as_secs_f64().ceil()
     );
-    let shown = end.map_or_else(|| "it is still open".to_owned(), |end| crate::told(&end));
+    let shown = end.map_or_else(
+        || "it is still open".to_owned(),
+        |end| crate::error_chain(&end),
+    );
     cx.check(&GHOST_ENDED, ended, told, shown);
     others_served(cx, &bystanders).await?;
     stage.prove_silence(cx).await

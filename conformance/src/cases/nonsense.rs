@@ -282,7 +282,7 @@ async fn unknown_event(cx: &mut Ctx) -> Flow {
     let shown = served
         .as_ref()
         .err()
-        .map_or_else(String::new, |error| crate::told(error));
+        .map_or_else(String::new, |error| crate::error_chain(error));
     let told = "a ping that is answered afterwards";
     cx.require(&UNKNOWN_EVENT, served.is_ok(), told, shown)?;
     // Answers to what was sent before the ping have been given by now, where they are given at all.

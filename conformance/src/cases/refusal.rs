@@ -209,7 +209,10 @@ async fn events_with_connect(cx: &mut Ctx) -> Flow {
     let account = cx.account().await?;
     let options = cx.options("hasty", Some(Scope::User.auth(account.token())));
     let engine = Engine::open(&options).await.map_err(|error| {
-        Stop::Trouble(format!("cannot open a transport: {}", crate::told(&error)))
+        Stop::Trouble(format!(
+            "cannot open a transport: {}",
+            crate::error_chain(&error)
+        ))
     })?;
     let (socket, events) = engine.begin();
     let peer = Peer::new("hasty", socket, events);

@@ -73,7 +73,10 @@ impl Rogue {
     /// Opens a transport, without CONNECT.
     pub(crate) async fn open(options: &ConnectOptions) -> Flow<Self> {
         let engine = Engine::open(options).await.map_err(|error| {
-            Stop::Trouble(format!("cannot open a transport: {}", crate::told(&error)))
+            Stop::Trouble(format!(
+                "cannot open a transport: {}",
+                crate::error_chain(&error)
+            ))
         })?;
         Ok(Self {
             engine,
@@ -133,7 +136,7 @@ impl Rogue {
         loop {
             let frame = match timeout_at(deadline, self.engine.recv()).await {
                 Err(_) => return Read::Nothing,
-                Ok(Err(end)) => return Read::Ended(crate::told(&end)),
+                Ok(Err(end)) => return Read::Ended(crate::error_chain(&end)),
                 Ok(Ok(frame)) => frame,
             };
             let Frame::Text(text) = frame else {
@@ -179,9 +182,11 @@ pub(crate) async fn others_served(cx: &mut Ctx, bystanders: &[&Peer]) -> Flow {
                 peer.who,
                 after.as_secs_f64()
             )),
-            Err(CallError::Ended { source, .. }) => {
-                Some(format!("{} ended: {}", peer.who, crate::told(&source)))
-            }
+            Err(CallError::Ended { source, .. }) => Some(format!(
+                "{} ended: {}",
+                peer.who,
+                crate::error_chain(&source)
+            )),
         };
         let held = trouble.is_none();
         let told = trouble.unwrap_or_default();

@@ -139,7 +139,7 @@ async fn out_of_order(cx: &mut Ctx) -> Flow {
     for (n, call) in pending.into_iter().enumerate() {
         let answer = match tokio::time::timeout_at(deadline, call).await {
             Ok(Ok(reply)) => reply.data().unwrap_or(Value::Null),
-            Ok(Err(error)) => return Err(Stop::Dropped(crate::told(&error))),
+            Ok(Err(error)) => return Err(Stop::Dropped(crate::error_chain(&error))),
             Err(_) => Value::from("no answer"),
         };
         let expected = json!({"ok": true, "result": n.to_string()});

@@ -233,7 +233,7 @@ async fn late(cx: &mut Ctx) -> Flow {
     let patience = cx.shared.pace.patience() + ABSENT_GRACE;
     let answer = match tokio::time::timeout(patience, pending).await {
         Ok(Ok(reply)) => reply.data().unwrap_or(Value::Null),
-        Ok(Err(error)) => return Err(Stop::Dropped(crate::told(&error))),
+        Ok(Err(error)) => return Err(Stop::Dropped(crate::error_chain(&error))),
         Err(_) => {
             let seconds = patience.as_secs_f64();
             let told = format!("none within {seconds:.1} s");

@@ -114,7 +114,7 @@ async fn judge(
         (None, false) => format!("{} of them", arrived.len()),
     };
     let ended = receiver.ended().map_or_else(String::new, |end| {
-        format!("; it ended: {}", crate::told(&end))
+        format!("; it ended: {}", crate::error_chain(&end))
     });
     let expected = format!(
         "{} messages, once and in order, at {}",
@@ -148,7 +148,7 @@ async fn connect_over(
         }
         Err(error) => Err(Stop::Trouble(format!(
             "{name} cannot connect by polling: {}",
-            crate::told(&error)
+            crate::error_chain(&error)
         ))),
     }
 }
@@ -238,7 +238,7 @@ async fn upgrade(cx: &mut Ctx) -> Flow {
 
 /// An HTTP request to the Socket.IO path: its status, nothing where it is not answered in time.
 async fn status(cx: &Ctx, method: &str, query: &str, body: &Value) -> Flow<Option<u16>> {
-    let trouble = |error: &dyn std::error::Error| Stop::Trouble(crate::told(error));
+    let trouble = |error: &dyn std::error::Error| Stop::Trouble(crate::error_chain(error));
     let rest = Rest::new(&cx.options("http", None)).map_err(|error| trouble(&error))?;
     let path = format!(
         "/{}/?{query}",
@@ -371,7 +371,10 @@ async fn large_message(cx: &mut Ctx) -> Flow {
                 None => Some("a message without its content".to_owned()),
             }
         }
-        (None, Some(end)) => Some(format!("the end of its connection: {}", crate::told(&end))),
+        (None, Some(end)) => Some(format!(
+            "the end of its connection: {}",
+            crate::error_chain(&end)
+        )),
         (None, None) => Some("nothing".to_owned()),
     };
     cx.check(

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
-use touchstone_client::report::ReportError;
+use touchstone_output::report::ReportError;
 
 use crate::{
     event::{Summary, TargetSummary},
@@ -58,7 +58,7 @@ impl Recorded {
     /// # Errors
     /// It is no such report, or a newer one.
     pub fn read(file: &str, text: &str) -> Result<Self, ReportError> {
-        let mut report: Self = touchstone_client::report::read(file, text, FORMAT, VERSION)?;
+        let mut report: Self = touchstone_output::report::read(file, text, FORMAT, VERSION)?;
         file.clone_into(&mut report.file);
         Ok(report)
     }
@@ -264,14 +264,6 @@ impl Comparison {
         let changed = |row: &&Row| (1..self.reports.len()).any(|to| row.change(to) == Some(change));
         self.rows.iter().filter(changed).count()
     }
-
-    /// The letter under which reports are shown: `A` is the first.
-    fn letter(at: usize) -> String {
-        match u8::try_from(at) {
-            Ok(at) if at < 26 => char::from(b'A' + at).to_string(),
-            _ => format!("#{}", at + 1),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -364,7 +356,7 @@ pub(crate) mod tests {
         #[track_caller]
         fn check(text: &str, part: &str) {
             let error = Recorded::read("a.json", text).unwrap_err();
-            let told = crate::told(&error);
+            let told = crate::error_chain(&error);
             assert!(told.contains("a.json") && told.contains(part), "{told}");
         }
         check("", "no touchstone-check report");

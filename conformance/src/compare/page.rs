@@ -1,6 +1,7 @@
 //! A comparison as one HTML page: the matrix of all cases, and the dialect cards side by side.
 
 use maud::{Markup, html};
+use touchstone_output::report::letter;
 
 use super::{Change, Comparison};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 impl Comparison {
     /// The comparison as one self-contained page.
     pub fn html(&self) -> String {
-        page("touchstone compare", &self.body()).into_string()
+        page("touchstone compare", &self.body())
     }
 
     fn body(&self) -> Markup {
@@ -33,7 +34,7 @@ impl Comparison {
             div.card {
                 @for (at, report) in self.reports.iter().enumerate() {
                     p {
-                        strong { (Self::letter(at)) } " " span.mono { (one_line(&report.file)) }
+                        strong { (letter(at)) } " " span.mono { (one_line(&report.file)) }
                         ": " (one_line(&report.target.name)) ", "
                         span.dim { (plural(report.summary.total, "case")) ": " (counts(&report.summary)) }
                     }
@@ -50,7 +51,7 @@ impl Comparison {
                             table {
                                 tr {
                                     th { "case" }
-                                    @for at in 0..self.reports.len() { th { (Self::letter(at)) } }
+                                    @for at in 0..self.reports.len() { th { (letter(at)) } }
                                 }
                                 @for row in rows { (matrix_row(row)) }
                             }
@@ -77,7 +78,7 @@ impl Comparison {
             table {
                 tr {
                     th { "trait" }
-                    @for at in 0..self.reports.len() { th { (Self::letter(at)) } }
+                    @for at in 0..self.reports.len() { th { (letter(at)) } }
                 }
                 @for one in traits {
                     tr.differs[one.differs()] {

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use touchstone_client::text::cut;
+use touchstone_output::text::cut;
 
 use super::{Change, Comparison, Row};
-use crate::report::{Style, counts, one_line, plural, trait_text};
+use crate::report::{counts, one_line, plural, trait_text};
+use touchstone_output::{Style, report::letter};
 
 /// How much of a value of the dialect card stands in a column, in characters.
 const VALUE_WIDTH: usize = 36;
@@ -20,7 +21,7 @@ impl Comparison {
     /// Those of `out`.
     pub fn text(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         for (at, report) in self.reports.iter().enumerate() {
-            let letter = style.bold(Self::letter(at));
+            let letter = style.bold(letter(at));
             let (file, name) = (one_line(&report.file), one_line(&report.target.name));
             writeln!(out, "{letter}  {file}: {name}")?;
             let total = plural(report.summary.total, "case");
@@ -72,7 +73,7 @@ impl Comparison {
             .max()
             .unwrap_or(0);
         let letters: Vec<_> = (0..self.reports.len())
-            .map(|at| format!("{:7}", Self::letter(at)))
+            .map(|at| format!("{:7}", letter(at)))
             .collect();
         writeln!(
             out,
@@ -85,7 +86,7 @@ impl Comparison {
                 .iter()
                 .map(|cell| match cell {
                     None => format!("{:7}", "-"),
-                    Some(case) => style.verdict(case.verdict, format!("{:7}", case.verdict)),
+                    Some(case) => style.paint(case.verdict.colour(), format!("{:7}", case.verdict)),
                 })
                 .collect();
             writeln!(out, "{:width$}  {}", one_line(&row.id), cells.join(" "))?;

@@ -164,7 +164,7 @@ impl Player<'_> {
     async fn knock(&mut self) -> Result<(), ReplayError> {
         match Engine::open(&self.options()).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(ReplayError::Unreachable(crate::told(&error))),
+            Err(error) => Err(ReplayError::Unreachable(crate::error_chain(&error))),
         }
     }
 
@@ -256,7 +256,7 @@ impl Player<'_> {
         let options = self.options().tap(Arc::new(ear));
         let engine = Engine::open(&options)
             .await
-            .map_err(|error| crate::told(&error))?;
+            .map_err(|error| crate::error_chain(&error))?;
         // The ear hears everything. What a good client would make of it was decided then.
         let socket = engine.attach_raw();
         if self.recording.mute.contains(conn) {

@@ -9,7 +9,7 @@ use super::{
     render::{counted, cut, reasons, seconds, told},
     report::{ReplayRun, Replayed},
 };
-use crate::report::{code, plural};
+use touchstone_output::{markdown::code, text::plural};
 
 /// How many differences of a trace are shown, the first ones: pages have limits.
 const DIFFERENCES: usize = 50;

@@ -18,7 +18,7 @@ use crate::{
 impl ReplayRun {
     /// The report as one self-contained page.
     pub fn html(&self) -> String {
-        page(&format!("touchstone replay: {}", self.target), &self.body()).into_string()
+        page(&format!("touchstone replay: {}", self.target), &self.body())
     }
 
     fn body(&self) -> Markup {

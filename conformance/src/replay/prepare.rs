@@ -179,7 +179,7 @@ fn lack(name: &str, what: &str, error: &ProvisionError) -> Unsent {
     Unsent {
         conn: name.to_owned(),
         what: format!("a new {what}"),
-        why: crate::told(error),
+        why: crate::error_chain(error),
         step: None,
     }
 }

@@ -11,7 +11,7 @@ use super::{
     payload::Difference,
     report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
 };
-use touchstone_client::text::{clean, json_without_orders};
+use touchstone_output::text::{clean, json_without_controls};
 
 use crate::{evidence::shorten, report::plural};
 
@@ -63,7 +63,7 @@ impl ReplayRun {
         if let Some(speed) = self.speed {
             report["speed"] = speed.into();
         }
-        json_without_orders(&format!("{report:#}\n"))
+        json_without_controls(&format!("{report:#}\n"))
     }
 }
 

@@ -51,7 +51,7 @@ impl Request {
             match answer {
                 Ok(answer) => Ok(Some((answer.status, answer.body))),
                 Err(ProvisionError::NoAnswer { .. }) => Ok(None),
-                Err(error) => Err(crate::told(&error)),
+                Err(error) => Err(crate::error_chain(&error)),
             }
         } else {
             self.provide().await
@@ -106,7 +106,7 @@ impl Request {
             (Err(ProvisionError::Http { status, body, .. }), _) => {
                 Ok(Some((status, Value::String(body))))
             }
-            (Err(error), _) => Err(crate::told(&error)),
+            (Err(error), _) => Err(crate::error_chain(&error)),
         }
     }
 
@@ -146,7 +146,7 @@ impl Request {
             _ => return Err(none()),
         };
         let (old, made) = made;
-        let made = made.map_err(|error| crate::told(&error))?;
+        let made = made.map_err(|error| crate::error_chain(&error))?;
         if let Some(old) = old {
             self.log.kept().names.learn(&old, &made.id);
         }

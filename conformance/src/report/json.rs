@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use touchstone_client::text::json_without_orders;
+use touchstone_output::text::json_without_controls;
 
 use crate::{
     baseline::StaleEntry,
@@ -49,7 +49,7 @@ impl<W: Write + Send> Reporter for Json<W> {
             return Ok(());
         };
         let text = serde_json::to_string_pretty(&Document::of(run))?;
-        writeln!(self.out, "{}", json_without_orders(&text))?;
+        writeln!(self.out, "{}", json_without_controls(&text))?;
         self.out.flush()
     }
 }

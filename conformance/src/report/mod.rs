@@ -2,7 +2,7 @@
 //! of them knows how cases run, and none opens a file or touches a terminal.
 //!
 //! What comes from the server under test may be hostile. Each renderer passes it through
-//! [`touchstone_client::text::clean`] and through the escaping of its own format.
+//! [`touchstone_output::text::clean`] and through the escaping of its own format.
 
 mod baseline_file;
 mod github;
@@ -23,9 +23,9 @@ pub use html::Html;
 pub(crate) use html::page::{badge, filters, page};
 pub use json::{FORMAT, Json, SCHEMA, VERSION};
 pub use junit::JUnit;
-pub use markdown::{Markdown, code};
-pub use terminal::{Shows, Style, Terminal};
-pub(crate) use touchstone_client::text::{clean, one_line};
+pub use markdown::Markdown;
+pub use terminal::{Shows, Terminal};
+pub(crate) use touchstone_output::text::{clean, one_line, plural};
 
 use std::collections::BTreeMap;
 
@@ -34,11 +34,6 @@ use crate::{
     ledger::Requirement,
     verdict::{Finding, Verdict},
 };
-
-/// `1 case`, `2 cases`.
-pub(crate) fn plural(count: usize, noun: &str) -> String {
-    touchstone_client::text::plural(count as u64, noun)
-}
 
 /// `3 failed (1 known), 2 warned`: what happened, leaving out what did not.
 pub(crate) fn counts(summary: &Summary) -> String {
@@ -283,7 +278,11 @@ mod tests {
         let told = "1 of 11 cases could be judged";
         let rendered = [
             render_events(&events, |out| {
-                Terminal::new(out, Style::Plain, terminal::Shows::default())
+                Terminal::new(
+                    out,
+                    touchstone_output::Style::Plain,
+                    terminal::Shows::default(),
+                )
             }),
             render_events(&events, Markdown::new),
             render_events(&events, Html::new),

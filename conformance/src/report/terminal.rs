@@ -5,12 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Display,
     io::{self, Write},
 };
 
-use anstyle::{AnsiColor, Style as Ansi};
-use touchstone_client::text::wrap;
+use touchstone_output::{Style, text::wrap};
 
 use super::{
     Gone, Group, Section, also, by_reason, clean, first_to_mend, groups, nodes, one_line, plural,
@@ -28,44 +26,6 @@ const TRACE_ROWS: usize = 20;
 
 /// What stands before what is said on a line of a trace: margin, part, time, connection and arrow.
 const TRACE_HEAD: usize = 32;
-
-/// Whether the output may carry colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// Text only.
-    Plain,
-    /// With ANSI colours.
-    Coloured,
-}
-
-impl Style {
-    fn paint(self, style: Ansi, text: impl Display) -> String {
-        match self {
-            Self::Plain => text.to_string(),
-            Self::Coloured => format!("{style}{text}{style:#}"),
-        }
-    }
-
-    /// `text` in the colour of a verdict.
-    pub fn verdict(self, verdict: Verdict, text: impl Display) -> String {
-        let style = match verdict {
-            Verdict::Pass => AnsiColor::Green.on_default(),
-            Verdict::Fail | Verdict::Error => AnsiColor::Red.on_default().bold(),
-            Verdict::Warn => AnsiColor::Yellow.on_default().bold(),
-            Verdict::Info => AnsiColor::Cyan.on_default(),
-            Verdict::Skip | Verdict::Blocked => Ansi::new().dimmed(),
-        };
-        self.paint(style, text)
-    }
-
-    pub(crate) fn dim(self, text: impl Display) -> String {
-        self.paint(Ansi::new().dimmed(), text)
-    }
-
-    pub(crate) fn bold(self, text: impl Display) -> String {
-        self.paint(Ansi::new().bold(), text)
-    }
-}
 
 /// Writes the report for a person to `out`.
 #[derive(Debug)]
@@ -138,7 +98,7 @@ impl<W: Write> Terminal<W> {
 
     /// A case of which another one tells the mistake.
     fn in_short(&mut self, case: &CaseReport) -> io::Result<()> {
-        let word = self.style.verdict(case.verdict, word(case));
+        let word = self.style.paint(case.verdict.colour(), word(case));
         let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
         writeln!(
             self.out,
@@ -202,7 +162,7 @@ impl<W: Write> Terminal<W> {
                 .iter()
                 .filter_map(|&verdict| {
                     let count = counts.get(&verdict)?;
-                    Some(self.style.verdict(verdict, tally(*count, verdict)))
+                    Some(self.style.paint(verdict.colour(), tally(*count, verdict)))
                 })
                 .collect();
             writeln!(self.out, "  {name:width$}  {}", counts.join(", "))?;
@@ -211,7 +171,7 @@ impl<W: Write> Terminal<W> {
     }
 
     fn heading(&mut self, case: &CaseReport, word: &str) -> io::Result<()> {
-        let word = self.style.verdict(case.verdict, word);
+        let word = self.style.paint(case.verdict.colour(), word);
         let id = self.style.bold(case.id);
         writeln!(self.out, "\n{word} {id}")
     }
@@ -219,7 +179,7 @@ impl<W: Write> Terminal<W> {
     fn broken(&mut self, finding: &Finding, mismatch: &Mismatch) -> io::Result<()> {
         let requirement = finding.requirement;
         let verdict = Verdict::of_broken(requirement.level);
-        let level = self.style.verdict(verdict, requirement.level);
+        let level = self.style.paint(verdict.colour(), requirement.level);
         writeln!(
             self.out,
             "  {level} {} ({})",
@@ -329,7 +289,7 @@ impl<W: Write> Terminal<W> {
             let line = self.cut(&line, TRACE_HEAD / 4, each.clamp(1, 4));
             let line = match row {
                 Row::Line(_, Some(Part::Wrong)) | Row::Missing(_) => {
-                    self.style.verdict(Verdict::Fail, line)
+                    self.style.paint(Verdict::Fail.colour(), line)
                 }
                 Row::Line(_, Some(Part::Cause)) => line,
                 Row::Line(..) => self.style.dim(line),
@@ -350,7 +310,7 @@ impl<W: Write> Terminal<W> {
         for case in cases {
             let word = self
                 .style
-                .verdict(case.verdict, format!("{:5}", word(case)));
+                .paint(case.verdict.colour(), format!("{:5}", word(case)));
             let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
             let line = format!("{:width$}  {requirement}", case.id);
             writeln!(self.out, "{word}  {}", line.trim_end())?;
@@ -364,7 +324,7 @@ impl<W: Write> Terminal<W> {
         let Some(gone) = Gone::of(run) else {
             return Ok(());
         };
-        let head = self.style.verdict(Verdict::Error, "ERROR");
+        let head = self.style.paint(Verdict::Error.colour(), "ERROR");
         writeln!(self.out, "\n{head} {}", gone.headline())?;
         if !gone.during.is_empty() {
             writeln!(self.out, "  ran then: {}", self.style.dim(gone.suspects()))?;
@@ -388,7 +348,11 @@ impl<W: Write> Terminal<W> {
             return Ok(());
         }
         let head = plural(run.stale.len(), "stale baseline entry");
-        writeln!(self.out, "\n{}", self.style.verdict(Verdict::Fail, head))?;
+        writeln!(
+            self.out,
+            "\n{}",
+            self.style.paint(Verdict::Fail.colour(), head)
+        )?;
         for entry in &run.stale {
             let (file, case, why) = (one_line(&entry.file), one_line(&entry.case), &entry.why);
             writeln!(
@@ -411,7 +375,11 @@ impl<W: Write> Terminal<W> {
             let head = format!("{verdict}: {}: ", plural(ids.len(), "case"));
             let told = self.wrapped(&head, reason);
             let told = told.strip_prefix(&head).unwrap_or(&told);
-            writeln!(self.out, "\n{}{told}", self.style.verdict(verdict, &head))?;
+            writeln!(
+                self.out,
+                "\n{}{told}",
+                self.style.paint(verdict.colour(), &head)
+            )?;
             let ids = self.wrapped("  ", &ids.join(", "));
             writeln!(self.out, "{}", self.style.dim(ids))?;
         }
@@ -460,7 +428,7 @@ impl<W: Write> Terminal<W> {
             .filter(|&&verdict| summary.count(verdict) > 0)
             .map(|&verdict| {
                 let text = tally_of(summary, verdict);
-                self.style.verdict(verdict, text)
+                self.style.paint(verdict.colour(), text)
             })
             .collect();
         let counts = match counts.as_slice() {
@@ -488,7 +456,11 @@ impl<W: Write> Terminal<W> {
             writeln!(self.out, "{word}: {}", unjudged.join(", "))?;
         }
         if let Some(hardly) = summary.hardly_judged() {
-            writeln!(self.out, "{}", self.style.verdict(Verdict::Error, hardly))?;
+            writeln!(
+                self.out,
+                "{}",
+                self.style.paint(Verdict::Error.colour(), hardly)
+            )?;
         }
         Ok(())
     }
@@ -555,7 +527,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 };
                 let head = self
                     .style
-                    .verdict(Verdict::Error, "the server stopped answering");
+                    .paint(Verdict::Error.colour(), "the server stopped answering");
                 let during = match during.as_slice() {
                     [] => "no case".to_owned(),
                     some => some_of(some),

@@ -1,10 +1,8 @@
 //! The figures that are compared: where they stand in a report, and how they are written.
 
 use super::Band;
-use crate::report::{
-    model::{self, Counts, Repeat, Report},
-    text::{megabytes, ms, rate},
-};
+use crate::report::model::{self, Counts, Repeat, Report};
+use touchstone_output::number::{megabytes, ms, rate};
 
 /// A figure that is compared.
 pub(super) struct Figure {

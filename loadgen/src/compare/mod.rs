@@ -10,11 +10,8 @@ mod page;
 mod text;
 
 use self::figures::{COUNTS, FIGURES, Figure};
-use crate::report::{
-    Verdict,
-    model::Report,
-    text::{factor, grouped},
-};
+use crate::report::{Verdict, model::Report, text::factor};
+use touchstone_output::text::grouped;
 
 /// Bands that lie apart by chance more often than this are no finding.
 const CHANCE: f64 = 0.05;
@@ -264,19 +261,12 @@ fn same(first: &str, head: &Report, second: &str, report: &Report) -> Result<(),
     })
 }
 
-fn letter(at: usize) -> String {
-    u8::try_from(at).ok().filter(|at| *at < 26).map_or_else(
-        || (at + 1).to_string(),
-        |at| char::from(b'A' + at).to_string(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::merge::join;
-    use crate::report::Style;
     use crate::report::testing::{broken, packed, sample};
+    use touchstone_output::Style;
 
     /// A report of so many repetitions, slower by so many microseconds each.
     fn repeated(runs: u64, slower: u64) -> Report {

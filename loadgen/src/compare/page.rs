@@ -1,11 +1,13 @@
 //! A comparison as one HTML page: figures, and the curves of all reports over each other.
 
 use maud::{Markup, html};
+use touchstone_output::report::letter;
 
-use super::{Comparison, Finding, Row, letter};
+use super::{Comparison, Finding, Row};
 use crate::report::html::{charts, page, tone};
 use crate::report::model::Report;
-use crate::report::text::{factor, one_line, plural};
+use crate::report::text::factor;
+use touchstone_output::text::{one_line, plural};
 
 impl Comparison {
     /// The comparison as one self-contained page.
@@ -24,7 +26,7 @@ impl Comparison {
             .collect();
         html! {
             header {
-                h1 { (plural(self.reports.len() as u64, "report")) " side by side" }
+                h1 { (plural(self.reports.len(), "report")) " side by side" }
                 @if let Some(scenario) = head {
                     p.dim { (one_line(&scenario.name)) " at scale " (factor(scenario.scale)) }
                 }
@@ -34,7 +36,7 @@ impl Comparison {
                 div class={ "card verdict " (tone(report)) } {
                     b { (letter(at)) } " " code { (one_line(file)) } ", "
                     (one_line(&report.target.name)) ", "
-                    (plural(report.repeats.len().max(1) as u64, "run")) ", "
+                    (plural(report.repeats.len().max(1), "run")) ", "
                     strong { (word) } ": " (why)
                 }
             }

@@ -1,9 +1,11 @@
 //! A comparison for a terminal.
 
 use std::fmt::Write as _;
+use touchstone_output::report::letter;
+use touchstone_output::text::wrap;
 
-use super::{Cell, Comparison, Finding, Row, letter};
-use crate::report::{Style, text::wrap};
+use super::{Cell, Comparison, Finding, Row};
+use touchstone_output::Style;
 
 /// Columns of the name of a figure.
 const NAME: usize = 16;

@@ -13,7 +13,8 @@ use super::{
     draw::{BAD, DIM, foot, head, progress},
 };
 use crate::report::model::Counts;
-use crate::report::text::{grouped, megabytes, ms, percent};
+use touchstone_output::number::{megabytes, ms, percent};
+use touchstone_output::text::grouped;
 
 /// Draws it.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &View) {

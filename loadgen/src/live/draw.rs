@@ -9,13 +9,14 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Sparkline},
 };
-use touchstone_client::text::cut;
+use touchstone_output::text::cut;
 
 use super::{View, compact, types};
 use crate::progress::Stage;
-use crate::report::Style as ReportStyle;
 use crate::report::model::{Counts, Summary};
-use crate::report::text::{grouped, megabytes, ms, percent};
+use touchstone_output::Style as ReportStyle;
+use touchstone_output::number::{megabytes, ms, percent};
+use touchstone_output::text::grouped;
 
 pub(super) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);

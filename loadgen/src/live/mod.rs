@@ -13,9 +13,10 @@ use std::collections::VecDeque;
 pub use draw::draw;
 
 use crate::progress::{Snapshot, Stage};
-use crate::report::Style;
 use crate::report::model::{Second, Summary};
-use crate::report::text::{grouped, ms, one_line};
+use touchstone_output::Style;
+use touchstone_output::number::ms;
+use touchstone_output::text::{grouped, one_line};
 
 /// How many seconds the charts of a view reach back.
 const HISTORY: usize = 300;

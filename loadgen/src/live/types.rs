@@ -12,7 +12,8 @@ use super::{
     draw::{BAD, DIM, block},
 };
 use crate::progress::OfType;
-use crate::report::text::{grouped, ms};
+use touchstone_output::number::ms;
+use touchstone_output::text::grouped;
 
 /// Columns of a name, and of a number.
 const NAME: usize = 20;

@@ -11,7 +11,7 @@ use hdrhistogram::serialization::{
 };
 
 use super::model::Report;
-use super::text::one_line;
+use touchstone_output::text::one_line;
 
 /// How many lines a percentile distribution has for each halving of what is left to 100 %.
 const TICKS: u32 = 5;

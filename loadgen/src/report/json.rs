@@ -1,7 +1,7 @@
 //! The JSON report, as written and as read back. Its schema is `schema/load-report.schema.json`.
 
-use touchstone_client::report::ReportError;
-use touchstone_client::text::json_without_orders;
+use touchstone_output::report::ReportError;
+use touchstone_output::text::json_without_controls;
 
 use super::model::{FORMAT, Report, VERSION};
 
@@ -16,7 +16,7 @@ impl Report {
     /// # Errors
     /// None that a report can cause: its keys are texts and its numbers finite.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let mut text = json_without_orders(&serde_json::to_string_pretty(self)?);
+        let mut text = json_without_controls(&serde_json::to_string_pretty(self)?);
         text.push('\n');
         Ok(text)
     }
@@ -26,7 +26,7 @@ impl Report {
     /// # Errors
     /// It is no such report, or a newer one.
     pub fn read(file: &str, text: &str) -> Result<Self, ReportError> {
-        touchstone_client::report::read(file, text, FORMAT, VERSION)
+        touchstone_output::report::read(file, text, FORMAT, VERSION)
     }
 }
 

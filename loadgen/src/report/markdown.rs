@@ -1,12 +1,12 @@
 //! The report as Markdown, for job summaries and pull requests.
 
 use std::fmt::Write as _;
+use touchstone_output::markdown::plain;
 
 use super::model::{Counts, Report, Summary};
-use super::text::{
-    CALLEE, factor, figure, grouped, lasted, megabytes, ms, one_line, percent, plural, rate,
-    seconds,
-};
+use super::text::{CALLEE, factor, figure, lasted};
+use touchstone_output::number::{megabytes, ms, percent, rate, seconds};
+use touchstone_output::text::{grouped, plural};
 
 /// The report as Markdown.
 #[must_use]
@@ -198,24 +198,6 @@ fn errors(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "| {} | {} |", plain(error), grouped(*count))?;
     }
     Ok(())
-}
-
-/// Foreign text that Markdown shows as it is: no order for a terminal, no markup, no end of a cell.
-fn plain(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
-        match c {
-            '<' => shown.push_str("&lt;"),
-            '>' => shown.push_str("&gt;"),
-            '&' => shown.push_str("&amp;"),
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' | '~' => {
-                shown.push('\\');
-                shown.push(c);
-            }
-            _ => shown.push(c),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

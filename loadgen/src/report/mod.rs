@@ -11,7 +11,6 @@ mod markdown;
 pub mod model;
 pub mod packed;
 mod plan;
-mod style;
 mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,7 +25,6 @@ pub use self::{
     markdown::markdown,
     model::Report,
     plan::{plan, plan_json},
-    style::Style,
     terminal::summary,
     verdict::Verdict,
 };

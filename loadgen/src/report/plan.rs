@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::style::Style;
-use super::text::{grouped, one_line, plural, rate};
 use crate::schedule::{Schedule, Summary};
+use touchstone_output::Style;
+use touchstone_output::number::rate;
+use touchstone_output::text::{grouped, one_line, plural};
 
 /// How many rows the course of a run has at most.
 const ROWS: usize = 12;

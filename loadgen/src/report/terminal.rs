@@ -2,11 +2,11 @@
 //! terminal is in the other reports, and it says so.
 
 use super::model::{Counts, Example, Report, Summary};
-use super::style::Style;
-use super::text::{
-    CALLEE, factor, figure, grouped, megabytes, ms, one_line, percent, plural, seconds, wrap,
-};
+use super::text::{CALLEE, factor, figure};
 use super::verdict::Verdict;
+use touchstone_output::Style;
+use touchstone_output::number::{megabytes, ms, percent, seconds};
+use touchstone_output::text::{grouped, one_line, plural, wrap};
 
 /// What objectives, errors and examples are told at most on a terminal.
 const DETAILS: usize = 6;
@@ -63,7 +63,11 @@ fn deliveries(report: &Report, style: Style) -> Vec<String> {
         let cell = |count: u64, width: usize, bad: bool| {
             // However large, numbers stand apart.
             let width = width - 1;
-            style.bad_if(bad && count > 0, format!(" {:>width$}", grouped(count)))
+            bad_if(
+                style,
+                bad && count > 0,
+                format!(" {:>width$}", grouped(count)),
+            )
         };
         [
             format!("{name:<12}"),
@@ -185,7 +189,7 @@ fn load(report: &Report, style: Style, width: usize) -> Vec<String> {
 
 /// A text behind its heading, in as many lines as it takes.
 fn told(heading: &str, is_bad: bool, text: &str, style: Style, width: usize) -> Vec<String> {
-    let heading = style.bad_if(is_bad, format!("{heading:<INDENT$}"));
+    let heading = bad_if(style, is_bad, format!("{heading:<INDENT$}"));
     let lines = wrap(text, INDENT, width).into_iter().enumerate();
     lines
         .map(|(nth, line)| match nth {
@@ -262,6 +266,11 @@ fn conclusion(report: &Report, style: Style, width: usize) -> Vec<String> {
         lines[0] = format!("{shown}{rest}");
     }
     lines
+}
+
+/// The text, marked where it tells of something bad.
+fn bad_if(style: Style, bad: bool, text: String) -> String {
+    if bad { style.bad(text) } else { text }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! disagree.
 
 use super::model::{Report, SloResult};
-use super::text::{grouped, one_line, plural, seconds};
+use touchstone_output::number::seconds;
+use touchstone_output::text::{grouped, one_line, plural};
 
 /// How a run ended, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +62,7 @@ impl Report {
                 "PASSED",
                 match self.slo.len() {
                     0 => "no objectives were asked for".to_owned(),
-                    count => format!("{} met", plural(count as u64, "objective")),
+                    count => format!("{} met", plural(count, "objective")),
                 },
             ),
         };

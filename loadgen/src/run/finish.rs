@@ -1,6 +1,7 @@
 //! From what the workers counted to the report.
 
 use std::collections::BTreeMap;
+use touchstone_output::text::display_url;
 
 use touchstone_client::provision::ProvisionError;
 
@@ -149,7 +150,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
         touchstone: plan.version.clone(),
         target: model::Target {
             name: plan.name.clone(),
-            urls: plan.urls.iter().map(shown).collect(),
+            urls: plan.urls.iter().map(display_url).collect(),
             path: plan.options.path.clone(),
             recipients: if seen.dialect.wide.is_empty() {
                 Recipients::Narrow
@@ -289,16 +290,6 @@ fn phases(scenario: &crate::scenario::Scenario, stats: &Stats, seen: &Seen) -> V
         start_ms += planned_ms;
     }
     all
-}
-
-/// A URL without credentials, query and the slash that an empty path leaves.
-pub(super) fn shown(url: &url::Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs that cannot hold credentials in the first place.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Whether an error of the provisioner is about the server, not about what it was given.

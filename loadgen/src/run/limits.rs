@@ -2,13 +2,12 @@
 //! on, or the server. Figures of such a run are those of another load.
 
 use hdrhistogram::Histogram;
+use touchstone_output::number::{ms, percent, seconds};
+use touchstone_output::text::{grouped, plural};
 
 use super::{stats::Stats, worker::PATIENCE};
 use crate::{
-    report::{
-        model::Summary,
-        text::{grouped, ms, percent, plural, seconds},
-    },
+    report::model::Summary,
     scenario::{AuditRules, Bounds},
 };
 
@@ -104,7 +103,7 @@ impl Strain<'_> {
         (self.is_saturated() && !waited.is_empty()).then(|| {
             format!(
                 "{} were busy for {} of the time, {} of it with driving connections, while {}",
-                plural(self.cores.into(), "core"),
+                plural(self.cores, "core"),
                 percent(self.machine_share),
                 percent(self.stats.cpu_of(self.cores)),
                 waited.join(", and ")

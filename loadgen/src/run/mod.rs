@@ -24,6 +24,8 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use touchstone_output::text::display_url;
+use touchstone_output::text::plural;
 
 use tokio::{
     sync::{Notify, watch},
@@ -49,7 +51,7 @@ use self::{
 use crate::{
     audit::{Rules, Wide},
     progress::{Snapshot, Stage},
-    report::{Report, model::Recipients, text::plural},
+    report::{Report, model::Recipients},
     scenario::Scale,
     schedule::{Account, Schedule, Summary},
 };
@@ -370,7 +372,7 @@ fn spawn(
     let mut workers = Vec::new();
     for (number, part) in parts.into_iter().enumerate() {
         let mut stats = Stats::new(&plan.schedule);
-        stats.nodes = plan.urls.iter().map(finish::shown).collect();
+        stats.nodes = plan.urls.iter().map(display_url).collect();
         let stats = Arc::new(Mutex::new(stats));
         let signals = Signals {
             stop: plan.stop.child_token(),

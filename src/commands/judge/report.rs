@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
-use touchstone_client::text::{one_line, plural};
 use touchstone_client::trace::Header;
-use touchstone_conformance::report::{Style, code};
 use touchstone_conformance::{Verdict, requirements};
 use touchstone_fixtures::Level;
 use touchstone_history::{Knowledge, Violation};
+use touchstone_output::text::{one_line, plural};
+use touchstone_output::{Style, markdown::code};
 
 /// How many violations of one requirement a person is shown.
 const SHOWN: usize = 3;
@@ -105,7 +105,7 @@ impl Judgment {
         };
         format!(
             "{}, {}, {}: {found}.{rules}",
-            plural(self.traces.len() as u64, "trace"),
+            plural(self.traces.len(), "trace"),
             plural(self.sum(|trace| trace.records), "record"),
             plural(self.sum(|trace| trace.connections), "connection"),
         )
@@ -120,7 +120,7 @@ impl Judgment {
                 Level::Must => Verdict::Fail,
                 Level::Should => Verdict::Warn,
             };
-            let title = style.verdict(verdict, format!("{level} {id}"));
+            let title = style.paint(verdict.colour(), format!("{level} {id}"));
             // Writing to a string does not fail.
             let _ = writeln!(text, "{title}  {}", requirement_text(id));
             for (trace, violation) in group.found.iter().take(SHOWN) {

@@ -12,8 +12,6 @@ use crate::commands::stop::Stop;
 use crate::reports;
 use crate::screen::{Inputs, Screen};
 
-use super::sinks;
-
 /// Runs no longer than this tell how they are every second.
 const SHORT: Duration = Duration::from_secs(30);
 
@@ -46,7 +44,7 @@ pub(super) async fn show(
         Manner::Drawn { ascii } if Screen::missing().is_none() => {
             match Screen::take(Inputs::Keys) {
                 Ok(screen) => {
-                    let style = sinks::style(&std::io::stdout());
+                    let style = crate::reports::style(&std::io::stdout());
                     let view = View::new(title, style).in_ascii(ascii);
                     drawn(screen, view, seen, stop).await;
                 }

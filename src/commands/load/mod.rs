@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use touchstone_output::text::display_url;
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
@@ -32,7 +33,7 @@ use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::profile::{self, Accused};
-use crate::target::{Server, shown};
+use crate::target::Server;
 use crate::{output, reports, spawned};
 
 use self::live::Manner;
@@ -72,7 +73,7 @@ fn show_plan(arguments: &LoadPlanArguments) -> Result<Exit, Failure> {
     output::print(&report::plan(
         schedule,
         summary,
-        sinks::style(&std::io::stdout()),
+        reports::style(&std::io::stdout()),
     ))
 }
 
@@ -308,8 +309,8 @@ fn failure(error: RunError, options: &ConnectOptions) -> Failure {
         ),
         RunError::Server { .. } | RunError::Unreachable { .. } => {
             let target = match options.path.as_str() {
-                DEFAULT_PATH => shown(&options.url),
-                path => format!("{} --path {path}", shown(&options.url)),
+                DEFAULT_PATH => display_url(&options.url),
+                path => format!("{} --path {path}", display_url(&options.url)),
             };
             Failure::expected(Exit::Unreachable, error).hint(format!(
                 "touchstone check {target} --only 'handshake.*' says in detail what the server answers"

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use touchstone_loadgen::report::{self, Report, Style};
+use touchstone_loadgen::report::{self, Report};
 
 use crate::error::Failure;
-use crate::reports;
 use crate::sinks::{Render, Sinks};
 
 const FORMATS: &str = "formats are json, html, markdown, csv, svg, hgrm, hlog and pretty; write json=PATH, \
@@ -24,9 +23,7 @@ pub(super) fn open(asked: &[String]) -> Result<Sinks<Report>, Failure> {
 /// # Errors
 /// When any report is not complete.
 pub(super) fn write(sinks: Sinks<Report>, report: &Report) -> Result<(), Failure> {
-    sinks.write(report, |report, style, columns| {
-        report::summary(report, of_load(style), columns)
-    })
+    sinks.write(report, report::summary)
 }
 
 /// What renders a format, or nothing where there is no such format.
@@ -41,16 +38,4 @@ fn render(format: &str) -> Option<Render<Report>> {
         "hlog" => report::hlog,
         _ => return None,
     })
-}
-
-/// Whether a stream takes colours.
-pub(super) fn style(stream: &impl anstream::stream::RawStream) -> Style {
-    of_load(reports::style(stream))
-}
-
-fn of_load(style: touchstone_conformance::report::Style) -> Style {
-    match style {
-        touchstone_conformance::report::Style::Plain => Style::Plain,
-        touchstone_conformance::report::Style::Coloured => Style::Coloured,
-    }
 }

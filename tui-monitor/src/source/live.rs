@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use touchstone_output::text::{display_url, error_chain};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -12,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use touchstone_client::{
     ConnectError, ConnectOptions, End, Secret, connect,
     provision::{ProvisionError, Rest},
-    text::told,
 };
 
 use super::{Backoff, Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, gap};
@@ -93,7 +93,7 @@ fn ids(list: &Value) -> Vec<String> {
 /// those that were open once are tried again for ever.
 pub fn start(live: Live, options: &Options) -> Source {
     let (outlet, source) = channel(options);
-    let mut post = Post::new(options, outlet, &shown(&live.server));
+    let mut post = Post::new(options, outlet, &display_url(&live.server.url));
     let options = options.clone();
     tokio::spawn(async move {
         post.begin(&options).await;
@@ -132,16 +132,6 @@ pub fn start(live: Live, options: &Options) -> Source {
         post.end(reason).await;
     });
     source
-}
-
-/// The URL without whatever may be secret in it.
-fn shown(server: &ConnectOptions) -> String {
-    let mut url = server.url.clone();
-    // Neither can fail for a URL that has a host.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.to_string()
 }
 
 /// What a connection's task tells.
@@ -249,7 +239,7 @@ impl Watcher {
                     end.to_string()
                 }
                 Err(error) => {
-                    let reason = told(&error);
+                    let reason = error_chain(&error);
                     let refused = matches!(error, ConnectError::Refused { .. });
                     if refused || lost.is_none() {
                         let word = if refused { "refused" } else { "failed" };

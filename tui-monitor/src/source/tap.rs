@@ -7,7 +7,7 @@ use eventsource_stream::Eventsource as _;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep};
 use touchstone_client::provision::{Rest, rest::Chunks};
-use touchstone_client::text::told;
+use touchstone_output::text::error_chain;
 
 use super::record::{DECISION, TAP};
 use super::{Backoff, Options, Origin, Post, Sighting, Source, What, channel, gap};
@@ -72,7 +72,7 @@ impl Watcher {
                     }
                 }
                 Err(error) if lost.is_none() => {
-                    let reason = told(&error);
+                    let reason = error_chain(&error);
                     self.saw(What::Connection("failed", reason.clone())).await;
                     let conn = TAP.into();
                     let closed = SourceState::Closed {
@@ -82,7 +82,7 @@ impl Watcher {
                     self.post.outlet.state(closed).await;
                     return reason;
                 }
-                Err(error) => told(&error),
+                Err(error) => error_chain(&error),
             };
             let (attempt, wait) = backoff.next();
             let reconnecting = SourceState::Reconnecting {

@@ -6,13 +6,13 @@
 
 use std::pin::pin;
 use std::time::Duration;
+use touchstone_output::text::error_chain;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_client::{
     Direction as Way,
     provision::Rest,
-    text,
     trace::{Bounds, Kind, Record, Recorder, Traced},
 };
 
@@ -52,7 +52,7 @@ async fn decisions(rest: &Rest) -> impl Stream<Item = What> + use<> {
     let ended = |reason: String| What::Gap(format!("the router's decisions are missing: {reason}"));
     let told = match rest.stream(tap::PATH, None).await {
         Ok(chunks) => tap::told_by(chunks).left_stream(),
-        Err(error) => stream::iter([Err(text::told(&error))]).right_stream(),
+        Err(error) => stream::iter([Err(error_chain(&error))]).right_stream(),
     };
     told.map(move |told| told.unwrap_or_else(ended))
 }

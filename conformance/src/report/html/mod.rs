@@ -44,7 +44,7 @@ impl<W: Write + Send> Reporter for Html<W> {
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         if let RunEvent::Finished(run) = event {
             let title = format!("touchstone: {}", run.target.name);
-            writeln!(self.out, "{}", page(&title, &body(run)).into_string())?;
+            write!(self.out, "{}", page(&title, &body(run)))?;
             self.out.flush()?;
         }
         Ok(())

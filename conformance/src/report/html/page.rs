@@ -1,37 +1,15 @@
-//! What every HTML page of ours has: one file without outside resources, which looks good on a phone
-//! and in the dark, and can be filtered by verdict and by text.
+//! What the HTML pages about cases have in common: they can be filtered by verdict and by text.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
-use super::super::one_line;
 use crate::verdict::Verdict;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("filter.js");
 
-/// A browser that obeys this fetches nothing, whatever a server under test said.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                      base-uri 'none'; form-action 'none'";
-
 /// A whole page around `body`.
-pub(crate) fn page(title: &str, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (one_line(title)) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main { (body) }
-                script { (PreEscaped(SCRIPT)) }
-            }
-        }
-    }
+pub(crate) fn page(title: &str, body: &Markup) -> String {
+    touchstone_output::html::page(title, STYLE, Some(SCRIPT), body)
 }
 
 /// A verdict as a coloured word.

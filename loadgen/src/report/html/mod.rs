@@ -10,22 +10,17 @@ mod scale;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
+use touchstone_output::html::COLOURS;
 
 use super::model::{Counts, Report, Summary};
-use super::text::{
-    CALLEE, factor, figure, grouped, lasted, megabytes, ms, one_line, percent, plural, rate,
-    seconds,
-};
+use super::text::{CALLEE, factor, figure, lasted};
 use super::verdict::Verdict;
+use touchstone_output::number::{megabytes, ms, percent, rate, seconds};
+use touchstone_output::text::{grouped, one_line, plural};
 
-const COLOURS: &str = include_str!("colours.css");
 const CHART: &str = include_str!("chart.css");
 const PAGE: &str = include_str!("page.css");
-
-/// A browser that obeys this fetches nothing, whatever a scenario or a server under test said.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The report as one page.
 #[must_use]
@@ -36,23 +31,7 @@ pub fn html(report: &Report) -> String {
 
 /// A whole page around `body`.
 pub(crate) fn page(title: &str, body: &Markup) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(COLOURS)) (PreEscaped(CHART)) (PreEscaped(PAGE)) }
-            }
-            body { main { (body) } }
-        }
-    };
-    let mut text = page.into_string();
-    text.push('\n');
-    text
+    touchstone_output::html::page(title, &format!("{CHART}{PAGE}"), None, body)
 }
 
 /// The percentile curve as a picture of its own, for documents.
@@ -102,7 +81,7 @@ fn head(report: &Report) -> Markup {
                 (seconds(report.duration_ms)) ", seed " (report.seed) ", schedule "
                 code { (report.schedule.digest.get(..12).unwrap_or_default()) }
                 @if report.shard.of > 1 {
-                    ", " (report.shard.parts.len()) " of " (plural(report.shard.of.into(), "shard"))
+                    ", " (report.shard.parts.len()) " of " (plural(report.shard.of, "shard"))
                 }
             }
             div class={ "card verdict " (tone(report)) } { strong { (word) } ": " (why) }
@@ -394,7 +373,7 @@ fn generator(report: &Report) -> Markup {
         "{:.1} s, {} of what was there, {}; machine {} busy",
         generator.cpu_seconds,
         percent(generator.cpu_share),
-        plural(generator.workers.into(), "worker"),
+        plural(generator.workers, "worker"),
         percent(generator.machine_share)
     );
     let memory = format!(
@@ -416,7 +395,7 @@ fn generator(report: &Report) -> Markup {
                     (row("host", format!(
                         "{}: {}, {}, {}, clock {}",
                         one_line(&host.name), one_line(&host.system), one_line(&host.processor),
-                        plural(host.cores.into(), "core"), one_line(&host.clock)
+                        plural(host.cores, "core"), one_line(&host.clock)
                     )))
                 }
             }
@@ -432,8 +411,10 @@ mod tests {
     #[test]
     fn snapshot() {
         let page = html(&broken());
-        let style = [COLOURS, CHART, PAGE].concat();
-        insta::assert_snapshot!(page.replace(&style, "STYLE").replace("><", ">\n<"));
+        let (head, rest) = page.split_once("<style>").expect("a style");
+        let (_, body) = rest.split_once("</style>").expect("its end");
+        let page = format!("{head}<style>STYLE</style>{body}");
+        insta::assert_snapshot!(page.replace("><", ">\n<"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::scale::{Scale, label};
-use crate::report::text::one_line;
+use touchstone_output::text::one_line;
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 250.0;

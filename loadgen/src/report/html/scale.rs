@@ -106,7 +106,7 @@ pub(super) fn label(value: f64) -> String {
             reason = "axes end far below 2^64 and do not go below 0"
         )]
         let whole = value.round() as u64;
-        return crate::report::text::grouped(whole);
+        return touchstone_output::text::grouped(whole);
     }
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -1,5 +1,5 @@
-//! Reading JSON reports back: what all reports of touchstone have in common is their beginning,
-//! `{"format": "touchstone-…", "version": 1, …}`.
+//! Reading JSON reports back, and comparing them: what all reports of touchstone have in common is
+//! their beginning, `{"format": "touchstone-…", "version": 1, …}`.
 //!
 //! This module must not know what any report holds beyond that.
 
@@ -93,10 +93,18 @@ pub fn read<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(unreadable)
 }
 
+/// The letter of a report in a comparison: `A` is the first.
+pub fn letter(index: usize) -> String {
+    match u8::try_from(index) {
+        Ok(index) if index < 26 => char::from(b'A' + index).to_string(),
+        _ => format!("#{}", index + 1),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::told;
+    use crate::text::error_chain;
 
     #[derive(Debug, Deserialize)]
     struct Sample {
@@ -117,10 +125,10 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        let told = told(&sample(text).unwrap_err());
+        let error = error_chain(&sample(text).unwrap_err());
         assert!(
-            told.starts_with("x.json ") && told.contains(expected),
-            "{told}"
+            error.starts_with("x.json ") && error.contains(expected),
+            "{error}"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Colours of text reports, which whoever owns the terminal decides about.
+//! Colours of text, which whoever owns the terminal decides about.
 
 use std::fmt::Display;
 
@@ -14,35 +14,31 @@ pub enum Style {
 }
 
 impl Style {
-    fn paint(self, ansi: Ansi, text: impl Display) -> String {
+    /// The text in a style of the caller's.
+    pub fn paint(self, ansi: Ansi, text: impl Display) -> String {
         match self {
             Self::Plain => text.to_string(),
             Self::Coloured => format!("{ansi}{text}{ansi:#}"),
         }
     }
 
-    pub(crate) fn bold(self, text: impl Display) -> String {
+    /// The text in bold.
+    pub fn bold(self, text: impl Display) -> String {
         self.paint(Ansi::new().bold(), text)
     }
 
-    pub(crate) fn dim(self, text: impl Display) -> String {
+    /// The text dimmed.
+    pub fn dim(self, text: impl Display) -> String {
         self.paint(Ansi::new().dimmed(), text)
     }
 
-    pub(crate) fn good(self, text: impl Display) -> String {
+    /// The text of something that is as it should be.
+    pub fn good(self, text: impl Display) -> String {
         self.paint(AnsiColor::Green.on_default().bold(), text)
     }
 
-    pub(crate) fn bad(self, text: impl Display) -> String {
+    /// The text of something that is not as it should be.
+    pub fn bad(self, text: impl Display) -> String {
         self.paint(AnsiColor::Red.on_default().bold(), text)
-    }
-
-    /// Bad where there is any, unremarkable otherwise.
-    pub(crate) fn bad_if(self, bad: bool, text: impl Display) -> String {
-        if bad {
-            self.bad(text)
-        } else {
-            text.to_string()
-        }
     }
 }

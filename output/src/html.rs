@@ -1,0 +1,46 @@
+//! What every HTML page of ours has: one file without outside resources, which looks good on a phone,
+//! in the dark, and on paper.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::text::one_line;
+
+/// The colours, as custom properties that follow the reader's light or dark scheme.
+pub const COLOURS: &str = include_str!("colours.css");
+
+const BASE: &str = include_str!("base.css");
+
+/// What a browser may load and run: nothing from anywhere, whatever a server under test said, and a
+/// script only on pages that have one of ours.
+fn policy(has_script: bool) -> String {
+    let script = if has_script {
+        "script-src 'unsafe-inline'; "
+    } else {
+        ""
+    };
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; {script}base-uri 'none'; form-action 'none'"
+    )
+}
+
+/// A whole page around `body`, with styles and a script of its own.
+pub fn page(title: &str, style: &str, script: Option<&str>, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy(script.is_some()));
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (one_line(title)) }
+                style { (PreEscaped(COLOURS)) (PreEscaped(BASE)) (PreEscaped(style)) }
+            }
+            body {
+                main { (body) }
+                @if let Some(script) = script { script { (PreEscaped(script)) } }
+            }
+        }
+    };
+    page.into_string() + "\n"
+}

@@ -1,0 +1,18 @@
+//! What every report and command needs to speak.
+//!
+//! - [`text`] makes text from outside fit to be shown, and cuts, wraps and counts;
+//! - [`number`] writes figures for people;
+//! - [`Style`] colours text, [`markdown`] and [`html`] escape for their formats;
+//! - [`report`] has what all JSON reports and comparisons of them have in common.
+//!
+//! This crate must not know what any report says, nor anything of the protocol, and must not print,
+//! open a file, exit or read the environment.
+
+pub mod html;
+pub mod markdown;
+pub mod number;
+pub mod report;
+mod style;
+pub mod text;
+
+pub use style::Style;
