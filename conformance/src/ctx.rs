@@ -22,7 +22,7 @@ use crate::{
     clock::ServerClock,
     event::{Dialect, TraceLine},
     evidence::{Evidence, shorten},
-    focus::Clue,
+    focus::{Clue, markers_in},
     ledger::Requirement,
     opaque,
     peer::{Answer, Arrival, Peer},
@@ -234,6 +234,28 @@ impl Ctx {
         } else {
             Err(Stop::Judged)
         }
+    }
+
+    /// What tells the first two of `arrivals` whose numbers do not rise, which the connections `names`
+    /// received: the values of this case that stand in one of them alone.
+    pub(crate) fn not_rising<'n>(
+        &self,
+        arrivals: &[Arrival],
+        number: impl Fn(&Arrival) -> Option<i64>,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Clue {
+        let pairs = arrivals.windows(2);
+        let Some(swapped) = pairs
+            .into_iter()
+            .find(|pair| number(&pair[0]) >= number(&pair[1]))
+        else {
+            return Clue::default();
+        };
+        let own = |at: usize| {
+            let other = &swapped[1 - at].raw;
+            markers_in(&swapped[at].raw, &self.salt).filter(move |marker| !other.contains(marker))
+        };
+        Clue::of(own(0).chain(own(1))).wrong(names)
     }
 
     /// Checks that two values are equal.
@@ -463,12 +485,13 @@ impl Ctx {
     ) -> Flow<Result<Answer, NoAnswer>> {
         let args = args.into();
         let kind = self.kind_of(event, &args);
-        let patience = self.shared.pace.patience_for(&kind);
+        let pace = &self.shared.pace;
+        let patience = pace.patience_for_call(event, &kind);
         let started = Instant::now();
         let answer = self.ask_within(peer, event, args, patience).await?;
         match &answer {
-            Ok(_) => self.shared.pace.came(&kind, started.elapsed()),
-            Err(_) => self.shared.pace.missed(&kind),
+            Ok(_) => pace.answered(event, &kind, started.elapsed()),
+            Err(_) => pace.unanswered(event, &kind),
         }
         Ok(answer)
     }

@@ -209,7 +209,7 @@ impl<'r> Look<'r> {
 }
 
 /// The values of the suite in `text`: texts of letters and digits that contain `salt`.
-fn markers_in<'t>(text: &'t str, salt: &'t str) -> impl Iterator<Item = &'t str> {
+pub(crate) fn markers_in<'t>(text: &'t str, salt: &'t str) -> impl Iterator<Item = &'t str> {
     let is_part = |c: char| c.is_ascii_alphanumeric();
     text.match_indices(salt).map(move |(at, _)| {
         let head = text[..at].trim_end_matches(is_part).len();

@@ -28,6 +28,13 @@ const PATIENCE_FACTOR: u32 = 10;
 /// The part of the least patience that a kind of thing which never came is granted, once that is known.
 const BRIEF_PART: u32 = 5;
 
+/// How much slower than the slow ones so far it may be: it was waited for in full before.
+const BRIEF_FACTOR: u32 = 3;
+
+/// So many kinds of calls of one event were waited for in full, and none of it was ever answered, before
+/// other kinds of its calls are waited for briefly at once.
+const SILENT_KINDS: u32 = 2;
+
 /// How much longer something large may take.
 const LARGE: Duration = Duration::from_secs(5);
 
@@ -65,13 +72,13 @@ struct Seen {
 #[derive(Debug, Default)]
 struct Kind {
     times: Times,
-    /// It was waited for in full, and did not come.
-    missed: bool,
+    /// How many times it was waited for in full, and did not come.
+    missed: u32,
 }
 
 impl Kind {
     fn never_came(&self) -> bool {
-        self.missed && self.times.is_empty()
+        self.missed > 0 && self.times.is_empty()
     }
 }
 
@@ -112,7 +119,31 @@ impl Pace {
     /// Something of this kind was waited for, for as long as [`patience_for`](Self::patience_for) it,
     /// and did not come.
     pub(crate) fn missed(&self, kind: &str) {
-        self.seen().kinds.entry(kind.to_owned()).or_default().missed = true;
+        self.seen().kinds.entry(kind.to_owned()).or_default().missed += 1;
+    }
+
+    /// A call of this event was answered after `took`; `kind` is that of the call.
+    pub(crate) fn answered(&self, event: &str, kind: &str, took: Duration) {
+        self.came(kind, took);
+        self.came(&all_calls(event), took);
+    }
+
+    /// As [`missed`](Self::missed), for the answer to a call of this event.
+    pub(crate) fn unanswered(&self, event: &str, kind: &str) {
+        if !self.never_came(kind) {
+            self.missed(&all_calls(event));
+        }
+        self.missed(kind);
+    }
+
+    /// How long to wait for the answer to a call of this event.
+    pub(crate) fn patience_for_call(&self, event: &str, kind: &str) -> Duration {
+        let silent = |known: &Kind| known.never_came() && known.missed >= SILENT_KINDS;
+        let is_silent = self.seen().kinds.get(&all_calls(event)).is_some_and(silent);
+        match is_silent {
+            true => self.brief(),
+            false => self.patience_for(kind),
+        }
     }
 
     /// Whether something of this kind was waited for and has not come once so far.
@@ -150,7 +181,7 @@ impl Pace {
     /// How long to wait for what is not expected to come any more.
     fn brief(&self) -> Duration {
         let patience = self.patience();
-        (self.slow() * PATIENCE_FACTOR).clamp((self.patience / BRIEF_PART).min(patience), patience)
+        (self.slow() * BRIEF_FACTOR).clamp((self.patience / BRIEF_PART).min(patience), patience)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -178,6 +209,11 @@ impl Pace {
         self.settle
             .unwrap_or_else(|| (self.slow() * SETTLE_FACTOR).max(SETTLE))
     }
+}
+
+/// The kind that all calls of an event are.
+fn all_calls(event: &str) -> String {
+    format!("any {event}")
 }
 
 /// How many classes an octave of times is divided into.
@@ -306,13 +342,31 @@ mod tests {
         assert!(!pace.never_came("b"));
         // The shorter wait grows with the pace of the server as well.
         (0..90).for_each(|_| pace.saw_answer(ms(300)));
-        assert_about(pace.patience_for("a"), ms(3_000));
+        assert_eq!(pace.patience_for("a"), ms(1_000));
+        (0..900).for_each(|_| pace.saw_answer(ms(700)));
+        assert_about(pace.patience_for("a"), ms(2_100));
         // It came at last.
         pace.came("a", ms(4_000));
         assert!(!pace.never_came("a"));
         assert_eq!(pace.patience_for("a"), PATIENCE_LIMIT);
         pace.missed("a");
         assert_eq!(pace.patience_for("a"), PATIENCE_LIMIT);
+    }
+
+    #[test]
+    fn an_event_that_is_never_answered_is_waited_for_in_full_twice() {
+        let pace = Pace::new(PATIENCE, None);
+        pace.unanswered("write", "write a");
+        pace.unanswered("write", "write a");
+        assert_eq!(pace.patience_for_call("write", "write a"), ms(1_000));
+        assert_eq!(pace.patience_for_call("write", "write b"), PATIENCE);
+        pace.unanswered("write", "write b");
+        assert_eq!(pace.patience_for_call("write", "write c"), ms(1_000));
+        assert_eq!(pace.patience_for_call("read", "read a"), PATIENCE);
+        // An answer to any of them, and what was not waited for yet has its time.
+        pace.answered("write", "write b", ms(10));
+        assert_eq!(pace.patience_for_call("write", "write c"), PATIENCE);
+        assert_eq!(pace.patience_for_call("write", "write a"), ms(1_000));
     }
 
     #[test]

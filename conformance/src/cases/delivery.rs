@@ -7,6 +7,7 @@ use super::message::{leaves_holes, unseen_between};
 use crate::{
     case::{Flow, Stop, case_table},
     ctx::Ctx,
+    focus::Clue,
     ledger::requirement_table,
     peer::Arrival,
     stage::{Delivery, Role, Stage, Wanted},
@@ -130,7 +131,13 @@ async fn seq(cx: &mut Ctx) -> Flow {
         .map(|arrival| arrival.data["seq"].as_i64())
         .collect();
     let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-    cx.check(&SEQ, rises, "a rising seq", format!("{}", json!(seqs)));
+    cx.check_by(
+        cx.not_rising(&arrivals, update_seq, [Role::U1, Role::U2].map(Role::name)),
+        &SEQ,
+        rises,
+        "a rising seq",
+        json!(seqs),
+    );
     let holes = match (arrivals.first(), arrivals.last()) {
         (Some(first), Some(last)) => unseen_between(stage.peer(Role::U2), first, last) > 0,
         _ => false,
@@ -138,6 +145,11 @@ async fn seq(cx: &mut Ctx) -> Flow {
     cx.fact("update.seq-holes", holes);
     cx.held(&HOLES);
     ack_order(cx, &stage).await
+}
+
+/// The number of an update.
+pub(crate) fn update_seq(arrival: &Arrival) -> Option<i64> {
+    arrival.data["seq"].as_i64()
 }
 
 async fn order(cx: &mut Ctx) -> Flow {
@@ -156,8 +168,7 @@ async fn order(cx: &mut Ctx) -> Flow {
         .all(|arrival| arrival.kind() == Some(cas.update));
     let place = |marker: &String| log.iter().position(|arrival| arrival.raw.contains(marker));
     let number = |(number, marker)| Some((place(marker)?, number));
-    let places: Vec<_> = markers.iter().enumerate().filter_map(number).collect();
-    let mut arrived = places.clone();
+    let mut arrived: Vec<_> = markers.iter().enumerate().filter_map(number).collect();
     arrived.sort_unstable();
     let numbers: Vec<usize> = arrived.into_iter().map(|(_, number)| number).collect();
     if numbers.is_empty() {
@@ -166,26 +177,41 @@ async fn order(cx: &mut Ctx) -> Flow {
         return Err(Stop::Judged);
     }
     let lost = markers.len() - numbers.len();
-    cx.check(
+    let first_lost = markers.iter().find(|marker| place(marker).is_none());
+    cx.check_by(
+        Clue::of(first_lost).missing([Role::U2.name()]),
         &NO_LOSS,
         lost == 0,
         "every change",
         format!("{lost} never arrived"),
     );
     let told = words::disorder(&numbers);
-    cx.check(
+    let is_change = |arrival: &Arrival| {
+        let of = markers
+            .iter()
+            .position(|marker| arrival.raw.contains(marker));
+        of.and_then(|number| i64::try_from(number).ok())
+    };
+    let mut changes = log.clone();
+    changes.retain(|arrival| is_change(arrival).is_some());
+    cx.check_by(
+        cx.not_rising(&changes, is_change, [Role::U2.name()]),
         &ORDERED,
         numbers.is_sorted(),
         "the order of the changes",
         told,
     );
     // In the order of the causes, so that a change that came late is not blamed twice.
-    let seqs: Vec<_> = places
-        .iter()
-        .map(|&(place, _)| log[place].data["seq"].as_i64())
-        .collect();
+    changes.sort_by_key(is_change);
+    let seqs: Vec<_> = changes.iter().map(update_seq).collect();
     let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-    cx.check(&SEQ, rises, "a rising seq", json!(seqs));
+    cx.check_by(
+        cx.not_rising(&changes, update_seq, [Role::U2.name()]),
+        &SEQ,
+        rises,
+        "a rising seq",
+        json!(seqs),
+    );
     Ok(())
 }
 

@@ -130,14 +130,15 @@ async fn stays_registered(cx: &mut Ctx) -> Flow {
 }
 
 async fn unanswered_pings(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::M1]).await?;
-    let scope = Scope::Machine(stage.m1_id());
-    let ghost = cx.connect("ghost", stage.account.token(), scope).await?;
+    let account = cx.account().await?;
+    let ghost = cx.connect("ghost", account.token(), Scope::User).await?;
     let patience = patience_of(&ghost)?;
     ghost.socket.ignore_pings(true);
+    let until = Instant::now() + patience.mul_f64(1.25) + cx.shared.pace.patience();
+    // The others come while time passes for it.
+    let stage = Stage::of(cx, account, &[Role::U1, Role::S1, Role::M1]).await?;
     let bystanders = [Role::U1, Role::S1, Role::M1].map(|role| stage.peer(role));
     others_served(cx, &bystanders).await?;
-    let until = Instant::now() + patience.mul_f64(1.25) + cx.shared.pace.patience();
     let end = ghost.wait_end(until).await;
     let ended = matches!(&end, Some(end) if !matches!(end, End::PingTimeout { .. }));
     let told = format!(

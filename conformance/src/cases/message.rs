@@ -8,6 +8,7 @@ use super::delivery;
 use crate::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
+    focus::Clue,
     ledger::{Requirement, requirement_table},
     peer::{Arrival, Peer},
     stage::{Delivery, Role, Series, Stage, Wanted},
@@ -276,7 +277,12 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
         );
         return;
     }
-    cx.check(
+    let first_lost = markers
+        .iter()
+        .zip(&places)
+        .find(|(_, place)| place.is_none());
+    cx.check_by(
+        Clue::of(first_lost.map(|(marker, _)| marker)).missing([name.as_str()]),
         &delivery::NO_LOSS,
         lost == 0,
         format!("{BURST} messages for {name}"),
@@ -288,7 +294,9 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
             .count()
     };
     let twice = markers.iter().filter(|marker| copies(marker) > 1).count();
-    cx.check(
+    let first_twice = markers.iter().find(|marker| copies(marker) > 1);
+    cx.check_by(
+        Clue::of(first_twice).wrong([name.as_str()]),
         &delivery::NO_DUPLICATE,
         twice == 0,
         format!("each message once for {name}"),
@@ -296,7 +304,16 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
     );
     let arrived: Vec<_> = places.into_iter().flatten().collect();
     let ordered = arrived.is_sorted();
-    cx.check(
+    let number = |arrival: &Arrival| {
+        let of = markers
+            .iter()
+            .position(|marker| arrival.raw.contains(marker));
+        of.and_then(|number| i64::try_from(number).ok())
+    };
+    let mut messages = log.to_vec();
+    messages.retain(|arrival| number(arrival).is_some());
+    cx.check_by(
+        cx.not_rising(&messages, number, [name.as_str()]),
         &ORDER,
         ordered,
         format!("the order of sending at {name}"),

@@ -51,6 +51,11 @@ impl Stage {
     /// Provisions what the cast needs, and connects it.
     pub(crate) async fn set(cx: &mut Ctx, cast: &[Role]) -> Flow<Self> {
         let account = cx.account().await?;
+        Self::of(cx, account, cast).await
+    }
+
+    /// As [`set`](Self::set), for an account that is there already.
+    pub(crate) async fn of(cx: &mut Ctx, account: Account, cast: &[Role]) -> Flow<Self> {
         let s1 = cx.session(&account).await?;
         let s2 = match cast.contains(&Role::S2) {
             true => Some(cx.session(&account).await?),

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use touchstone_reference_server::builders;
 use touchstone_reference_server::seams::{
-    Asked, Connection, Emission, Frame, HttpAnswer, HttpRequest, Seams, Server,
+    Asked, Cause, Connection, Effects, Emission, Event, Frame, HttpAnswer, HttpRequest,
+    RecipientFilter, Reply, Rows, Seams, Server, Update,
 };
 
 use super::delivery::frame;
@@ -104,5 +106,65 @@ impl Seams for ExtraEvents {
             connection.push(frame("xhello", &json!({ "of": "later" })));
         }
         !is_connect
+    }
+}
+
+/// Users are told what happens in a session and which machines are gone.
+#[derive(Debug)]
+pub(super) struct NewestEvents;
+
+/// What stands for a deleted machine in the one update with an id that the reference server can number.
+const GONE: &str = "machine-gone-";
+
+impl NewestEvents {
+    /// What a user is to be told of in the session that this is about.
+    fn told(cause: &Cause<'_>) -> Option<(String, [&'static str; 3])> {
+        let texts = match cause.name {
+            "message" | "message-post" => ["message", "New message", "An agent has written"],
+            "session-end" => ["done", "Session ended", "An agent is done"],
+            _ => return None,
+        };
+        let sid = cause.data.get("sid").and_then(Value::as_str)?;
+        Some((sid.to_owned(), texts))
+    }
+}
+
+impl Seams for NewestEvents {
+    fn outcome(
+        &self,
+        server: &Arc<Server>,
+        cause: &Cause<'_>,
+        rows: &Rows,
+        effects: &mut Effects,
+        _reply: Option<&mut Reply>,
+    ) {
+        // What is ignored or refused tells nobody anything.
+        if effects.events.is_empty() {
+            return;
+        }
+        if let Some((sid, [kind, title, text])) = Self::told(cause)
+            && rows.session(&sid).is_some()
+        {
+            let told = builders::session_event(&sid, kind, title, text, server.now());
+            effects.events.push(Event {
+                filter: RecipientFilter::AllInterestedInSession { session_id: sid },
+                ..Event::ephemeral(told)
+            });
+        }
+        if cause.name == "session-delete" {
+            // A machine that only lived for the session, and that nobody has to know.
+            let gone = Update::DeleteSession(format!("{GONE}{}", server.now()));
+            effects
+                .events
+                .push(Event::update(gone, RecipientFilter::UserScopedOnly));
+        }
+    }
+
+    fn payload(&self, _event: &str, payload: &mut Value) {
+        let gone = payload.pointer("/body/sid").and_then(Value::as_str);
+        let gone = gone.and_then(|sid| sid.strip_prefix(GONE));
+        if let Some(id) = gone.map(str::to_owned) {
+            payload["body"] = json!({ "t": "delete-machine", "machineId": id });
+        }
     }
 }

@@ -33,18 +33,35 @@ const NEEDED: &[&str] = &["/health", "/v1/auth", "/control/"];
 #[derive(Debug)]
 pub(super) struct FewRoutes;
 
+fn not_found() -> HttpAnswer {
+    HttpAnswer {
+        status: StatusCode::NOT_FOUND,
+        body: Some(json!({ "error": "Not found" })),
+    }
+}
+
 impl Seams for FewRoutes {
     fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
         let path = request.uri.path();
         let is_made = path == "/v1/sessions" || path.starts_with("/v1/machines");
         let is_needed = NEEDED.iter().any(|needed| path.starts_with(needed));
-        if is_made || is_needed || request.is_socket {
-            return None;
-        }
-        Some(HttpAnswer {
-            status: StatusCode::NOT_FOUND,
-            body: Some(json!({ "error": "Not found" })),
-        })
+        let is_there = is_made || is_needed || request.is_socket;
+        (!is_there).then(not_found)
+    }
+}
+
+/// The routes are missing that came with later generations.
+#[derive(Debug)]
+pub(super) struct FirstRoutes;
+
+impl Seams for FirstRoutes {
+    fn request(&self, _server: &Server, request: &HttpRequest<'_>) -> Option<HttpAnswer> {
+        let path = request.uri.path();
+        let is_later = ["/v2/", "/v3/"].iter().any(|one| path.starts_with(one))
+            || ["/archive", "/push-event"]
+                .iter()
+                .any(|one| path.ends_with(one));
+        is_later.then(not_found)
     }
 }
 

@@ -8,7 +8,7 @@ use touchstone_reference_server::seams::Seams;
 
 use super::LibertyInfo;
 use super::delivery::{AckFirst, BrokerDelay, Interleaved, RelationsSilent, Wide};
-use super::generations::{ExtraEvents, ExtraKeys};
+use super::generations::{ExtraEvents, ExtraKeys, NewestEvents};
 use super::handshake::{
     DropForeign, GarbageIgnored, PatientConnect, RefuseTypes, RefuseUnknown, Refusing,
     SlowFirstToken,
@@ -19,7 +19,7 @@ use super::presence::{
     ThinkingTrue,
 };
 use super::rpc::{Grace, LateAbort, Owner, TextParams};
-use super::surface::{FewRoutes, NewestFirst, WebsocketOnly};
+use super::surface::{FewRoutes, FirstRoutes, NewestFirst, WebsocketOnly};
 use super::timing::{AsyncHandlers, Latency, SlowAnswers};
 use super::values::{
     AgentStateIgnored, Base64Kv, CoarseTimes, DatalessSilent, ErrorTexts, IdsPerAccount,
@@ -398,6 +398,13 @@ pub(super) const TABLE: &[LibertyInfo] = &[
     ),
     plain(
         SURFACE,
+        "first-routes",
+        |_| Arc::new(FirstRoutes),
+        "the routes of version 2 and 3 are missing, and those that archive a session or push an event",
+        "a route that answers 404 is a missing capability; these came with later generations",
+    ),
+    plain(
+        SURFACE,
         "websocket-only",
         |_| Arc::new(WebsocketOnly),
         "clients cannot connect by long-polling",
@@ -419,6 +426,13 @@ pub(super) const TABLE: &[LibertyInfo] = &[
     ),
     plain(
         GENERATIONS,
+        "newest-events",
+        |_| Arc::new(NewestEvents),
+        "users are told by session-event of each message and end of a session, and by delete-machine of a machine that only lived for a deleted session",
+        "the newest servers send these events, and clients ignore those that they do not know",
+    ),
+    plain(
+        GENERATIONS,
         "older-generation",
         |_| {
             Arc::new(Chain(vec![
@@ -429,9 +443,10 @@ pub(super) const TABLE: &[LibertyInfo] = &[
                 Arc::new(LateAbort(milliseconds(60_000))),
                 Arc::new(AgentStateIgnored),
                 Arc::new(DatalessSilent),
+                Arc::new(FirstRoutes),
             ]))
         },
-        "refuses by an event, sends wide, has no taking over of methods, and ignores the agent state of a new session",
+        "refuses by an event, sends wide, has no taking over of methods, ignores the agent state of a new session, and lacks the routes that came later",
         "servers of the generation before",
     ),
     plain(
@@ -450,6 +465,7 @@ pub(super) const TABLE: &[LibertyInfo] = &[
                 Arc::new(NewestFirst),
                 Arc::new(ExtraKeys),
                 Arc::new(ExtraEvents),
+                Arc::new(NewestEvents),
             ]))
         },
         "delivers through a broker, handles side by side, waits for absent methods, and sends more keys and events",
