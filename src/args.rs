@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use touchstone_client::SpawnCommand;
 use touchstone_client::provision::ProvisionSpec;
-use touchstone_conformance::SpawnCommand;
 use url::Url;
 
 pub(crate) use act::{AccountArguments, EmitArguments};

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use touchstone_conformance::Timeouts;
+use touchstone_harness::Timeouts;
 use touchstone_reference_server::{Config, serve};
 use url::Url;
 

@@ -1,6 +1,6 @@
 //! What was probably meant by a pattern of cases that selects none.
 
-use touchstone_conformance::cases;
+use touchstone_cases::cases;
 
 use crate::suggest::closest;
 

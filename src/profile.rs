@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum as _;
 
+use touchstone_client::SpawnCommand;
 use touchstone_client::provision::ProvisionSpec;
-use touchstone_conformance::SpawnCommand;
 use url::Url;
 
 use crate::args::{self, CheckArguments, Level, ReachArguments};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, interval};
-use touchstone_conformance::{CaseReport, RunEvent, Verdict, cases};
+use touchstone_cases::cases;
+use touchstone_harness::{CaseReport, RunEvent, Verdict};
 use touchstone_output::Style;
 use touchstone_output::text::{one_line, plural};
 

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tempfile::NamedTempFile;
-use touchstone_conformance::report::{
+use touchstone_harness::report::{
     BaselineFile, GitHub, Html, JUnit, Json, Markdown, Shows, Terminal,
 };
-use touchstone_conformance::{Baseline, Reporter, RunEvent};
+use touchstone_harness::{Baseline, Reporter, RunEvent};
 use touchstone_output::Style;
 
 use crate::error::Failure;

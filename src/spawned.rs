@@ -1,6 +1,6 @@
 //! A server that this program starts for `--spawn`, for every command that has that flag.
 
-use touchstone_conformance::LaunchError;
+use touchstone_client::LaunchError;
 
 use crate::error::Failure;
 use crate::exit::Exit;

@@ -6,7 +6,7 @@ use touchstone_output::text::display_url;
 use anyhow::{Context as _, anyhow};
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::{ConnectOptions, Secret, TlsOptions};
-use touchstone_conformance::Target;
+use touchstone_harness::Target;
 use url::{Host, Url};
 
 use crate::args::ReachArguments;

@@ -16,7 +16,27 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &["touchstone-fixtures", "touchstone-output"],
         &[],
     ),
-    ("touchstone-conformance", OUTSIDE, &[]),
+    ("touchstone-harness", OUTSIDE, &[]),
+    (
+        "touchstone-cases",
+        &[
+            "touchstone-client",
+            "touchstone-fixtures",
+            "touchstone-harness",
+            "touchstone-output",
+        ],
+        &[],
+    ),
+    (
+        "touchstone-replay",
+        &[
+            "touchstone-client",
+            "touchstone-fixtures",
+            "touchstone-harness",
+            "touchstone-output",
+        ],
+        &[],
+    ),
     ("touchstone-history", OUTSIDE, &[]),
     ("touchstone-loadgen", OUTSIDE, &[]),
     (
@@ -24,9 +44,10 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &[],
         // The suite judges the server in a test of its own (reference-server/tests/judge.rs).
         &[
+            "touchstone-cases",
             "touchstone-client",
-            "touchstone-conformance",
             "touchstone-fixtures",
+            "touchstone-harness",
         ],
     ),
     (
@@ -53,12 +74,14 @@ const OUTSIDE: &[&str] = &[
 ];
 
 const EVERYTHING: &[&str] = &[
+    "touchstone-cases",
     "touchstone-client",
-    "touchstone-conformance",
     "touchstone-fixtures",
+    "touchstone-harness",
     "touchstone-history",
     "touchstone-loadgen",
     "touchstone-output",
+    "touchstone-replay",
     "touchstone-reference-faults",
     "touchstone-reference-server",
     "touchstone-reference-storage",
@@ -70,7 +93,9 @@ const JUDGES: &[&str] = &[
     "touchstone-fixtures",
     "touchstone-output",
     "touchstone-client",
-    "touchstone-conformance",
+    "touchstone-harness",
+    "touchstone-cases",
+    "touchstone-replay",
     "touchstone-history",
     "touchstone-loadgen",
 ];

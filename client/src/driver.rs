@@ -26,10 +26,10 @@ use crate::{
         packet::{self, Body, Packet},
     },
     error::{End, excerpt},
-    events::{Event, name_of},
     link::{Link, Switch},
     listener::Listener,
-    socket::{Outgoing, Reply},
+    received::{Event, Reply, name_of},
+    socket::Outgoing,
     tap::Conduct,
     wire::Wire,
 };

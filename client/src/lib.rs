@@ -2,6 +2,7 @@
 //!
 //! - [`connect`] opens a Socket.IO connection ([`Socket`] to send, [`Events`] to receive);
 //!   [`Engine`] gives the stages one by one to those who must misbehave.
+//! - [`launch`] starts a server and waits until it answers.
 //! - [`provision`] makes accounts, sessions, machines and access keys exist.
 //! - [`trace`] writes down and reads back what went over the wire.
 //! - [`codec`] holds the Engine.IO 4 and Socket.IO 5 packets as pure functions.
@@ -31,14 +32,20 @@ mod driver;
 mod engine;
 mod error;
 mod events;
+mod handshake;
 mod http;
+mod launch;
 mod link;
 mod listener;
 mod net;
 mod options;
 pub mod provision;
+mod queue;
+mod received;
 mod secret;
 mod socket;
+mod spawn;
+mod stop;
 mod tap;
 mod tls;
 pub mod trace;
@@ -46,12 +53,18 @@ mod wire;
 
 pub use clock::Clock;
 pub use codec::{Args, Frame, Text};
-pub use engine::{Engine, Handshake, connect};
+pub use engine::{Engine, connect};
 pub use error::{CallError, ConnectError, DialFailure, End, SendError, Stage, UpgradeError};
-pub use events::{Event, Events};
+pub use events::Events;
+pub use handshake::Handshake;
+
+pub use launch::{LaunchError, answers, launch, start};
 pub use listener::Listener;
 pub use options::{ConnectOptions, Transport};
+pub use received::{Event, Reply};
 pub use secret::Secret;
-pub use socket::{PendingReply, Reply, Socket};
+pub use socket::{PendingReply, Socket};
+pub use spawn::{Server, SpawnCommand, SpawnError};
+pub use stop::StopSignals;
 pub use tap::{Conduct, Direction, Tap};
 pub use tls::{TlsError, TlsOptions};

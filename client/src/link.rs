@@ -12,10 +12,10 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    engine::Handshake,
     error::End,
-    events::{Bounds, Queue},
-    socket::Reply,
+    handshake::Handshake,
+    queue::{Bounds, Queue},
+    received::Reply,
 };
 
 /// A switch that makes a client misbehave, or ends it.

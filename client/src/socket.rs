@@ -10,10 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::{
@@ -21,9 +20,10 @@ use crate::{
         Args, Frame,
         packet::{Body, Packet, encode_message},
     },
-    engine::Handshake,
     error::{CallError, End, SendError, UpgradeError},
+    handshake::Handshake,
     link::{Link, Switch},
+    received::Reply,
 };
 
 /// How long a server may take for what is still to be written when this side leaves.
@@ -53,33 +53,6 @@ pub(crate) enum Outgoing {
 pub struct Socket {
     outgoing: mpsc::Sender<Box<Outgoing>>,
     link: Arc<Link>,
-}
-
-/// The answer to an event.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// When its frame was read.
-    pub at: Instant,
-    /// Its place among all events and acks of this connection, see
-    /// [`Event::arrival`](crate::Event::arrival).
-    pub arrival: u64,
-    /// How many events of this connection came before it: once so many have been received, all that
-    /// the server had sent when it answered is known.
-    pub events: u64,
-    /// The arguments, as raw JSON.
-    pub args: Args,
-    /// The binary attachments, nearly always none.
-    pub attachments: Vec<Bytes>,
-}
-
-impl Reply {
-    /// The first argument, `null` where there is none.
-    ///
-    /// # Errors
-    /// As [`Args::values`].
-    pub fn data(&self) -> serde_json::Result<Value> {
-        self.args.data()
-    }
 }
 
 impl Socket {

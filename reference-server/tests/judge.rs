@@ -9,10 +9,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use touchstone_client::ConnectOptions;
+use touchstone_client::StopSignals;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
-use touchstone_conformance::{
-    CaseReport, Plan, Reporter, RunEvent, StopSignals, Target, Timeouts, Verdict, run,
-};
+use touchstone_harness::{CaseReport, Plan, Reporter, RunEvent, Target, Timeouts, Verdict, run};
 use touchstone_reference_server::{Config, serve};
 use url::Url;
 
@@ -58,7 +57,7 @@ async fn the_suite_passes_on_this_server() {
     let mut target = Target::new(vec![url], provisioner);
     target.timeouts = timeouts;
     target.patience = PATIENCE;
-    let mut plan = Plan::new(target, 1, 1);
+    let mut plan = Plan::new(touchstone_cases::REGISTRY, target, 1, 1);
     // What passes alone and not beside others is a failure here too.
     plan.confirm = false;
     let mut verdicts = Verdicts::default();

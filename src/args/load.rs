@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use touchstone_client::SpawnCommand;
 use touchstone_client::provision::ProvisionSpec;
-use touchstone_conformance::SpawnCommand;
 use touchstone_loadgen::scenario::{Scale, Span};
 use touchstone_loadgen::schedule::Shard;
 use url::Url;

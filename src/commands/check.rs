@@ -8,9 +8,10 @@ use anyhow::{Context as _, anyhow};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
-use touchstone_conformance::report::Shows;
-use touchstone_conformance::{
-    Baseline, Case, Level, Plan, Recorded, RunError, Selection, StopSignals, Summary, Timeouts,
+use touchstone_client::StopSignals;
+use touchstone_harness::report::Shows;
+use touchstone_harness::{
+    Baseline, Case, Level, Plan, Recorded, RunError, Selection, Summary, Timeouts,
 };
 
 use crate::args::{self, CheckArguments, SelectionArguments, TargetArguments};
@@ -70,7 +71,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
         .as_ref()
         .map(|folder| folder.display().to_string());
 
-    let outcome = touchstone_conformance::run(&plan, &mut reports, &stop).await;
+    let outcome = touchstone_harness::run(&plan, &mut reports, &stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
@@ -80,7 +81,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
 }
 
 fn selection(arguments: &SelectionArguments) -> Result<Selection, Failure> {
-    let mut selection = Selection::default();
+    let mut selection = Selection::of(touchstone_cases::REGISTRY);
     for glob in &arguments.only {
         selection.only(glob).map_err(Failure::usage)?;
         // What was asked for by a name that there is not would be missing in silence.
@@ -127,7 +128,7 @@ fn failed_in(file: &Path) -> Result<Vec<String>, Failure> {
 }
 
 fn matches_nothing(glob: &str) -> Result<bool, Failure> {
-    let mut alone = Selection::default();
+    let mut alone = Selection::of(touchstone_cases::REGISTRY);
     alone.only(glob).map_err(Failure::usage)?;
     Ok(alone.cases().is_empty())
 }
@@ -169,7 +170,7 @@ fn list(selection: &Selection, reports: &[String]) -> Result<Exit, Failure> {
         }
     }
     let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
-    let line = |case: &&touchstone_conformance::Case| {
+    let line = |case: &&touchstone_harness::Case| {
         let title = first_sentence(case.doc);
         let kind = match case {
             case if case.hazardous => " (hazardous)",
@@ -243,7 +244,7 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
     let seed = arguments
         .seed
         .unwrap_or_else(|| random.random::<u32>().into());
-    let mut plan = Plan::new(target, seed, random.random());
+    let mut plan = Plan::new(touchstone_cases::REGISTRY, target, seed, random.random());
     plan.repeat = arguments.repeat.into();
     if let Some(jobs) = arguments.jobs {
         plan.jobs = jobs.into();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
-use touchstone_conformance::{Comparison, Recorded};
+use touchstone_harness::{Comparison, Recorded};
 use touchstone_loadgen::compare::Comparison as LoadComparison;
 use touchstone_loadgen::report::{Report, Verdict, model::FORMAT};
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use globset::Glob;
-use touchstone_conformance::{cases, explain, requirements};
+use touchstone_cases::{cases, explain, requirements};
 use touchstone_history::{Knowledge, RULES};
 
 use crate::args::ExplainArguments;

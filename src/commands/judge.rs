@@ -79,7 +79,7 @@ fn renderer(format: &str) -> Option<Render<Judgment>> {
 
 #[cfg(test)]
 mod tests {
-    use touchstone_conformance::requirements;
+    use touchstone_cases::requirements;
     use touchstone_history::REQUIREMENTS;
 
     #[test]

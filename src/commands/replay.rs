@@ -11,13 +11,12 @@ use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
-use touchstone_conformance::replay::{
+use touchstone_client::{Clock, StopSignals};
+use touchstone_harness::{Plan, Reporter, RunEvent, Selection, Target, Verdict};
+use touchstone_output::text::plural;
+use touchstone_replay::{
     Recording, Repair, ReplayError, ReplayPlan, ReplayReport, ReplayRun, Replayed, replay,
 };
-use touchstone_conformance::{
-    Clock, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Verdict,
-};
-use touchstone_output::text::plural;
 
 use crate::args::ReplayArguments;
 use crate::embedded::{self, Embedded};
@@ -317,12 +316,17 @@ async fn judged_again(
             Ok(())
         }
     }
-    let mut plan = Plan::new(target, seed, rand::rng().random());
-    let mut selection = Selection::default();
+    let mut plan = Plan::new(
+        touchstone_cases::REGISTRY,
+        target,
+        seed,
+        rand::rng().random(),
+    );
+    let mut selection = Selection::of(touchstone_cases::REGISTRY);
     selection.only(case).map_err(Failure::usage)?;
     plan.selection = selection;
     let mut verdicts = Verdicts(None);
-    let ran = touchstone_conformance::run(&plan, &mut verdicts, stop).await;
+    let ran = touchstone_harness::run(&plan, &mut verdicts, stop).await;
     Ok(match (ran, verdicts.0) {
         (Ok(_), Some(Verdict::Pass | Verdict::Info)) => Repair::Fixed,
         (Ok(_), Some(Verdict::Fail | Verdict::Warn)) => Repair::Failed,

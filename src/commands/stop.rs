@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use touchstone_conformance::StopSignals;
+use touchstone_client::StopSignals;
 
 use crate::reports;
 

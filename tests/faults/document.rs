@@ -1,6 +1,6 @@
 //! `docs/faults.md`, from the table and the list of faults.
 
-use touchstone_conformance::requirements;
+use touchstone_cases::requirements;
 use touchstone_reference_faults::faults;
 
 use crate::table::Table;

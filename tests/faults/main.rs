@@ -17,7 +17,8 @@ mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use touchstone_conformance::{Case, Level, Selection, cases, requirements};
+use touchstone_cases::{cases, requirements};
+use touchstone_harness::{Case, Level, Selection};
 use touchstone_reference_faults::faults;
 
 use table::{Row, Table};
@@ -67,7 +68,11 @@ fn each_fault_is_caught_by_its_cases_and_by_no_other() {
 
 #[test]
 fn the_right_server_passes_the_same_trial() {
-    let outcome = runtime().block_on(trial::judge(None, Selection::default(), trial::JOBS));
+    let outcome = runtime().block_on(trial::judge(
+        None,
+        Selection::of(touchstone_cases::REGISTRY),
+        trial::JOBS,
+    ));
     let judged = Outcome {
         traits: BTreeMap::new(),
         ..outcome
@@ -136,7 +141,7 @@ fn measure() {
         for names in unknown.chunks(BATCH) {
             let all: Vec<_> = names
                 .iter()
-                .map(|name| (*name, Selection::default()))
+                .map(|name| (*name, Selection::of(touchstone_cases::REGISTRY)))
                 .collect();
             for (name, outcome) in try_all(&table, &all).await {
                 table
@@ -160,7 +165,7 @@ fn chosen(table: &Table) -> Vec<(&'static str, Selection)> {
     let mut trials = Vec::new();
     for fault in faults() {
         let row = &table.rows[fault.name];
-        let mut selection = Selection::default();
+        let mut selection = Selection::of(touchstone_cases::REGISTRY);
         for case in catching(fault.name, row, &mut seen_broken) {
             selection.only(case).expect("ids are no globs");
         }

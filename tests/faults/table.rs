@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use touchstone_conformance::Selection;
+use touchstone_harness::Selection;
 use touchstone_reference_faults::faults;
 
 use crate::trial::Outcome;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use touchstone_conformance::{
-    Level, Plan, Reporter, Requirement, RunError, RunEvent, Selection, StopSignals, Verdict, run,
+use touchstone_client::StopSignals;
+use touchstone_harness::{
+    Level, Plan, Reporter, Requirement, RunError, RunEvent, Selection, Verdict, run,
 };
 use touchstone_output::text::error_chain;
 use touchstone_reference_faults::Faults;
@@ -58,7 +59,7 @@ pub(crate) async fn judge(fault: Option<&str>, selection: Selection, jobs: usize
     let faults = Faults::parse(fault).expect("the table spells faults");
     let (server, mut target) = trials::server(faults.applied_to(quick())).await;
     target.patience = PATIENCE;
-    let mut plan = Plan::new(target, SEED, 0);
+    let mut plan = Plan::new(touchstone_cases::REGISTRY, target, SEED, 0);
     plan.selection = selection;
     plan.confirm = false;
     plan.jobs = jobs;

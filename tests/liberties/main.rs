@@ -16,7 +16,8 @@ mod trials;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use touchstone_conformance::{Level, Selection, cases, requirements};
+use touchstone_cases::{cases, requirements};
+use touchstone_harness::{Level, Selection};
 use touchstone_reference_faults::{LibertyInfo, liberties};
 
 use trial::{Blamed, judge, try_all};
@@ -61,7 +62,7 @@ fn a_part_of_the_cases_blames_no_liberty() {
 fn no_case_blames_a_liberty() {
     let trials = liberties()
         .iter()
-        .map(|one| (vec![one.name], Selection::default()));
+        .map(|one| (vec![one.name], Selection::of(touchstone_cases::REGISTRY)));
     check(trials.collect());
 }
 
@@ -74,7 +75,7 @@ fn no_case_blames_two_liberties() {
         pairs.filter(|(one, other)| one < other && mixed(one, other).is_multiple_of(PAIRS));
     check(
         sample
-            .map(|(one, other)| (vec![one, other], Selection::default()))
+            .map(|(one, other)| (vec![one, other], Selection::of(touchstone_cases::REGISTRY)))
             .collect(),
     );
 }
@@ -83,7 +84,10 @@ fn no_case_blames_two_liberties() {
 #[ignore = "every case with answers that are late for many reasons"]
 fn no_case_blames_all_liberties_at_once() {
     let names = liberties().iter().map(|one| one.name);
-    check(vec![(names.collect(), Selection::default())]);
+    check(vec![(
+        names.collect(),
+        Selection::of(touchstone_cases::REGISTRY),
+    )]);
 }
 
 /// What reaches the wrong ones late, and is handled beside what was sent after it, is found all the same.
@@ -99,7 +103,7 @@ fn a_slow_broker_hides_no_leak() {
         ("conditions-match", "isolation.ids-as-conditions"),
     ];
     let trials = rows.map(|(fault, case)| async move {
-        let mut selection = Selection::default();
+        let mut selection = Selection::of(touchstone_cases::REGISTRY);
         selection.only(case).expect("ids are no globs");
         let blamed = judge(Some(fault), &liberties, selection).await;
         (fault, blamed.contains_key(case))
@@ -172,7 +176,7 @@ fn against(table: &Table, names: &[&str], blamed: Blamed) -> String {
 
 /// Cases to try a liberty with: quick ones, and of these others than for the next liberty.
 fn part_for(liberty: &LibertyInfo) -> Selection {
-    let mut selection = Selection::default();
+    let mut selection = Selection::of(touchstone_cases::REGISTRY);
     for case in cases().filter(|case| !case.hazardous && !case.slow) {
         if mixed(liberty.name, case.id).is_multiple_of(PART) {
             selection.only(case.id).expect("ids are no globs");

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use touchstone_conformance::{Plan, Reporter, RunEvent, Selection, StopSignals, Verdict, run};
+use touchstone_client::StopSignals;
+use touchstone_harness::{Plan, Reporter, RunEvent, Selection, Verdict, run};
 use touchstone_output::text::error_chain;
 use touchstone_reference_faults::{Faults, Liberties};
 use touchstone_reference_server::Config;
@@ -46,7 +47,7 @@ pub(crate) async fn judge(
         ..quick()
     }));
     let (server, target) = trials::server(config).await;
-    let mut plan = Plan::new(target, SEED, 0);
+    let mut plan = Plan::new(touchstone_cases::REGISTRY, target, SEED, 0);
     plan.selection = selection;
     let mut found = Found::default();
     if let Err(error) = run(&plan, &mut found, &StopSignals::default()).await {

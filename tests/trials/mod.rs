@@ -5,7 +5,7 @@ use futures_util::stream::{StreamExt as _, iter};
 use tokio::runtime::{Builder, Runtime};
 use touchstone_client::ConnectOptions;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
-use touchstone_conformance::Target;
+use touchstone_harness::Target;
 use touchstone_reference_server::Config;
 
 use crate::embedded::{Embedded, stated};

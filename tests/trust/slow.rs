@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use touchstone_client::ConnectOptions;
+use touchstone_client::StopSignals;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
-use touchstone_conformance::{
-    Case, CaseReport, Mismatch, Plan, Reporter, RunEvent, Selection, StopSignals, Target, Timeouts,
-    Verdict, run,
+use touchstone_harness::{
+    Case, CaseReport, Mismatch, Plan, Reporter, RunEvent, Selection, Target, Timeouts, Verdict, run,
 };
 use touchstone_reference_faults::Faults;
 use touchstone_reference_server::Config;
@@ -36,7 +36,9 @@ type Verdicts = BTreeMap<&'static str, (Verdict, String)>;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_network_changes_no_verdict() {
     // Without a delay all pass; tests/cli shows that.
-    let all = Selection::default().cases().into_iter();
+    let all = Selection::of(touchstone_cases::REGISTRY)
+        .cases()
+        .into_iter();
     let (hazardous, others): (Vec<_>, Vec<_>) = all.partition(|case| case.hazardous);
     let mut runs = JoinSet::new();
     // Hazardous cases run one by one, so that each has a server of its own here.
@@ -52,7 +54,9 @@ async fn a_slow_network_changes_no_verdict() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_network_hides_no_fault() {
-    let all = Selection::default().cases().into_iter();
+    let all = Selection::of(touchstone_cases::REGISTRY)
+        .cases()
+        .into_iter();
     let recipients: Vec<_> = all.filter(|case| case.id == "message.recipients").collect();
     let selection = only(&recipients);
     let near = verdicts(Some("echo-to-sender"), Duration::ZERO, selection.clone()).await;
@@ -63,7 +67,7 @@ async fn a_slow_network_hides_no_fault() {
 
 /// These cases and no other.
 fn only(cases: &[&'static Case]) -> Selection {
-    let mut selection = Selection::default();
+    let mut selection = Selection::of(touchstone_cases::REGISTRY);
     for case in cases {
         selection.only(case.id).expect("a glob");
     }
@@ -93,7 +97,7 @@ async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) ->
     let provisioner = Provisioner::open(&provision, &ConnectOptions::new(proxy.clone()));
     let mut target = Target::new(vec![proxy], provisioner.expect("a provisioner"));
     target.timeouts = timeouts;
-    let mut plan = Plan::new(target, 17, 0);
+    let mut plan = Plan::new(touchstone_cases::REGISTRY, target, 17, 0);
     plan.selection = selection;
     // Waiting costs nothing, so that all may wait at the same time.
     plan.jobs = 64;

@@ -26,8 +26,8 @@ use self::{
 };
 use crate::{
     codec::Frame,
-    engine::Handshake,
     error::{ConnectError, End},
+    handshake::Handshake,
     options::{ConnectOptions, Transport},
     tap::{Conduct, Direction, Tap},
 };

@@ -14,8 +14,8 @@ use reqwest::{Client, header::CONTENT_TYPE};
 use super::StageCell;
 use crate::{
     codec::{DecodeError, Frame, Problem, payload},
-    engine::Handshake,
     error::{ConnectError, End, Stage, excerpt, shown_body},
+    handshake::Handshake,
     http::{self, BodyError},
     options::ConnectOptions,
 };

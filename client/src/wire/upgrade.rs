@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     codec::Frame,
-    engine::Handshake,
     error::{End, excerpt},
+    handshake::Handshake,
     options::ConnectOptions,
     tap::{Direction, Tap},
 };

@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{
     View,
-    draw::{BAD, DIM, foot, head, progress},
+    parts::{BAD, DIM, foot, head, progress},
 };
 use crate::report::model::Counts;
 use touchstone_output::number::{megabytes, ms, percent};

@@ -4,6 +4,7 @@
 
 mod compact;
 mod draw;
+mod parts;
 #[cfg(test)]
 pub(crate) mod testing;
 mod types;

@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     View,
-    draw::{BAD, DIM, block},
+    parts::{BAD, DIM, block},
 };
 use crate::progress::OfType;
 use touchstone_output::number::ms;

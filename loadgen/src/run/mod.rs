@@ -6,6 +6,7 @@
 //! due, whatever became of those before it.
 
 mod cell;
+mod common;
 mod finish;
 mod host;
 mod limits;
@@ -41,12 +42,13 @@ use url::Url;
 
 pub use self::host::FileLimit;
 use self::{
+    common::Common,
     finish::Seen,
     look::{Look, Used},
     probe::Dialect,
     provision::{Directory, Provided},
     stats::Stats,
-    worker::{Common, Signals},
+    worker::Signals,
 };
 use crate::{
     audit::{Rules, Wide},

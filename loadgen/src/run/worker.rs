@@ -3,79 +3,18 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::{
-    sync::Notify,
     task::yield_now,
-    time::{Instant, interval, sleep_until, timeout},
+    time::{interval, sleep_until, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use touchstone_client::{Clock, ConnectOptions, trace::Recorder};
-use url::Url;
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    cell::Cell,
-    host, peer,
-    provision::{Directory, Provided},
-    stats::Stats,
-};
-use crate::{
-    audit::Rules,
-    schedule::{Account, Action, Schedule, What},
-};
-
-/// What the connections of a worker share.
-pub(super) struct Common {
-    pub(super) schedule: Arc<Schedule>,
-    pub(super) rules: Rules,
-    pub(super) options: ConnectOptions,
-    /// Records the connections of accounts before this one.
-    pub(super) trace: Option<(Recorder, u32)>,
-    pub(super) urls: Vec<Url>,
-    pub(super) directory: Arc<Directory>,
-    /// Which run stamps are of.
-    pub(super) run: u32,
-    pub(super) start: Instant,
-    /// Where the times of heartbeats come from.
-    pub(super) clock: Clock,
-    pub(super) stats: Arc<Mutex<Stats>>,
-    /// Connections from one source address.
-    pub(super) ports: u64,
-    /// When something that was awaited arrived last.
-    pub(super) progress: AtomicU64,
-    /// Told when something has arrived, or a connection came or went.
-    pub(super) changed: Notify,
-    /// The accounts that may have open connections.
-    pub(super) cells: TaskTracker,
-}
-
-impl Common {
-    /// Nothing that holds this lock can panic half-way, so a poisoned one is still sound.
-    pub(super) fn stats(&self) -> MutexGuard<'_, Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Microseconds from the start of the schedule.
-    pub(super) fn since_start(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.start).as_micros();
-        u64::try_from(since).unwrap_or(u64::MAX)
-    }
-
-    pub(super) fn now(&self) -> u64 {
-        self.since_start(Instant::now())
-    }
-
-    /// Something that was awaited has arrived.
-    pub(super) fn progressed(&self, at: u64) {
-        self.progress.fetch_max(at, Ordering::Relaxed);
-    }
-}
+use super::{cell::Cell, common::Common, host, peer, provision::Provided};
+use crate::schedule::{Account, Action, What};
 
 /// Actions that are performed before connections get their turn.
 const BATCH: usize = 256;

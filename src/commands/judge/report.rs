@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
+use touchstone_cases::requirements;
 use touchstone_client::trace::Header;
-use touchstone_conformance::{Verdict, requirements};
 use touchstone_fixtures::Level;
+use touchstone_harness::Verdict;
 use touchstone_history::{Knowledge, Violation};
 use touchstone_output::text::{one_line, plural};
 use touchstone_output::{Style, markdown::code};

@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
 use touchstone_client::provision::Provisioner;
 use touchstone_client::{Clock, ConnectOptions};
-use touchstone_conformance::{SpawnCommand, launch};
+use touchstone_client::{SpawnCommand, launch};
 use touchstone_loadgen::merge::join;
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{self, Report, Verdict, model};
@@ -247,7 +247,7 @@ impl Target {
 /// A server that this run has started.
 struct Spawned {
     command: SpawnCommand,
-    server: touchstone_conformance::Server,
+    server: touchstone_client::Server,
 }
 
 impl Spawned {

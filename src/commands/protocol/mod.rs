@@ -4,7 +4,8 @@ mod asyncapi;
 mod page;
 mod shape;
 
-use touchstone_conformance::{Requirement, requirements};
+use touchstone_cases::requirements;
+use touchstone_harness::Requirement;
 
 use crate::args::{ProtocolArguments, ProtocolFormat};
 use crate::error::Failure;

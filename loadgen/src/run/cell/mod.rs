@@ -15,7 +15,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use touchstone_client::{Frame, Socket};
 
 use self::marks::Marks;
-use super::{payload, provision::Provided, stats::Stats, worker::Common};
+use super::{common::Common, payload, provision::Provided, stats::Stats};
 use crate::{
     audit::{Found, Ledger},
     scenario::{EventKind, How, Role},

@@ -1,0 +1,645 @@
+//! The handshake in all its forms: who is admitted, who is refused, and how.
+//!
+//! Both ways in which real servers refuse are fine: CONNECT_ERROR, or a connection that gets an `error`
+//! event and is ended. That somebody is admitted is proved by an answer to a ping.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use touchstone_client::{ConnectError, ConnectOptions, End, connect};
+use touchstone_harness::own::{ADMITS_MACHINE_SCOPED, ADMITS_SESSION_SCOPED, ADMITS_USER_SCOPED};
+
+use super::rpc;
+use touchstone_harness::{
+    case::{Flow, Stop, case_table},
+    ctx::{Ctx, Scope},
+    ledger::{Requirement, requirement_table},
+    peer::{Arrival, Peer},
+    stage::{Delivery, Role, Series, Stage, Wanted},
+    words,
+};
+
+requirement_table! {
+    NO_CLIENT_TYPE = "handshake.no-client-type", Should, Decision,
+        "A connection without a clientType is user-scoped.";
+    ODD_CLIENT_TYPE = "handshake.odd-client-type", Info, Decision,
+        "A connection with an unknown clientType is user-scoped or refused.";
+    MISSING_TOKEN = "handshake.missing-token", Must, Decision,
+        "A missing or empty token is refused.";
+    INVALID_TOKEN = "handshake.invalid-token", Must, Decision,
+        "A token that is not valid, or no text, is refused.";
+    MISSING_SESSION = "handshake.missing-session-id", Must, Decision,
+        "A session-scoped connection without a sessionId is refused.";
+    MISSING_MACHINE = "handshake.missing-machine-id", Must, Decision,
+        "A machine-scoped connection without a machineId is refused.";
+    TELLS_WHY = "handshake.refusal-tells-why", Should, Decision,
+        "Who is refused is told why, by CONNECT_ERROR or an error event; a bare end of the connection \
+         leaves the client without a reason.";
+    REFUSAL_TEXT = "handshake.refusal-text", Should, Decision,
+        "The reason of a refusal has the text that clients know.";
+    REFUSED_GETS_NOTHING = "handshake.refused-gets-nothing", Must, Decision,
+        "No update or ephemeral ever reaches a refused connection.";
+    FOREIGN_IDS = "handshake.foreign-ids", Info, Decision,
+        "A connection with the id of an unknown or foreign session or machine may be admitted, refused or \
+         dropped. Load tests use invented ids: they need a server that admits them, which a right server \
+         need not be.";
+    UNKNOWN_ID_SERVED = "handshake.unknown-id-served", Must, Decision,
+        "A connection that was admitted with an unknown session or machine id is served.";
+    EARLY_EVENTS = "handshake.early-events", Should, Decision,
+        "Events that a client sends as soon as CONNECT is answered are handled, never lost.";
+    RECEIVES_AT_ONCE = "handshake.receives-at-once", Should, Decision,
+        "A connection receives what happens from the moment in which its CONNECT is answered.";
+    RECONNECT = "handshake.reconnect", Should, Decision,
+        "After a reconnect routing works as before.";
+    NO_REPLAY = "handshake.no-replay", Info, Decision,
+        "Updates that a connection missed are not replayed to it.";
+    NUMBERS = "handshake.numbers", Info, Decision,
+        "Ping interval, ping timeout and the largest payload are the server's choice.";
+    MAX_PAYLOAD = "handshake.max-payload", Should, Decision,
+        "The largest payload is at least a million bytes.";
+}
+
+case_table! {
+    /// Connects user-scoped with a valid token.
+    ///
+    /// Accepted is a connection whose ping is answered. Typical cause of a failure: the token is verified
+    /// with another key or library than the one that signed it, or `clientType` is compared with another
+    /// spelling.
+    "handshake.user-scoped" judges [ADMITS_USER_SCOPED] => user_scoped;
+
+    /// Connects session-scoped with a valid token and the id of a session of the account.
+    ///
+    /// Accepted is a connection whose ping is answered. Typical cause of a failure: the session is looked
+    /// up under the wrong account or under its tag, or `sessionId` is read from the query instead of the
+    /// auth object.
+    "handshake.session-scoped" judges [ADMITS_SESSION_SCOPED] => session_scoped;
+
+    /// Connects machine-scoped with a valid token and the id of a machine of the account.
+    ///
+    /// Accepted is a connection whose ping is answered. Typical cause of a failure: the machine has to be
+    /// online or in the database of this process already, or `machineId` is read from the query instead of
+    /// the auth object.
+    "handshake.machine-scoped" judges [ADMITS_MACHINE_SCOPED] => machine_scoped;
+
+    /// Connects without a clientType, with null, and with an unknown one.
+    ///
+    /// Without one, the connection must be admitted and receive what only user-scoped connections do: the
+    /// oldest clients do not send it. The other two are noted on the dialect card. Typical cause of a
+    /// failure: a missing `clientType` is refused as invalid instead of being taken for user-scoped; or
+    /// such a connection joins no room.
+    "handshake.client-type" judges [NO_CLIENT_TYPE, ODD_CLIENT_TYPE] => client_type;
+
+    /// Connects without auth, with an empty object, and with an empty token or null for it.
+    ///
+    /// Accepted is a refusal that says `Missing authentication token`. Typical cause of a failure: the
+    /// token is handed to the verifier without a check, and the verifier's own text is answered; or an
+    /// empty text passes as a token.
+    "handshake.missing-token" judges [MISSING_TOKEN, TELLS_WHY, REFUSAL_TEXT] => missing_token;
+
+    /// Connects with a token that the server never issued, with a valid one that was changed in its
+    /// first character, and with a number, a list, an object and `true` for it.
+    ///
+    /// Accepted is a refusal that says `Invalid authentication token`. Typical cause of a failure: the
+    /// token is decoded without its signature being verified, or a value that is not a text throws in the
+    /// verifier and the connection stays as it is.
+    "handshake.invalid-token" judges [INVALID_TOKEN, TELLS_WHY, REFUSAL_TEXT] => invalid_token;
+
+    /// Connects session-scoped with a valid token, but without a sessionId and with an empty one.
+    ///
+    /// Accepted is a refusal that says `Session ID required for session-scoped clients`, and that nothing
+    /// of the account reaches the connection. Typical cause of a failure: the connection is registered
+    /// before its scope is checked.
+    "handshake.missing-session-id" judges [
+        MISSING_SESSION, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
+    ] => missing_session;
+
+    /// Connects machine-scoped with a valid token, but without a machineId and with an empty one.
+    ///
+    /// Accepted is a refusal that says `Machine ID required for machine-scoped clients`, and that nothing
+    /// of the account reaches the connection. Typical cause of a failure: the connection is registered
+    /// before its scope is checked, or an empty text passes as an id.
+    "handshake.missing-machine-id" judges [
+        MISSING_MACHINE, TELLS_WHY, REFUSAL_TEXT, REFUSED_GETS_NOTHING
+    ] => missing_machine;
+
+    /// Connects with ids of a session and a machine that do not exist.
+    ///
+    /// A server may refuse that. One that admits it has to serve the connection: load tests use invented
+    /// ids. Typical cause of a failure: the connection is admitted, and its first handler fails since it
+    /// cannot find the session or machine.
+    "handshake.unknown-ids" judges [FOREIGN_IDS, UNKNOWN_ID_SERVED] => unknown_ids;
+
+    /// Connects eight times and registers twelve methods each in the moment in which CONNECT is answered.
+    ///
+    /// Accepted is that each registration is answered. Daemons register a dozen methods at once and wait
+    /// for nothing; a server that sets up its handlers after an await loses them. Typical cause of a
+    /// failure: handlers are attached after an `await` in the connection handler, such as a look-up in the
+    /// database.
+    "handshake.early-events" judges [EARLY_EVENTS] => early_events;
+
+    /// Connects eight times to a session, which is sent a message in the moment in which CONNECT is answered.
+    ///
+    /// Accepted is that each connection receives the message. Clients read the state of a session once when
+    /// they are connected, so that what is lost here is missing for good. Typical cause of a failure: the
+    /// connection joins its rooms after an await.
+    "handshake.receives-at-once" judges [RECEIVES_AT_ONCE] => receives_at_once;
+
+    /// A session-scoped connection ends, misses an update, and connects again.
+    ///
+    /// Accepted is that it receives the next update. That it does not receive the missed one is noted on
+    /// the dialect card. Typical cause of a failure: a new connection does not join the rooms of its scope
+    /// since an entry of the old one is still there, or the end of the old one takes the new one's entry
+    /// away.
+    "handshake.reconnect" judges [RECONNECT, NO_REPLAY] => reconnect;
+
+    /// Reads the numbers of the Engine.IO handshake.
+    ///
+    /// They are noted on the dialect card. Messages of up to a million bytes are in use, so that a smaller
+    /// maxPayload loses data. Typical cause of a failure: `maxHttpBufferSize` or the limit of a proxy is
+    /// left at a default that is smaller than what clients send.
+    "handshake.numbers" judges [NUMBERS, MAX_PAYLOAD] => numbers;
+}
+
+/// What came of an attempt to connect.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// A ping was answered, or the connection stands on a server that answers no ping at all.
+    Admitted(Peer),
+    /// CONNECT_ERROR.
+    ConnectError { message: String },
+    /// Connected, then the event `error`, then the end.
+    ErrorEvent { message: String, peer: Peer },
+    /// The connection ended without a word.
+    Dropped,
+    /// The connection stands, but is neither served nor ended.
+    Undecided,
+}
+
+impl Admission {
+    /// Whether the connection ended, in whatever way.
+    pub(super) fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Admitted(_) | Self::Undecided)
+    }
+
+    /// The reason that came with a refusal.
+    pub(super) fn message(&self) -> Option<&str> {
+        match self {
+            Self::ConnectError { message } | Self::ErrorEvent { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// What came of the attempt, for a reader of the report.
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Admitted(_) => "it was admitted".into(),
+            Self::ConnectError { message } => format!("CONNECT_ERROR {}", words::quoted(message)),
+            Self::ErrorEvent { message, .. } => {
+                format!("an error event {} and the end", words::quoted(message))
+            }
+            Self::Dropped => "the connection ended without a word".into(),
+            Self::Undecided => "neither a refusal nor an answer to a ping".into(),
+        }
+    }
+}
+
+/// Connects with `auth`, and tells what came of it.
+pub(super) async fn attempt(cx: &Ctx, name: &str, auth: Option<Value>) -> Flow<Admission> {
+    attempt_with(cx, name, &cx.options(name, auth)).await
+}
+
+/// As [`attempt`], with options of the case's own.
+pub(super) async fn attempt_with(
+    cx: &Ctx,
+    name: &str,
+    options: &ConnectOptions,
+) -> Flow<Admission> {
+    let peer = match connect(options).await {
+        Ok((socket, events)) => Peer::new(name, socket, events),
+        Err(ConnectError::Refused { message, .. }) => {
+            return Ok(Admission::ConnectError { message });
+        }
+        Err(ConnectError::Ended(
+            End::ServerDisconnect | End::TransportClose { .. } | End::TransportError { .. },
+        )) => return Ok(Admission::Dropped),
+        Err(ConnectError::Timeout { .. }) => return Ok(Admission::Undecided),
+        Err(error) => {
+            return Err(Stop::Trouble(format!(
+                "{name} cannot connect: {}",
+                touchstone_output::text::error_chain(&error)
+            )));
+        }
+    };
+    match cx.is_served(&peer).await {
+        Ok(true) => Ok(Admission::Admitted(peer)),
+        // Where no connection's ping is answered, one that stands is as good as admitted.
+        Ok(false) if !cx.answers_pings() => Ok(Admission::Admitted(peer)),
+        Ok(false) => Ok(Admission::Undecided),
+        Err(_) => Ok(ended(cx, peer).await.unwrap_or(Admission::Dropped)),
+    }
+}
+
+/// Waits until a connection has ended, and tells how it was refused.
+async fn ended(cx: &Ctx, peer: Peer) -> Result<Admission, Peer> {
+    if peer.wait_end(cx.deadline()).await.is_none() {
+        return Err(peer);
+    }
+    let errors = peer.all(|arrival| arrival.name == "error");
+    Ok(match errors.first() {
+        Some(error) => {
+            let message = error.data["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            Admission::ErrorEvent { message, peer }
+        }
+        None => Admission::Dropped,
+    })
+}
+
+/// Judges one refusal. Gives what came of it, for those who look further.
+pub(super) async fn refused(
+    cx: &mut Ctx,
+    name: &str,
+    auth: Option<Value>,
+    by: &'static Requirement,
+    text: &str,
+) -> Flow<Admission> {
+    let shown = auth.as_ref().map_or_else(
+        || "no auth".to_owned(),
+        |auth| {
+            let mut auth = auth.clone();
+            if auth["token"].as_str().is_some_and(|token| token.len() > 20) {
+                auth["token"] = json!("<valid>");
+            }
+            auth.to_string()
+        },
+    );
+    let mut admission = attempt(cx, name, auth).await?;
+    if let Admission::Admitted(peer) = admission {
+        // A server that verifies tokens aside may serve a connection for a moment before it refuses it.
+        admission = ended(cx, peer).await.unwrap_or_else(Admission::Admitted);
+    }
+    let held = admission.is_refusal();
+    let told = format!(
+        "a refusal of {shown} within {:.0} s",
+        cx.shared.pace.patience().as_secs_f64()
+    );
+    if !cx.check(by, held, told, admission.told()) {
+        return Ok(admission);
+    }
+    let (style, message) = match &admission {
+        Admission::ConnectError { message } => ("connect-error", Some(message)),
+        Admission::ErrorEvent { message, .. } => ("error-event", Some(message)),
+        _ => ("drop", None),
+    };
+    cx.fact("handshake.refusal", style);
+    cx.check(
+        &TELLS_WHY,
+        message.is_some(),
+        "CONNECT_ERROR, or an error event before the end",
+        admission.told(),
+    );
+    if let Some(message) = message {
+        cx.check(
+            &REFUSAL_TEXT,
+            message == text,
+            words::quoted(text),
+            words::quoted(message),
+        );
+    }
+    Ok(admission)
+}
+
+async fn missing_token(cx: &mut Ctx) -> Flow {
+    let text = "Missing authentication token";
+    let rows = [
+        None,
+        Some(json!({})),
+        Some(json!({"clientType": "user-scoped"})),
+        Some(json!({"token": "", "clientType": "user-scoped"})),
+        Some(json!({"token": null, "clientType": "user-scoped"})),
+    ];
+    for auth in rows {
+        refused(cx, "nobody", auth, &MISSING_TOKEN, text).await?;
+    }
+    Ok(())
+}
+
+async fn invalid_token(cx: &mut Ctx) -> Flow {
+    let text = "Invalid authentication token";
+    let account = cx.account().await?;
+    let valid = account.token();
+    // The last characters of a signature may be padding, so it is the first one that changes.
+    let first = if valid.starts_with('q') { "z" } else { "q" };
+    let changed: String = std::iter::once(first).chain(valid.get(1..)).collect();
+    let tokens = [
+        json!("not-a-token"),
+        json!(changed),
+        json!(12345),
+        json!([valid]),
+        json!({"a": 1}),
+        json!(true),
+    ];
+    for token in tokens {
+        let auth = Some(json!({"token": token, "clientType": "user-scoped"}));
+        refused(cx, "nobody", auth, &INVALID_TOKEN, text).await?;
+    }
+    Ok(())
+}
+
+async fn missing_session(cx: &mut Ctx) -> Flow {
+    let text = "Session ID required for session-scoped clients";
+    missing_id(cx, "session-scoped", "sessionId", &MISSING_SESSION, text).await
+}
+
+async fn missing_machine(cx: &mut Ctx) -> Flow {
+    let text = "Machine ID required for machine-scoped clients";
+    missing_id(cx, "machine-scoped", "machineId", &MISSING_MACHINE, text).await
+}
+
+async fn missing_id(
+    cx: &mut Ctx,
+    client_type: &str,
+    key: &str,
+    by: &'static Requirement,
+    text: &str,
+) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let token = stage.account.token();
+    for id in [None, Some("")] {
+        let mut auth = json!({"token": token, "clientType": client_type});
+        if let Some(id) = id {
+            auth[key] = json!(id);
+        }
+        // Events of the account are on their way while the connection is made.
+        let alive = json!({"sid": stage.s1.id, "time": cx.recent_time()});
+        cx.emit(stage.peer(Role::U1), "session-alive", alive)
+            .await?;
+        let admission = refused(cx, "refused", Some(auth), by, text).await?;
+        stage.prove_silence(cx).await?;
+        let heard = match &admission {
+            Admission::ErrorEvent { peer, .. } | Admission::Admitted(peer) => {
+                peer.all(|arrival| matches!(arrival.name.as_str(), "update" | "ephemeral"))
+            }
+            _ => Vec::new(),
+        };
+        let shown = heard
+            .first()
+            .map_or_else(String::new, |arrival| arrival.raw.clone());
+        let told = "no update and no ephemeral for a refused connection";
+        cx.check(&REFUSED_GETS_NOTHING, heard.is_empty(), told, shown);
+    }
+    Ok(())
+}
+
+/// Admission of one scope: its ping is answered. What it then receives is for the cases about recipients.
+async fn admitted(cx: &mut Ctx, role: Role, by: &'static Requirement) -> Flow {
+    let account = cx.account().await?;
+    let id = match role {
+        Role::S1 => cx.session(&account).await?.id,
+        Role::M1 => cx.machine(&account).await?.id,
+        _ => String::new(),
+    };
+    let scope = match role {
+        Role::S1 => Scope::Session(&id),
+        Role::M1 => Scope::Machine(&id),
+        _ => Scope::User,
+    };
+    let admission = attempt(cx, "admitted", Some(scope.auth(account.token()))).await?;
+    let held = matches!(admission, Admission::Admitted(_));
+    cx.check(
+        by,
+        held,
+        "a connection whose ping is answered",
+        admission.told(),
+    );
+    Ok(())
+}
+
+async fn user_scoped(cx: &mut Ctx) -> Flow {
+    admitted(cx, Role::U1, &ADMITS_USER_SCOPED).await
+}
+
+async fn session_scoped(cx: &mut Ctx) -> Flow {
+    admitted(cx, Role::S1, &ADMITS_SESSION_SCOPED).await
+}
+
+async fn machine_scoped(cx: &mut Ctx) -> Flow {
+    admitted(cx, Role::M1, &ADMITS_MACHINE_SCOPED).await
+}
+
+async fn client_type(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let token = stage.account.token();
+    let rows = [
+        ("missing", json!({"token": token})),
+        ("null", json!({"token": token, "clientType": null})),
+        (
+            "unknown",
+            json!({"token": token, "clientType": "super-scoped"}),
+        ),
+    ];
+    for (name, auth) in rows {
+        let admission = attempt(cx, name, Some(auth)).await?;
+        let Admission::Admitted(peer) = &admission else {
+            cx.fact(&format!("handshake.client-type-{name}"), "refused");
+            if name == "missing" {
+                cx.broken(
+                    &NO_CLIENT_TYPE,
+                    "a user-scoped connection",
+                    admission.told(),
+                );
+            }
+            continue;
+        };
+        if name == "missing" {
+            stage.prove_newcomer(cx, peer).await?;
+        }
+        // Activity is for user-scoped connections only, and a session of its own makes it recognisable.
+        let session = cx.session(&stage.account).await?;
+        let alive = json!({"sid": session.id, "time": cx.recent_time()});
+        cx.emit(stage.peer(Role::U1), "session-alive", alive)
+            .await?;
+        let activity = Delivery {
+            wanted: Wanted::ephemeral("activity", &session.id),
+            reaches: &[Role::U1, Role::U2],
+            by: &super::presence::ALIVE,
+            spares: &[],
+        };
+        stage.observe(cx, &[activity]).await?;
+        let wanted = Wanted::ephemeral("activity", &session.id);
+        // What everybody has received can only be late here, not absent, when it is sent at all.
+        let deadline = if name == "missing" {
+            cx.deadline()
+        } else {
+            Instant::now() + cx.shared.pace.settle()
+        };
+        let seen = peer
+            .wait_for(deadline, |arrival| wanted.matches(arrival))
+            .await;
+        let scope = if seen.is_some() {
+            "user-scoped"
+        } else {
+            "not user-scoped"
+        };
+        if name == "missing" {
+            let told = "the activity of a session";
+            cx.check(&NO_CLIENT_TYPE, seen.is_some(), told, "nothing");
+        } else {
+            cx.fact(&format!("handshake.client-type-{name}"), scope);
+        }
+    }
+    cx.held(&ODD_CLIENT_TYPE);
+    Ok(())
+}
+
+async fn unknown_ids(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let id = cx.marker("nobody");
+    for scope in [Scope::Session(&id), Scope::Machine(&id)] {
+        let admission = attempt(cx, "unknown", Some(scope.auth(account.token()))).await?;
+        let outcome = match &admission {
+            Admission::Admitted(_) => "admitted",
+            _ => "refused",
+        };
+        cx.fact("handshake.unknown-ids", outcome);
+        let decided = !matches!(admission, Admission::Undecided);
+        let told = "an answer to a ping, or a refusal";
+        cx.check(&UNKNOWN_ID_SERVED, decided, told, admission.told());
+    }
+    cx.held(&FOREIGN_IDS);
+    Ok(())
+}
+
+/// How many connections are tried for what may be lost in their first moment.
+const CONNECTIONS: usize = 8;
+
+async fn early_events(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let machine = cx.machine(&account).await?;
+    let told = "an answer for each registration";
+    for number in 1..=CONNECTIONS {
+        let name = format!("m{number}");
+        let peer = cx
+            .connect_unproved(&name, account.token(), Scope::Machine(&machine.id))
+            .await?;
+        let methods: Vec<_> = (0..12).map(|_| cx.marker("early")).collect();
+        for method in &methods {
+            cx.emit(&peer, "rpc-register", json!({"method": method}))
+                .await?;
+        }
+        let count = |log: &[Arrival]| {
+            let registered = log.iter().filter(|a| a.name == "rpc-registered");
+            registered.count()
+        };
+        let patience = cx.shared.pace.patience_for("rpc-registered");
+        let answered = peer.wait_while_coming(patience, methods.len(), count).await;
+        if answered < methods.len() {
+            // That methods can be registered at all is judged elsewhere.
+            let later = cx.marker("later");
+            rpc::register(cx, &peer, &later).await?;
+            let of = methods.len();
+            let actual = format!("{answered} of {of} on connection {number} of {CONNECTIONS}");
+            cx.broken(&EARLY_EVENTS, told, actual);
+            return Ok(());
+        }
+    }
+    cx.held(&EARLY_EVENTS);
+    Ok(())
+}
+
+async fn receives_at_once(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let (sid, sender) = (&stage.s1.id, stage.peer(Role::U1));
+    let scope = Scope::Session(sid);
+    for number in 1..=CONNECTIONS {
+        let name = format!("s{number}");
+        let peer = cx
+            .connect_unproved(&name, stage.account.token(), scope)
+            .await?;
+        let mut series = Series::new(cx, "at-once");
+        series.send(cx, sender, sid).await?;
+        if !series.arrived(cx, sender, sid, &peer).await?.is_empty() {
+            continue;
+        }
+        // A later one tells whether messages reach the connection at all.
+        series.send(cx, sender, sid).await?;
+        if series.arrived(cx, sender, sid, &peer).await?.is_empty() {
+            let reason = format!("no message reaches {}", peer.who);
+            let parent = &super::message::REACHES;
+            return Err(Stop::Blocked { parent, reason });
+        }
+        let expected = "the message that was sent when CONNECT was answered";
+        let actual = format!("only a later one on connection {number} of {CONNECTIONS}");
+        cx.broken(&RECEIVES_AT_ONCE, expected, actual);
+        return Ok(());
+    }
+    cx.held(&RECEIVES_AT_ONCE);
+    Ok(())
+}
+
+async fn reconnect(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let scope = Scope::Session(&stage.s1.id);
+    let token = stage.account.token();
+    let cas = &super::session::METADATA;
+    let first = cx.connect("before", token, scope).await?;
+    first.socket.disconnect().await;
+    drop(first);
+    let mut markers = Vec::new();
+    let mut second = None;
+    for what in ["missed", "next"] {
+        let marker = cx.marker(what);
+        cas.write(cx, stage.peer(Role::U1), &stage.s1.id, &json!(marker))
+            .await?;
+        let update = Delivery {
+            wanted: Wanted::update(cas.update, &marker),
+            reaches: &[Role::U1, Role::S1],
+            by: &super::session::METADATA_REACHES,
+            spares: &[],
+        };
+        stage.observe(cx, &[update]).await?;
+        markers.push(marker);
+        if second.is_none() {
+            let peer = cx.connect("after", token, scope).await?;
+            stage.prove_newcomer(cx, &peer).await?;
+            second = Some(peer);
+        }
+    }
+    let Some(second) = second else {
+        return Err(Stop::Judged);
+    };
+    let deadline = cx.deadline();
+    let next = Wanted::update(cas.update, &markers[1]);
+    let seen = second
+        .wait_for(deadline, |arrival| next.matches(arrival))
+        .await;
+    cx.check(
+        &RECONNECT,
+        seen.is_some(),
+        "the update after the reconnect",
+        "nothing",
+    );
+    let missed = Wanted::update(cas.update, &markers[0]);
+    let replayed = !second.all(|arrival| missed.matches(arrival)).is_empty();
+    cx.fact("handshake.replays-missed-updates", replayed);
+    cx.held(&NO_REPLAY);
+    Ok(())
+}
+
+async fn numbers(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let peer = cx.connect("u1", account.token(), Scope::User).await?;
+    let handshake = peer.socket.handshake().clone();
+    let ms =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    cx.fact("handshake.ping-interval-ms", ms(handshake.ping_interval));
+    cx.fact("handshake.ping-timeout-ms", ms(handshake.ping_timeout));
+    cx.fact("handshake.max-payload", json!(handshake.max_payload));
+    cx.held(&NUMBERS);
+    // A server that does not say has no limit that a client could respect.
+    let enough = handshake.max_payload.is_none_or(|bytes| bytes >= 1_000_000);
+    let told = handshake.max_payload.unwrap_or_default();
+    cx.check(&MAX_PAYLOAD, enough, "maxPayload of at least 1000000", told);
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Calls in numbers: hundreds of them, from several callers, some at the same time, of two accounts.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use touchstone_client::Args;
+
+use super::rpc;
+use touchstone_harness::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::requirement_table,
+    opaque,
+    peer::Peer,
+    stage::{Role, Stage},
+};
+
+requirement_table! {
+    OWN_RESULT = "rpc.call.own-result", Must, Specification,
+        "Each call is answered, and with its own result, however many others are under way.";
+    FOREIGN_RESULT = "isolation.rpc-results", Must, Decision,
+        "No call is answered with a result of another account.";
+}
+
+case_table! {
+    /// Makes five hundred calls, each with params of its own: one by one, fifteen at a time and fifty at a
+    /// time, from three connections of one account and one of another, which has the same method.
+    ///
+    /// Accepted is one `rpc-request` for each call at the callee of its account, and an answer with the result
+    /// of just this call. Typical causes of a failure: a waiter is stored after the request was sent, so that
+    /// fast answers are lost; answers are matched by a number that two connections share.
+    "rpc.numbers" judges [OWN_RESULT, FOREIGN_RESULT, rpc::REQUEST, rpc::OWN_ACCOUNT] => numbers;
+}
+
+/// How many calls are under way at the same time, and how often.
+const ROUNDS: [(usize, usize); 3] = [(1, 50), (15, 10), (50, 6)];
+
+async fn numbers(cx: &mut Ctx) -> Flow {
+    let own = Stage::set(cx, &[Role::U1, Role::U2, Role::S1, Role::M1]).await?;
+    let other = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let method = cx.marker("method");
+    let (mine, foreign) = (cx.marker("mine"), cx.marker("foreign"));
+    for (stage, word) in [(&own, &mine), (&other, &foreign)] {
+        let callee = stage.peer(Role::S1);
+        let word = word.clone();
+        callee.respond(move |request| {
+            let params = request["params"].as_str().unwrap_or_default();
+            Some(Args::from(json!(format!("{word}{params}"))))
+        });
+        rpc::register(cx, callee, &method).await?;
+    }
+    let callers: [(&Peer, &str); 4] = [
+        (own.peer(Role::U1), &mine),
+        (other.peer(Role::U1), &foreign),
+        (own.peer(Role::M1), &mine),
+        (own.peer(Role::U2), &mine),
+    ];
+    let params = cx.marker("params");
+    let mut sent = [Vec::new(), Vec::new()];
+    let (mut wrong, mut leaked) = (Vec::new(), Vec::new());
+    let mut number = 0;
+    for (at_once, rounds) in ROUNDS {
+        for _ in 0..rounds {
+            let calls: Vec<_> = (number..number + at_once)
+                .map(|n| (callers[n % callers.len()], opaque::numbered(&params, n)))
+                .collect();
+            number += at_once;
+            let cx_ref = &*cx;
+            let asked = calls.iter().map(|((caller, _), params)| {
+                let request = json!({"method": method, "params": params});
+                cx_ref.ask(caller, "rpc-call", request)
+            });
+            let answers = join_all(asked).await;
+            for (((_, word), params), answer) in calls.into_iter().zip(answers) {
+                let expected = json!(format!("{word}{params}"));
+                let foreign_word = if *word == mine { &foreign } else { &mine };
+                match answer? {
+                    Ok(answer) if answer.data["result"] == expected => {}
+                    Ok(answer) => {
+                        let told = answer.data.to_string();
+                        if told.contains(foreign_word.as_str()) {
+                            leaked.push(format!("{params}: {told}"));
+                        } else {
+                            wrong.push(format!("{params}: {told}"));
+                        }
+                    }
+                    Err(_) => wrong.push(format!("{params}: no answer")),
+                }
+                sent[usize::from(*word != mine)].push(params);
+            }
+        }
+    }
+    let shown = |all: &[String]| {
+        let first = all.first().map_or("none", String::as_str);
+        format!("{} calls not so, first {first}", all.len())
+    };
+    let expected = format!("each of {number} calls with its own result");
+    cx.check(&OWN_RESULT, wrong.is_empty(), expected, shown(&wrong));
+    let expected = "no result of the other account";
+    cx.check(&FOREIGN_RESULT, leaked.is_empty(), expected, shown(&leaked));
+    for (stage, sent) in [&own, &other].into_iter().zip(sent) {
+        let log = rpc::requests(stage.peer(Role::S1), &method);
+        let mut came: Vec<_> = log.iter().map(|request| &request["params"]).collect();
+        came.sort_by_key(|params| params.to_string());
+        let strangers = came.iter().filter(|params| {
+            let params = params.as_str().unwrap_or_default();
+            !sent.iter().any(|one| one == params)
+        });
+        let strangers: Vec<_> = strangers.map(|params| params.to_string()).collect();
+        let expected = "requests of the own account alone";
+        cx.check(
+            &rpc::OWN_ACCOUNT,
+            strangers.is_empty(),
+            expected,
+            shown(&strangers),
+        );
+        let twice: Vec<_> = came
+            .windows(2)
+            .filter(|pair| pair[0] == pair[1])
+            .map(|pair| pair[0].to_string())
+            .collect();
+        let expected = format!("each of {} calls once at its callee", sent.len());
+        let lost = sent
+            .iter()
+            .filter(|one| !came.contains(&&Value::from(one.as_str())));
+        let lost = lost.count();
+        let held = twice.is_empty() && lost == 0;
+        let told = format!("{} came twice, {lost} never", twice.len());
+        cx.check(&rpc::REQUEST, held, expected, told);
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! Who answers a method: registering again, several registrants, registrations that come late or have to
+//! last.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    handshake::{Admission, attempt},
+    rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc},
+};
+use touchstone_harness::{
+    case::{Flow, Stop, case_table},
+    ctx::{Ctx, NoAnswer, Scope},
+    ledger::requirement_table,
+    peer::Peer,
+    stage::{Role, Stage},
+};
+
+requirement_table! {
+    SECOND = "rpc.register.second", Should, Decision,
+        "A connection may register a method that another one has registered.";
+    UNKNOWN_SCOPE = "rpc.unknown-scope", Should, Decision,
+        "A connection of a session or machine that does not exist, once admitted, registers methods that \
+         are called.";
+    AGAIN = "rpc.register.again", Should, Decision,
+        "A connection may register a method again: it is told so, receives each call once, and one \
+         rpc-unregister takes the method back.";
+    PRIVATE = "rpc.register.private", Should, Decision,
+        "rpc-registered, rpc-unregistered and rpc-error go to the connection that asked, and to no other.";
+    NEVER_ITSELF = "rpc.call.never-itself", Must, Specification,
+        "A call goes to another connection, never to the one that makes it.";
+    STAYS = "rpc.stays-callable", Should, Decision,
+        "A method stays callable, call after call and by any caller, as long as its connection lives, \
+         without any heartbeat.";
+    LEFT = "rpc.registrant-left", Should, Decision,
+        "Once the only registrant of a method has left, a call of it is answered as one of a method that \
+         nobody has ever registered.";
+    TAKES_OVER = "rpc.takes-over", Info, Decision,
+        "When the owner of a method takes it back, another registrant may own it again.";
+    LATE = "rpc.late-registration", Info, Decision,
+        "A call of an absent method may wait for somebody to register it.";
+}
+
+case_table! {
+    /// A connection registers the same method twice, is called, and unregisters it once.
+    ///
+    /// Accepted are two answers `rpc-registered`, one request for the call, and `ok: false` for a call
+    /// after the end. Clients register everything again after each reconnect. Typical cause of a failure:
+    /// registrations are counted, or kept as a list that may hold a connection twice.
+    "rpc.register-again" judges [AGAIN, PRIVATE] => again;
+
+    /// Two connections have registered a method, in either order, and one of them calls it.
+    ///
+    /// Accepted is an answer of the other one, or a refusal. The caller itself must not receive the
+    /// request, since it cannot know that it would wait for itself. Typical cause of a failure: the caller
+    /// is compared with the first registrant only, or with the account instead of the connection.
+    "rpc.self-call" judges [NEVER_ITSELF] => self_call;
+
+    /// Two connections register the same method; the one that owns it takes it back.
+    ///
+    /// Accepted is that the other one answers from then on, or that nobody does. Which of the two is noted
+    /// on the dialect card. Typical cause of a failure: one slot for each method: the one that takes its
+    /// registration back removes that of the other one while the server still answers as if it were there.
+    "rpc.takes-over" judges [TAKES_OVER] => takes_over;
+
+    /// Calls a method that is registered only after the call was sent.
+    ///
+    /// Accepted is a result as well as `ok: false`: servers wait for up to 15 s or not at all. What was
+    /// seen is noted on the dialect card. Typical cause of a failure: a call that waits for a registration
+    /// is woken by the wrong method or never, and is not answered at the end of its wait.
+    "rpc.late-registration" judges [LATE, rpc::NOT_AVAILABLE] => late;
+
+    /// Two callers call one method twelve times in turn, while its connection sends nothing of its own.
+    ///
+    /// Accepted is a result each time. Typical cause of a failure: a registration that is used up, or that
+    /// has to be renewed.
+    "rpc.stays-callable" judges [STAYS] => stays;
+
+    /// A second connection registers a method that another one has.
+    ///
+    /// Accepted is `rpc-registered` for both: a process that comes back registers before the server has
+    /// noticed that its old connection is gone. Which of them is called then is the server's choice.
+    /// Typical cause of a failure: a method that is taken is answered with an error, since the registration
+    /// of the old connection is still there.
+    "rpc.second-registrant" judges [SECOND] => second_registrant;
+
+    /// Connections of a session and a machine that do not exist register a method each, which is then called.
+    /// Runs where such connections are admitted.
+    ///
+    /// Accepted is the result of each: load tests and daemons that have not made their machine yet do this.
+    /// Typical cause of a failure: registrations are stored in the row of the session or machine, which
+    /// does not exist.
+    "rpc.unknown-scope" judges [UNKNOWN_SCOPE] => unknown_scope;
+
+    /// Calls a method that nobody has ever registered, and one whose only registrant has disconnected.
+    ///
+    /// Accepted is the same error for both, whatever it says, as soon as the server has noticed the end of
+    /// the connection; until then it may answer otherwise. Typical cause of a failure: what a connection
+    /// has registered is not taken back when it ends, so that calls go to nobody until they time out.
+    "rpc.registrant-left" judges [LEFT] => left;
+}
+
+/// How long to wait before a call is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+async fn again(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
+    let callee = stage.peer(Role::S1);
+    let method = cx.marker("method");
+    answer_as(callee, "s1");
+    register(cx, callee, &method).await?;
+    cx.emit(callee, "rpc-register", json!({"method": method}))
+        .await?;
+    let deadline = cx.deadline();
+    let told = |name: &'static str, count: usize| {
+        let method = method.clone();
+        async move {
+            let seen = callee.wait(deadline, |log| {
+                let answers = log
+                    .iter()
+                    .filter(|a| a.name == name && a.raw.contains(&method));
+                (answers.count() >= count).then_some(())
+            });
+            seen.await.is_some()
+        }
+    };
+    let twice = told("rpc-registered", 2).await;
+    cx.check(
+        &AGAIN,
+        twice,
+        "rpc-registered for each of two requests",
+        "only one of them",
+    );
+    let answer = rpc(cx, &AGAIN, stage.peer(Role::U1), &method, "call").await?;
+    let asked = requests(callee, &method).len();
+    let held = answer["result"] == "s1" && asked == 1;
+    cx.check(
+        &AGAIN,
+        held,
+        "one request and its result",
+        format!("{asked} requests, {answer}"),
+    );
+
+    cx.emit(callee, "rpc-unregister", json!({"method": method}))
+        .await?;
+    if !told("rpc-unregistered", 1).await {
+        let reason = String::from("rpc-unregister is not answered");
+        return Err(Stop::Blocked {
+            parent: &rpc::UNREGISTERED,
+            reason,
+        });
+    }
+    let answer = call_absent(cx, &AGAIN, stage.peer(Role::U1), &method).await?;
+    let gone = answer["ok"] == false;
+    cx.check(&AGAIN, gone, "ok false after one rpc-unregister", &answer);
+
+    stage.prove_silence(cx).await?;
+    let overheard: Vec<_> = [Role::U1, Role::S2]
+        .iter()
+        .flat_map(|role| stage.peer(*role).all(|a| a.name.starts_with("rpc-")))
+        .map(|arrival| arrival.raw)
+        .collect();
+    let told = "no rpc-registered or rpc-unregistered for other connections";
+    cx.check(&PRIVATE, overheard.is_empty(), told, overheard.join("; "));
+    Ok(())
+}
+
+async fn self_call(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    answer_as(stage.peer(Role::U1), "itself");
+    answer_as(stage.peer(Role::S1), "the other");
+    for (order, roles) in [
+        ("first", [Role::U1, Role::S1]),
+        ("last", [Role::S1, Role::U1]),
+    ] {
+        let method = cx.marker("method");
+        for role in roles {
+            register(cx, stage.peer(role), &method).await?;
+        }
+        let caller = stage.peer(Role::U1);
+        let answer = rpc(cx, &NEVER_ITSELF, caller, &method, order).await?;
+        let itself = !requests(caller, &method).is_empty() || answer["result"] == "itself";
+        let told = format!("no request for the caller, which registered {order}");
+        cx.check(&NEVER_ITSELF, !itself, told, &answer);
+        let policy = if answer["ok"] == true {
+            "the other answers"
+        } else {
+            "refused"
+        };
+        cx.fact(&format!("rpc.self-call.registered-{order}"), policy);
+    }
+    Ok(())
+}
+
+async fn takes_over(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
+    let method = cx.marker("method");
+    for (role, name) in [(Role::S1, "s1"), (Role::S2, "s2")] {
+        answer_as(stage.peer(role), name);
+        register(cx, stage.peer(role), &method).await?;
+    }
+    let answer = rpc(cx, &rpc::ONE_OWNER, stage.peer(Role::U1), &method, "call").await?;
+    let owner = if answer["result"] == "s1" {
+        Role::S1
+    } else {
+        Role::S2
+    };
+    let owner = stage.peer(owner);
+    cx.emit(owner, "rpc-unregister", json!({"method": method}))
+        .await?;
+    cx.arrival(owner, "rpc-unregistered", |a| a.name == "rpc-unregistered")
+        .await;
+    let second = call_absent(cx, &rpc::NOT_AVAILABLE, stage.peer(Role::U1), &method).await?;
+    let another = second["ok"] == true && second["result"] != answer["result"];
+    cx.fact("rpc.takes-over", another);
+    cx.held(&TAKES_OVER);
+    Ok(())
+}
+
+async fn late(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
+    let method = cx.marker("method");
+    answer_as(callee, "late");
+    let request = json!({"method": method, "params": "call"});
+    let pending = caller.socket.request("rpc-call", request).await;
+    let pending = pending.map_err(|end| cx.dropped(caller, &end))?;
+    // Events of one connection are handled in order, so the call has begun when this is answered.
+    cx.round_trip(caller).await?;
+    register(cx, callee, &method).await?;
+    let patience = cx.shared.pace.patience() + ABSENT_GRACE;
+    let answer = match tokio::time::timeout(patience, pending).await {
+        Ok(Ok(reply)) => reply.data().unwrap_or(Value::Null),
+        Ok(Err(error)) => return Err(Stop::Dropped(touchstone_output::text::error_chain(&error))),
+        Err(_) => {
+            let seconds = patience.as_secs_f64();
+            let told = format!("none within {seconds:.1} s");
+            cx.broken(&rpc::NOT_AVAILABLE, "an answer, whichever it is", told);
+            return Ok(());
+        }
+    };
+    let waited = answer["ok"] == true;
+    let told = "ok false, or the result of the late registrant";
+    let held = if waited {
+        answer["result"] == "late"
+    } else {
+        answer["ok"] == false
+    };
+    cx.check(&rpc::NOT_AVAILABLE, held, told, &answer);
+    cx.fact("rpc.waits-for-absent", waited);
+    cx.held(&LATE);
+    Ok(())
+}
+
+async fn stays(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let method = cx.marker("method");
+    rpc::echo(stage.peer(Role::S1));
+    register(cx, stage.peer(Role::S1), &method).await?;
+    for n in 0..12 {
+        let caller = stage.peer(if n % 2 == 0 { Role::U1 } else { Role::U2 });
+        let answer = rpc(cx, &STAYS, caller, &method, &n.to_string()).await?;
+        let held = answer["ok"] == true && answer["result"] == json!(n.to_string());
+        cx.require(
+            &STAYS,
+            held,
+            format!("the result of call {}", n + 1),
+            &answer,
+        )?;
+    }
+    Ok(())
+}
+
+async fn second_registrant(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::S1, Role::S2]).await?;
+    let method = cx.marker("method");
+    register(cx, stage.peer(Role::S1), &method).await?;
+    let second = stage.peer(Role::S2);
+    cx.emit(second, "rpc-register", json!({"method": method}))
+        .await?;
+    let answered = second
+        .wait_for(cx.deadline(), |a| {
+            matches!(a.name.as_str(), "rpc-registered" | "rpc-error")
+        })
+        .await;
+    let held = answered
+        .as_ref()
+        .is_some_and(|a| a.name == "rpc-registered");
+    let told = answered.map_or_else(
+        || "no answer".to_owned(),
+        |a| format!("{} {}", a.name, a.raw),
+    );
+    cx.check(
+        &SECOND,
+        held,
+        "rpc-registered for the second connection",
+        told,
+    );
+    Ok(())
+}
+
+async fn unknown_scope(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let id = cx.marker("nobody");
+    let method = cx.marker("method");
+    register(cx, stage.peer(Role::U1), &method).await?;
+    for (name, scope) in [
+        ("session", Scope::Session(&id)),
+        ("machine", Scope::Machine(&id)),
+    ] {
+        let auth = Some(scope.auth(stage.account.token()));
+        let Admission::Admitted(callee) = attempt(cx, name, auth).await? else {
+            cx.note(format!(
+                "a {name} that does not exist is not admitted, which a server may do"
+            ));
+            cx.held(&UNKNOWN_SCOPE);
+            continue;
+        };
+        let method = cx.marker("method");
+        rpc::answer_as(&callee, name);
+        cx.emit(&callee, "rpc-register", json!({"method": method}))
+            .await?;
+        let registered = callee
+            .wait_for(cx.deadline(), |a| a.name == "rpc-registered")
+            .await;
+        let expected = format!("rpc-registered for a {name} that does not exist");
+        cx.require(
+            &UNKNOWN_SCOPE,
+            registered.is_some(),
+            expected,
+            "no such event",
+        )?;
+        let answer = rpc(cx, &UNKNOWN_SCOPE, stage.peer(Role::U1), &method, "call").await?;
+        let held = answer["ok"] == true && answer["result"] == name;
+        cx.check(&UNKNOWN_SCOPE, held, format!("the result {name}"), answer);
+    }
+    Ok(())
+}
+
+async fn left(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let caller = stage.peer(Role::U1);
+    let scope = Scope::Session(&stage.s1.id);
+    let callee = cx.connect("callee", stage.account.token(), scope).await?;
+    let (never, method) = (cx.marker("never"), cx.marker("method"));
+    register(cx, &callee, &method).await?;
+    let Ok(expected) = refusal(cx, caller, &never).await? else {
+        let reason = String::from("a call of an absent method is not answered");
+        return Err(Stop::Blocked {
+            parent: &rpc::NOT_AVAILABLE,
+            reason,
+        });
+    };
+    callee.socket.disconnect().await;
+    // Only a call that begins after this is held against the server: before, it may not have noticed.
+    let noticed = cx.deadline();
+    loop {
+        let is_last = Instant::now() >= noticed;
+        let told = match refusal(cx, caller, &method).await? {
+            Ok(answer) if answer == expected => {
+                cx.held(&LEFT);
+                return Ok(());
+            }
+            Ok(answer) => answer.to_string(),
+            Err(NoAnswer { after }) => format!("none within {:.1} s", after.as_secs_f64()),
+        };
+        if is_last {
+            cx.broken(&LEFT, expected, told);
+            return Ok(());
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Calls a method that is not there, and gives what two such answers have in common.
+async fn refusal(cx: &Ctx, caller: &Peer, method: &str) -> Flow<Result<Value, NoAnswer>> {
+    let patience = cx.shared.pace.patience() + ABSENT_GRACE;
+    let request = json!({"method": method, "params": "call"});
+    let answer = cx.ask_within(caller, "rpc-call", request, patience).await?;
+    Ok(answer.map(|answer| {
+        // Servers may name the method in the error.
+        let error = answer.data["error"]
+            .as_str()
+            .map(|error| error.replace(method, "METHOD"));
+        json!({"ok": answer.data["ok"], "error": error})
+    }))
+}

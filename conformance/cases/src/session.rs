@@ -1,0 +1,595 @@
+//! Sessions: `update-metadata`, `update-state`, and what their creation and deletion announce.
+
+use crate::readback::Watched;
+use serde_json::{Value, json};
+
+use super::{cas::Cas, malformed};
+use touchstone_harness::{
+    case::{Flow, case_table},
+    ctx::Ctx,
+    ledger::{Requirement, requirement_table},
+    stage::{Delivery, Role, Stage, Wanted},
+};
+
+requirement_table! {
+    METADATA_ANSWER = "session.update-metadata.answer", Must, Specification,
+        "update-metadata with the current version is answered with success, the new version and the \
+         new metadata.";
+    METADATA_STALE = "session.update-metadata.stale", Must, Specification,
+        "update-metadata with a stale or future expectedVersion is answered with version-mismatch.";
+    METADATA_CURRENT = "session.update-metadata.mismatch-returns-current", Must, Specification,
+        "A mismatch of update-metadata tells the current version and the current metadata.";
+    METADATA_RACE = "session.update-metadata.one-winner", Must, Decision,
+        "Of several update-metadata with the same expectedVersion at the same time exactly one succeeds.";
+    METADATA_REACHES = "session.update-metadata.recipients", Must, Decision,
+        "A change of metadata reaches all user-scoped connections and those of the session, the sender \
+         included, exactly once.";
+    STATE_ANSWER = "session.update-state.answer", Must, Specification,
+        "update-state with the current version is answered with success, the new version and the new \
+         agentState, which may be null.";
+    STATE_STALE = "session.update-state.stale", Must, Specification,
+        "update-state with a stale or future expectedVersion is answered with version-mismatch.";
+    STATE_CURRENT = "session.update-state.mismatch-returns-current", Must, Specification,
+        "A mismatch of update-state tells the current version and the current agentState.";
+    STATE_RACE = "session.update-state.one-winner", Must, Decision,
+        "Of several update-state with the same expectedVersion at the same time exactly one succeeds.";
+    STATE_REACHES = "session.update-state.recipients", Must, Decision,
+        "A change of agentState reaches all user-scoped connections and those of the session, the \
+         sender included, exactly once.";
+    STATE_CLEARED = "session.update-state.cleared", Must, Specification,
+        "A null agentState clears the state: so it is announced, and so it is told to whoever asks \
+         afterwards.";
+    INDEPENDENT = "session.parts-independent", Must, Specification,
+        "Metadata and agentState have a version each: a change of one leaves version and value of the \
+         other alone.";
+    VERSION_STEP = "session.version-step", Should, Decision,
+        "Each success raises the version by one.";
+    ODD_VERSION = "session.odd-version", Should, Decision,
+        "A negative or fractional expectedVersion is a mismatch like any other.";
+    RACE_LOSERS = "session.race-losers", Should, Decision,
+        "Who loses a race is told the winner's version and value.";
+    ONE_BROADCAST = "session.one-broadcast", Must, Decision,
+        "A race of writers announces one change.";
+    SILENT_MISMATCH = "session.silent-mismatch", Must, Decision,
+        "A mismatch writes and announces nothing.";
+    NARROW = "session.narrow", Should, Decision,
+        "A change of a session does not reach connections of other sessions and of machines.";
+    BODY = "update-session.body", Must, Specification,
+        "The body of update-session carries what changed as value and version, as the sender was told.";
+    WIRE_KEYS = "update-session.keys", Should, Decision,
+        "The body of update-session names the session `id`.";
+    UNKNOWN = "session.unknown-is-answered", Should, Decision,
+        "An update of a session that does not exist, or is another account's, is answered with an \
+         error: a client that waits for the answer would hang otherwise.";
+    FOREIGN = "session.foreign-is-untouched", Must, Decision,
+        "An account cannot change or announce anything about another account's session.";
+    MALFORMED = "session.malformed", Should, Decision,
+        "Malformed data of update-metadata and update-state is answered with an error.";
+    NO_CALLBACK = "session.no-callback", Should, Decision,
+        "An update that asks for no acknowledgement takes effect all the same.";
+    CREATED = "session.created", Must, Decision,
+        "A new session is announced to the user-scoped connections, once.";
+    CREATED_BODY = "new-session.body", Must, Specification,
+        "The body of new-session has the fields of the event, with the stored values.";
+    CREATED_KEYS = "new-session.keys", Should, Decision,
+        "The body of new-session names the session `id`.";
+    CREATED_NARROW = "session.created-narrow", Should, Decision,
+        "Creation and deletion of a session do not reach session- and machine-scoped connections.";
+    SAME_TAG = "session.same-tag", Should, Decision,
+        "Creating a session with a tag that exists answers the existing one unchanged and announces \
+         nothing.";
+    CONTENTION = "session.contention", Must, Decision,
+        "While several connections change one session, each success is announced, once.";
+    AGENT_STATE = "session.created-with-agent-state", Info, Decision,
+        "An agentState given at creation may be ignored.";
+    AGENT_STATE_KEPT = "session.agent-state-at-creation", Should, Decision,
+        "An agentState given at creation is either ignored or stored as it was given.";
+    DELETED = "session.deleted", Must, Decision,
+        "The deletion of a session is announced to the user-scoped connections, once.";
+    DELETED_KEYS = "delete-session.keys", Should, Decision,
+        "The body of delete-session names the session `sid`.";
+}
+
+case_table! {
+    /// Changes the metadata of a session with the current version, twice.
+    ///
+    /// Accepted is `{result: "success", version, metadata}` with the next version and the metadata as it
+    /// was sent, one `update-session` for both user-scoped connections and both connections of the session
+    /// (the sender is one of them), and none for another session, a machine, or another account. The
+    /// update's body must repeat value and version of the answer. Typical cause of a failure: the sender is
+    /// left out of the broadcast as it is with messages, or the update's version is the one of the request
+    /// instead of the next one.
+    "session.update-metadata.success" judges [
+        METADATA_ANSWER, VERSION_STEP, METADATA_REACHES, NARROW, BODY, WIRE_KEYS
+    ] => metadata_success;
+
+    /// Changes the metadata with versions that are not the current one: the one before, one far ahead, a
+    /// negative one, a fraction.
+    ///
+    /// Accepted is `version-mismatch` each time, with the current version and metadata, and no broadcast.
+    /// Typical causes of a failure: the version is compared with `<`, or not at all; the answer is built
+    /// from the request.
+    "session.update-metadata.stale" judges [
+        METADATA_STALE, METADATA_CURRENT, ODD_VERSION, SILENT_MISMATCH
+    ] => metadata_stale;
+
+    /// Twenty writers on three connections change the same metadata with the same expectedVersion.
+    ///
+    /// Accepted is one success, nineteen mismatches that tell the winner's version and value, and one
+    /// broadcast. Typical cause of a failure: the version is checked in one database call and written in
+    /// another; or the loser answers what it had read before.
+    "session.update-metadata.race" judges [METADATA_RACE, RACE_LOSERS, ONE_BROADCAST]
+        => metadata_race;
+
+    /// Changes the agentState of a session with the current version, to a text and then to null.
+    ///
+    /// Accepted is `{result: "success", version, agentState}` with the next version, one `update-session`
+    /// for both user-scoped connections and both connections of the session, and none for others. Null is a
+    /// value: it clears the state. Typical cause of a failure: null is taken for a missing field and
+    /// refused, or the code was copied from the metadata and still writes or names that part.
+    "session.update-state.success" judges [
+        STATE_ANSWER, VERSION_STEP, STATE_REACHES, NARROW, BODY, WIRE_KEYS
+    ] => state_success;
+
+    /// Sets the agentState of a session and then clears it with null.
+    ///
+    /// Accepted is an `update-session` with `agentState: {value: null, version}`, and null in the mismatch
+    /// that a later writer is told. Typical cause of a failure: null is taken for "not given", and the old
+    /// state stays.
+    "session.update-state.clear" judges [STATE_CLEARED] => state_cleared;
+
+    /// Changes the metadata while the agentState stays, and the other way round.
+    ///
+    /// Accepted is that version and value of the part that was not written are what they were. Typical
+    /// cause of a failure: one version for the whole session.
+    "session.parts-independent" judges [INDEPENDENT] => independent;
+
+    /// Changes the agentState with versions that are not the current one: the one before, one far ahead, a
+    /// negative one, a fraction.
+    ///
+    /// Accepted is `version-mismatch` each time, with the current version and agentState, and no broadcast.
+    /// Typical causes of a failure: the version is not compared, or is that of the metadata instead of the
+    /// agentState; a mismatch answers what the request holds.
+    "session.update-state.stale" judges [
+        STATE_STALE, STATE_CURRENT, ODD_VERSION, SILENT_MISMATCH
+    ] => state_stale;
+
+    /// Twenty writers on three connections change the same agentState with the same expectedVersion.
+    ///
+    /// Accepted is one success, nineteen mismatches that tell the winner's version and value, and one
+    /// broadcast. Typical cause of a failure: the version is checked in one database call and written in
+    /// another, without a condition on the version in the second one.
+    "session.update-state.race" judges [STATE_RACE, RACE_LOSERS, ONE_BROADCAST] => state_race;
+
+    /// Updates metadata and state of a session id that does not exist.
+    ///
+    /// Accepted is `{result: "error"}`. No answer at all leaves a client hanging that waits without a
+    /// timeout, as the real one does. Typical cause of a failure: the handler returns without calling the
+    /// callback where no row is found.
+    "session.unknown" judges [UNKNOWN] => unknown;
+
+    /// Another account updates metadata and state of this account's session, with the right version.
+    ///
+    /// Accepted is any answer but success, no broadcast, and an unchanged value. Typical cause of a
+    /// failure: the record is looked up by its id alone.
+    "session.foreign" judges [FOREIGN] => foreign;
+
+    /// Sends `update-metadata` and `update-state` with every key missing, null, and of several wrong
+    /// types, an expectedVersion that is a text among them.
+    ///
+    /// Accepted is `{result: "error"}` for each, and no broadcast. Typical cause of a failure: the handler
+    /// returns without calling the callback where a field is missing, or a text is compared with a number
+    /// by a language that converts it.
+    "session.malformed" judges [MALFORMED] => malformed_data;
+
+    /// Sends `update-metadata` and `update-state` without a callback.
+    ///
+    /// Accepted is the broadcast, as if a callback had been there. Typical cause of a failure: the
+    /// handler calls the callback that is not there before it announces the change.
+    "session.no-callback" judges [NO_CALLBACK] => no_callback;
+
+    /// Creates a session over HTTP while connections of every kind listen, then creates it again.
+    ///
+    /// Accepted is one `new-session` for user-scoped connections with the values that were given, none for
+    /// others, and none for the second request, which answers the same session. Typical cause of a failure:
+    /// the second request for the tag announces the session again, or the announcement goes to all
+    /// connections of the account.
+    "session.create" needs [Rest] judges [
+        CREATED, CREATED_BODY, CREATED_KEYS, CREATED_NARROW, SAME_TAG
+    ] => create;
+
+    /// Creates a session with an agentState.
+    ///
+    /// Accepted is that the answer repeats it, or has null where it was ignored. Clients decrypt what the
+    /// answer holds. Typical cause of a failure: the answer is built from the request while the row was
+    /// written without the state.
+    "session.create-with-agent-state" needs [Rest] judges [AGENT_STATE, AGENT_STATE_KEPT]
+        => create_with_state;
+
+    /// Four writers on three connections change the metadata, and then the agentState, of one session, each with
+    /// the version that it was told last, until each has succeeded eight times.
+    ///
+    /// Accepted are as many announcements as successes, and as many versions. Typical cause of a failure: a
+    /// transaction that conflicts is carried out again and announces again, or gives up and announces nothing.
+    "session.contention" judges [CONTENTION] => contention;
+
+    /// Deletes a session over HTTP while connections of every kind listen.
+    ///
+    /// Accepted is one `delete-session` for user-scoped connections, and none for others. Typical cause of
+    /// a failure: the route deletes the row and does not know the event router, or the connections are
+    /// looked up after the session's own ones were removed.
+    "session.delete" needs [DeleteSession] judges [DELETED, DELETED_KEYS, CREATED_NARROW] => delete;
+}
+
+/// `update-metadata` with its requirements.
+pub(crate) const METADATA: Cas = Cas {
+    event: "update-metadata",
+    id_key: "sid",
+    field: "metadata",
+    update: "update-session",
+    answers: &METADATA_ANSWER,
+    increments: &VERSION_STEP,
+    refuses_stale: &METADATA_STALE,
+    refuses_odd: &ODD_VERSION,
+    returns_current: &METADATA_CURRENT,
+    one_winner: &METADATA_RACE,
+    losers_see_winner: &RACE_LOSERS,
+    one_broadcast: &ONE_BROADCAST,
+    silent_mismatch: &SILENT_MISMATCH,
+};
+
+/// `update-state` with its requirements.
+pub(crate) const STATE: Cas = Cas {
+    event: "update-state",
+    field: "agentState",
+    answers: &STATE_ANSWER,
+    refuses_stale: &STATE_STALE,
+    returns_current: &STATE_CURRENT,
+    one_winner: &STATE_RACE,
+    ..METADATA
+};
+
+/// Everyone who hears of a change of session S1.
+const INTERESTED: [Role; 4] = [Role::U1, Role::U2, Role::S1, Role::S1B];
+
+/// Everyone of the account who does not.
+const OTHERS: [Role; 3] = [Role::S2, Role::M1, Role::M2];
+
+async fn metadata_success(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &Role::ALL).await?;
+    let marker = cx.marker("metadata");
+    let value = json!(marker);
+    change(cx, &stage, &METADATA, &METADATA_REACHES, &value, &marker).await
+}
+
+async fn state_success(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &Role::ALL).await?;
+    let marker = cx.marker("state");
+    let value = json!(marker);
+    change(cx, &stage, &STATE, &STATE_REACHES, &value, &marker).await?;
+    // Null has no marker; the answer alone is judged.
+    STATE
+        .succeed(cx, stage.peer(Role::S1), &stage.s1.id, &Value::Null)
+        .await?;
+    Ok(())
+}
+
+async fn change(
+    cx: &mut Ctx,
+    stage: &Stage,
+    cas: &Cas,
+    reaches: &'static Requirement,
+    value: &Value,
+    marker: &str,
+) -> Flow {
+    let version = cas
+        .succeed(cx, stage.peer(Role::S1), &stage.s1.id, value)
+        .await?;
+    let spares = [(&OTHERS[..], &NARROW)];
+    let update = Delivery {
+        wanted: Wanted::update(cas.update, marker),
+        reaches: &INTERESTED,
+        by: reaches,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[update]).await?;
+    let body = &seen[0].data["body"];
+    cx.schema(&BODY, &WIRE_KEYS, "update/update-session", body)?;
+    let expected = json!({"value": value, "version": version});
+    cx.equal(&BODY, cas.field, &expected, &body[cas.field]);
+    let id = body.get("id");
+    let right = id.is_none_or(|id| *id == json!(stage.s1.id));
+    cx.check(&BODY, right, format!("the id {}", stage.s1.id), body);
+    Ok(())
+}
+
+async fn state_cleared(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let (peer, listener) = (stage.peer(Role::U1), stage.peer(Role::U2));
+    let mut unannounced = 0;
+    for _ in 0..3 {
+        // A session that sentinels do not touch.
+        let id = cx.session(&stage.account).await?.id;
+        let value = json!(cx.marker("state"));
+        STATE.write(cx, peer, &id, &value).await?;
+        STATE.write(cx, peer, &id, &Value::Null).await?;
+        stage.prove_silence(cx).await?;
+        let update = Wanted::update("update-session", &id);
+        let cleared = listener.all(|arrival| {
+            let part = &arrival.data["body"]["agentState"];
+            update.matches(arrival) && part.get("value").is_some_and(Value::is_null)
+        });
+        unannounced += u32::from(cleared.is_empty());
+        let (_, value) = STATE.peek(cx, peer, &id).await?;
+        cx.check(&STATE_CLEARED, value.is_null(), "null to be stored", value);
+    }
+    // A server that loses single updates does not lose each of these.
+    let expected = "update-session with a null agentState";
+    let told = format!("none for u2 after {unannounced} of 3 times");
+    cx.check(&STATE_CLEARED, unannounced < 3, expected, told);
+    Ok(())
+}
+
+async fn independent(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let (peer, id) = (stage.peer(Role::U1), &stage.s1.id);
+    METADATA
+        .leaves_alone(cx, peer, id, &STATE, &INDEPENDENT)
+        .await?;
+    STATE
+        .leaves_alone(cx, peer, id, &METADATA, &INDEPENDENT)
+        .await
+}
+
+async fn metadata_stale(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    METADATA.mismatch(cx, &stage, &stage.s1.id).await
+}
+
+async fn state_stale(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    STATE.mismatch(cx, &stage, &stage.s1.id).await
+}
+
+async fn metadata_race(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    METADATA.race(cx, &stage, &stage.s1.id).await
+}
+
+async fn state_race(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    STATE.race(cx, &stage, &stage.s1.id).await
+}
+
+async fn unknown(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1]).await?;
+    let id = cx.marker("no-such-session");
+    for cas in [&METADATA, &STATE] {
+        let data = cas.data(&id, &json!(cx.marker("nobody")), &json!(0));
+        let expected = format!(
+            "{{\"result\":\"error\"}} for {} of an unknown session",
+            cas.event
+        );
+        match cx.ask(stage.peer(Role::U1), cas.event, data).await? {
+            Ok(answer) => {
+                cx.check(
+                    &UNKNOWN,
+                    answer.data["result"] == "error",
+                    expected,
+                    answer.data,
+                );
+            }
+            Err(silent) => {
+                let after = silent.after.as_secs_f64();
+                cx.broken(&UNKNOWN, expected, format!("no answer within {after:.1} s"));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn foreign(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
+    let owner = stage.peer(Role::U1);
+    let stranger = stage.peer(Role::V1);
+    let watched = Watched::of(&stage);
+    for cas in [&METADATA, &STATE] {
+        let value = json!(cx.marker("own"));
+        let version = cas.write(cx, owner, &stage.s1.id, &value).await?;
+        let before = watched.read(cx).await?;
+        let marker = cx.marker("foreign");
+        let data = cas.data(&stage.s1.id, &json!(marker), &json!(version));
+        // Whether it is answered at all is judged by session.unknown, so this does not wait for it: the
+        // same event for a session of its own shows that it was handled.
+        cx.emit(stranger, cas.event, data).await?;
+        let own = json!(cx.marker("own"));
+        cas.write(cx, stranger, stage.other_session(), &own).await?;
+        let wanted = Wanted::update(cas.update, &marker);
+        stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
+        watched.unchanged(cx, &before, &FOREIGN).await?;
+    }
+    Ok(())
+}
+
+async fn malformed_data(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    for cas in [&METADATA, &STATE] {
+        // The right version, so that only what is wrong keeps it from being written.
+        let start = json!(cx.marker("before"));
+        let peer = stage.peer(Role::U1);
+        let version = cas.write(cx, peer, &stage.s1.id, &start).await?;
+        let marker = cx.marker("malformed");
+        let good = cas.data(&stage.s1.id, &json!(marker), &json!(version));
+        let watched = Watched::of(&stage);
+        let before = watched.read(cx).await?;
+        let mut rows = malformed::variations(&good, &["sid", cas.field, "expectedVersion"]);
+        // Null is a value for agentState.
+        rows.retain(|row| {
+            !(cas.field == "agentState" && row.get("agentState") == Some(&Value::Null))
+        });
+        malformed::check(cx, &MALFORMED, peer, cas.event, rows).await?;
+        let wanted = Wanted::update(cas.update, marker);
+        stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
+        watched.unchanged(cx, &before, &MALFORMED).await?;
+    }
+    Ok(())
+}
+
+async fn no_callback(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    for cas in [&METADATA, &STATE] {
+        let start = json!(cx.marker("before"));
+        let version = cas
+            .write(cx, stage.peer(Role::U1), &stage.s1.id, &start)
+            .await?;
+        let marker = cx.marker("quiet");
+        let data = cas.data(&stage.s1.id, &json!(marker), &json!(version));
+        cx.emit(stage.peer(Role::U1), cas.event, data).await?;
+        let update = Delivery {
+            wanted: Wanted::update(cas.update, marker),
+            reaches: &[Role::U1, Role::U2, Role::S1],
+            by: &NO_CALLBACK,
+            spares: &[],
+        };
+        stage.observe(cx, &[update]).await?;
+        cx.saw_version(&stage.s1.id, cas.field, version + 1);
+    }
+    Ok(())
+}
+
+/// Session- and machine-scoped connections of the account.
+const SCOPED: [Role; 4] = [Role::S1, Role::S2, Role::M1, Role::M2];
+
+async fn create(cx: &mut Ctx) -> Flow {
+    let cast = [
+        Role::U1,
+        Role::U2,
+        Role::S1,
+        Role::S2,
+        Role::M1,
+        Role::M2,
+        Role::V1,
+        Role::VS,
+        Role::VM,
+    ];
+    let stage = Stage::set(cx, &cast).await?;
+    let (tag, metadata) = (cx.marker("tag"), cx.marker("metadata"));
+    let request = json!({"tag": tag, "metadata": metadata});
+    let created = cx
+        .rest(&CREATED, &stage.account, "POST", "/v1/sessions", &request)
+        .await?;
+    let spares = [(&SCOPED[..], &CREATED_NARROW)];
+    let update = Delivery {
+        wanted: Wanted::update("new-session", &metadata),
+        reaches: &[Role::U1, Role::U2],
+        by: &CREATED,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[update]).await?;
+    let body = &seen[0].data["body"];
+    cx.schema(&CREATED_BODY, &CREATED_KEYS, "update/new-session", body)?;
+    for key in ["metadata", "metadataVersion", "agentStateVersion", "active"] {
+        cx.equal(&CREATED_BODY, key, &created["session"][key], &body[key]);
+    }
+    let again = json!({"tag": tag, "metadata": cx.marker("other")});
+    let repeated = cx
+        .rest(&SAME_TAG, &stage.account, "POST", "/v1/sessions", &again)
+        .await?;
+    for key in ["id", "metadata"] {
+        let (first, second) = (&created["session"][key], &repeated["session"][key]);
+        cx.equal(&SAME_TAG, key, first, second);
+    }
+    let id = created["session"]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    stage.prove_silence(cx).await?;
+    let announced = Wanted::update("new-session", id);
+    let mut envelopes: Vec<_> = stage
+        .peer(Role::U2)
+        .all(|arrival| announced.matches(arrival))
+        .iter()
+        .map(|arrival| arrival.envelope_id().map(ToOwned::to_owned))
+        .collect();
+    envelopes.dedup();
+    let count = envelopes.len();
+    cx.check(
+        &SAME_TAG,
+        count <= 1,
+        "no second new-session",
+        format!("{count} in all"),
+    );
+    Ok(())
+}
+
+async fn create_with_state(cx: &mut Ctx) -> Flow {
+    let account = cx.account().await?;
+    let state = cx.marker("state");
+    let request =
+        json!({"tag": cx.marker("tag"), "metadata": cx.marker("metadata"), "agentState": state});
+    let created = cx
+        .rest(
+            &AGENT_STATE_KEPT,
+            &account,
+            "POST",
+            "/v1/sessions",
+            &request,
+        )
+        .await?;
+    let session = &created["session"];
+    let ignored = session["agentState"].is_null();
+    if ignored {
+        cx.held(&AGENT_STATE_KEPT);
+    } else {
+        cx.equal(
+            &AGENT_STATE_KEPT,
+            "agentState",
+            &json!(state),
+            &session["agentState"],
+        );
+    }
+    let told = if ignored { "ignored" } else { "stored" };
+    cx.fact("session.agent-state-at-creation", told);
+    cx.held(&AGENT_STATE);
+    Ok(())
+}
+
+async fn contention(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let id = cx.session(&stage.account).await?.id;
+    for cas in [&METADATA, &STATE] {
+        cas.contention(cx, &stage, &id, &CONTENTION).await?;
+    }
+    Ok(())
+}
+
+async fn delete(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(
+        cx,
+        &[
+            Role::U1,
+            Role::U2,
+            Role::S1,
+            Role::S2,
+            Role::M1,
+            Role::M2,
+            Role::V1,
+        ],
+    )
+    .await?;
+    let doomed = cx.session(&stage.account).await?;
+    let path = format!("/v1/sessions/{}", doomed.id);
+    cx.rest(&DELETED, &stage.account, "DELETE", &path, &Value::Null)
+        .await?;
+    let spares = [(&SCOPED[..], &CREATED_NARROW)];
+    let update = Delivery {
+        wanted: Wanted::update("delete-session", &doomed.id),
+        reaches: &[Role::U1, Role::U2],
+        by: &DELETED,
+        spares: &spares,
+    };
+    let seen = stage.observe(cx, &[update]).await?;
+    let body = &seen[0].data["body"];
+    cx.schema(&DELETED, &DELETED_KEYS, "update/delete-session", body)?;
+    Ok(())
+}

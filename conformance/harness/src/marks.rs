@@ -1,0 +1,9 @@
+//! What the suite notes in a trace about itself.
+
+/// The name under which the suite leaves notes about itself.
+pub const SUITE: &str = "suite";
+
+/// What stands before the id of the case in the first mark of a recording.
+pub const CASE: &str = "case: ";
+/// What stands before the verdict in the last mark of a recording.
+pub const VERDICT: &str = "verdict: ";

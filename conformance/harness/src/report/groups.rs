@@ -1,0 +1,188 @@
+//! Failures that belong together: those of one requirement, or of one mistake in several events.
+//!
+//! The requirements of one kind of thing end in the same word, whatever event they are about: the `stale`
+//! of sessions, machines and artifacts is one mistake in the code most of the time.
+
+use crate::{
+    event::{CaseReport, RunReport},
+    ledger::Requirement,
+    verdict::Verdict,
+};
+
+/// What a reader has to look at, in the order in which reports tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Failures,
+    Warnings,
+    Flaky,
+    Known,
+    Errors,
+}
+
+impl Section {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Failures,
+        Self::Warnings,
+        Self::Flaky,
+        Self::Known,
+        Self::Errors,
+    ];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Failures => "Failures",
+            Self::Warnings => "Warnings",
+            Self::Flaky => "Flaky",
+            Self::Known => "Known failures",
+            Self::Errors => "Errors",
+        }
+    }
+
+    /// Where a case belongs, if a reader has to look at it.
+    pub(super) fn of(case: &CaseReport) -> Option<Self> {
+        match case.verdict {
+            Verdict::Fail if case.known.is_some() => Some(Self::Known),
+            Verdict::Fail => Some(Self::Failures),
+            Verdict::Warn if case.flaky => Some(Self::Flaky),
+            Verdict::Warn => Some(Self::Warnings),
+            Verdict::Error if !case.lost_its_server() => Some(Self::Errors),
+            _ => None,
+        }
+    }
+}
+
+/// What is broken as soon as something else is: how the requirements end, the other one first.
+const FOLLOWS: [(&str, &str); 5] = [
+    ("stale", "one-winner"),
+    ("stale", "all-or-nothing"),
+    ("stale", "contention"),
+    ("stale", "odd-version"),
+    ("one-winner", "contention"),
+];
+
+/// Cases that broke the same kind of requirement, the one with the shortest trace first.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    /// The last word of the requirements.
+    pub(crate) aspect: &'a str,
+    pub(crate) cases: Vec<&'a CaseReport>,
+}
+
+impl<'a> Group<'a> {
+    /// The case that tells most in least, and the others.
+    pub(super) fn split(&self) -> Option<(&'a CaseReport, &[&'a CaseReport])> {
+        let (first, others) = self.cases.split_first()?;
+        Some((first, others))
+    }
+}
+
+/// The requirement of the worst of what a case tells.
+pub(crate) fn worst_requirement(case: &CaseReport) -> Option<&'static Requirement> {
+    case.told().next().map(|(finding, _)| finding.requirement)
+}
+
+fn aspect(case: &CaseReport) -> &'static str {
+    worst_requirement(case)
+        .and_then(|requirement| requirement.id.rsplit('.').next())
+        .unwrap_or(case.id)
+}
+
+/// The cases of a section, those that belong together side by side.
+pub(super) fn groups(run: &RunReport, section: Section) -> Vec<Group<'_>> {
+    let cases = run
+        .cases
+        .iter()
+        .filter(|case| Section::of(case) == Some(section));
+    // Of accidents nobody knows that they have one cause.
+    let is_of_cause = matches!(section, Section::Failures | Section::Warnings);
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for case in cases {
+        let aspect = match is_of_cause {
+            true => aspect(case),
+            false => case.id,
+        };
+        match groups.iter_mut().find(|group| group.aspect == aspect) {
+            Some(group) => group.cases.push(case),
+            None => groups.push(Group {
+                aspect,
+                cases: vec![case],
+            }),
+        }
+    }
+    for (cause, effect) in FOLLOWS {
+        let place = |aspect| groups.iter().position(|group| group.aspect == aspect);
+        if let (Some(of_cause), Some(of_effect)) = (place(cause), place(effect)) {
+            let moved = std::mem::take(&mut groups[of_effect].cases);
+            groups[of_cause].cases.extend(moved);
+            groups.remove(of_effect);
+        }
+    }
+    for group in &mut groups {
+        let shows = |case: &&CaseReport| match aspect(case) == group.aspect {
+            true => (0, case.trace.len()),
+            false => (1, case.trace.len()),
+        };
+        group.cases.sort_by_key(shows);
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{Basis, Level},
+        report::testing,
+        verdict::Finding,
+    };
+
+    const fn requirement(id: &'static str) -> Requirement {
+        Requirement {
+            id,
+            level: Level::Must,
+            basis: Basis::Decision,
+            text: "A sample.",
+        }
+    }
+
+    static SESSION: Requirement = requirement("session.stale");
+    static MACHINE: Requirement = requirement("machine.stale");
+    static WINNER: Requirement = requirement("session.one-winner");
+    static BODY: Requirement = requirement("session.body");
+
+    fn case(id: &'static str, of: &'static Requirement, lines: usize) -> CaseReport {
+        let line = testing::report().cases[1].trace[0].clone();
+        CaseReport {
+            findings: vec![Finding::broken(of, "a".into(), "b".into())],
+            trace: vec![line; lines],
+            ..testing::case(id, Verdict::Fail, of)
+        }
+    }
+
+    fn told(cases: Vec<CaseReport>) -> Vec<Vec<&'static str>> {
+        let run = RunReport {
+            cases,
+            ..testing::report()
+        };
+        let groups = groups(&run, Section::Failures);
+        let ids = |group: &Group<'_>| group.cases.iter().map(|case| case.id).collect();
+        groups.iter().map(ids).collect()
+    }
+
+    #[test]
+    fn one_mistake_is_one_group_and_the_shortest_tells_it() {
+        let cases = vec![
+            case("a.long", &SESSION, 40),
+            case("b.body", &BODY, 2),
+            case("c.winner", &WINNER, 1),
+            case("d.short", &MACHINE, 3),
+        ];
+        assert_eq!(
+            told(cases),
+            [vec!["d.short", "a.long", "c.winner"], vec!["b.body"]]
+        );
+        // What follows from nothing stands for itself.
+        let cases = vec![case("c.winner", &WINNER, 1), case("b.body", &BODY, 2)];
+        assert_eq!(told(cases), [vec!["c.winner"], vec!["b.body"]]);
+    }
+}

@@ -1,0 +1,427 @@
+//! Hears what the server does during a replay, and knows what is still to come.
+//!
+//! Every connection has an ear that writes into one log, in the order of arrival; ids are learned as
+//! soon as an answer stands beside the recorded one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use touchstone_client::{Direction, End, Frame, Tap, trace::Traced};
+
+use super::{
+    PATIENCE,
+    heard::{CONNECT, Heard, What},
+    lock,
+    names::Names,
+    script::Recording,
+};
+
+/// How much is kept of what the server does. More than this, and than twice what was recorded, is a flood.
+const BOUNDS: Bounds = Bounds {
+    things: 1_000_000,
+    bytes: 256 << 20,
+};
+
+/// The slowest delivery that is reckoned with.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What of the recording has to be here before the next step.
+pub(super) struct Awaited {
+    /// Of each thing that was heard: when, its connection and class, and the how-manieth it is.
+    queue: std::vec::IntoIter<Expected>,
+    held: Option<Expected>,
+    open: Vec<Expected>,
+    given_up: HashMap<Class, usize>,
+    lost: u32,
+    /// How many of them are answers to CONNECT.
+    unanswered: u32,
+    last_sent_us: u64,
+    pub(super) slowest: Duration,
+}
+
+type Class = (String, String);
+
+struct Expected {
+    t_us: u64,
+    class: Class,
+    count: usize,
+}
+
+impl Awaited {
+    /// `certain` tells of everything that was heard whether it has to come again.
+    pub(super) fn new(recording: &Recording, certain: impl Fn(&Heard) -> bool) -> Self {
+        let mut counts: HashMap<Class, usize> = HashMap::new();
+        let queue: Vec<_> = recording
+            .heard
+            .iter()
+            .filter(|heard| certain(heard))
+            .map(|heard| {
+                let class = (heard.conn.clone(), heard.what.class());
+                let count = counts.entry(class.clone()).or_default();
+                *count += 1;
+                Expected {
+                    t_us: heard.t_us,
+                    class,
+                    count: *count,
+                }
+            })
+            .collect();
+        Self {
+            queue: queue.into_iter(),
+            held: None,
+            open: Vec::new(),
+            given_up: HashMap::new(),
+            lost: 0,
+            unanswered: 0,
+            last_sent_us: 0,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// Everything that was here before `t_us` is wanted now.
+    pub(super) fn before(&mut self, t_us: u64) {
+        while let Some(next) = self.held.take().or_else(|| self.queue.next()) {
+            if next.t_us >= t_us {
+                self.held = Some(next);
+                return;
+            }
+            self.open.push(next);
+        }
+    }
+
+    /// Waits for what is wanted. What does not come is not waited for again, and whoever loses much
+    /// is waited for less.
+    pub(super) async fn settle(&mut self, log: &Log) {
+        let began = Instant::now();
+        let lost = self.lost;
+        let last = self.open.iter().map(|one| one.t_us).max();
+        let lag = last.map_or(0, |last| last.saturating_sub(self.last_sent_us));
+        let lag = Duration::from_micros(lag);
+        let mut changed = log.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let given_up = &self.given_up;
+            {
+                let kept = log.kept();
+                if kept.overflowed {
+                    return;
+                }
+                self.open.retain(|one| {
+                    let lost = given_up.get(&one.class).copied().unwrap_or(0);
+                    kept.counts.get(&one.class).copied().unwrap_or(0) + lost < one.count
+                });
+            }
+            let shorter = |lost: u32| (PATIENCE / (1 + lost)).max(PATIENCE / 10);
+            let until = |one: &Expected| {
+                // What is sent before CONNECT was answered is another story than what is sent behind it.
+                let patience = match one.class.1.as_str() {
+                    CONNECT => shorter(self.unanswered),
+                    _ => shorter(self.lost),
+                };
+                let lag = one.t_us.saturating_sub(self.last_sent_us);
+                began + Duration::from_micros(lag) + patience
+            };
+            let Some(next) = self.open.iter().map(until).min() else {
+                // How long one waited for nothing, or as long as then, says nothing about the server's
+                // pace.
+                if self.lost == lost {
+                    let beyond = began.elapsed().saturating_sub(lag);
+                    self.slowest = self.slowest.max(beyond).min(SLOW);
+                }
+                return;
+            };
+            if timeout_at(next, changed.changed()).await.is_err() {
+                let now = Instant::now();
+                let (late, open) = std::mem::take(&mut self.open)
+                    .into_iter()
+                    .partition(|one| until(one) <= now);
+                self.open = open;
+                let late: Vec<Expected> = late;
+                for one in late {
+                    self.unanswered += u32::from(one.class.1 == CONNECT);
+                    *self.given_up.entry(one.class).or_default() += 1;
+                    self.lost = self.lost.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    pub(super) fn sent(&mut self, t_us: u64) {
+        self.last_sent_us = t_us;
+    }
+}
+
+/// Whether the server asked for an answer.
+pub(super) enum Asked {
+    /// It asks now, under this id.
+    Now(u64),
+    /// It asked then, and does not now.
+    Then,
+    /// It did not even then.
+    Never,
+}
+
+/// What the server does, from all connections, in order.
+pub(super) struct Log {
+    kept: Mutex<Kept>,
+    changed: watch::Sender<()>,
+    /// What was answered then, to learn ids from, by connection and ack id.
+    answers: HashMap<(String, u64), Value>,
+    /// What CONNECT was answered with then: the ids of connections, by connection.
+    admitted: HashMap<String, Value>,
+    /// The ack ids that the server asked for then, in order, by connection.
+    asked: HashMap<String, Vec<u64>>,
+    bounds: Bounds,
+}
+
+struct Bounds {
+    things: usize,
+    bytes: usize,
+}
+
+impl Bounds {
+    fn of(recording: &Recording) -> Self {
+        let bytes: usize = recording.heard.iter().map(|one| size(&one.what)).sum();
+        Self {
+            things: BOUNDS.things.max(2 * recording.heard.len()),
+            bytes: BOUNDS.bytes.max(2 * bytes),
+        }
+    }
+}
+
+pub(super) struct Kept {
+    start: Instant,
+    pub(super) heard: Vec<Heard>,
+    counts: HashMap<Class, usize>,
+    asked: HashMap<String, Vec<u64>>,
+    pub(super) names: Names,
+    bytes: usize,
+    overflowed: bool,
+    closed: bool,
+}
+
+impl Log {
+    pub(super) fn new(recording: &Recording, now_ms: u64) -> Self {
+        let mut answers = HashMap::new();
+        let mut admitted = HashMap::new();
+        let mut asked: HashMap<String, Vec<u64>> = HashMap::new();
+        for heard in &recording.heard {
+            match &heard.what {
+                What::Admitted(data) => {
+                    admitted.insert(heard.conn.clone(), data.clone());
+                }
+                What::Ack { id, args } => {
+                    answers.insert((heard.conn.clone(), *id), args.clone());
+                }
+                What::Event { ack: Some(id), .. } => {
+                    asked.entry(heard.conn.clone()).or_default().push(*id);
+                }
+                _ => {}
+            }
+        }
+        Self {
+            kept: Mutex::new(Kept {
+                start: Instant::now(),
+                heard: Vec::new(),
+                counts: HashMap::new(),
+                asked: HashMap::new(),
+                names: Names::new(recording.header.started_at, now_ms),
+                bytes: 0,
+                overflowed: false,
+                closed: false,
+            }),
+            changed: watch::Sender::new(()),
+            answers,
+            admitted,
+            asked,
+            bounds: Bounds::of(recording),
+        }
+    }
+
+    /// Whether the server has sent more than is kept, so that nothing more is heard.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept().overflowed
+    }
+
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
+    }
+
+    /// Microseconds since the replay began.
+    pub(super) fn t_us(&self) -> u64 {
+        u64::try_from(self.kept().start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn restart(&self, start: Instant) {
+        self.kept().start = start;
+    }
+
+    /// Waits until a connection has ended, at most for `patience`.
+    pub(super) async fn ended(&self, conn: &str, patience: Duration) {
+        let class = (conn.to_owned(), "end".to_owned());
+        let until = Instant::now() + patience;
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let ended = self.kept().counts.contains_key(&class);
+            if ended || timeout_at(until, changed.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From now on nothing is kept: the replay is over, and connections are closed.
+    pub(super) fn close(&self) {
+        self.kept().closed = true;
+    }
+
+    pub(super) fn hear(&self, conn: &str, what: What) {
+        {
+            let mut kept = self.kept();
+            if kept.closed || kept.overflowed {
+                return;
+            }
+            if let What::Ack { id, args } = &what
+                && let Some(then) = self.answers.get(&(conn.to_owned(), *id))
+            {
+                kept.names.learn_all(then, args);
+            }
+            if let What::Admitted(data) = &what
+                && let Some(then) = self.admitted.get(conn)
+            {
+                kept.names.learn_all(then, data);
+            }
+            if let What::Event { ack: Some(id), .. } = &what {
+                kept.asked.entry(conn.to_owned()).or_default().push(*id);
+            }
+            *kept
+                .counts
+                .entry((conn.to_owned(), what.class()))
+                .or_default() += 1;
+            kept.bytes += size(&what);
+            let Bounds { things, bytes } = self.bounds;
+            kept.overflowed = kept.heard.len() >= things || kept.bytes > bytes;
+            let t_us = kept.start.elapsed().as_micros();
+            kept.heard.push(Heard {
+                t_us: u64::try_from(t_us).unwrap_or(u64::MAX),
+                conn: conn.to_owned(),
+                what,
+            });
+        }
+        self.changed.send_replace(());
+    }
+
+    /// The ack id that the server asks for now where it asked for `id` then.
+    pub(super) fn asked_as(&self, conn: &str, id: u64) -> Asked {
+        let then = self.asked.get(conn);
+        let Some(place) = then.and_then(|ids| ids.iter().position(|asked| *asked == id)) else {
+            return Asked::Never;
+        };
+        let kept = self.kept();
+        let now = kept.asked.get(conn).and_then(|ids| ids.get(place));
+        now.map_or(Asked::Then, |now| Asked::Now(*now))
+    }
+}
+
+fn size(what: &What) -> usize {
+    match what {
+        What::Event { args, .. } | What::Ack { args, .. } | What::Refused(args) => {
+            args.to_string().len()
+        }
+        What::Answered(_, Some((_, body))) => body.to_string().len(),
+        What::Admitted(_) | What::Ended(_) | What::Answered(_, None) => 0,
+    }
+}
+
+/// Hears one connection.
+pub(super) struct Ear {
+    conn: String,
+    log: Arc<Log>,
+    over: AtomicBool,
+}
+
+impl Ear {
+    pub(super) fn new(conn: &str, log: &Arc<Log>) -> Self {
+        Self {
+            conn: conn.to_owned(),
+            log: Arc::clone(log),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// A connection ends once, however often that is said.
+    fn hear(&self, what: What) {
+        let ended = matches!(what, What::Ended(_));
+        if !(ended && self.over.swap(true, Ordering::Relaxed)) {
+            self.log.hear(&self.conn, what);
+        }
+    }
+}
+
+impl Tap for Ear {
+    fn frame(&self, _: Instant, direction: Direction, frame: &Frame) {
+        if direction == Direction::Received
+            && let Some(what) = What::of(Traced::of(frame))
+        {
+            self.hear(what);
+        }
+    }
+
+    fn ended(&self, _: Instant, end: &End) {
+        if !matches!(end, End::ClientClosed) {
+            self.hear(What::Ended(end.to_string()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{lines, recording};
+
+    #[tokio::test]
+    async fn a_flood_is_not_kept_and_nothing_is_waited_for_behind_it() {
+        let recording = recording(&lines("0 u > ping#1\n1 u < #1 {}\n2 u < update {}"));
+        let mut log = Log::new(&recording, 0);
+        assert_eq!(
+            (log.bounds.things, log.bounds.bytes),
+            (BOUNDS.things, BOUNDS.bytes)
+        );
+        log.bounds.things = 1;
+        let hear = |log: &Log| {
+            let (name, args) = ("flood".to_owned(), json!([]));
+            log.hear(
+                "u",
+                What::Event {
+                    name,
+                    args,
+                    ack: None,
+                },
+            );
+        };
+        hear(&log);
+        assert!(!log.is_full());
+        hear(&log);
+        hear(&log);
+        assert!(log.is_full());
+        assert_eq!(log.kept().heard.len(), 2);
+        let mut awaited = Awaited::new(&recording, |_| true);
+        awaited.before(u64::MAX);
+        // It is ready without any wait.
+        let settled = tokio::time::timeout(Duration::ZERO, awaited.settle(&log));
+        assert!(settled.await.is_ok());
+    }
+}

@@ -1,0 +1,475 @@
+//! Replays as text for people and as JSON for programs. The schema of the latter is
+//! `schema/replay-report.schema.json`; the format is an interface, so changes are additions.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde_json::{Value, json};
+
+use super::{
+    alike::alike,
+    outcome::{Excuse, Item, Outcome},
+    payload::Difference,
+    report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
+};
+use touchstone_output::text::{clean, json_without_controls};
+
+use touchstone_harness::evidence::shorten;
+use touchstone_output::text::plural;
+
+/// The value of `format` in the report.
+const FORMAT: &str = "touchstone-replay";
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The JSON Schema (2020-12) of the report.
+pub const SCHEMA: &str = include_str!("../schema/replay-report.schema.json");
+
+/// How many characters of a value are shown in the text.
+const SHOWN: usize = 160;
+
+impl ReplayRun {
+    /// The report for people: what is not the same, the counts, and of several traces their number.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let several = self.traces.len() > 1;
+        for trace in &self.traces {
+            // Writing to a string does not fail.
+            let _ = one(&mut text, trace, several);
+        }
+        if several {
+            let _ = writeln!(
+                text,
+                "{} traces: {}",
+                self.traces.len(),
+                counted(&self.counts())
+            );
+        }
+        clean(&text).into_owned()
+    }
+
+    /// The report for programs; `items` leaves out what is the same.
+    pub fn json(&self) -> String {
+        let traces: Vec<Value> = self.traces.iter().map(trace_json).collect();
+        let mut report = json!({
+            "format": FORMAT,
+            "version": VERSION,
+            "touchstone": env!("CARGO_PKG_VERSION"),
+            "target": {"name": self.target},
+            "startedAt": self.started_at,
+            "durationMs": millis(self.duration),
+            "seed": self.seed,
+            "summary": counts_json(&self.counts()),
+            "traces": traces,
+        });
+        if let Some(speed) = self.speed {
+            report["speed"] = speed.into();
+        }
+        json_without_controls(&format!("{report:#}\n"))
+    }
+}
+
+fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
+    if several {
+        write!(text, "{}: ", trace.path.display())?;
+    }
+    let report = match &trace.outcome {
+        Err(why) => return writeln!(text, "not replayed: {why}"),
+        Ok(report) => report,
+    };
+    let counts = report.counts();
+    let quiet = several && counts.is_same() && report.unsent.is_empty();
+    if several {
+        writeln!(text, "{}", counted(&counts))?;
+    }
+    for (item, others) in alike(&report.items) {
+        different(text, item)?;
+        if others > 0 {
+            writeln!(text, "    and {} of the same kind", plural(others, "other"))?;
+        }
+    }
+    for unsent in &report.unsent {
+        writeln!(
+            text,
+            "not replayable  {}  {}: {}",
+            unsent.conn, unsent.what, unsent.why
+        )?;
+    }
+    if !quiet {
+        for ((word, why), count) in reasons(&report.items) {
+            writeln!(text, "{word:14} {count:4}  {why}")?;
+        }
+        if report.decisions > 0 {
+            let count = report.decisions;
+            writeln!(
+                text,
+                "not compared   {count:4}  routing decisions, which no client receives"
+            )?;
+        }
+    }
+    if !several {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        writeln!(text, "{}", counted(&counts))?;
+    }
+    if report.interrupted {
+        writeln!(text, "interrupted: what comes behind was not sent")?;
+    }
+    if let Some((repair, case)) = told(report) {
+        writeln!(text, "{repair}: {case}")?;
+    }
+    Ok(())
+}
+
+/// What became of the failure of a case, in a word and a sentence.
+pub(super) fn told(report: &ReplayReport) -> Option<(&'static str, String)> {
+    let (repair, case) = (report.repair?, report.case.as_ref()?);
+    let now = match repair {
+        Repair::Fixed => "passes now",
+        Repair::Failed => "still fails",
+        Repair::Error => "could not be judged",
+    };
+    Some((repair.as_str(), format!("{} {now}", case.id)))
+}
+
+/// How often something is otherwise and may be, by whose choice it was and its reason.
+pub(super) fn reasons<'a>(
+    items: impl IntoIterator<Item = &'a Item>,
+) -> BTreeMap<(&'static str, &'a str), usize> {
+    let mut reasons = BTreeMap::new();
+    for item in items {
+        if let Outcome::Excused { by, why, .. } = &item.outcome {
+            *reasons.entry((word(*by), why.as_str())).or_default() += 1;
+        }
+    }
+    reasons
+}
+
+fn word(excuse: Excuse) -> &'static str {
+    match excuse {
+        Excuse::Chance => "left to chance",
+        Excuse::Contract => "permitted",
+        Excuse::Blocked => "not compared",
+    }
+}
+
+pub(super) fn counted(counts: &Counts) -> String {
+    let Counts {
+        same,
+        different,
+        missing,
+        extra,
+        unsettled,
+        permitted,
+        blocked,
+        not_replayable,
+    } = counts;
+    let mut text = format!("{same} same, {different} different, {missing} missing, {extra} extra");
+    let rest = [
+        (permitted, "permitted"),
+        (unsettled, "left to chance"),
+        (blocked, "not compared"),
+        (not_replayable, "not replayable"),
+    ];
+    for (count, word) in rest.into_iter().filter(|(count, _)| **count > 0) {
+        let _ = write!(text, ", {count} {word}");
+    }
+    text
+}
+
+fn different(text: &mut String, item: &Item) -> std::fmt::Result {
+    let at = seconds(item.t_us);
+    let mut head =
+        |word: &str| writeln!(text, "{word:10} {at:9.3} s  {:10} {}", item.conn, item.what);
+    match &item.outcome {
+        Outcome::Same | Outcome::Excused { .. } => {}
+        Outcome::Different(differences) => {
+            head("different")?;
+            for one in differences {
+                let path = one.place();
+                let (then, now) = (value(&one.recorded), value(&one.replayed));
+                writeln!(text, "    {path}: {then} -> {now}")?;
+            }
+        }
+        Outcome::Missing(recorded) => {
+            head("missing")?;
+            writeln!(text, "    {}", cut(&recorded.to_string()))?;
+        }
+        Outcome::Extra(replayed) => {
+            head("extra")?;
+            writeln!(text, "    {}", cut(&replayed.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+pub(super) fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+pub(super) fn value(value: &Option<Value>) -> String {
+    value
+        .as_ref()
+        .map_or_else(|| "nothing".to_owned(), |value| cut(&value.to_string()))
+}
+
+pub(super) fn cut(text: &str) -> String {
+    let text = shorten(text);
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn counts_json(counts: &Counts) -> Value {
+    json!({
+        "same": counts.same,
+        "different": counts.different,
+        "missing": counts.missing,
+        "extra": counts.extra,
+        "unsettled": counts.unsettled,
+        "permitted": counts.permitted,
+        "blocked": counts.blocked,
+        "notReplayable": counts.not_replayable,
+    })
+}
+
+fn trace_json(trace: &Replayed) -> Value {
+    let path = trace.path.display().to_string();
+    match &trace.outcome {
+        Err(why) => json!({"path": path, "error": why}),
+        Ok(report) => report_json(&path, report),
+    }
+}
+
+fn report_json(path: &str, report: &ReplayReport) -> Value {
+    let otherwise = report
+        .items
+        .iter()
+        .filter(|item| !matches!(item.outcome, Outcome::Same));
+    let items: Vec<Value> = otherwise.map(item_json).collect();
+    let unsent: Vec<Value> = report
+        .unsent
+        .iter()
+        .map(|one| json!({"conn": one.conn, "what": one.what, "why": one.why}))
+        .collect();
+    let mut json = json!({
+        "path": path,
+        "tool": report.recorded_by,
+        "target": report.recorded_from,
+        "startedAt": report.started_at,
+        "durationMs": millis(report.duration),
+        "summary": counts_json(&report.counts()),
+        "items": items,
+        "notReplayable": unsent,
+    });
+    if report.decisions > 0 {
+        json["decisions"] = report.decisions.into();
+    }
+    if report.interrupted {
+        json["interrupted"] = true.into();
+    }
+    if let Some(case) = &report.case {
+        json["case"] = json!({"id": case.id, "verdict": case.verdict});
+    }
+    if let Some(repair) = report.repair {
+        json["repair"] = json!(repair.as_str());
+    }
+    json
+}
+
+fn item_json(item: &Item) -> Value {
+    let mut json = json!({"conn": item.conn, "what": item.what, "tUs": item.t_us});
+    match &item.outcome {
+        Outcome::Same => json["outcome"] = "same".into(),
+        Outcome::Different(differences) => {
+            json["outcome"] = "different".into();
+            json["differences"] = differences.iter().map(difference_json).collect();
+        }
+        Outcome::Missing(recorded) => {
+            json["outcome"] = "missing".into();
+            json["recorded"] = recorded.clone();
+        }
+        Outcome::Extra(replayed) => {
+            json["outcome"] = "extra".into();
+            json["replayed"] = replayed.clone();
+        }
+        Outcome::Excused {
+            by,
+            why,
+            differences,
+            seen,
+        } => {
+            json["outcome"] = match by {
+                Excuse::Chance => "unsettled",
+                Excuse::Contract => "permitted",
+                Excuse::Blocked => "blocked",
+            }
+            .into();
+            json["why"] = why.as_str().into();
+            json["seen"] = seen.clone();
+            if !differences.is_empty() {
+                json["differences"] = differences.iter().map(difference_json).collect();
+            }
+        }
+    }
+    json
+}
+
+/// A value that was not there has no key.
+fn difference_json(difference: &Difference) -> Value {
+    let mut json = json!({"path": difference.path});
+    if let Some(recorded) = &difference.recorded {
+        json["recorded"] = recorded.clone();
+    }
+    if let Some(replayed) = &difference.replayed {
+        json["replayed"] = replayed.clone();
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{RecordedCase, Unsent};
+
+    fn item(what: &str, outcome: Outcome) -> Item {
+        Item {
+            conn: "u1".into(),
+            what: what.into(),
+            t_us: 1_250_000,
+            outcome,
+        }
+    }
+
+    fn run() -> ReplayRun {
+        let difference = Difference {
+            path: "/version".into(),
+            recorded: Some(json!(2)),
+            replayed: None,
+        };
+        let excused = |by, why: &str| Outcome::Excused {
+            by,
+            why: why.into(),
+            differences: Vec::new(),
+            seen: json!({}),
+        };
+        let report = ReplayReport {
+            started_at: 1_795_313_000_000,
+            duration: Duration::from_millis(1_500),
+            trace: "a.jsonl".into(),
+            recorded_by: "touchstone-check 0.1.0".into(),
+            recorded_from: "http://127.0.0.1:3005".into(),
+            case: Some(RecordedCase {
+                id: "a.case".into(),
+                verdict: "fail".into(),
+            }),
+            items: vec![
+                item("answer to ping #1", Outcome::Same),
+                item(
+                    "answer to update-metadata #2",
+                    Outcome::Different(vec![difference]),
+                ),
+                item("update new-message", Outcome::Missing(json!({"seq": 3}))),
+                item(
+                    "update new-message",
+                    Outcome::Extra(json!("\u{1b}[2J and \u{202e}")),
+                ),
+                item(
+                    "ephemeral machine-activity",
+                    excused(Excuse::Chance, "a race"),
+                ),
+                item("answer to x #3", excused(Excuse::Contract, "words")),
+                item("update x", excused(Excuse::Blocked, "it comes after x")),
+            ],
+            unsent: vec![Unsent {
+                conn: "http/a1".into(),
+                what: "POST /x".into(),
+                why: "the server has no such route (404)".into(),
+                step: Some(1),
+            }],
+            decisions: 3,
+            interrupted: true,
+            repair: Some(Repair::Failed),
+        };
+        ReplayRun {
+            started_at: 1_795_313_000_000,
+            duration: Duration::from_millis(1_600),
+            target: "http://127.0.0.1:3006".into(),
+            seed: 7,
+            speed: Some(2.0),
+            traces: vec![
+                Replayed {
+                    path: "a.jsonl".into(),
+                    outcome: Ok(report),
+                },
+                Replayed {
+                    path: "b.jsonl".into(),
+                    outcome: Err("not a trace".into()),
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn people_see_what_is_otherwise_and_why_it_may_be() {
+        insta::assert_snapshot!(run().text(), @r#"
+        a.jsonl: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
+        different      1.250 s  u1         answer to update-metadata #2
+            /version: 2 -> nothing
+        missing        1.250 s  u1         update new-message
+            {"seq":3}
+        extra          1.250 s  u1         update new-message
+            "\u001b[2J and \u{202e}"
+        not replayable  http/a1  POST /x: the server has no such route (404)
+        left to chance    1  a race
+        not compared      1  it comes after x
+        permitted         1  words
+        not compared      3  routing decisions, which no client receives
+        interrupted: what comes behind was not sent
+        FAILED: a.case still fails
+        b.jsonl: not replayed: not a trace
+        2 traces: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
+        "#);
+    }
+
+    #[test]
+    fn a_page_shows_what_is_otherwise() {
+        insta::assert_snapshot!(run().markdown());
+    }
+
+    #[test]
+    fn the_page_of_a_browser_shows_the_same() {
+        let text = run().html();
+        let (_, body) = text.split_once("<main>").expect("a body");
+        let (body, _) = body.split_once("</main>").expect("its end");
+        let body = body.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        insta::assert_snapshot!(body.replace("><", ">\n<"));
+    }
+
+    #[test]
+    fn the_report_agrees_with_its_schema() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        jsonschema::meta::validate(&schema).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let report: Value = serde_json::from_str(&run().json()).unwrap();
+        let errors: Vec<_> = validator
+            .iter_errors(&report)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+
+        let mut renamed = report;
+        let item = renamed["traces"][0]["items"][0].as_object_mut().unwrap();
+        let conn = item.remove("conn").unwrap();
+        item.insert("connection".into(), conn);
+        assert!(!validator.is_valid(&renamed), "the schema accepts anything");
+    }
+}
