@@ -64,6 +64,8 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
     ("touchstone", EVERYTHING, &[]),
     ("touchstone-benches", EVERYTHING, &[]),
     ("touchstone-interop", EVERYTHING, &[]),
+    // Written as its users write theirs: it shares nothing with us but the wire.
+    ("example-server", &[], &[]),
 ];
 
 /// What every crate uses that looks at a server from outside.
@@ -160,6 +162,10 @@ const DUPLICATES: &[(&str, &str)] = &[
     (
         "itertools",
         "criterion and ratatui; benches only and the binary",
+    ),
+    (
+        "matchit",
+        "axum and socketioxide pin different versions; the example server only",
     ),
     ("nom", "cel and hdrhistogram pin different generations"),
     ("sha2", "as block-buffer"),
