@@ -2,6 +2,7 @@
 
 mod act;
 mod check;
+mod example;
 mod failure;
 mod judge;
 mod liberties;
