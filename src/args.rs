@@ -108,6 +108,11 @@ pub(crate) enum Command {
         /// The shell to complete for
         shell: Shell,
     },
+    /// Write the manual pages of all commands into a folder
+    Man {
+        /// The folder, which has to exist
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -63,6 +63,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "touchstone", &mut script);
             output::print(&String::from_utf8_lossy(&script))
         }
+        Command::Man { folder } => {
+            clap_mangen::generate_to(Arguments::command(), &folder)
+                .with_context(|| format!("failed to write manual pages to {}", folder.display()))
+                .map_err(Failure::usage)?;
+            Ok(Exit::Passed)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod act;
 mod check;
+mod documents;
 mod example;
 mod failure;
 mod judge;

@@ -1,5 +1,5 @@
 //! The recipes of `docs/load-at-scale.md` and `deploy/load-job.yaml` are run as they stand, with
-//! programs of our own in the place of `ssh` and of a cluster.
+//! programs of our own in the place of `ssh` and of clusters.
 
 use std::fs;
 use std::path::Path;
@@ -86,6 +86,47 @@ fn ssh_brings_the_shards_home() {
             ],
         );
     let ran = end(start("bash", &script, &desk.path(""), &[]));
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    for part in ["4 of 4 shards", "20 connections", "PASSED"] {
+        assert!(ran.stdout.contains(part), "no {part:?} in\n{}", ran.stdout);
+    }
+}
+
+/// What `sbatch --wait` does: a job for each index of the array, all at once.
+const SBATCH: &str = r#"#!/bin/bash
+while [[ $1 == --* ]]; do
+  case $1 in
+    --array=1-*) shards=${1#--array=1-} ;;
+    --export=ALL,*) export "${1#--export=ALL,}" ;;
+  esac
+  shift
+done
+for index in $(seq "$shards"); do
+  SLURM_ARRAY_TASK_ID=$index bash "$@" > "shard-$index.log" 2>&1 &
+done
+wait
+"#;
+
+#[test]
+fn an_array_of_slurm_jobs_makes_one_run() {
+    let desk = Desk::new();
+    let small = desk.scenario(SMALL);
+    let server = Served::start(&[]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/load-array.sh");
+    let script = programs(&desk, &[("sbatch", SBATCH)])
+        + &with(
+            block("## Slurm"),
+            &[
+                ("deploy/load-array.sh 8", &format!("{script} 4")),
+                ("http://server.example:3005", &server.url),
+                (
+                    "--scenario production --scale 4",
+                    &format!("--scenario {small}"),
+                ),
+            ],
+        );
+    let lead = LEAD.trim_start_matches('+');
+    let ran = end(start("bash", &script, &desk.path(""), &[("LEAD", lead)]));
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     for part in ["4 of 4 shards", "20 connections", "PASSED"] {
         assert!(ran.stdout.contains(part), "no {part:?} in\n{}", ran.stdout);
