@@ -2,6 +2,7 @@
 //! opened or checked against the world here: each command turns its arguments into a plan.
 
 mod act;
+mod explore;
 mod load;
 mod reach;
 mod replay;
@@ -17,6 +18,7 @@ use touchstone_client::provision::ProvisionSpec;
 use url::Url;
 
 pub(crate) use act::{AccountArguments, EmitArguments};
+pub(crate) use explore::ExploreArguments;
 pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     Load(Box<LoadArguments>),
     /// Put JSON reports side by side: what newly fails, what no longer does, what differs
     Compare(CompareArguments),
+    /// Generate histories of a server, judge them, and shrink what breaks a rule; without a URL, the
+    /// embedded reference server
+    Explore(Box<ExploreArguments>),
     /// Tell what a case sends, what it accepts and why
     Explain(ExplainArguments),
     /// Print the protocol as a document
@@ -276,7 +281,7 @@ pub(crate) struct JudgeArguments {
     #[arg(long, conflicts_with = "partial")]
     pub(crate) complete: bool,
 
-    /// Others may act on the accounts unseen (the default, but for traces of `check` and `load`)
+    /// Others may act on the accounts unseen (the default, except for traces of `check`, `explore` and `load`)
     #[arg(long)]
     pub(crate) partial: bool,
 

@@ -37,6 +37,15 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         ],
         &[],
     ),
+    (
+        "touchstone-explore",
+        &[
+            "touchstone-client",
+            "touchstone-history",
+            "touchstone-output",
+        ],
+        &[],
+    ),
     ("touchstone-history", OUTSIDE, &[]),
     ("touchstone-loadgen", OUTSIDE, &[]),
     (
@@ -78,6 +87,7 @@ const OUTSIDE: &[&str] = &[
 const EVERYTHING: &[&str] = &[
     "touchstone-cases",
     "touchstone-client",
+    "touchstone-explore",
     "touchstone-fixtures",
     "touchstone-harness",
     "touchstone-history",
@@ -99,6 +109,7 @@ const JUDGES: &[&str] = &[
     "touchstone-cases",
     "touchstone-replay",
     "touchstone-history",
+    "touchstone-explore",
     "touchstone-loadgen",
 ];
 const SERVER_SIDE: &[&str] = &[

@@ -22,7 +22,7 @@ const FORMATS: &str =
     "formats are json, junit, markdown and pretty; write json=PATH, or json=- for stdout";
 
 /// The tools that make all traffic of the accounts that they record.
-const COMPLETE: [&str; 2] = ["touchstone-check", "touchstone-load"];
+const COMPLETE: [&str; 3] = ["touchstone-check", "touchstone-explore", "touchstone-load"];
 
 /// Judges the traces that the arguments name.
 pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {

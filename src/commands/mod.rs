@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod emit;
 mod explain;
+mod explore;
 mod judge;
 mod load;
 mod protocol;
@@ -44,6 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Check(check) => runtime()?.block_on(check::run(*check, quiet)),
         Command::Compare(compare) => compare::run(&compare),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Explore(explore) => runtime()?.block_on(explore::run(*explore, quiet)),
         Command::Judge(judge) => judge::run(&judge),
         Command::Protocol(protocol) => protocol::run(&protocol),
         Command::Load(load) => runtime()?.block_on(load::run(*load, quiet)),

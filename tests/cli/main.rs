@@ -4,6 +4,7 @@ mod act;
 mod check;
 mod documents;
 mod example;
+mod explore;
 mod failure;
 mod judge;
 mod liberties;

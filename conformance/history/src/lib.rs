@@ -21,3 +21,4 @@ pub use finding::Violation;
 pub use judge::{Judge, Knowledge};
 pub use requirement::{REQUIREMENTS, Requirement};
 pub use rules::{RULES, Rule};
+pub use touchstone_fixtures::Level;

@@ -115,4 +115,9 @@ requirements! {
     USAGE_ANSWER = Must "usage.answer";
     RPC_ANSWER = Must "rpc.call.answer";
     PING = Must "ping.answer";
+    UNKNOWN_ANSWERED = Should "session.unknown-is-answered";
+    RPC_SILENT = Should "rpc.call.silent-callee";
+    RPC_CALLABLE = Should "rpc.stays-callable";
+    SESSION_FOREIGN = Must "session.foreign-is-untouched";
+    SEQ_RISES = Should "update.seq-increases";
 }

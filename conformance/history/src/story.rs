@@ -55,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) connection: Arc<Connection>,
     pub(crate) event: String,
     pub(crate) data: Value,
+    /// Whether it asks for an answer.
+    pub(crate) asks: bool,
     pub(crate) began: Moment,
 }
 
@@ -252,6 +254,7 @@ impl Story {
                         connection,
                         event: event.clone(),
                         data,
+                        asks: ack.is_some(),
                         began: now,
                     });
                     remember(&mut open.calls, *ack, &call);

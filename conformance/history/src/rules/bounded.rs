@@ -32,6 +32,11 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.map.get_mut(key)
     }
 
+    /// Takes an entry out. Its place in the order of forgetting stays.
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        self.map.remove(key)
+    }
+
     /// Whether there were entries that are not there any more.
     pub(crate) fn has_forgotten(&self) -> bool {
         self.has_forgotten

@@ -1,7 +1,7 @@
 //! Nothing of one account reaches another.
 
 use serde_json::Value;
-use touchstone_fixtures::{Subject, broadcast};
+use touchstone_fixtures::{Subject, broadcast, subject_of};
 
 use super::{Rule, bounded::Bounded};
 use crate::{
@@ -16,7 +16,8 @@ pub(crate) static RULE: Rule = Rule {
     name: "history.isolation",
     needs: Knowledge::Partial,
     text: "No update or ephemeral about a session of one account reaches a connection of another one. Two \
-           accounts are told apart by the keys that they signed in with.",
+           accounts are told apart by the keys that they signed in with. No account changes a session of another \
+           one.",
 };
 
 /// How many sessions are remembered.
@@ -52,6 +53,23 @@ impl Isolation {
                 if let (Some(id), Some(account)) = (id, asked.account) {
                     self.owners
                         .insert_new(id.to_owned(), (account, asked.ended.record));
+                }
+            }
+            Happening::Answered(call, answer, now) if answer["result"] == "success" => {
+                let Some((Subject::Session, key)) = subject_of(&call.event) else {
+                    return;
+                };
+                let id = call.data[key].as_str().unwrap_or_default();
+                let Some((owner, record)) = self.owners.get(&id.to_owned()) else {
+                    return;
+                };
+                if accounts.are_surely_two(*owner, call.connection.account) {
+                    let text = format!(
+                        "{} by {} changed session {id} of another account.",
+                        call.event, call.connection.name
+                    );
+                    let records = [*record, call.began.record, now.record];
+                    findings.add(RULE.name, &r::SESSION_FOREIGN, records, text);
                 }
             }
             Happening::Received(connection, event @ ("update" | "ephemeral"), payload, now) => {

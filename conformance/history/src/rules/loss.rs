@@ -7,6 +7,7 @@ use touchstone_fixtures::Subject;
 
 use super::{
     Rule,
+    bounded::Bounded,
     message::sent_key,
     versioned::{Part, Told, Write, announced, requested_writes, writes},
 };
@@ -16,20 +17,25 @@ use crate::{
     judge::Knowledge,
     print::prints,
     requirement as r,
-    story::{Happening, Scope},
+    story::{Asked, Happening, Scope},
 };
 
 pub(crate) static RULE: Rule = Rule {
     name: "history.loss",
     needs: Knowledge::Complete,
     text: "What was acknowledged, or told to anybody, reaches every connection of its audience that was served \
-           from before its cause until the next quiet point. Connections that came or went meanwhile may miss it.",
+           from before its cause until the next quiet point, and so does a message to an account's own session whose \
+           sender stays. Connections that came or went meanwhile may miss it.",
 };
 
 /// How much is kept between two quiet points. Of a longer stretch nothing is judged.
 const STRETCH: usize = 500_000;
+/// How many sessions are remembered.
+const SESSIONS: usize = 100_000;
+/// How many messages of earlier stretches.
+const SENT: usize = 500_000;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loss {
     /// How much there was to keep since the last quiet point. From [`STRETCH`] on nothing is kept.
     kept: usize,
@@ -38,6 +44,23 @@ pub(crate) struct Loss {
     owed: HashMap<(Account, u64), Owed>,
     /// Who sent which message, by session and localId or content.
     sends: HashMap<(Account, u64), Sent>,
+    /// Sessions that an account has made, and not deleted.
+    own: Bounded<(Account, String), ()>,
+    /// What was sent before the last quiet point: sent again, it is told to nobody.
+    before: Bounded<(Account, u64), ()>,
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self {
+            kept: 0,
+            lives: HashMap::new(),
+            owed: HashMap::new(),
+            sends: HashMap::new(),
+            own: Bounded::new(SESSIONS),
+            before: Bounded::new(SENT),
+        }
+    }
 }
 
 /// A connection that is there.
@@ -65,7 +88,11 @@ struct Owed {
 #[derive(Debug, Default)]
 struct Sent {
     began: u64,
+    record: u64,
+    sid: String,
     senders: Vec<u64>,
+    /// Whether anybody was told of it.
+    is_told: bool,
 }
 
 fn version_key(part: Part, id: &str, version: u64) -> u64 {
@@ -103,6 +130,13 @@ impl Loss {
                 let sent = self.sends.entry((account, key)).or_default();
                 if sent.senders.is_empty() {
                     sent.began = call.began.at;
+                    sent.record = call.began.record;
+                    call.data["sid"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .clone_into(&mut sent.sid);
+                    // Nobody has to keep what is no text.
+                    sent.is_told = !call.data["message"].is_string();
                 }
                 sent.senders.push(call.connection.number);
             }
@@ -117,6 +151,7 @@ impl Loss {
             }
             Happening::Asked(asked) => {
                 if let Some(account) = asked.account.map(|account| accounts.root(account)) {
+                    self.note_session(account, asked);
                     for write in requested_writes(asked) {
                         self.owe_version(account, &write, asked.began, asked.ended.record);
                     }
@@ -140,6 +175,64 @@ impl Loss {
             }
             Happening::Quiet(now) => self.settle(accounts, now.record, findings),
             _ => {}
+        }
+    }
+
+    fn note_session(&mut self, account: Account, asked: &Asked<'_>) {
+        if !asked.is_done {
+            return;
+        }
+        if asked.method == "POST" && asked.path == "/v1/sessions" {
+            let answer = asked.exchange.response.as_ref();
+            let id = answer.and_then(|answer| answer.pointer("/session/id")?.as_str());
+            if let Some(id) = id {
+                self.own.insert_new((account, id.to_owned()), ());
+            }
+        } else if asked.method == "DELETE"
+            && let Some(id) = asked.path.strip_prefix("/v1/sessions/")
+        {
+            self.own.remove(&(account, id.to_owned()));
+        }
+    }
+
+    /// Messages that nobody was told of, though there was somebody whom they were for.
+    fn unheard(&mut self, accounts: &Accounts, now: u64, findings: &mut Findings) {
+        let mut sends: Vec<_> = self
+            .sends
+            .iter()
+            .filter(|(_, sent)| !sent.is_told)
+            .collect();
+        sends.sort_unstable_by_key(|(_, sent)| sent.record);
+        for ((account, key), sent) in sends {
+            let session = (*account, sent.sid.clone());
+            let is_new = self.before.get(&(*account, *key)).is_none();
+            let stays = sent
+                .senders
+                .iter()
+                .all(|sender| self.lives.contains_key(sender));
+            let has_receiver = self.lives.iter().any(|(number, life)| {
+                let is_theirs = match &life.scope {
+                    Scope::User => true,
+                    Scope::Session(own) => *own == sent.sid,
+                    Scope::Machine(_) | Scope::Unknown => false,
+                };
+                is_theirs
+                    && accounts.root(life.account) == *account
+                    && life.served.is_some_and(|served| served < sent.began)
+                    && !sent.senders.contains(number)
+            });
+            if is_new
+                && !self.before.has_forgotten()
+                && stays
+                && has_receiver
+                && self.own.get(&session).is_some()
+            {
+                let text = format!(
+                    "A message that was sent to session {} reached nobody.",
+                    sent.sid
+                );
+                findings.add(RULE.name, &r::NO_LOSS, [sent.record, now], text);
+            }
         }
     }
 
@@ -187,7 +280,10 @@ impl Loss {
             message.get("localId"),
             &message["content"]["c"],
         );
-        let sent = self.sends.get(&(account, sent));
+        let sent = self.sends.get_mut(&(account, sent)).map(|sent| {
+            sent.is_told = true;
+            &*sent
+        });
         self.owed.entry((account, key)).or_insert_with(|| Owed {
             began: sent.map(|sent| sent.began),
             senders: sent.map_or_else(Vec::new, |sent| sent.senders.clone()),
@@ -206,10 +302,16 @@ impl Loss {
     }
 
     fn settle(&mut self, accounts: &Accounts, now: u64, findings: &mut Findings) {
+        self.unheard(accounts, now, findings);
         let mut owed: Vec<_> = self.owed.drain().collect();
         owed.sort_unstable_by_key(|(_, owed)| owed.record);
         for ((account, key), owed) in owed {
             let Some(began) = owed.began else { continue };
+            // What somebody sent who has left may come at any time.
+            let has_left = |sender: &u64| !self.lives.contains_key(sender);
+            if owed.senders.iter().any(has_left) {
+                continue;
+            }
             let mut missing = Vec::new();
             for (number, life) in &self.lives {
                 let is_theirs = match (&life.scope, &owed.subject) {
@@ -239,7 +341,9 @@ impl Loss {
 
     fn clear(&mut self) {
         self.owed.clear();
-        self.sends.clear();
+        for key in self.sends.drain().map(|(key, _)| key) {
+            self.before.insert_new(key, ());
+        }
         self.lives
             .values_mut()
             .for_each(|life| life.arrived.clear());

@@ -1,5 +1,6 @@
 //! What must hold of any history: one module for each rule.
 
+mod answers;
 mod audience;
 mod bounded;
 mod duplicate;
@@ -8,6 +9,7 @@ mod loss;
 mod message;
 mod rpc;
 mod sending;
+mod seq;
 mod shapes;
 mod versioned;
 mod versions;
@@ -33,6 +35,8 @@ pub static RULES: &[&Rule] = &[
     &audience::RULE,
     &duplicate::RULE,
     &loss::RULE,
+    &answers::RULE,
+    &seq::RULE,
     &isolation::RULE,
     &rpc::RULE,
     &shapes::RULE,
@@ -49,6 +53,8 @@ pub(crate) struct Rules {
     audience: audience::Audience,
     duplicate: duplicate::Duplicates,
     loss: loss::Loss,
+    answers: answers::Answers,
+    seq: seq::Seqs,
     isolation: isolation::Isolation,
     rpc: rpc::Rpc,
     shapes: shapes::Shapes,
@@ -65,6 +71,8 @@ impl Rules {
             audience: audience::Audience::default(),
             duplicate: duplicate::Duplicates::default(),
             loss: loss::Loss::default(),
+            answers: answers::Answers::default(),
+            seq: seq::Seqs::default(),
             isolation: isolation::Isolation::default(),
             rpc: rpc::Rpc::default(),
             shapes: shapes::Shapes::default(),
@@ -97,6 +105,8 @@ impl Rules {
             self.sending.hear(happening, accounts, findings);
             self.loss.hear(happening, accounts, findings);
             self.rpc.hear(happening, accounts, findings);
+            self.answers.hear(happening, accounts, findings);
+            self.seq.hear(happening, accounts, findings);
         }
     }
 

@@ -183,9 +183,9 @@ fn of_event(
     violations.into_iter().map(told).collect()
 }
 
-/// The requirements that an answer breaks.
-fn of_answer(event: &str, answer: &Value) -> Broken {
-    let requirement: &'static Requirement = match event {
+/// The requirement about the answer to an event, if it has one.
+pub(super) fn answer_of(event: &str) -> Option<&'static Requirement> {
+    Some(match event {
         "update-metadata" => &r::METADATA_ANSWER,
         "update-state" => &r::STATE_ANSWER,
         "machine-update-metadata" => &r::MACHINE_METADATA_ANSWER,
@@ -198,13 +198,20 @@ fn of_answer(event: &str, answer: &Value) -> Broken {
         "usage-report" => &r::USAGE_ANSWER,
         "rpc-call" => &r::RPC_ANSWER,
         "ping" => &r::PING,
-        _ if CLIENT_EVENTS.contains(&event)
+        _ => return None,
+    })
+}
+
+/// The requirements that an answer breaks.
+fn of_answer(event: &str, answer: &Value) -> Broken {
+    let Some(requirement) = answer_of(event) else {
+        let is_never = CLIENT_EVENTS.contains(&event)
             && ack_variants(event).is_empty()
-            && !event.starts_with("rpc-") =>
-        {
-            return vec![(&r::NEVER_ANSWERED, "it came, and there is none".to_owned())];
-        }
-        _ => return Vec::new(),
+            && !event.starts_with("rpc-");
+        return match is_never {
+            true => vec![(&r::NEVER_ANSWERED, "it came, and there is none".to_owned())],
+            false => Vec::new(),
+        };
     };
     let violations = validate_ack(event, answer).map(|report| report.violations);
     let told = |violation: Violation| {

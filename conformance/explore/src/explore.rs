@@ -1,0 +1,343 @@
+//! Runs one plan after the other, keeps what the judge finds, and shrinks it at the end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use touchstone_client::trace::Record;
+use touchstone_history::{Judge, Knowledge, Violation};
+
+use crate::{
+    generate::tree,
+    round::{self, RoundError},
+    shrink::{self, Shrunk},
+    target::Target,
+};
+
+/// How many findings are shrunk. Most of many have one cause.
+const SHRUNK: usize = 3;
+/// After how many rounds in a row that could not be run there is no use in going on.
+const BROKEN: u64 = 20;
+
+/// How long it goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Extent {
+    /// So long; a round that has begun is ended.
+    For(Duration),
+    /// So many rounds.
+    Rounds(u64),
+}
+
+/// How a server is explored.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The seed of the first round. The second has the next one, and so on.
+    pub seed: u64,
+    /// Seeds of rounds that come before all others.
+    pub first: Vec<u64>,
+    /// Tells this run's accounts from those of all others.
+    pub nonce: u64,
+    /// How long.
+    pub extent: Extent,
+    /// How many rounds run at the same time.
+    pub jobs: usize,
+    /// How long a finding may be made smaller.
+    pub shrink_for: Duration,
+    /// Whether the first violation ends it.
+    pub fail_fast: bool,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Rounds that were run to their end.
+    pub rounds: u64,
+    /// Events, requests and connections in them.
+    pub operations: u64,
+    /// Requirements that were broken.
+    pub broken: usize,
+    /// How many connections and steps the smallest history has that is looked for at the moment.
+    pub shrinking: Option<usize>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was meant to.
+    Done,
+    /// By the user.
+    Interrupted,
+}
+
+/// What was explored.
+#[derive(Debug)]
+pub struct Explored {
+    /// Rounds that were run to their end.
+    pub rounds: u64,
+    /// Events, requests and connections in them.
+    pub operations: u64,
+    /// How long it took, without shrinking.
+    pub elapsed: Duration,
+    /// What was found, MUST before SHOULD.
+    pub findings: Vec<Finding>,
+    /// How many rounds could not be run.
+    pub unrun: u64,
+    /// Why the last of those could not.
+    pub error: Option<RoundError>,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// A broken requirement, in the smallest history that was found.
+#[derive(Debug)]
+pub struct Finding {
+    /// What the judge says of it.
+    pub violation: Violation,
+    /// In how many rounds it was broken.
+    pub rounds: u64,
+    /// The seed of the round that was made smaller.
+    pub seed: u64,
+    /// What to do to see it, one step each.
+    pub steps: Vec<String>,
+    /// Connections and steps before and after.
+    pub shrunk: [usize; 2],
+    /// How often it showed when the smallest history was repeated, and how often that was.
+    pub shown: [u32; 2],
+    /// A sequence diagram of it, as text.
+    pub diagram: String,
+    /// The history.
+    pub records: Vec<Record>,
+}
+
+/// A requirement that was broken, before its history is made smaller.
+#[derive(Debug)]
+pub(crate) struct Suspect {
+    pub(crate) violation: Violation,
+    pub(crate) seed: u64,
+    pub(crate) size: usize,
+    pub(crate) rounds: u64,
+}
+
+/// What a round shows to be wrong.
+pub(crate) fn judge(records: &[Record]) -> Vec<Violation> {
+    let mut judge = Judge::new(Knowledge::Complete);
+    let mut found: Vec<Violation> = records
+        .iter()
+        .flat_map(|record| judge.hear(record))
+        .collect();
+    found.extend(judge.finish());
+    found
+}
+
+/// Explores `target` until it is done, or `stop` ends it.
+pub async fn explore(
+    target: Arc<Target>,
+    settings: &Settings,
+    stop: &CancellationToken,
+    on: &dyn Fn(Progress),
+) -> Explored {
+    let began = Instant::now();
+    let finish = stop.child_token();
+    let mut rounds = start(&target, settings, &finish);
+    let deadline = match settings.extent {
+        Extent::For(long) => began + long,
+        Extent::Rounds(_) => began + Duration::from_secs(365 * 24 * 3600),
+    };
+    let mut progress = Progress::default();
+    let mut suspects: BTreeMap<&'static str, Suspect> = BTreeMap::new();
+    let (mut unrun, mut error, mut failed) = (0, None, 0);
+    loop {
+        let round = tokio::select! {
+            round = rounds.recv() => round,
+            () = sleep_until(deadline), if !finish.is_cancelled() => {
+                finish.cancel();
+                continue;
+            }
+        };
+        let Some((seed, size, outcome)) = round else {
+            break;
+        };
+        match outcome {
+            Ok((operations, violations)) => {
+                failed = 0;
+                progress.rounds += 1;
+                progress.operations += operations;
+                suspect(&mut suspects, seed, size, violations);
+            }
+            Err(reason) => {
+                failed += 1;
+                unrun += 1;
+                error = Some(reason);
+            }
+        }
+        progress.broken = suspects.len();
+        on(progress);
+        if failed >= BROKEN || (settings.fail_fast && !suspects.is_empty()) {
+            finish.cancel();
+        }
+    }
+    let elapsed = began.elapsed();
+    let mut explored = Explored {
+        rounds: progress.rounds,
+        operations: progress.operations,
+        elapsed,
+        findings: Vec::new(),
+        unrun,
+        error,
+        ended: match stop.is_cancelled() {
+            true => Ended::Interrupted,
+            false => Ended::Done,
+        },
+    };
+    explored.findings = shrink_all(&target, settings, suspects, stop, progress, on).await;
+    explored
+}
+
+/// The seed of a round with its number of steps, and what came of it: operations and violations.
+type Outcome = (u64, usize, Result<(u64, Vec<Violation>), RoundError>);
+
+/// Runs rounds, several at a time, until `finish` is cancelled or there are enough.
+fn start(
+    target: &Arc<Target>,
+    settings: &Settings,
+    finish: &CancellationToken,
+) -> mpsc::Receiver<Outcome> {
+    let (sender, receiver) = mpsc::channel(settings.jobs);
+    let next = Arc::new(AtomicU64::new(0));
+    let first: Arc<[u64]> = settings.first.clone().into();
+    let most = match settings.extent {
+        Extent::For(_) => u64::MAX,
+        Extent::Rounds(rounds) => rounds.saturating_add(first.len() as u64),
+    };
+    for _ in 0..settings.jobs {
+        let (target, sender, next) = (Arc::clone(target), sender.clone(), Arc::clone(&next));
+        let (finish, first, settings) = (finish.clone(), Arc::clone(&first), settings.clone());
+        tokio::spawn(async move {
+            while !finish.is_cancelled() {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= most {
+                    return;
+                }
+                let seed = match first.get(usize::try_from(index).unwrap_or(usize::MAX)) {
+                    Some(seed) => *seed,
+                    None => settings.seed.wrapping_add(index - first.len() as u64),
+                };
+                let plan = tree(seed).current().effective();
+                let size = plan.len();
+                let ran = Box::pin(round::run(
+                    &plan,
+                    &target,
+                    settings.nonce.wrapping_add(index),
+                ));
+                let outcome = ran.await.map(|round| {
+                    let violations = judge(&round.records);
+                    (round.operations, violations)
+                });
+                if sender.send((seed, size, outcome)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    receiver
+}
+
+/// Keeps of each requirement the smallest round that broke it.
+fn suspect(
+    suspects: &mut BTreeMap<&'static str, Suspect>,
+    seed: u64,
+    size: usize,
+    violations: Vec<Violation>,
+) {
+    let mut of_round: BTreeMap<&'static str, Violation> = BTreeMap::new();
+    for violation in violations {
+        of_round.entry(violation.requirement).or_insert(violation);
+    }
+    for (requirement, violation) in of_round {
+        let rounds = suspects.get(requirement).map_or(0, |known| known.rounds) + 1;
+        let is_smaller = suspects
+            .get(requirement)
+            .is_none_or(|known| size < known.size);
+        let known = suspects.entry(requirement).or_insert(Suspect {
+            violation: violation.clone(),
+            seed,
+            size,
+            rounds,
+        });
+        known.rounds = rounds;
+        if is_smaller {
+            (known.violation, known.seed, known.size) = (violation, seed, size);
+        }
+    }
+}
+
+/// Makes the histories smaller, those of a MUST first. What shows in the same small history is told with it.
+async fn shrink_all(
+    target: &Target,
+    settings: &Settings,
+    suspects: BTreeMap<&'static str, Suspect>,
+    stop: &CancellationToken,
+    mut progress: Progress,
+    on: &dyn Fn(Progress),
+) -> Vec<Finding> {
+    let mut open: Vec<Suspect> = suspects.into_values().collect();
+    let is_should = |level| level == touchstone_history::Level::Should;
+    open.sort_by_key(|one| {
+        (
+            is_should(one.violation.level),
+            std::cmp::Reverse(one.rounds),
+        )
+    });
+    let mut findings = Vec::new();
+    for nth in 0.. {
+        if open.is_empty() {
+            break;
+        }
+        let suspect = open.remove(0);
+        let time = match nth < SHRUNK && !stop.is_cancelled() {
+            true => settings.shrink_for,
+            false => Duration::ZERO,
+        };
+        let shrunk = shrink::shrink(target, &suspect, settings.nonce, time, stop, |size| {
+            progress.shrinking = Some(size);
+            on(progress);
+        });
+        let shrunk = Box::pin(shrunk).await;
+        let (with, without): (Vec<_>, Vec<_>) = open
+            .into_iter()
+            .partition(|other| shrunk.find(other.violation.requirement).is_some());
+        open = without;
+        findings.push(finding(&suspect, &shrunk));
+        findings.extend(with.iter().map(|other| finding(other, &shrunk)));
+    }
+    findings.sort_by_key(|one| is_should(one.violation.level));
+    findings
+}
+
+fn finding(suspect: &Suspect, shrunk: &Shrunk) -> Finding {
+    let requirement = suspect.violation.requirement;
+    let violation = shrunk
+        .find(requirement)
+        .unwrap_or(&suspect.violation)
+        .clone();
+    Finding {
+        rounds: suspect.rounds,
+        seed: shrunk.seed,
+        steps: crate::steps::steps(&shrunk.plan),
+        shrunk: [shrunk.from, shrunk.plan.len()],
+        shown: shrunk.shown,
+        diagram: crate::diagram::diagram(&shrunk.records, &violation.records),
+        records: shrunk.records.clone(),
+        violation,
+    }
+}

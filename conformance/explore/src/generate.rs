@@ -1,0 +1,256 @@
+//! Plans from seeds: strategies of `proptest`, whose value trees make a plan smaller again.
+
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::subsequence,
+    strategy::ValueTree,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use crate::plan::{
+    ACCOUNTS, Act, Actor, Callee, Expect, MACHINES, Part, Plan, SESSIONS, Scope, Step, Text, Wire,
+};
+
+/// How many connections a plan may have besides the observers.
+const CAST: u8 = 8;
+/// How many methods there are.
+pub(crate) const METHODS: u8 = 10;
+/// How many values the catalogue of params and results has.
+pub(crate) const VALUES: u8 = 24;
+/// How many forms of odd texts there are.
+pub(crate) const ODD: u8 = 6;
+
+/// A plan, with the ways in which it can be made smaller.
+pub(crate) type Tree = Box<dyn ValueTree<Value = Plan>>;
+
+/// The plan of a seed.
+pub(crate) fn tree(seed: u64) -> Tree {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let tree = plans().new_tree(&mut runner);
+    // None of the strategies rejects anything.
+    tree.unwrap_or_else(|reason| unreachable!("{reason}"))
+}
+
+/// The phases come first: they are the first to be made smaller.
+fn plans() -> BoxedStrategy<Plan> {
+    let plan = |(phases, cast)| Plan { cast, phases };
+    (phases(), cast()).prop_map(plan).boxed()
+}
+
+fn cast() -> impl Strategy<Value = Vec<Actor>> {
+    let actor = (
+        0..ACCOUNTS + 1,
+        prop_oneof![
+            3 => Just(Scope::User),
+            3 => (0..SESSIONS).prop_map(Scope::Session),
+            2 => (0..MACHINES).prop_map(Scope::Machine),
+        ],
+        prop_oneof![
+            6 => Just(Wire::WebSocket),
+            1 => Just(Wire::Polling),
+            1 => Just(Wire::Upgrade),
+        ],
+    );
+    let all = vec(actor.no_shrink(), usize::from(CAST)).no_shrink();
+    let actors = all.prop_map(|all| {
+        let numbered = (ACCOUNTS..).zip(all);
+        let actor = |(id, (account, scope, wire)): (u8, (u8, Scope, Wire))| Actor {
+            id,
+            // Most of them are of the first account: connections of one account meet.
+            account: account.saturating_sub(1),
+            scope,
+            wire,
+        };
+        numbered.map(actor).collect::<Vec<_>>()
+    });
+    actors.prop_flat_map(|actors| {
+        let most = actors.len();
+        subsequence(actors, 0..=most)
+    })
+}
+
+fn phases() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    vec(vec(step(), 1..8), 1..8)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let what = prop_oneof![
+        // Any act by any actor.
+        5 => (0..ACCOUNTS + CAST, act()),
+        // One kind of act by many: races and crowds.
+        1 => (0..ACCOUNTS + CAST, Just(Act::WriteSession {
+            session: 0, part: Part::First, expect: Expect::Current, text: Text::Plain,
+        })),
+        1 => (0..ACCOUNTS + CAST, Just(Act::Message {
+            session: 0, local: None, differs: false, text: Text::Plain,
+        })),
+    ];
+    (what.no_shrink(), times()).prop_map(|((actor, act), times)| Step { actor, act, times })
+}
+
+fn times() -> impl Strategy<Value = u16> {
+    prop_oneof![
+        200 => Just(1_u16),
+        30 => 2_u16..8,
+        10 => 8_u16..60,
+        2 => 60_u16..400,
+        1 => 400_u16..1500,
+    ]
+}
+
+fn text() -> impl Strategy<Value = Text> {
+    prop_oneof![8 => Just(Text::Plain), 1 => (0..ODD).prop_map(Text::Odd)]
+}
+
+fn expect() -> impl Strategy<Value = Expect> {
+    prop_oneof![
+        8 => Just(Expect::Current),
+        2 => Just(Expect::Stale),
+        1 => Just(Expect::Future),
+        1 => Just(Expect::Wide),
+    ]
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![Just(Part::First), Just(Part::Second)]
+}
+
+fn callee() -> impl Strategy<Value = Callee> {
+    prop_oneof![
+        40 => Just(Callee::Echo),
+        40 => (0..VALUES).prop_map(Callee::Value),
+        20 => Just(Callee::Slow),
+        4 => Just(Callee::Empty),
+        2 => Just(Callee::Dies),
+        1 => Just(Callee::Silent),
+    ]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => messages(),
+        8 => versioned(),
+        5 => presence(),
+        4 => rows(),
+        8 => calls(),
+        5 => requests(),
+        2 => connections(),
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Act> {
+    let local = option::weighted(0.5, 0_u8..4);
+    (0..SESSIONS, local, any::<bool>(), text()).prop_map(|(session, local, differs, text)| {
+        Act::Message {
+            session,
+            local,
+            differs,
+            text,
+        }
+    })
+}
+
+fn versioned() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..SESSIONS, part(), expect(), text()).prop_map(|(session, part, expect, text)| {
+            Act::WriteSession { session, part, expect, text }
+        }),
+        3 => (0..MACHINES, part(), expect(), text()).prop_map(|(machine, part, expect, text)| {
+            Act::WriteMachine { machine, part, expect, text }
+        }),
+        1 => (0..SESSIONS).prop_map(|session| Act::ClearState { session }),
+        1 => part().prop_map(|part| Act::Foreign { part }),
+    ]
+}
+
+fn presence() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => (0..SESSIONS, option::of(any::<bool>()))
+            .prop_map(|(session, thinking)| Act::SessionAlive { session, thinking }),
+        1 => (0..SESSIONS).prop_map(|session| Act::SessionEnd { session }),
+        1 => (0..MACHINES).prop_map(|machine| Act::MachineAlive { machine }),
+        1 => Just(Act::Ping),
+        1 => (option::of(0..SESSIONS), 0_u8..3).prop_map(|(session, key)| Act::Usage { session, key }),
+    ]
+}
+
+fn rows() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        1 => (0..SESSIONS, 0..MACHINES)
+            .prop_map(|(session, machine)| Act::AccessKey { session, machine }),
+        2 => (0_u8..3).prop_map(|artifact| Act::ArtifactCreate { artifact }),
+        1 => (0_u8..3).prop_map(|artifact| Act::ArtifactRead { artifact }),
+        3 => (0_u8..3, option::of(expect()), option::of(expect()))
+            .prop_map(|(artifact, header, body)| Act::ArtifactUpdate { artifact, header, body }),
+        1 => (0_u8..3).prop_map(|artifact| Act::ArtifactDelete { artifact }),
+    ]
+}
+
+fn calls() -> impl Strategy<Value = Act> {
+    // The first methods are met more often than the odd ones.
+    let method = || prop_oneof![2 => 0_u8..3, 1 => 0..METHODS];
+    prop_oneof![
+        4 => method().prop_map(|method| Act::Register { method }),
+        1 => method().prop_map(|method| Act::Unregister { method }),
+        8 => (method(), callee(), 0..VALUES)
+            .prop_map(|(method, callee, value)| Act::Call { method, callee, value }),
+    ]
+}
+
+fn requests() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => (0_u8..2).prop_map(|tag| Act::PostSession { tag }),
+        1 => (0_u8..2).prop_map(|tag| Act::DeleteSession { tag }),
+        1 => (0..SESSIONS).prop_map(|session| Act::ArchiveSession { session }),
+        2 => (0..SESSIONS, option::of(0_u8..4))
+            .prop_map(|(session, local)| Act::PostMessages { session, local }),
+        1 => (0..MACHINES).prop_map(|machine| Act::PostMachine { machine }),
+        1 => (0_u8..3).prop_map(|artifact| Act::PostArtifact { artifact }),
+        1 => (0_u8..3, expect()).prop_map(|(artifact, expect)| Act::ChangeArtifact { artifact, expect }),
+        1 => (0_u8..3).prop_map(|artifact| Act::RemoveArtifact { artifact }),
+        1 => (0..SESSIONS, 0..MACHINES)
+            .prop_map(|(session, machine)| Act::PostAccessKey { session, machine }),
+        1 => (0..SESSIONS, 0..MACHINES)
+            .prop_map(|(session, machine)| Act::PutAccessKey { session, machine }),
+        2 => (0_u8..3, expect(), any::<bool>())
+            .prop_map(|(key, expect, other)| Act::WriteKv { key, expect, other }),
+        2 => expect().prop_map(|expect| Act::WriteSettings { expect }),
+    ]
+}
+
+fn connections() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => Just(Act::Drop),
+        2 => Just(Act::Leave),
+        1 => Just(Act::HalfClose),
+        1 => Just(Act::StopReading),
+        4 => Just(Act::Return),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_has_one_plan() {
+        for seed in 0..50 {
+            assert_eq!(tree(seed).current(), tree(seed).current());
+        }
+        assert_ne!(tree(1).current(), tree(2).current());
+    }
+
+    #[test]
+    fn a_plan_becomes_smaller() {
+        let mut tree = tree(7);
+        let before = tree.current().effective().len();
+        while tree.simplify() {}
+        let after = tree.current().effective();
+        assert!(after.len() < before.max(4), "{before} {after:?}");
+    }
+}

@@ -1,0 +1,153 @@
+//! A connection that takes part: it notes sentinels, and answers the calls that reach it.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use touchstone_client::{ConnectError, ConnectOptions, Event, Events, Socket, connect};
+
+use crate::{plan::Actor, values, world::lock};
+
+/// How the text of a sentinel begins. A number follows.
+pub(crate) const SENTINEL: &str = "sentinel-";
+
+/// How long a callee takes that answers later.
+const LATER: Duration = Duration::from_millis(20);
+
+/// An actor, with its connection while it has one.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) actor: Actor,
+    pub(crate) name: String,
+    pub(crate) link: Option<Link>,
+}
+
+/// A connection of an actor.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) socket: Socket,
+    /// Whether it can still be relied on to receive.
+    pub(crate) reads: bool,
+    /// The sessions that it sent messages to.
+    pub(crate) wrote: HashSet<u8>,
+    seen: Arc<Seen>,
+    listener: AbortHandle,
+}
+
+/// The sentinels that a connection received.
+#[derive(Debug, Default)]
+struct Seen {
+    numbers: Mutex<HashSet<u64>>,
+    changed: Notify,
+}
+
+impl Link {
+    /// Opens a connection that listens.
+    pub(crate) async fn open(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let (socket, events) = Box::pin(connect(options)).await?;
+        let seen = Arc::new(Seen::default());
+        let listener = tokio::spawn(listen(socket.clone(), events, Arc::clone(&seen)));
+        Ok(Self {
+            socket,
+            reads: true,
+            wrote: HashSet::new(),
+            seen,
+            listener: listener.abort_handle(),
+        })
+    }
+
+    /// Whether it is there, and reads what it is sent.
+    pub(crate) fn is_live(&self) -> bool {
+        self.reads && self.socket.end().is_none()
+    }
+
+    /// Waits until a sentinel has arrived here, and says whether it has.
+    pub(crate) async fn sees(&self, number: u64, patience: Duration) -> bool {
+        let seen = async {
+            loop {
+                let changed = self.seen.changed.notified();
+                tokio::pin!(changed);
+                // Registered before the look, so that no sentinel falls between the two.
+                changed.as_mut().enable();
+                if lock(&self.seen.numbers).contains(&number) {
+                    return true;
+                }
+                tokio::select! {
+                    () = changed => {}
+                    _ = self.socket.closed() => return false,
+                }
+            }
+        };
+        timeout(patience, seen).await.unwrap_or(false)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.listener.abort();
+        self.socket.abort();
+    }
+}
+
+async fn listen(socket: Socket, mut events: Events, seen: Arc<Seen>) {
+    while let Ok(event) = events.recv().await {
+        if event.name() == "rpc-request" {
+            serve(&socket, &event).await;
+        } else if let Some(number) = sentinel(event.args.as_str()) {
+            lock(&seen.numbers).insert(number);
+            seen.changed.notify_waiters();
+        }
+    }
+}
+
+/// The number of the sentinel in the text of an event.
+fn sentinel(args: &str) -> Option<u64> {
+    let at = args.find(SENTINEL)? + SENTINEL.len();
+    let digits = args[at..].split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Does with a request what its params ask for.
+async fn serve(socket: &Socket, event: &Event) {
+    let (Some(id), Ok(data)) = (event.ack, event.data()) else {
+        return;
+    };
+    let params = match &data["params"] {
+        Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+        params => params.clone(),
+    };
+    let echo = || json!([{"of": params["n"], "value": params["value"]}]);
+    let orders = params["do"].as_str().unwrap_or("echo");
+    let answer = match orders {
+        "stay silent" => return,
+        "drop" => return socket.abort(),
+        "answer nothing" => json!([]),
+        "echo later" => {
+            let (socket, answer) = (socket.clone(), echo());
+            tokio::spawn(async move {
+                sleep(LATER).await;
+                answered(&socket, id, &answer).await;
+            });
+            return;
+        }
+        orders => match orders.strip_prefix("answer value ") {
+            Some(index) => json!([values::value(index.parse().unwrap_or(0))]),
+            None => echo(),
+        },
+    };
+    answered(socket, id, &answer).await;
+}
+
+async fn answered(socket: &Socket, id: u64, answer: &Value) {
+    let arguments = answer.as_array().map_or(&[][..], Vec::as_slice);
+    // Who has left in the meantime answers nothing.
+    socket.answer(id, arguments).await.ok();
+}

@@ -1,0 +1,272 @@
+//! What is done in a round: connections, and phases of steps that run at the same time.
+
+use std::collections::BTreeSet;
+
+/// How many accounts a plan may use.
+pub(crate) const ACCOUNTS: u8 = 2;
+/// How many sessions each account has from the beginning, and as many more that steps may make.
+pub(crate) const SESSIONS: u8 = 2;
+/// How many machines each account has.
+pub(crate) const MACHINES: u8 = 2;
+
+/// A round, before it is run. The same seed gives the same plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// Who takes part, besides the observer that each account has.
+    pub(crate) cast: Vec<Actor>,
+    /// One after the other; the steps of a phase run at the same time, those of one actor in their order.
+    pub(crate) phases: Vec<Vec<Step>>,
+}
+
+/// A connection that comes at the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Actor {
+    /// Its place among all that a plan may have. The first of them are the observers of the accounts.
+    pub(crate) id: u8,
+    pub(crate) account: u8,
+    pub(crate) scope: Scope,
+    pub(crate) wire: Wire,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    User,
+    Session(u8),
+    Machine(u8),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Wire {
+    WebSocket,
+    Polling,
+    Upgrade,
+}
+
+/// Something that an actor does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Step {
+    pub(crate) actor: u8,
+    pub(crate) act: Act,
+    /// How often, without waiting for answers in between.
+    pub(crate) times: u16,
+}
+
+/// Which version a write expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Expect {
+    /// The one that is known.
+    Current,
+    /// The one before.
+    Stale,
+    /// One that there will not be.
+    Future,
+    /// As large as 2^32 and the current one together.
+    Wide,
+}
+
+/// What a callee does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Callee {
+    /// Answers with the params.
+    Echo,
+    /// Answers with a value of the catalogue.
+    Value(u8),
+    /// Answers later.
+    Slow,
+    /// Never answers.
+    Silent,
+    /// Drops its connection.
+    Dies,
+    /// Answers without any argument.
+    Empty,
+}
+
+/// One of the two parts of a session, machine or artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    First,
+    Second,
+}
+
+/// Which text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Text {
+    /// A short one that was not sent before.
+    Plain,
+    /// The same, in an odd form of the catalogue.
+    Odd(u8),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Act {
+    Message {
+        session: u8,
+        /// A localId that others may send, too.
+        local: Option<u8>,
+        /// Whether a repeated localId has another text.
+        differs: bool,
+        text: Text,
+    },
+    WriteSession {
+        session: u8,
+        part: Part,
+        expect: Expect,
+        text: Text,
+    },
+    ClearState {
+        session: u8,
+    },
+    WriteMachine {
+        machine: u8,
+        part: Part,
+        expect: Expect,
+        text: Text,
+    },
+    SessionAlive {
+        session: u8,
+        thinking: Option<bool>,
+    },
+    SessionEnd {
+        session: u8,
+    },
+    MachineAlive {
+        machine: u8,
+    },
+    Ping,
+    Usage {
+        session: Option<u8>,
+        key: u8,
+    },
+    AccessKey {
+        session: u8,
+        machine: u8,
+    },
+    ArtifactCreate {
+        artifact: u8,
+    },
+    ArtifactRead {
+        artifact: u8,
+    },
+    ArtifactUpdate {
+        artifact: u8,
+        header: Option<Expect>,
+        body: Option<Expect>,
+    },
+    ArtifactDelete {
+        artifact: u8,
+    },
+    Register {
+        method: u8,
+    },
+    Unregister {
+        method: u8,
+    },
+    Call {
+        method: u8,
+        callee: Callee,
+        value: u8,
+    },
+    /// A write of another account's session.
+    Foreign {
+        part: Part,
+    },
+    PostSession {
+        tag: u8,
+    },
+    DeleteSession {
+        tag: u8,
+    },
+    ArchiveSession {
+        session: u8,
+    },
+    PostMessages {
+        session: u8,
+        local: Option<u8>,
+    },
+    PostMachine {
+        machine: u8,
+    },
+    PostArtifact {
+        artifact: u8,
+    },
+    ChangeArtifact {
+        artifact: u8,
+        expect: Expect,
+    },
+    RemoveArtifact {
+        artifact: u8,
+    },
+    PostAccessKey {
+        session: u8,
+        machine: u8,
+    },
+    PutAccessKey {
+        session: u8,
+        machine: u8,
+    },
+    WriteKv {
+        key: u8,
+        expect: Expect,
+        other: bool,
+    },
+    WriteSettings {
+        expect: Expect,
+    },
+    Drop,
+    Leave,
+    HalfClose,
+    StopReading,
+    Return,
+}
+
+impl Plan {
+    /// The steps whose actors there are, and the actors that matter to them.
+    pub(crate) fn effective(&self) -> Self {
+        let there: BTreeSet<u8> = self.cast.iter().map(|actor| actor.id).collect();
+        let is_there = |step: &&Step| step.actor < ACCOUNTS || there.contains(&step.actor);
+        let phases = self
+            .phases
+            .iter()
+            .map(|phase| phase.iter().filter(is_there).cloned().collect::<Vec<_>>())
+            .filter(|phase| !phase.is_empty())
+            .collect();
+        Self {
+            cast: self.cast.clone(),
+            phases,
+        }
+    }
+
+    /// The accounts that take part. Each has an observer: a user-scoped connection.
+    pub(crate) fn accounts(&self) -> BTreeSet<u8> {
+        let of_cast = self.cast.iter().map(|actor| actor.account);
+        let steps = self.phases.iter().flatten();
+        let of_steps = steps
+            .filter(|step| step.actor < ACCOUNTS)
+            .map(|step| step.actor);
+        let needs_other = |step: &Step| matches!(step.act, Act::Foreign { .. });
+        let others = self.phases.iter().flatten().any(needs_other);
+        let all = if others { 0..ACCOUNTS } else { 0..0 };
+        of_cast.chain(of_steps).chain(all).collect()
+    }
+
+    /// All connections that come at the beginning, the observers first.
+    pub(crate) fn actors(&self) -> Vec<Actor> {
+        let observers = self.accounts().into_iter().map(|account| Actor {
+            id: account,
+            account,
+            scope: Scope::User,
+            wire: Wire::WebSocket,
+        });
+        observers.chain(self.cast.iter().cloned()).collect()
+    }
+
+    /// How many things a person has to do to follow it: connections and steps.
+    pub fn len(&self) -> usize {
+        self.actors().len() + self.phases.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// Whether nothing is done.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,459 @@
+//! Runs a plan: connections, phases, the quiet point, and what is read at the end.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use touchstone_client::{
+    CallError, ConnectError, ConnectOptions, PendingReply, Transport,
+    provision::{ProvisionError, Rest},
+    trace::{Bounds, QUIET, Record, Recorder},
+};
+
+use crate::{
+    deed::{Deed, Learn, deed, write_machine, write_session},
+    peer::{Link, Peer, SENTINEL},
+    plan::{Act, Actor, Part, Plan, Scope, Step, Wire},
+    target::Target,
+    world::{Holder, World},
+};
+
+/// How much of a round is kept: more than any plan makes.
+const BOUNDS: Bounds = Bounds {
+    entries: 2_000_000,
+    bytes: 512 << 20,
+};
+/// How many sentinels of a kind follow each other: messages of several senders may overtake each other by
+/// two.
+const SENTINELS: usize = 3;
+/// How often a sentinel is written again that another write has overtaken.
+const TRIES: usize = 20;
+
+/// What happened in a round.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) records: Vec<Record>,
+    /// How many events, requests and connections there were.
+    pub(crate) operations: u64,
+}
+
+/// Why a round could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// An account, session or machine could not be made.
+    #[error("no account could be made")]
+    Provision(#[from] ProvisionError),
+    /// No connection could be opened.
+    #[error("{name} could not connect")]
+    Connect {
+        /// Who.
+        name: String,
+        /// Why.
+        source: ConnectError,
+    },
+}
+
+/// What a step waits for in the end.
+type Pending<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+struct Stage<'a> {
+    target: &'a Target,
+    recorder: &'a Recorder,
+    rest: Rest,
+    world: World,
+}
+
+/// The name of an actor: A, B, …
+pub(crate) fn name(actor: u8) -> String {
+    char::from(b'A' + actor.min(25)).to_string()
+}
+
+/// Runs `plan` once. `nonce` tells it from all other runs.
+pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Round, RoundError> {
+    let recorder = Recorder::new(tokio::time::Instant::now(), BOUNDS);
+    let provisioner = target.provisioner.recorded(&recorder);
+    let stage = Stage {
+        target,
+        recorder: &recorder,
+        rest: target.rest.recorded(&recorder),
+        world: World::make(plan, &provisioner, nonce).await?,
+    };
+    let peers = plan.actors().into_iter().map(|actor| Peer {
+        name: name(actor.id),
+        actor,
+        link: None,
+    });
+    let mut peers: Vec<Peer> = peers.collect();
+    let opened = join_all(peers.iter_mut().map(|peer| stage.open(peer))).await;
+    opened.into_iter().collect::<Result<(), _>>()?;
+    let mut operations = peers.len() as u64;
+    for phase in &plan.phases {
+        let mut steps: BTreeMap<u8, Vec<&Step>> = BTreeMap::new();
+        for step in phase {
+            steps.entry(step.actor).or_default().push(step);
+            operations += u64::from(step.times);
+        }
+        let busy = peers.iter_mut().filter_map(|peer| {
+            let steps = steps.remove(&peer.actor.id)?;
+            Some(stage.perform(peer, steps))
+        });
+        join_all(busy).await;
+    }
+    let accounts: Vec<u8> = stage.world.accounts.keys().copied().collect();
+    for account in accounts {
+        stage.settle(account, &mut peers).await?;
+        stage.read(account).await;
+    }
+    recorder.mark("-", QUIET);
+    let records = recorder.records();
+    Ok(Round {
+        records,
+        operations,
+    })
+}
+
+impl Stage<'_> {
+    fn holder(&self, account: u8) -> &Holder {
+        &self.world.accounts[&account]
+    }
+
+    /// Opens the connection of an actor, and waits until it is served.
+    async fn open(&self, peer: &mut Peer) -> Result<(), RoundError> {
+        let options = self.options(&peer.actor, &peer.name);
+        let link = match Link::open(&options).await {
+            // Not every server has every transport.
+            Err(_) if peer.actor.wire != Wire::WebSocket => {
+                let plain = Actor {
+                    wire: Wire::WebSocket,
+                    ..peer.actor.clone()
+                };
+                Link::open(&self.options(&plain, &peer.name)).await
+            }
+            opened => opened,
+        };
+        let link = link.map_err(|source| RoundError::Connect {
+            name: peer.name.clone(),
+            source,
+        })?;
+        if let Ok(pending) = link.socket.request("ping", ()).await {
+            self.answered("ping", pending, Learn::Nothing, peer.actor.account)
+                .await;
+        }
+        peer.link = Some(link);
+        Ok(())
+    }
+
+    fn options(&self, actor: &Actor, name: &str) -> ConnectOptions {
+        let holder = self.holder(actor.account);
+        let mut auth = json!({"token": holder.account.token.expose(), "clientType": "user-scoped"});
+        match actor.scope {
+            Scope::User => {}
+            Scope::Session(index) => {
+                auth["clientType"] = json!("session-scoped");
+                auth["sessionId"] = json!(holder.sessions[usize::from(index)]);
+            }
+            Scope::Machine(index) => {
+                auth["clientType"] = json!("machine-scoped");
+                auth["machineId"] = json!(holder.machines[usize::from(index)]);
+            }
+        }
+        let urls = &self.target.urls;
+        let url = urls[usize::from(actor.id) % urls.len()].clone();
+        let mut options = self.target.options.at(url).auth(auth);
+        options.transport = match actor.wire {
+            Wire::WebSocket => Transport::WebSocket,
+            Wire::Polling => Transport::Polling,
+            Wire::Upgrade => Transport::Upgrade,
+        };
+        options.tap = Some(self.recorder.tap(name));
+        options.event_queue = 100_000;
+        options.event_queue_bytes = 64 << 20;
+        options
+    }
+
+    /// Does the steps of one actor in their order, and waits for all answers at the end.
+    async fn perform(&self, peer: &mut Peer, steps: Vec<&Step>) {
+        let mut pending: Vec<Pending<'_>> = Vec::new();
+        for step in steps {
+            match step.act {
+                Act::Drop | Act::Leave | Act::HalfClose | Act::StopReading => {
+                    self.part(peer, &step.act).await;
+                }
+                Act::Return => {
+                    let is_there = peer.link.as_ref().is_some_and(Link::is_live);
+                    if !is_there {
+                        // Who cannot come back is away: nothing of what follows is lost for it.
+                        self.open(peer).await.ok();
+                    }
+                }
+                _ => {
+                    for _ in 0..step.times {
+                        self.send(peer, &step.act, &mut pending).await;
+                    }
+                }
+            }
+        }
+        join_all(pending).await;
+    }
+
+    async fn part(&self, peer: &mut Peer, act: &Act) {
+        let Some(link) = &mut peer.link else { return };
+        match act {
+            Act::Drop => link.socket.abort(),
+            Act::Leave => link.socket.disconnect().await,
+            Act::HalfClose => {
+                link.socket.half_close().await.ok();
+            }
+            _ => link.socket.stop_reading(true),
+        }
+        link.reads = false;
+        link.wrote.clear();
+    }
+
+    async fn send<'a>(&'a self, peer: &mut Peer, act: &Act, pending: &mut Vec<Pending<'a>>) {
+        let account = peer.actor.account;
+        let holder = self.holder(account);
+        let other = self
+            .world
+            .accounts
+            .iter()
+            .find(|(number, _)| **number != account);
+        let other = other.map_or(holder, |(_, other)| other);
+        let Some(deed) = deed(act, &self.world, holder, other) else {
+            return;
+        };
+        let Some(link) = &mut peer.link else { return };
+        match deed {
+            Deed::Emit(event, data) => {
+                if let Act::Message { session, .. } = act {
+                    link.wrote.insert(*session);
+                }
+                // Who has left says nothing any more.
+                link.socket.emit(event, data).await.ok();
+            }
+            Deed::Call(event, data, learn) => {
+                let kind = match data.get("params") {
+                    Some(params) if !params.is_string() => "rpc-call without text",
+                    _ => event,
+                };
+                let sent = match data {
+                    Value::Null => link.socket.request(event, ()).await,
+                    data => link.socket.request(event, data).await,
+                };
+                if let Ok(reply) = sent {
+                    pending.push(Box::pin(async move {
+                        self.answered(kind, reply, learn, account).await;
+                    }));
+                }
+            }
+            Deed::Http(method, path, body, learn) => {
+                pending.push(Box::pin(async move {
+                    self.ask(account, method, &path, body.as_ref(), &learn)
+                        .await;
+                }));
+            }
+        }
+    }
+
+    /// Waits for an answer, and gives it where it tells versions.
+    async fn answered(
+        &self,
+        kind: &str,
+        reply: PendingReply,
+        learn: Learn,
+        account: u8,
+    ) -> Option<Value> {
+        let reply = match reply.within(self.target.patience(kind)).await {
+            Ok(reply) => reply,
+            Err(CallError::Timeout { .. }) => {
+                self.target.missed(kind);
+                return None;
+            }
+            // Who has left is answered nothing.
+            Err(CallError::Ended { .. }) => return None,
+        };
+        if matches!(learn, Learn::Nothing) {
+            return None;
+        }
+        let answer = reply.data().ok()?;
+        learn.from(&answer, &self.world, self.holder(account));
+        Some(answer)
+    }
+
+    async fn ask(
+        &self,
+        account: u8,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        learn: &Learn,
+    ) -> Option<Value> {
+        let holder = self.holder(account);
+        let token = Some(&holder.account.token);
+        let answer = self.rest.request(method, path, token, body).await.ok()?;
+        learn.from(&answer.body, &self.world, holder);
+        (answer.status < 300).then_some(answer.body)
+    }
+
+    /// Sends what has to arrive after everything that was caused before, and waits for it.
+    async fn settle(&self, account: u8, peers: &mut [Peer]) -> Result<(), RoundError> {
+        let of_account = |peer: &&mut Peer| peer.actor.account == account;
+        if !peers
+            .iter_mut()
+            .filter(of_account)
+            .any(|peer| is_live(peer))
+            && let Some(observer) = peers.iter_mut().find(|peer| peer.actor.account == account)
+        {
+            self.open(observer).await?;
+        }
+        let peers: Vec<&Peer> = peers
+            .iter()
+            .filter(|peer| peer.actor.account == account && is_live(peer))
+            .collect();
+        for _ in 0..SENTINELS {
+            join_all(peers.iter().map(|peer| self.settle_messages(peer, &peers))).await;
+        }
+        let Some(sender) = peers.first() else {
+            return Ok(());
+        };
+        for _ in 0..SENTINELS {
+            self.settle_rows(sender, &peers).await;
+        }
+        Ok(())
+    }
+
+    /// Only a message of the same sender to the same session comes surely after its messages.
+    async fn settle_messages(&self, peer: &Peer, peers: &[&Peer]) {
+        let (Some(link), holder) = (&peer.link, self.holder(peer.actor.account)) else {
+            return;
+        };
+        let mut sessions: Vec<u8> = link.wrote.iter().copied().collect();
+        sessions.sort_unstable();
+        for index in sessions {
+            let number = self.world.number();
+            let text = format!("{SENTINEL}{number}");
+            let sid = &holder.sessions[usize::from(index)];
+            let data = json!({"sid": sid, "message": text, "localId": text});
+            if link.socket.emit("message", data).await.is_err() {
+                return;
+            }
+            let receives = |other: &&&Peer| {
+                let is_theirs = match other.actor.scope {
+                    Scope::User => true,
+                    Scope::Session(own) => own == index,
+                    Scope::Machine(_) => false,
+                };
+                is_theirs && other.actor.id != peer.actor.id
+            };
+            self.seen("message", number, peers.iter().filter(receives))
+                .await;
+        }
+    }
+
+    /// Changes a session for all that receive changes of sessions, and a machine for the others.
+    async fn settle_rows(&self, sender: &Peer, peers: &[&Peer]) {
+        for index in 0..crate::plan::SESSIONS {
+            let receives = |peer: &&&Peer| match peer.actor.scope {
+                Scope::User => index == 0,
+                Scope::Session(own) => own == index,
+                Scope::Machine(_) => false,
+            };
+            if peers.iter().any(|peer| receives(&peer)) {
+                let holder = self.holder(sender.actor.account);
+                let sid = &holder.sessions[usize::from(index)];
+                let number = self.write(sender, sid, "metadata", write_session).await;
+                self.seen("update", number, peers.iter().filter(receives))
+                    .await;
+            }
+        }
+        for index in 0..crate::plan::MACHINES {
+            let receives = |peer: &&&Peer| peer.actor.scope == Scope::Machine(index);
+            if peers.iter().any(|peer| receives(&peer)) {
+                let holder = self.holder(sender.actor.account);
+                let id = &holder.machines[usize::from(index)];
+                let number = self.write(sender, id, "metadata", write_machine).await;
+                self.seen("update", number, peers.iter().filter(receives))
+                    .await;
+            }
+        }
+    }
+
+    /// Writes a sentinel to a row, on whatever version that has.
+    async fn write(
+        &self,
+        sender: &Peer,
+        id: &str,
+        part: &str,
+        deed: fn(&str, Part, &Value, &Value) -> Deed,
+    ) -> u64 {
+        let number = self.world.number();
+        let value = json!(format!("{SENTINEL}{number}"));
+        for _ in 0..TRIES {
+            let known = self.world.version(id, part);
+            let deed = deed(id, Part::First, &json!(known), &value);
+            let (Deed::Call(event, data, learn), Some(link)) = (deed, &sender.link) else {
+                break;
+            };
+            let Ok(reply) = link.socket.request(event, data).await else {
+                break;
+            };
+            let answer = self
+                .answered(event, reply, learn, sender.actor.account)
+                .await;
+            if answer.is_none_or(|answer| answer["result"] != "version-mismatch") {
+                break;
+            }
+        }
+        number
+    }
+
+    /// Waits until a sentinel has reached all of these.
+    async fn seen<'p>(
+        &self,
+        kind: &'static str,
+        number: u64,
+        peers: impl Iterator<Item = &'p &'p Peer>,
+    ) {
+        let kind = format!("a sentinel by {kind}");
+        let patience = self.target.patience(&kind);
+        let links = peers.filter_map(|peer| peer.link.as_ref());
+        let seen = join_all(links.map(|link| link.sees(number, patience))).await;
+        if seen.contains(&false) {
+            self.target.missed(&kind);
+        }
+    }
+
+    /// Reads all that the account has.
+    async fn read(&self, account: u8) {
+        let holder = self.holder(account);
+        let mut paths: Vec<String> = [
+            "/v1/sessions",
+            "/v1/machines",
+            "/v1/account/settings",
+            "/v1/artifacts",
+        ]
+        .map(str::to_owned)
+        .into();
+        for sid in &holder.sessions {
+            paths.push(format!("/v3/sessions/{sid}/messages?after_seq=0&limit=500"));
+            for machine in &holder.machines {
+                paths.push(format!("/v1/access-keys/{sid}/{machine}"));
+            }
+        }
+        paths.extend(
+            holder
+                .artifacts
+                .iter()
+                .map(|id| format!("/v1/artifacts/{id}")),
+        );
+        paths.push("/v1/kv".to_owned());
+        let asked = paths
+            .iter()
+            .map(|path| self.ask(account, "GET", path, None, &Learn::Nothing));
+        join_all(asked).await;
+    }
+}
+
+fn is_live(peer: &Peer) -> bool {
+    peer.link.as_ref().is_some_and(Link::is_live)
+}

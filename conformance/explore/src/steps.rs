@@ -1,0 +1,328 @@
+//! A plan as steps that a person can follow with any client.
+
+use crate::{
+    plan::{Act, Actor, Callee, Expect, Part, Plan, Scope, Step, Text, Wire},
+    round::name,
+    values,
+};
+
+/// The steps of a plan, one line each. Those that begin with `meanwhile` are taken at the same time as the one
+/// before.
+pub(crate) fn steps(plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<String> = plan.actors().iter().map(connects).collect();
+    for phase in &plan.phases {
+        for (nth, step) in phase.iter().enumerate() {
+            // One actor's steps follow each other.
+            let is_meanwhile = nth > 0 && phase[nth - 1].actor != step.actor;
+            let before = if is_meanwhile { "meanwhile " } else { "" };
+            lines.push(format!("{before}{}", taken(step)));
+        }
+    }
+    // What the quiet point is made of may break a rule, too.
+    let observers = plan.accounts().into_iter().map(name);
+    lines.push(format!(
+        "in the end {} repeats three times: `update-metadata` of each session and `machine-update-metadata` of each \
+         machine that has a connection here, and everybody who sent a message sends one more to that session",
+        observers.collect::<Vec<_>>().join(" and ")
+    ));
+    lines
+}
+
+fn connects(actor: &Actor) -> String {
+    let scope = match actor.scope {
+        Scope::User => "user-scoped".to_owned(),
+        Scope::Session(index) => format!("session-scoped, for session {}", index + 1),
+        Scope::Machine(index) => format!("machine-scoped, for machine {}", index + 1),
+    };
+    let wire = match actor.wire {
+        Wire::WebSocket => "",
+        Wire::Polling => ", by long-polling",
+        Wire::Upgrade => ", by long-polling and an upgrade",
+    };
+    format!(
+        "{} connects to account {}, {scope}{wire}, and sends a ping",
+        name(actor.id),
+        actor.account + 1
+    )
+}
+
+fn taken(step: &Step) -> String {
+    let times = match step.times {
+        1 => String::new(),
+        times => format!(", {times} times without waiting"),
+    };
+    format!("{} {}{times}", name(step.actor), act(&step.act))
+}
+
+fn expected(expect: Expect) -> &'static str {
+    match expect {
+        Expect::Current => "the current version",
+        Expect::Stale => "the version before the current one",
+        Expect::Future => "a version 100 above the current one",
+        Expect::Wide => "a version 2^32 above the current one",
+    }
+}
+
+fn texts(text: Text) -> String {
+    match text {
+        Text::Plain => "a new text".to_owned(),
+        Text::Odd(2) => "a new text of 70 000 characters".to_owned(),
+        Text::Odd(form) => format!("a new text like {:?}", values::odd(form, "text")),
+    }
+}
+
+fn part(part: Part, second: &'static str) -> &'static str {
+    match part {
+        Part::First => "metadata",
+        Part::Second => second,
+    }
+}
+
+fn act(act: &Act) -> String {
+    let one = |index: &u8| index + 1;
+    match act {
+        Act::Message {
+            session,
+            local,
+            differs,
+            text,
+        } => {
+            let session = one(session);
+            match local {
+                Some(local) if *differs => format!(
+                    "sends `message` to session {session} with {} and the localId local-{local}",
+                    texts(*text)
+                ),
+                Some(local) => format!(
+                    "sends `message` to session {session} with the text and localId local-{local}"
+                ),
+                None if *differs => format!(
+                    "sends `message` to session {session} with {} and a new localId",
+                    texts(*text)
+                ),
+                None => {
+                    format!(
+                        "sends `message` to session {session} with {}, without localId",
+                        texts(*text)
+                    )
+                }
+            }
+        }
+        Act::WriteSession {
+            session,
+            part: which,
+            expect,
+            text,
+        } => format!(
+            "sends `{}` of session {} with {} and {}",
+            if *which == Part::First {
+                "update-metadata"
+            } else {
+                "update-state"
+            },
+            one(session),
+            expected(*expect),
+            texts(*text)
+        ),
+        Act::ClearState { session } => format!(
+            "sends `update-state` of session {} with the current version and null",
+            one(session)
+        ),
+        Act::WriteMachine {
+            machine,
+            part: which,
+            expect,
+            text,
+        } => format!(
+            "sends `{}` of machine {} with {} and {}",
+            if *which == Part::First {
+                "machine-update-metadata"
+            } else {
+                "machine-update-state"
+            },
+            one(machine),
+            expected(*expect),
+            texts(*text)
+        ),
+        Act::Foreign { part: which } => format!(
+            "writes the {} of session 1 of the other account, with the current version",
+            part(*which, "agentState")
+        ),
+        Act::SessionAlive { session, thinking } => {
+            let thinking =
+                thinking.map_or(String::new(), |thinking| format!(", thinking {thinking}"));
+            format!(
+                "sends `session-alive` of session {} with the present time{thinking}",
+                one(session)
+            )
+        }
+        Act::SessionEnd { session } => {
+            format!(
+                "sends `session-end` of session {} with the present time",
+                one(session)
+            )
+        }
+        Act::MachineAlive { machine } => {
+            format!(
+                "sends `machine-alive` of machine {} with the present time",
+                one(machine)
+            )
+        }
+        Act::Ping => "sends `ping`".to_owned(),
+        Act::Usage { session, key } => {
+            let session = session.map_or(String::new(), |session| {
+                format!(" of session {}", session + 1)
+            });
+            format!("sends `usage-report`{session} with the key key-{key}")
+        }
+        Act::AccessKey { session, machine } => {
+            format!(
+                "sends `access-key-get` of session {} and machine {}",
+                one(session),
+                one(machine)
+            )
+        }
+        Act::ArtifactCreate { artifact } => {
+            format!("sends `artifact-create` of artifact {}", one(artifact))
+        }
+        Act::ArtifactRead { artifact } => {
+            format!("sends `artifact-read` of artifact {}", one(artifact))
+        }
+        Act::ArtifactUpdate {
+            artifact,
+            header,
+            body,
+        } => {
+            let parts = [("header", header), ("body", body)];
+            let parts = parts.iter().filter_map(|(part, expect)| {
+                let expect = (**expect)?;
+                Some(format!("a new {part} and {}", expected(expect)))
+            });
+            let parts: Vec<String> = parts.collect();
+            let parts = match parts.is_empty() {
+                true => "without any part".to_owned(),
+                false => format!("with {}", parts.join(", ")),
+            };
+            format!(
+                "sends `artifact-update` of artifact {} {parts}",
+                one(artifact)
+            )
+        }
+        Act::ArtifactDelete { artifact } => {
+            format!("sends `artifact-delete` of artifact {}", one(artifact))
+        }
+        Act::Register { method } => format!(
+            "sends `rpc-register` of the method {}",
+            method_name(*method)
+        ),
+        Act::Unregister { method } => {
+            format!(
+                "sends `rpc-unregister` of the method {}",
+                method_name(*method)
+            )
+        }
+        Act::Call {
+            method,
+            callee,
+            value,
+        } => format!(
+            "sends `rpc-call` of the method {} with {} among the params; the callee {}",
+            method_name(*method),
+            values::value(*value),
+            answers(*callee)
+        ),
+        Act::PostSession { tag } => format!("requests `POST /v1/sessions` with the tag made-{tag}"),
+        Act::DeleteSession { tag } => {
+            format!("requests `DELETE /v1/sessions/…` of the session made-{tag}")
+        }
+        Act::ArchiveSession { session } => {
+            format!(
+                "requests `POST /v1/sessions/…/archive` of session {}",
+                one(session)
+            )
+        }
+        Act::PostMessages { session, local } => {
+            let local = local.map_or("two new localIds".to_owned(), |local| {
+                format!("the localId local-{local} and a new one")
+            });
+            format!(
+                "requests `POST /v3/sessions/…/messages` of session {} with two messages: {local}",
+                one(session)
+            )
+        }
+        Act::PostMachine { machine } => {
+            format!(
+                "requests `POST /v1/machines` with the id of machine {}",
+                one(machine)
+            )
+        }
+        Act::PostArtifact { artifact } => {
+            format!(
+                "requests `POST /v1/artifacts` with the id of artifact {}",
+                one(artifact)
+            )
+        }
+        Act::ChangeArtifact { artifact, expect } => format!(
+            "requests `POST /v1/artifacts/…` of artifact {} with a new header and {}",
+            one(artifact),
+            expected(*expect)
+        ),
+        Act::RemoveArtifact { artifact } => {
+            format!(
+                "requests `DELETE /v1/artifacts/…` of artifact {}",
+                one(artifact)
+            )
+        }
+        Act::PostAccessKey { session, machine } => format!(
+            "requests `POST /v1/access-keys/…` of session {} and machine {}",
+            one(session),
+            one(machine)
+        ),
+        Act::PutAccessKey { session, machine } => format!(
+            "requests `PUT /v1/access-keys/…` of session {} and machine {} with the current version",
+            one(session),
+            one(machine)
+        ),
+        Act::WriteKv { key, expect, other } => {
+            let other = if *other {
+                ", and another key with its current version"
+            } else {
+                ""
+            };
+            format!(
+                "requests `POST /v1/kv` of key-{key} with {}{other}",
+                expected(*expect)
+            )
+        }
+        Act::WriteSettings { expect } => {
+            format!(
+                "requests `POST /v1/account/settings` with {}",
+                expected(*expect)
+            )
+        }
+        Act::Drop => "drops its connection".to_owned(),
+        Act::Leave => "disconnects".to_owned(),
+        Act::HalfClose => "half-closes its connection".to_owned(),
+        Act::StopReading => "stops reading".to_owned(),
+        Act::Return => "connects again if it is away, and sends a ping".to_owned(),
+    }
+}
+
+fn method_name(index: u8) -> String {
+    let name = values::method(index);
+    match name.len() {
+        0..=60 => format!("{name:?}"),
+        long => format!("of {long} letters that ends with {:?}", &name[long - 5..]),
+    }
+}
+
+fn answers(callee: Callee) -> String {
+    match callee {
+        Callee::Echo => "answers at once with what it was sent".to_owned(),
+        Callee::Value(index) => format!("answers at once with {}", values::value(index)),
+        Callee::Slow => "answers after 20 ms with what it was sent".to_owned(),
+        Callee::Silent => "never answers".to_owned(),
+        Callee::Dies => "drops its connection".to_owned(),
+        Callee::Empty => "answers without any argument".to_owned(),
+    }
+}

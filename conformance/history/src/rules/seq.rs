@@ -1,0 +1,129 @@
+//! The updates that one connection causes one after the other are numbered in that order.
+
+use std::collections::HashMap;
+
+use super::{
+    Rule,
+    bounded::Bounded,
+    versioned::{Part, Told, announced, writes},
+};
+use crate::{
+    account::{Account, Accounts},
+    finding::Findings,
+    judge::Knowledge,
+    print::{prints, whole},
+    requirement as r,
+    story::Happening,
+};
+
+pub(crate) static RULE: Rule = Rule {
+    name: "history.seq",
+    needs: Knowledge::Complete,
+    text: "Of two changes that one connection makes one after the other, the second called after the first was \
+           answered, the second has the higher seq.",
+};
+
+/// How many updates are remembered.
+const UPDATES: usize = 100_000;
+
+type Key = (Account, u64);
+
+#[derive(Debug)]
+pub(crate) struct Seqs {
+    /// The seq of the update that announced a version, and where.
+    seqs: Bounded<Key, (u64, u64)>,
+    /// What each connection changed since the last quiet point: when it was called and answered.
+    changes: HashMap<u64, Vec<(u64, u64, Key)>>,
+    count: usize,
+}
+
+impl Default for Seqs {
+    fn default() -> Self {
+        Self {
+            seqs: Bounded::new(UPDATES),
+            changes: HashMap::new(),
+            count: 0,
+        }
+    }
+}
+
+fn key(part: Part, id: &str, version: u64) -> u64 {
+    prints(&[&part.demands().what.into(), &id.into(), &version.into()])
+}
+
+impl Seqs {
+    pub(crate) fn hear(
+        &mut self,
+        happening: &Happening<'_>,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
+        match happening {
+            Happening::Answered(call, answer, now) => {
+                let account = accounts.root(call.connection.account);
+                for write in writes(call, Some(answer)) {
+                    // What can be made again has its versions again.
+                    if let (Told::Success(version, _), false) =
+                        (&write.told, write.part.can_come_again())
+                    {
+                        self.count += 1;
+                        if self.count > UPDATES {
+                            self.forget();
+                        }
+                        let key = (account, key(write.part, write.id, *version));
+                        let changes = self.changes.entry(call.connection.number).or_default();
+                        changes.push((call.began.at, now.at, key));
+                    }
+                }
+            }
+            Happening::Received(connection, "update", update, now) => {
+                let account = accounts.root(connection.account);
+                let (Some(body), Some(seq)) = (update.get("body"), whole(update.get("seq"))) else {
+                    return;
+                };
+                if body["t"]
+                    .as_str()
+                    .is_some_and(|name| name.starts_with("update-"))
+                {
+                    for seen in announced(body) {
+                        let key = (account, key(seen.part, seen.id, seen.version));
+                        self.seqs.insert_new(key, (seq, now.record));
+                    }
+                }
+            }
+            Happening::Quiet(_) => {
+                self.settle(findings);
+                self.forget();
+            }
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self, findings: &mut Findings) {
+        let mut connections: Vec<_> = self.changes.iter().collect();
+        connections.sort_unstable_by_key(|(number, _)| **number);
+        for (_, changes) in connections {
+            let mut last: Option<(u64, u64, u64)> = None;
+            for (began, answered, key) in changes {
+                let Some((seq, record)) = self.seqs.get(key).copied() else {
+                    continue;
+                };
+                if let Some((before, other, ended)) = last
+                    && ended < *began
+                    && before >= seq
+                {
+                    let text = format!(
+                        "An update has the seq {seq}, and one that was caused before it the seq {before}."
+                    );
+                    findings.add(RULE.name, &r::SEQ_RISES, [other, record], text);
+                }
+                last = Some((seq, record, *answered));
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.changes.clear();
+        self.count = 0;
+    }
+}
