@@ -285,7 +285,8 @@ pub(crate) struct JudgeArguments {
     #[arg(long)]
     pub(crate) partial: bool,
 
-    /// Also write a report: `FORMAT=PATH`, where FORMAT is json, markdown or junit, and PATH may be `-`
+    /// Also write a report: `FORMAT=PATH`, where FORMAT is json, markdown, html or junit, and PATH may
+    /// be `-`
     #[arg(long, value_name = "FORMAT=PATH")]
     pub(crate) report: Vec<String>,
 }

@@ -68,7 +68,8 @@ pub(crate) struct ExploreArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) trace: Option<PathBuf>,
 
-    /// Also write a report: `FORMAT=PATH`, where FORMAT is json, junit or markdown, and PATH may be `-`
+    /// Also write a report: `FORMAT=PATH`, where FORMAT is json, junit, markdown or html, and PATH may be
+    /// `-`
     #[arg(long, value_name = "FORMAT=PATH")]
     pub(crate) report: Vec<String>,
 

@@ -29,10 +29,11 @@ use self::report::Report;
 use super::serve::differing;
 use super::stop::Stop;
 
+mod html;
 mod report;
 
 const FORMATS: &str =
-    "formats are json, junit, markdown and pretty; write json=PATH, or json=- for stdout";
+    "formats are json, junit, markdown, html and pretty; write json=PATH, or json=- for stdout";
 
 /// How long it goes on unless somebody says otherwise.
 const USUAL: Duration = Duration::from_secs(60);
@@ -215,6 +216,7 @@ fn renderer(format: &str) -> Option<Render<Report>> {
     Some(match format {
         "json" => |report| Ok(report.json()),
         "junit" => Report::junit,
+        "html" => |report| Ok(report.html()),
         "markdown" => |report| Ok(report.markdown()),
         _ => return None,
     })

@@ -5,12 +5,13 @@ use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::Context as _;
-use touchstone_client::trace::Reader;
+use touchstone_client::trace::{DROPPED, Kind, Reader, Record};
 use touchstone_history::{Judge, Knowledge};
 
 use crate::args::JudgeArguments;
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::reports;
 use crate::sinks::{Render, Sinks};
 use crate::traces::traces;
 
@@ -19,7 +20,7 @@ use self::report::{Judged, Judgment};
 mod report;
 
 const FORMATS: &str =
-    "formats are json, junit, markdown and pretty; write json=PATH, or json=- for stdout";
+    "formats are json, junit, markdown, html and pretty; write json=PATH, or json=- for stdout";
 
 /// The tools that make all traffic of the accounts that they record.
 const COMPLETE: [&str; 3] = ["touchstone-check", "touchstone-explore", "touchstone-load"];
@@ -37,6 +38,8 @@ pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
     sinks.write(&judgment, Judgment::text)?;
     Ok(if judgment.has_failures() {
         Exit::Failures
+    } else if judgment.traces.iter().any(|trace| trace.unread > 0) {
+        Exit::Incomplete
     } else {
         Exit::Passed
     })
@@ -53,8 +56,14 @@ fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
     };
     let mut judge = Judge::new(knowledge);
     let mut violations = Vec::new();
+    let mut unread = 0;
     for record in reader {
-        violations.extend(judge.hear(&record?));
+        let record = record.unwrap_or_else(|error| {
+            unread += 1;
+            reports::notice(&format!("{}: {error}", path.display()));
+            missing()
+        });
+        violations.extend(judge.hear(&record));
     }
     violations.extend(judge.finish());
     Ok(Judged {
@@ -64,14 +73,26 @@ fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
         records: judge.records(),
         accounts: judge.accounts(),
         connections: judge.connections(),
+        unread,
         violations,
     })
+}
+
+/// What stands for a line that cannot be read: nobody is accused for what it may have said.
+fn missing() -> Record {
+    Record {
+        t_us: 0,
+        conn: "-".to_owned(),
+        kind: Kind::Mark(format!("{DROPPED}: 1")),
+        recipients: None,
+    }
 }
 
 fn renderer(format: &str) -> Option<Render<Judgment>> {
     Some(match format {
         "json" => |judgment| Ok(judgment.json()),
         "junit" => Judgment::junit,
+        "html" => |judgment| Ok(judgment.html()),
         "markdown" => |judgment| Ok(judgment.markdown()),
         _ => return None,
     })

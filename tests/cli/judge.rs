@@ -70,7 +70,7 @@ fn each_rule_finds_its_fault() {
                 .any(|one| one["requirement"] == requirement),
             "{fault}: {report:#}"
         );
-        for text in ["junit", "markdown"] {
+        for text in ["junit", "markdown", "html"] {
             check(
                 &["judge", &traces, "--report", &format!("{text}=-")],
                 10,
@@ -87,6 +87,11 @@ fn what_is_no_trace_is_named() {
     check(&["judge", &file], 2, &["cannot judge", "a.jsonl"]);
     fs::write(&file, "{}\n").expect("writes");
     check(&["judge", &file], 2, &["not a touchstone-trace file"]);
+    // What can be read of a trace that was cut is judged, and nobody is accused for the rest.
+    let header =
+        r#"{"format":"touchstone-trace","version":1,"tool":"x","target":"y","startedAt":1}"#;
+    fs::write(&file, format!("{header}\n{{\"tUs\": 1,\n")).expect("writes");
+    check(&["judge", &file], 12, &["line 2"]);
     check(&["judge"], 2, &["TRACE"]);
     let ran = check(&["explain", "history.versions"], 0, &[]);
     assert!(ran.stdout.contains("touchstone judge"), "{}", ran.stdout);

@@ -1,6 +1,9 @@
-//! A history as a sequence diagram in text: a lane for each connection, a line for each thing that happened.
+//! A history as a sequence diagram: a lane for each connection, a line for each thing that happened.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Display, Formatter},
+};
 
 use touchstone_client::{
     Direction,
@@ -13,53 +16,97 @@ const LINES: usize = 40;
 /// How many characters of a packet.
 const SHOWN: usize = 110;
 
-/// The diagram. The lines of `marked`, counted from 1, begin with `!`.
-pub(crate) fn diagram(records: &[Record], marked: &[u64]) -> String {
-    let marked: BTreeSet<usize> = marked
-        .iter()
-        .filter_map(|one| usize::try_from(*one).ok())
-        .collect();
-    let lines: Vec<(usize, &Record, String)> = (1..)
-        .zip(records)
-        .filter(|(number, record)| marked.contains(number) || !is_noise(record))
-        .filter_map(|(number, record)| Some((number, record, words(record)?)))
-        .collect();
-    let lanes: Vec<&str> = lines.iter().fold(Vec::new(), |mut lanes, (_, record, _)| {
-        if record.conn != "-" && !lanes.contains(&record.conn.as_str()) {
-            lanes.push(&record.conn);
-        }
-        lanes
-    });
-    let width = lanes.iter().map(|lane| lane.len()).max().unwrap_or(1);
-    let head: String = lanes
-        .iter()
-        .map(|lane| format!("{lane:<width$} "))
-        .collect();
-    let mut text = format!("    {}\n", head.trim_end());
-    // Most of what comes before and after is greeting and reading.
-    let last = marked.last().copied().unwrap_or(usize::MAX);
-    let mut room = LINES;
-    let mut is_cut = false;
-    for (number, record, words) in &lines {
-        let is_marked = marked.contains(number);
-        if !is_marked && (room == 0 || *number > last) {
-            is_cut |= room == 0;
-            continue;
-        }
-        if !is_marked {
-            room -= 1;
-        }
-        if std::mem::take(&mut is_cut) {
-            text.push_str("    …\n");
-        }
-        let row: String = lanes
+/// A sequence diagram: lanes, and what happens in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagram {
+    /// The connections, in the order in which they come.
+    pub lanes: Vec<String>,
+    /// What happens, one after the other.
+    pub rows: Vec<Row>,
+    /// Whether more happened than is shown.
+    pub is_cut: bool,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// In which lane; nothing where it concerns all.
+    pub lane: Option<usize>,
+    /// What.
+    pub text: String,
+    /// Whether it is part of what breaks the rule.
+    pub is_marked: bool,
+}
+
+impl Diagram {
+    /// The diagram of a history, in which the records `marked`, counted from 1, break a rule.
+    pub(crate) fn of(records: &[Record], marked: &[u64]) -> Self {
+        let marked: BTreeSet<usize> = marked
             .iter()
-            .map(|lane| format!("{:<width$} ", if *lane == record.conn { "●" } else { "│" }))
+            .filter_map(|one| usize::try_from(*one).ok())
             .collect();
-        let sign = if is_marked { "!" } else { " " };
-        text.push_str(&format!("  {sign} {row} {words}\n"));
+        let last = marked.last().copied().unwrap_or(usize::MAX);
+        let lines: Vec<(bool, &Record, String)> = (1..=last)
+            .zip(records)
+            .map(|(number, record)| (marked.contains(&number), record))
+            .filter(|(is_marked, record)| *is_marked || !is_noise(record))
+            .filter_map(|(is_marked, record)| Some((is_marked, record, words(record)?)))
+            .collect();
+        // What comes long before the end is mostly greeting.
+        let unmarked = lines.iter().filter(|(is_marked, ..)| !is_marked).count();
+        let mut skipped = unmarked.saturating_sub(LINES);
+        let mut diagram = Self {
+            lanes: Vec::new(),
+            rows: Vec::new(),
+            is_cut: skipped > 0,
+        };
+        for (is_marked, record, text) in lines {
+            if !is_marked && skipped > 0 {
+                skipped -= 1;
+                continue;
+            }
+            let lane = (record.conn != "-").then(|| diagram.lane(&record.conn));
+            diagram.rows.push(Row {
+                lane,
+                text,
+                is_marked,
+            });
+        }
+        diagram
     }
-    text
+
+    fn lane(&mut self, name: &str) -> usize {
+        let known = self.lanes.iter().position(|lane| lane == name);
+        known.unwrap_or_else(|| {
+            self.lanes.push(name.to_owned());
+            self.lanes.len() - 1
+        })
+    }
+}
+
+/// As text: what breaks the rule begins with `!`.
+impl Display for Diagram {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let width = self.lanes.iter().map(String::len).max().unwrap_or(1);
+        let head: Vec<String> = self
+            .lanes
+            .iter()
+            .map(|lane| format!("{lane:<width$}"))
+            .collect();
+        writeln!(f, "    {}", head.join(" ").trim_end())?;
+        if self.is_cut {
+            writeln!(f, "    …")?;
+        }
+        for row in &self.rows {
+            write!(f, "  {} ", if row.is_marked { "!" } else { " " })?;
+            for lane in 0..self.lanes.len() {
+                let sign = if row.lane == Some(lane) { "●" } else { "│" };
+                write!(f, "{sign:<width$} ")?;
+            }
+            writeln!(f, " {}", row.text)?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether it is only there to begin or to end: sign-ins, and what is read.
@@ -115,4 +162,42 @@ fn words(record: &Record) -> Option<String> {
         }
         Kind::Mark(text) => cut(text),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use touchstone_client::Args;
+
+    use super::*;
+
+    #[test]
+    fn what_breaks_the_rule_is_marked_and_never_cut() {
+        let record = |conn: &str, number: usize| Record {
+            t_us: 0,
+            conn: conn.to_owned(),
+            kind: Kind::Packet(
+                Direction::Sent,
+                Traced::Event {
+                    name: format!("event-{number}"),
+                    args: Args::from(serde_json::json!({})),
+                    ack: None,
+                    attachments: 0,
+                },
+            ),
+            recipients: None,
+        };
+        let records: Vec<Record> = (1..=100)
+            .map(|number| record(if number % 2 == 0 { "A" } else { "B" }, number))
+            .collect();
+        let diagram = Diagram::of(&records, &[2, 90]);
+        assert_eq!(diagram.lanes, ["A", "B"]);
+        assert_eq!(diagram.rows.len(), LINES + 2);
+        assert!(diagram.is_cut);
+        let text = diagram.to_string();
+        assert!(
+            text.starts_with("    A B\n    …\n  ! ● │  → event-2 {}\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("  ! ● │  → event-90 {}\n"), "{text}");
+    }
 }

@@ -18,6 +18,7 @@ use touchstone_client::trace::Record;
 use touchstone_history::{Judge, Knowledge, Violation};
 
 use crate::{
+    diagram::Diagram,
     generate::tree,
     round::{self, RoundError},
     shrink::{self, Shrunk},
@@ -113,8 +114,8 @@ pub struct Finding {
     pub shrunk: [usize; 2],
     /// How often it showed when the smallest history was repeated, and how often that was.
     pub shown: [u32; 2],
-    /// A sequence diagram of it, as text.
-    pub diagram: String,
+    /// A sequence diagram of it.
+    pub diagram: Diagram,
     /// The history.
     pub records: Vec<Record>,
 }
@@ -336,7 +337,7 @@ fn finding(suspect: &Suspect, shrunk: &Shrunk) -> Finding {
         steps: crate::steps::steps(&shrunk.plan),
         shrunk: [shrunk.from, shrunk.plan.len()],
         shown: shrunk.shown,
-        diagram: crate::diagram::diagram(&shrunk.records, &violation.records),
+        diagram: Diagram::of(&shrunk.records, &violation.records),
         records: shrunk.records.clone(),
         violation,
     }

@@ -47,6 +47,7 @@ fn cast() -> impl Strategy<Value = Vec<Actor>> {
         0..ACCOUNTS + 1,
         prop_oneof![
             3 => Just(Scope::User),
+            1 => Just(Scope::Surplus),
             3 => (0..SESSIONS).prop_map(Scope::Session),
             2 => (0..MACHINES).prop_map(Scope::Machine),
         ],

@@ -20,6 +20,7 @@ mod target;
 mod values;
 mod world;
 
+pub use diagram::{Diagram, Row};
 pub use explore::{Ended, Explored, Extent, Finding, Progress, Settings, explore};
 pub use plan::Plan;
 pub use round::RoundError;

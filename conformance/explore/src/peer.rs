@@ -27,6 +27,8 @@ const LATER: Duration = Duration::from_millis(20);
 pub(crate) struct Peer {
     pub(crate) actor: Actor,
     pub(crate) name: String,
+    /// Whether it came back after it had been away.
+    pub(crate) returned: bool,
     pub(crate) link: Option<Link>,
 }
 
@@ -38,14 +40,16 @@ pub(crate) struct Link {
     pub(crate) reads: bool,
     /// The sessions that it sent messages to.
     pub(crate) wrote: HashSet<u8>,
+    /// The sessions and machines that it sent heartbeats of.
+    pub(crate) beat: HashSet<String>,
     seen: Arc<Seen>,
     listener: AbortHandle,
 }
 
-/// The sentinels that a connection received.
+/// The sentinels that a connection received, and whose activity it was told of.
 #[derive(Debug, Default)]
 struct Seen {
-    numbers: Mutex<HashSet<u64>>,
+    signs: Mutex<HashSet<String>>,
     changed: Notify,
 }
 
@@ -59,6 +63,7 @@ impl Link {
             socket,
             reads: true,
             wrote: HashSet::new(),
+            beat: HashSet::new(),
             seen,
             listener: listener.abort_handle(),
         })
@@ -69,15 +74,15 @@ impl Link {
         self.reads && self.socket.end().is_none()
     }
 
-    /// Waits until a sentinel has arrived here, and says whether it has.
-    pub(crate) async fn sees(&self, number: u64, patience: Duration) -> bool {
+    /// Waits until a sentinel or an activity has arrived here, and says whether it has.
+    pub(crate) async fn sees(&self, sign: &str, patience: Duration) -> bool {
         let seen = async {
             loop {
                 let changed = self.seen.changed.notified();
                 tokio::pin!(changed);
                 // Registered before the look, so that no sentinel falls between the two.
                 changed.as_mut().enable();
-                if lock(&self.seen.numbers).contains(&number) {
+                if lock(&self.seen.signs).contains(sign) {
                     return true;
                 }
                 tokio::select! {
@@ -101,18 +106,24 @@ async fn listen(socket: Socket, mut events: Events, seen: Arc<Seen>) {
     while let Ok(event) = events.recv().await {
         if event.name() == "rpc-request" {
             serve(&socket, &event).await;
-        } else if let Some(number) = sentinel(event.args.as_str()) {
-            lock(&seen.numbers).insert(number);
+        } else if let Some(sign) = sign(&event) {
+            lock(&seen.signs).insert(sign);
             seen.changed.notify_waiters();
         }
     }
 }
 
-/// The number of the sentinel in the text of an event.
-fn sentinel(args: &str) -> Option<u64> {
-    let at = args.find(SENTINEL)? + SENTINEL.len();
-    let digits = args[at..].split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
+/// The sentinel in an event, or the session or machine whose activity it tells.
+fn sign(event: &Event) -> Option<String> {
+    let args = event.args.as_str();
+    if event.name() == "ephemeral" {
+        return Some(event.data().ok()?["id"].as_str()?.to_owned());
+    }
+    let text = &args[args.find(SENTINEL)?..];
+    let digits = text[SENTINEL.len()..]
+        .bytes()
+        .take_while(u8::is_ascii_digit);
+    Some(text[..SENTINEL.len() + digits.count()].to_owned())
 }
 
 /// Does with a request what its params ask for.

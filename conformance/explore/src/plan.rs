@@ -31,8 +31,16 @@ pub(crate) struct Actor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     User,
+    /// User-scoped, with the ids of a session and a machine that it does not need.
+    Surplus,
     Session(u8),
     Machine(u8),
+}
+
+impl Scope {
+    pub(crate) fn is_user(self) -> bool {
+        matches!(self, Self::User | Self::Surplus)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -81,6 +81,7 @@ pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Roun
     let peers = plan.actors().into_iter().map(|actor| Peer {
         name: name(actor.id),
         actor,
+        returned: false,
         link: None,
     });
     let mut peers: Vec<Peer> = peers.collect();
@@ -121,12 +122,13 @@ impl Stage<'_> {
     async fn open(&self, peer: &mut Peer) -> Result<(), RoundError> {
         let options = self.options(&peer.actor, &peer.name);
         let link = match Link::open(&options).await {
-            // Not every server has every transport.
-            Err(_) if peer.actor.wire != Wire::WebSocket => {
-                let plain = Actor {
-                    wire: Wire::WebSocket,
-                    ..peer.actor.clone()
-                };
+            // Not every server has every transport, and a server may refuse surplus ids.
+            Err(_) if peer.actor.wire != Wire::WebSocket || peer.actor.scope == Scope::Surplus => {
+                let mut plain = peer.actor.clone();
+                plain.wire = Wire::WebSocket;
+                if plain.scope == Scope::Surplus {
+                    plain.scope = Scope::User;
+                }
                 Link::open(&self.options(&plain, &peer.name)).await
             }
             opened => opened,
@@ -148,6 +150,10 @@ impl Stage<'_> {
         let mut auth = json!({"token": holder.account.token.expose(), "clientType": "user-scoped"});
         match actor.scope {
             Scope::User => {}
+            Scope::Surplus => {
+                auth["sessionId"] = json!(holder.sessions[0]);
+                auth["machineId"] = json!(holder.machines[0]);
+            }
             Scope::Session(index) => {
                 auth["clientType"] = json!("session-scoped");
                 auth["sessionId"] = json!(holder.sessions[usize::from(index)]);
@@ -184,6 +190,7 @@ impl Stage<'_> {
                     if !is_there {
                         // Who cannot come back is away: nothing of what follows is lost for it.
                         self.open(peer).await.ok();
+                        peer.returned = true;
                     }
                 }
                 _ => {
@@ -208,6 +215,7 @@ impl Stage<'_> {
         }
         link.reads = false;
         link.wrote.clear();
+        link.beat.clear();
     }
 
     async fn send<'a>(&'a self, peer: &mut Peer, act: &Act, pending: &mut Vec<Pending<'a>>) {
@@ -225,8 +233,22 @@ impl Stage<'_> {
         let Some(link) = &mut peer.link else { return };
         match deed {
             Deed::Emit(event, data) => {
-                if let Act::Message { session, .. } = act {
-                    link.wrote.insert(*session);
+                match act {
+                    Act::Message { session, .. } => {
+                        link.wrote.insert(*session);
+                    }
+                    Act::SessionAlive { session, .. } => {
+                        link.beat
+                            .insert(holder.sessions[usize::from(*session)].clone());
+                    }
+                    // Not every server takes a machine's heartbeats from others.
+                    Act::MachineAlive { machine }
+                        if peer.actor.scope == Scope::Machine(*machine) =>
+                    {
+                        link.beat
+                            .insert(holder.machines[usize::from(*machine)].clone());
+                    }
+                    _ => {}
                 }
                 // Who has left says nothing any more.
                 link.socket.emit(event, data).await.ok();
@@ -313,6 +335,12 @@ impl Stage<'_> {
         for _ in 0..SENTINELS {
             join_all(peers.iter().map(|peer| self.settle_messages(peer, &peers))).await;
         }
+        join_all(
+            peers
+                .iter()
+                .map(|peer| self.settle_heartbeats(peer, &peers)),
+        )
+        .await;
         let Some(sender) = peers.first() else {
             return Ok(());
         };
@@ -330,8 +358,7 @@ impl Stage<'_> {
         let mut sessions: Vec<u8> = link.wrote.iter().copied().collect();
         sessions.sort_unstable();
         for index in sessions {
-            let number = self.world.number();
-            let text = format!("{SENTINEL}{number}");
+            let text = format!("{SENTINEL}{}", self.world.number());
             let sid = &holder.sessions[usize::from(index)];
             let data = json!({"sid": sid, "message": text, "localId": text});
             if link.socket.emit("message", data).await.is_err() {
@@ -339,13 +366,25 @@ impl Stage<'_> {
             }
             let receives = |other: &&&Peer| {
                 let is_theirs = match other.actor.scope {
-                    Scope::User => true,
+                    Scope::User | Scope::Surplus => true,
                     Scope::Session(own) => own == index,
                     Scope::Machine(_) => false,
                 };
                 is_theirs && other.actor.id != peer.actor.id
             };
-            self.seen("message", number, peers.iter().filter(receives))
+            self.seen("message", &text, peers.iter().filter(receives))
+                .await;
+        }
+    }
+
+    /// Heartbeats have no answer: what they announce is waited for.
+    async fn settle_heartbeats(&self, peer: &Peer, peers: &[&Peer]) {
+        let beat = peer.link.as_ref().map(|link| &link.beat);
+        for id in beat.into_iter().flatten() {
+            let receives = |other: &&&Peer| {
+                other.actor.scope.is_user() && other.actor.id != peer.actor.id && !other.returned
+            };
+            self.seen("heartbeat", id, peers.iter().filter(receives))
                 .await;
         }
     }
@@ -354,15 +393,15 @@ impl Stage<'_> {
     async fn settle_rows(&self, sender: &Peer, peers: &[&Peer]) {
         for index in 0..crate::plan::SESSIONS {
             let receives = |peer: &&&Peer| match peer.actor.scope {
-                Scope::User => index == 0,
+                Scope::User | Scope::Surplus => index == 0,
                 Scope::Session(own) => own == index,
                 Scope::Machine(_) => false,
             };
             if peers.iter().any(|peer| receives(&peer)) {
                 let holder = self.holder(sender.actor.account);
                 let sid = &holder.sessions[usize::from(index)];
-                let number = self.write(sender, sid, "metadata", write_session).await;
-                self.seen("update", number, peers.iter().filter(receives))
+                let sign = self.write(sender, sid, "metadata", write_session).await;
+                self.seen("update", &sign, peers.iter().filter(receives))
                     .await;
             }
         }
@@ -371,8 +410,8 @@ impl Stage<'_> {
             if peers.iter().any(|peer| receives(&peer)) {
                 let holder = self.holder(sender.actor.account);
                 let id = &holder.machines[usize::from(index)];
-                let number = self.write(sender, id, "metadata", write_machine).await;
-                self.seen("update", number, peers.iter().filter(receives))
+                let sign = self.write(sender, id, "metadata", write_machine).await;
+                self.seen("update", &sign, peers.iter().filter(receives))
                     .await;
             }
         }
@@ -385,9 +424,9 @@ impl Stage<'_> {
         id: &str,
         part: &str,
         deed: fn(&str, Part, &Value, &Value) -> Deed,
-    ) -> u64 {
-        let number = self.world.number();
-        let value = json!(format!("{SENTINEL}{number}"));
+    ) -> String {
+        let sign = format!("{SENTINEL}{}", self.world.number());
+        let value = json!(sign);
         for _ in 0..TRIES {
             let known = self.world.version(id, part);
             let deed = deed(id, Part::First, &json!(known), &value);
@@ -404,20 +443,20 @@ impl Stage<'_> {
                 break;
             }
         }
-        number
+        sign
     }
 
     /// Waits until a sentinel has reached all of these.
     async fn seen<'p>(
         &self,
         kind: &'static str,
-        number: u64,
+        sign: &str,
         peers: impl Iterator<Item = &'p &'p Peer>,
     ) {
         let kind = format!("a sentinel by {kind}");
         let patience = self.target.patience(&kind);
         let links = peers.filter_map(|peer| peer.link.as_ref());
-        let seen = join_all(links.map(|link| link.sees(number, patience))).await;
+        let seen = join_all(links.map(|link| link.sees(sign, patience))).await;
         if seen.contains(&false) {
             self.target.missed(&kind);
         }

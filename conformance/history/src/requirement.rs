@@ -119,5 +119,14 @@ requirements! {
     RPC_SILENT = Should "rpc.call.silent-callee";
     RPC_CALLABLE = Should "rpc.stays-callable";
     SESSION_FOREIGN = Must "session.foreign-is-untouched";
+    ANSWERED_ONCE = Should "handler.acknowledged-once";
+    SESSION_MADE = Must "session.created";
+    SESSION_DELETED = Must "session.deleted";
+    MACHINE_MADE = Must "machine.created";
+    ARTIFACT_NEWS = Should "artifact.create.recipients";
+    ARTIFACT_END = Should "artifact.delete.recipients";
+    USAGE_NEWS = Should "usage.recipients";
+    ALIVE = Must "presence.session-alive";
+    MACHINE_ALIVE = Must "presence.machine-alive";
     SEQ_RISES = Should "update.seq-increases";
 }

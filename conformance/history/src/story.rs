@@ -18,6 +18,9 @@ use crate::account::{Account, Accounts, label};
 /// for none of the oldest.
 const OPEN: usize = 10_000;
 
+/// How many answered calls of one connection are.
+const ANSWERED: usize = 1_000;
+
 /// When something was recorded, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -96,6 +99,8 @@ pub(crate) enum Happening<'a> {
     Unclear(&'a Arc<Connection>),
     /// A client's event was answered, with this as the first argument.
     Answered(&'a Call, &'a Value, Moment),
+    /// A client's event was answered once more.
+    AnsweredAgain(&'a Arc<Connection>, Moment),
     /// A server sent an event with this as the first argument.
     Received(&'a Arc<Connection>, &'a str, &'a Value, Moment),
     /// A server sent an `rpc-request`.
@@ -129,6 +134,8 @@ struct Open {
     is_admitted: bool,
     calls: VecDeque<(u64, Arc<Call>)>,
     requests: VecDeque<(u64, Arc<Request>)>,
+    /// The numbers of the last calls that were answered.
+    answered: VecDeque<u64>,
 }
 
 impl Story {
@@ -209,6 +216,7 @@ impl Story {
             is_admitted: false,
             calls: VecDeque::new(),
             requests: VecDeque::new(),
+            answered: VecDeque::new(),
         };
         self.open.insert(name.to_owned(), open);
     }
@@ -285,7 +293,16 @@ impl Story {
                 let values = args.values().ok().filter(|_| *attachments == 0);
                 let first = values.as_ref().and_then(|values| values.first());
                 if direction == Direction::Received {
-                    if let (Some(call), Some(answer)) = (recall(&mut open.calls, *id), first) {
+                    let call = recall(&mut open.calls, *id);
+                    if call.is_some() {
+                        open.answered.push_back(*id);
+                        if open.answered.len() > ANSWERED {
+                            open.answered.pop_front();
+                        }
+                    } else if open.answered.contains(id) {
+                        hear(&Happening::AnsweredAgain(&connection, now), &self.accounts);
+                    }
+                    if let (Some(call), Some(answer)) = (call, first) {
                         hear(&Happening::Answered(&call, answer, now), &self.accounts);
                     }
                 } else if let Some(request) = recall(&mut open.requests, *id) {

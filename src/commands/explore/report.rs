@@ -24,7 +24,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let explored = &self.explored;
         let seconds = explored.elapsed.as_secs_f64();
         let pace = (explored.operations as f64 / seconds.max(0.001)).round();
@@ -67,7 +67,7 @@ impl Report {
         text
     }
 
-    fn reproduce(&self, finding: &Finding) -> String {
+    pub(super) fn reproduce(&self, finding: &Finding) -> String {
         format!("{} --seed {} --rounds 1", self.command, finding.seed)
     }
 
@@ -167,7 +167,7 @@ impl Report {
             "seed": finding.seed,
             "rounds": finding.rounds,
             "steps": finding.steps,
-            "diagram": finding.diagram,
+            "diagram": finding.diagram.to_string(),
             "trace": self.trace(finding),
             "reproduce": self.reproduce(finding),
             "shrunkFrom": finding.shrunk[0],
@@ -194,7 +194,7 @@ impl Report {
             for (number, step) in (1..).zip(&finding.steps) {
                 let _ = writeln!(text, "{number}. {}", code(step));
             }
-            let diagram = finding.diagram.replace("```", "'''");
+            let diagram = finding.diagram.to_string().replace("```", "'''");
             let _ = writeln!(
                 text,
                 "\n```\n{diagram}```\n\n{}",
@@ -238,13 +238,13 @@ impl Report {
     }
 }
 
-fn requirement_text(id: &str) -> &'static str {
+pub(super) fn requirement_text(id: &str) -> &'static str {
     let found = requirements().find(|requirement| requirement.id == id);
     found.map_or("", |requirement| requirement.text)
 }
 
 /// How small the history is, and how often it shows.
-fn shown(finding: &Finding) -> String {
+pub(super) fn shown(finding: &Finding) -> String {
     let [from, to] = finding.shrunk;
     let size = match from == to {
         true => plural(to, "step"),

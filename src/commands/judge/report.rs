@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use maud::html;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use touchstone_cases::requirements;
@@ -10,6 +11,7 @@ use touchstone_client::trace::Header;
 use touchstone_fixtures::Level;
 use touchstone_harness::Verdict;
 use touchstone_history::{Knowledge, Violation};
+use touchstone_output::html::page;
 use touchstone_output::text::{one_line, plural};
 use touchstone_output::{Style, markdown::code};
 
@@ -31,6 +33,8 @@ pub(super) struct Judged {
     pub(super) records: u64,
     pub(super) accounts: usize,
     pub(super) connections: u64,
+    /// How many lines cannot be read.
+    pub(super) unread: u64,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -197,6 +201,31 @@ impl Judgment {
         text
     }
 
+    /// The report as a page.
+    pub(super) fn html(&self) -> String {
+        let body = html! {
+            h1 { "Judgment" }
+            p { (self.summary()) }
+            @for group in self.groups() {
+                section id=(group.requirement) {
+                    h2 { (group.level) " " code { (group.requirement) } }
+                    p { (requirement_text(group.requirement)) }
+                    ul {
+                        @for (trace, violation) in &group.found {
+                            li { (one_line(&violation.text)) " " small { (place(trace, violation)) } }
+                        }
+                    }
+                }
+            }
+        };
+        page(
+            "touchstone judge",
+            "small { color: var(--dim); }",
+            None,
+            &body,
+        )
+    }
+
     /// The report for CI systems: a suite for each trace, a case for each requirement that it breaks.
     pub(super) fn junit(&self) -> std::io::Result<String> {
         let mut report = Report::new("touchstone judge");
@@ -253,6 +282,7 @@ fn trace_json(trace: &Judged) -> Value {
         "records": trace.records,
         "accounts": trace.accounts,
         "connections": trace.connections,
+        "unread": trace.unread,
     })
 }
 

@@ -19,7 +19,7 @@ pub(crate) static RULE: Rule = Rule {
     name: "history.answers",
     needs: Knowledge::Complete,
     text: "An event that has an answer, and asks for it, is answered before the next quiet point, as long as its \
-           connection stays. So is each rpc-call whose params are a text, or whose callee was asked.",
+           connection stays, and not twice. So is each rpc-call whose params are a text, or whose callee was asked.",
 };
 
 /// How many calls are remembered. Whoever waits longer waits for nothing.
@@ -71,6 +71,10 @@ impl Answers {
                 if let Some(calls) = self.open.get_mut(&call.connection.number) {
                     calls.remove(&call.began.record);
                 }
+            }
+            Happening::AnsweredAgain(connection, now) => {
+                let text = format!("{} was answered twice for one call.", connection.name);
+                findings.add(RULE.name, &r::ANSWERED_ONCE, [now.record], text);
             }
             Happening::Faded(connection) => {
                 self.open.remove(&connection.number);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use touchstone_fixtures::Subject;
+use touchstone_fixtures::{Subject, broadcast};
 
 use super::{
     Rule,
@@ -17,15 +17,16 @@ use crate::{
     judge::Knowledge,
     print::prints,
     requirement as r,
-    story::{Asked, Happening, Scope},
+    requirement::Requirement,
+    story::{Asked, Call, Happening, Scope},
 };
 
 pub(crate) static RULE: Rule = Rule {
     name: "history.loss",
     needs: Knowledge::Complete,
-    text: "What was acknowledged, or told to anybody, reaches every connection of its audience that was served \
+    text: "What was acknowledged, requested with success, or told to anybody, reaches every connection of its audience that was served \
            from before its cause until the next quiet point, and so does a message to an account's own session whose \
-           sender stays. Connections that came or went meanwhile may miss it.",
+           sender stays. Of the heartbeats of a session or machine at least one is announced. Connections that came or went meanwhile may miss it.",
 };
 
 /// How much is kept between two quiet points. Of a longer stretch nothing is judged.
@@ -48,6 +49,8 @@ pub(crate) struct Loss {
     own: Bounded<(Account, String), ()>,
     /// What was sent before the last quiet point: sent again, it is told to nobody.
     before: Bounded<(Account, u64), ()>,
+    /// How often something was made or deleted.
+    done: Bounded<(Account, u64), u32>,
 }
 
 impl Default for Loss {
@@ -59,6 +62,7 @@ impl Default for Loss {
             sends: HashMap::new(),
             own: Bounded::new(SESSIONS),
             before: Bounded::new(SENT),
+            done: Bounded::new(SENT),
         }
     }
 }
@@ -83,6 +87,9 @@ struct Owed {
     subject: Option<(Subject, String)>,
     what: String,
     record: u64,
+    requirement: &'static Requirement,
+    /// What must not have been done twice: the second time nothing is announced.
+    once: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +127,10 @@ impl Loss {
             Happening::Faded(connection) => {
                 self.lives.remove(&connection.number);
             }
+            Happening::Called(call) if is_heartbeat(call) && self.keeps() => {
+                let account = accounts.root(call.connection.account);
+                self.owe_heartbeat(account, call);
+            }
             Happening::Called(call) if call.event == "message" && self.keeps() => {
                 let account = accounts.root(call.connection.account);
                 let key = sent_key(
@@ -148,10 +159,18 @@ impl Loss {
                 for write in writes(call, Some(answer)) {
                     self.owe_version(account, &write, call.began.at, now.record);
                 }
+                if answer["result"] == "success" || answer["success"] == true {
+                    let deed = announced_by_event(&call.event, &call.data);
+                    self.owe_news(account, deed, call.began.at, now.record);
+                }
             }
             Happening::Asked(asked) => {
                 if let Some(account) = asked.account.map(|account| accounts.root(account)) {
                     self.note_session(account, asked);
+                    if asked.is_done {
+                        let deed = announced_by_request(asked);
+                        self.owe_news(account, deed, asked.began, asked.ended.record);
+                    }
                     for write in requested_writes(asked) {
                         self.owe_version(account, &write, asked.began, asked.ended.record);
                     }
@@ -166,11 +185,17 @@ impl Loss {
                 for seen in announced(body) {
                     keys.push(version_key(seen.part, seen.id, seen.version));
                 }
+                keys.extend(news_of(body));
                 if body["t"] == "new-message" {
                     keys.push(self.owe_message(account, body, now.record));
                 }
                 if let Some(life) = self.lives.get_mut(&connection.number) {
                     life.arrived.extend(keys);
+                }
+            }
+            Happening::Received(connection, "ephemeral", ephemeral, _) if self.keeps() => {
+                if let Some(life) = self.lives.get_mut(&connection.number) {
+                    life.arrived.extend(news_of(ephemeral));
                 }
             }
             Happening::Quiet(now) => self.settle(accounts, now.record, findings),
@@ -266,9 +291,59 @@ impl Loss {
             subject,
             what: format!("version {version} of {what} {id}"),
             record,
+            requirement: &r::NO_LOSS,
+            once: None,
         };
         self.owed
             .insert((account, version_key(part, id, version)), owed);
+    }
+
+    /// What a success has made or deleted is announced, if it was done once.
+    fn owe_news(&mut self, account: Account, news: Option<News>, began: u64, record: u64) {
+        let Some(news) = news.filter(|_| self.keeps()) else {
+            return;
+        };
+        *self.done.entry((account, news.key), || 0) += 1;
+        let owed = Owed {
+            began: Some(began),
+            senders: Vec::new(),
+            subject: None,
+            what: news.what,
+            record,
+            requirement: news.requirement,
+            once: Some(news.key),
+        };
+        self.owed.entry((account, news.key)).or_insert(owed);
+    }
+
+    /// One of the heartbeats of a session or machine is announced, at least.
+    fn owe_heartbeat(&mut self, account: Account, call: &Call) {
+        let (event, id, requirement, what) = match call.event.as_str() {
+            "session-alive" => ("activity", &call.data["sid"], &r::ALIVE, "session"),
+            _ => (
+                "machine-activity",
+                &call.data["machineId"],
+                &r::MACHINE_ALIVE,
+                "machine",
+            ),
+        };
+        let Some(id) = id.as_str() else { return };
+        let is_own = match &call.connection.scope {
+            Scope::Machine(own) => own == id,
+            _ => self.own.get(&(account, id.to_owned())).is_some() && what == "session",
+        };
+        if is_own {
+            let key = prints(&[&event.into(), &id.into()]);
+            self.owed.entry((account, key)).or_insert(Owed {
+                began: Some(call.began.at),
+                senders: vec![call.connection.number],
+                subject: None,
+                what: format!("the activity of {what} {id}"),
+                record: call.began.record,
+                requirement,
+                once: None,
+            });
+        }
     }
 
     /// A message that one connection was told of is owed to the others.
@@ -297,6 +372,8 @@ impl Loss {
                 text(&body["sid"])
             ),
             record,
+            requirement: &r::NO_LOSS,
+            once: None,
         });
         key
     }
@@ -307,6 +384,14 @@ impl Loss {
         owed.sort_unstable_by_key(|(_, owed)| owed.record);
         for ((account, key), owed) in owed {
             let Some(began) = owed.began else { continue };
+            let done = |once: u64| {
+                self.done
+                    .get(&(account, once))
+                    .is_none_or(|times| *times > 1)
+            };
+            if owed.once.is_some_and(done) {
+                continue;
+            }
             // What somebody sent who has left may come at any time.
             let has_left = |sender: &u64| !self.lives.contains_key(sender);
             if owed.senders.iter().any(has_left) {
@@ -332,7 +417,7 @@ impl Loss {
             if !missing.is_empty() {
                 missing.sort_unstable();
                 let text = format!("{} never reached {}.", owed.what, missing.join(", "));
-                findings.add(RULE.name, &r::NO_LOSS, [owed.record, now], text);
+                findings.add(RULE.name, owed.requirement, [owed.record, now], text);
             }
         }
         self.clear();
@@ -352,4 +437,92 @@ impl Loss {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
+}
+
+/// What a success has done that is announced to user-scoped connections.
+struct News {
+    key: u64,
+    what: String,
+    requirement: &'static Requirement,
+}
+
+fn news(event: &str, id: &str, requirement: &'static Requirement) -> News {
+    News {
+        key: prints(&[&event.into(), &id.into()]),
+        what: format!("{event} of {id}"),
+        requirement,
+    }
+}
+
+fn announced_by_event(event: &str, data: &Value) -> Option<News> {
+    let id = |key: &str| data.get(key).and_then(Value::as_str);
+    Some(match event {
+        "artifact-create" => news("new-artifact", id("id")?, &r::ARTIFACT_NEWS),
+        "artifact-delete" => news("delete-artifact", id("artifactId")?, &r::ARTIFACT_END),
+        "usage-report" => {
+            let of_session = news("usage", id("sessionId")?, &r::USAGE_NEWS);
+            News {
+                key: usage_key(data, "sessionId"),
+                ..of_session
+            }
+        }
+        _ => return None,
+    })
+}
+
+fn announced_by_request(asked: &Asked<'_>) -> Option<News> {
+    let text = |body: Option<&'_ Value>, pointer: &str| {
+        let found = body.and_then(|body| body.pointer(pointer)?.as_str());
+        found.map(str::to_owned)
+    };
+    let (request, answer) = (
+        asked.exchange.request.as_ref(),
+        asked.exchange.response.as_ref(),
+    );
+    Some(match (asked.method, asked.path) {
+        ("POST", "/v1/sessions") => news(
+            "new-session",
+            &text(answer, "/session/id")?,
+            &r::SESSION_MADE,
+        ),
+        ("POST", "/v1/machines") => news("new-machine", &text(request, "/id")?, &r::MACHINE_MADE),
+        ("POST", "/v1/artifacts") => {
+            news("new-artifact", &text(request, "/id")?, &r::ARTIFACT_NEWS)
+        }
+        ("DELETE", path) => match path.strip_prefix("/v1/artifacts/") {
+            Some(id) => news("delete-artifact", id, &r::ARTIFACT_END),
+            None => {
+                let id = path.strip_prefix("/v1/sessions/")?;
+                news("delete-session", id, &r::SESSION_DELETED)
+            }
+        },
+        _ => return None,
+    })
+}
+
+/// The key of what an update's body or an ephemeral announces, as [`News`] have it.
+fn news_of(body: &Value) -> Option<u64> {
+    let name = body.get("t").or_else(|| body.get("type"))?.as_str()?;
+    match name {
+        "usage" => Some(usage_key(body, "id")),
+        "new-session" | "delete-session" | "new-machine" | "new-artifact" | "delete-artifact"
+        | "activity" | "machine-activity" => {
+            let (_, id) = broadcast(name)?.id(body)?;
+            Some(prints(&[&name.into(), &id.into()]))
+        }
+        _ => None,
+    }
+}
+
+fn usage_key(data: &Value, id: &str) -> u64 {
+    prints(&[
+        &"usage".into(),
+        &data[id],
+        &data["key"],
+        &data["tokens"]["total"],
+    ])
+}
+
+fn is_heartbeat(call: &Call) -> bool {
+    matches!(call.event.as_str(), "session-alive" | "machine-alive") && call.data["time"].is_u64()
 }

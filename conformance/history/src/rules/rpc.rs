@@ -19,11 +19,17 @@ pub(crate) static RULE: Rule = Rule {
     needs: Knowledge::Complete,
     text: "Each rpc-request has the method and params of a call of the same account, and there are no more \
            requests than calls. A call goes to another connection than its caller, and to none that had \
-           unregistered the method before it was made. A result is one that a callee of this call gave.",
+           unregistered the method before it was made. A result is one that a callee of this call gave. A call is not \
+           refused whose callee answers within a second, nor one of a method whose only registrant stays.",
 };
 
 /// How many calls are remembered, over all accounts.
 const CALLS: usize = 200_000;
+
+/// How many methods are.
+const METHODS: usize = 100_000;
+/// What an answer of a callee takes at most that no server is too late for.
+const PROMPT: u64 = 1_000_000;
 
 /// A method with params.
 type Key = (Account, u64);
@@ -41,6 +47,19 @@ pub(crate) struct Rpc {
     results: Bounded<Key, u64>,
     /// Accounts of which not every call or reply can be read.
     unclear: HashSet<Account>,
+    /// Who registered a method.
+    registrants: Bounded<(Account, String), Registrants>,
+}
+
+/// Who registered a method.
+#[derive(Debug, Default)]
+struct Registrants {
+    /// Every connection that ever asked for it.
+    asked: HashSet<u64>,
+    /// Since when the last of them was told that it has it.
+    since: Option<Moment>,
+    /// Whether one of them left, or somebody unregistered it: it may be gone.
+    may_be_gone: bool,
 }
 
 /// The calls of one method with the same params.
@@ -52,6 +71,8 @@ struct Flight {
     requests: u64,
     replies: HashSet<u64>,
     has_unclear_reply: bool,
+    /// Whether a callee answered so soon that no time-out was near.
+    is_prompt: bool,
 }
 
 impl Default for Rpc {
@@ -63,6 +84,7 @@ impl Default for Rpc {
             unregistered: HashMap::new(),
             results: Bounded::new(CALLS),
             unclear: HashSet::new(),
+            registrants: Bounded::new(METHODS),
         }
     }
 }
@@ -84,6 +106,14 @@ impl Rpc {
                 self.unclear.insert(accounts.root(connection.account));
             }
             Happening::Called(call) => self.called(call, accounts.root(call.connection.account)),
+            Happening::Received(connection, "rpc-registered", data, now) => {
+                let account = accounts.root(connection.account);
+                if let Some(method) = data["method"].as_str()
+                    && let Some(of_method) = self.registrants.get_mut(&(account, method.to_owned()))
+                {
+                    of_method.since.get_or_insert(*now);
+                }
+            }
             Happening::Received(connection, "rpc-unregistered", data, now) => {
                 if let Some(method) = data["method"].as_str() {
                     self.unregistered
@@ -99,6 +129,10 @@ impl Rpc {
             Happening::Replied(request, reply, now) => {
                 let account = accounts.root(request.connection.account);
                 let flight = self.calls.get_mut(&(account, key(&request.data)));
+                let flight = flight.map(|flight| {
+                    flight.is_prompt |= now.at.saturating_sub(request.began.at) < PROMPT;
+                    flight
+                });
                 match (flight, reply) {
                     (Some(flight), Some(reply)) => {
                         let reply = print(reply);
@@ -116,6 +150,9 @@ impl Rpc {
                 }
             }
             Happening::Faded(connection) => {
+                self.registrants.each(|of_method| {
+                    of_method.may_be_gone |= of_method.asked.contains(&connection.number);
+                });
                 self.unregistered
                     .retain(|(number, _), _| *number != connection.number);
             }
@@ -126,8 +163,18 @@ impl Rpc {
     fn called(&mut self, call: &Call, account: Account) {
         let method = &call.data["method"];
         match call.event.as_str() {
+            "rpc-unregister" => {
+                if let Some(method) = method.as_str()
+                    && let Some(of_method) = self.registrants.get_mut(&(account, method.to_owned()))
+                {
+                    of_method.may_be_gone = true;
+                }
+            }
             "rpc-register" => {
                 if let Some(method) = method.as_str() {
+                    let key = (account, method.to_owned());
+                    let of_method = self.registrants.entry(key, Registrants::default);
+                    of_method.asked.insert(call.connection.number);
                     self.unregistered
                         .remove(&(call.connection.number, method.to_owned()));
                 }
@@ -214,6 +261,9 @@ impl Rpc {
         now: Moment,
         findings: &mut Findings,
     ) {
+        if answer["ok"] == false {
+            return self.refused(call, account, now, findings);
+        }
         let (true, Some(result)) = (answer["ok"] == true, answer.get("result")) else {
             return;
         };
@@ -236,5 +286,40 @@ impl Rpc {
         let text = format!("A call of {method} was answered with {words}.");
         let records = [call.began.record, now.record, other.copied().unwrap_or(0)];
         findings.add(RULE.name, requirement, records, text);
+    }
+
+    /// A call was answered with an error.
+    fn refused(&self, call: &Call, account: Account, now: Moment, findings: &mut Findings) {
+        let (Some(method), Some(flight)) = (
+            call.data["method"].as_str(),
+            self.calls.get(&(account, key(&call.data))),
+        ) else {
+            return;
+        };
+        let records = [call.began.record, now.record];
+        if flight.calls == 1 && flight.is_prompt {
+            let text = format!(
+                "A call of {method} was refused, although its callee had answered at once."
+            );
+            return findings.add(RULE.name, &r::RPC_OWN_RESULT, records, text);
+        }
+        let of_method = self.registrants.get(&(account, method.to_owned()));
+        if let Some(of_method) = of_method
+            && let Some(since) = of_method.since
+            && !of_method.may_be_gone
+            && of_method.asked.len() == 1
+            && !of_method.asked.contains(&call.connection.number)
+            && since.at < call.began.at
+            && flight.requests == 0
+        {
+            let text =
+                format!("A call of {method} was refused, although its registrant was there.");
+            findings.add(
+                RULE.name,
+                &r::RPC_CALLABLE,
+                [since.record, records[0], records[1]],
+                text,
+            );
+        }
     }
 }

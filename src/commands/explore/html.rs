@@ -1,0 +1,71 @@
+//! What was explored, as a page.
+
+use maud::{Markup, html};
+use touchstone_explore::{Diagram, Finding};
+use touchstone_history::Level;
+use touchstone_output::html::page;
+use touchstone_output::text::one_line;
+
+use super::report::{Report, requirement_text, shown};
+
+const STYLE: &str = "svg { width: 100%; font: 12px ui-monospace, monospace; } \
+    svg line { stroke: var(--line); } svg text { fill: var(--text); } svg circle { fill: var(--blue); } \
+    svg .bad { fill: var(--bad); } .shown { color: var(--dim); } .must { color: var(--bad); } \
+    .should { color: var(--warn); }";
+
+/// The height of a row, the width of a lane, and where the first ones are.
+const ROW: usize = 18;
+const LANE: usize = 64;
+const TOP: usize = 34;
+
+impl Report {
+    /// The report as a page.
+    pub(super) fn html(&self) -> String {
+        let body = html! {
+            h1 { "Exploration of " (one_line(&self.target)) }
+            p { (self.summary()) }
+            @for finding in &self.explored.findings { (self.section(finding)) }
+        };
+        page("touchstone explore", STYLE, None, &body)
+    }
+
+    fn section(&self, finding: &Finding) -> Markup {
+        let violation = &finding.violation;
+        let level = match violation.level {
+            Level::Must => "must",
+            Level::Should => "should",
+        };
+        html! {
+            section id=(violation.requirement) {
+                h2 { span class=(level) { (violation.level) } " " code { (violation.requirement) } }
+                p { (requirement_text(violation.requirement)) }
+                p { strong { (one_line(&violation.text)) } }
+                p class="shown" { (shown(finding)) }
+                ol { @for step in &finding.steps { li { (one_line(step)) } } }
+                (diagram(&finding.diagram))
+                p { code { (self.reproduce(finding)) } }
+            }
+        }
+    }
+}
+
+/// The diagram as a picture.
+fn diagram(diagram: &Diagram) -> Markup {
+    let x = |lane: usize| lane * LANE + LANE / 2;
+    let bottom = TOP + diagram.rows.len() * ROW;
+    let left = diagram.lanes.len() * LANE + 12;
+    html! {
+        svg viewBox=(format!("0 0 {} {}", left + 900, bottom + 8)) role="img" aria-label="sequence diagram" {
+            @for (lane, name) in diagram.lanes.iter().enumerate() {
+                text x=(x(lane)) y="14" text-anchor="middle" { (one_line(name)) }
+                line x1=(x(lane)) x2=(x(lane)) y1="22" y2=(bottom) {}
+            }
+            @for (number, row) in diagram.rows.iter().enumerate() {
+                @let y = TOP + number * ROW;
+                @let class = if row.is_marked { "bad" } else { "" };
+                @if let Some(lane) = row.lane { circle class=(class) cx=(x(lane)) cy=(y) r="4" {} }
+                text class=(class) x=(left) y=(y + 4) { (row.text) }
+            }
+        }
+    }
+}
