@@ -128,11 +128,10 @@ impl Rpc {
             }
             Happening::Replied(request, reply, now) => {
                 let account = accounts.root(request.connection.account);
-                let flight = self.calls.get_mut(&(account, key(&request.data)));
-                let flight = flight.map(|flight| {
+                let mut flight = self.calls.get_mut(&(account, key(&request.data)));
+                if let Some(flight) = &mut flight {
                     flight.is_prompt |= now.at.saturating_sub(request.began.at) < PROMPT;
-                    flight
-                });
+                }
                 match (flight, reply) {
                     (Some(flight), Some(reply)) => {
                         let reply = print(reply);
