@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
+use touchstone_client::Clock;
 
 use crate::{
     plan::{Act, Callee, Expect, Part, Text},
@@ -98,12 +99,6 @@ fn text_of(text: Text, world: &World) -> String {
 
 fn base64(world: &World) -> String {
     BASE64_STANDARD.encode(format!("bytes {}", world.number()))
-}
-
-/// The time of heartbeats, in Unix milliseconds.
-pub(crate) fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// Which event or request an act is, by an actor of `holder`. Connections are not opened or closed here.
@@ -229,18 +224,19 @@ fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<D
             session: index,
             thinking,
         } => {
-            let mut data = json!({"sid": session(holder, *index), "time": now()});
+            let mut data = json!({"sid": session(holder, *index), "time": Clock::System.unix_ms()});
             if let Some(thinking) = thinking {
                 data["thinking"] = json!(thinking);
             }
             Deed::Emit("session-alive", data)
         }
         Act::SessionEnd { session: index } => {
-            let data = json!({"sid": session(holder, *index), "time": now()});
+            let data = json!({"sid": session(holder, *index), "time": Clock::System.unix_ms()});
             Deed::Emit("session-end", data)
         }
         Act::MachineAlive { machine: index } => {
-            let data = json!({"machineId": machine(holder, *index), "time": now()});
+            let data =
+                json!({"machineId": machine(holder, *index), "time": Clock::System.unix_ms()});
             Deed::Emit("machine-alive", data)
         }
         Act::Ping => call("ping", Value::Null),
