@@ -4,6 +4,7 @@
 mod act;
 mod explore;
 mod load;
+mod proxy;
 mod reach;
 mod replay;
 mod watch;
@@ -23,10 +24,12 @@ pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
 };
+pub(crate) use proxy::ProxyArguments;
 pub(crate) use reach::{ReachArguments, parse_address};
 pub(crate) use replay::ReplayArguments;
 pub(crate) use watch::{
-    AllName, Format, ScreenArguments, SourceArguments, ThemeName, TimesName, WatchArguments,
+    AllName, Format, HeadlessArguments, ScreenArguments, SourceArguments, ThemeName, TimesName,
+    WatchArguments,
 };
 
 /// The Socket.IO path of servers of this family.
@@ -104,6 +107,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArguments>),
     /// See what a server sends, as it happens; without a URL, a demonstration
     Watch(Box<WatchArguments>),
+    /// Stand between clients and a server: see, judge and record what they say to each other
+    Proxy(Box<ProxyArguments>),
     /// Make an account, or sign in to one, and print its token
     Account(AccountArguments),
     /// Send one event, and show the answer and what comes

@@ -60,6 +60,7 @@ pub use handshake::Handshake;
 
 pub use launch::{LaunchError, answers, launch, start};
 pub use listener::Listener;
+pub use net::NetStream;
 pub use options::{ConnectOptions, Transport};
 pub use received::{Event, Reply};
 pub use secret::Secret;

@@ -14,7 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream, lookup_host},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::{
     error::{ConnectError, DialFailure},
@@ -24,14 +24,25 @@ use crate::{
 
 /// A TCP connection, with or without TLS.
 #[derive(Debug)]
-pub(crate) enum NetStream {
+pub enum NetStream {
+    /// Without.
     Plain(TcpStream),
+    /// With, on either side.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl NetStream {
+    /// Opens a connection to the server of `options`.
+    ///
+    /// # Errors
+    /// Nobody listens there, or TLS fails.
+    pub async fn open(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let tcp = dial(options).await?;
+        secure(options, tcp).await
+    }
+
     /// Makes the coming drop send a reset instead of an orderly end.
-    pub(crate) fn reset_on_drop(&self) {
+    pub fn reset_on_drop(&self) {
         // A socket that cannot be told so is closed all the same, only more politely.
         let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
@@ -132,7 +143,7 @@ pub(crate) async fn secure(
         .connect(name, tcp)
         .await
         .map_err(|error| failed(TlsError::Handshake(error)))?;
-    Ok(NetStream::Tls(Box::new(stream)))
+    Ok(NetStream::Tls(Box::new(stream.into())))
 }
 
 impl AsyncRead for NetStream {

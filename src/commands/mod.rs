@@ -10,6 +10,8 @@ mod explore;
 mod judge;
 mod load;
 mod protocol;
+mod proxy;
+mod proxy_inspect;
 mod replay;
 mod serve;
 mod serve_durable;
@@ -58,6 +60,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Command::Serve(serve) => runtime()?.block_on(serve::run(*serve, quiet)),
         Command::Watch(watch) => runtime()?.block_on(watch::run(*watch, color)),
+        Command::Proxy(proxy) => runtime()?.block_on(proxy::run(*proxy, color)),
         Command::Account(account) => runtime()?.block_on(account::run(account)),
         Command::Emit(emit) => runtime()?.block_on(emit::run(emit)),
         Command::Completions { shell } => {

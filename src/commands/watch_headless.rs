@@ -1,6 +1,7 @@
 //! `touchstone watch --headless`: the events as lines, for scripts.
 
 use std::io::BufWriter;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,61 +9,67 @@ use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::headless::{self, Ending, Plan};
 use touchstone_tui_monitor::source::{Overflow, RecordTo};
 
-use crate::args::{Format, WatchArguments};
+use crate::args::{Format, HeadlessArguments, WatchArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::reports;
 
-use super::watch_source::{self, Reading};
+use super::watch_source::{self, Reading, Watching};
 
 /// Prints until there is a reason to end, and makes an exit code of it.
 pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
-    let plan = plan(arguments)?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch signals")?;
-    let reading = Reading {
-        record: arguments
-            .record
-            .clone()
-            .map_or(RecordTo::Nowhere, RecordTo::File),
-        recording: arguments.record.is_some(),
+    let plan = plan(&arguments.headless, arguments.filter.as_deref())?;
+    let reading = reading(arguments.record.clone());
+    let watching = watch_source::open(&arguments.source, reading).await?;
+    let Some(ending) = print(watching, &plan).await? else {
+        return Ok(Exit::Interrupted);
+    };
+    exit_of(ending, &arguments.headless, arguments.source.tap)
+}
+
+/// What lines need of their source, with a recording from the beginning if one is named.
+pub(crate) fn reading(record: Option<PathBuf>) -> Reading {
+    Reading {
+        recording: record.is_some(),
+        record: record.map_or(RecordTo::Nowhere, RecordTo::File),
         overflow: Overflow::Wait,
         lists_notes: false,
         speed: None,
-    };
-    let mut watching = watch_source::open(&arguments.source, reading).await?;
+    }
+}
+
+/// Prints what is watched. Nothing when a signal was the end.
+pub(crate) async fn print(mut watching: Watching, plan: &Plan) -> Result<Option<Ending>, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch signals")?;
     for note in &watching.notes {
         reports::notice(note);
     }
     let mut out = BufWriter::new(std::io::stdout());
     let ending = tokio::select! {
-        ending = headless::run(&mut watching.source, &plan, &mut out) => Some(ending),
+        ending = headless::run(&mut watching.source, plan, &mut out) => Some(ending),
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
     let closed = watching.close().await;
-    let Some(ending) = ending else {
-        return closed.map(|()| Exit::Interrupted);
-    };
-    let ending = ending.map_err(|error| {
+    let ending = ending.transpose().map_err(|error| {
         let error = anyhow::Error::from(error).context("cannot write to stdout");
         Failure::expected(Exit::Incomplete, error)
     })?;
-    let exit = exit_of(ending, arguments)?;
-    closed.map(|()| exit)
+    closed.map(|()| ending)
 }
 
-fn plan(arguments: &WatchArguments) -> Result<Plan, Failure> {
+/// What to print and when to end, by the arguments.
+pub(crate) fn plan(arguments: &HeadlessArguments, shown: Option<&str>) -> Result<Plan, Failure> {
     Ok(Plan {
-        format: match arguments.headless.format {
+        format: match arguments.format {
             Format::Text => headless::Format::Text,
             Format::Json => headless::Format::Json,
         },
-        filter: filter("--filter", arguments.filter.as_deref().unwrap_or_default())?,
-        count: arguments.headless.count,
-        time: arguments.headless.time,
+        filter: filter("--filter", shown.unwrap_or_default())?,
+        count: arguments.count,
+        time: arguments.time,
         until: arguments
-            .headless
             .until
             .as_deref()
             .map(|text| filter("--until", text))
@@ -78,9 +85,13 @@ pub(crate) fn filter(flag: &str, text: &str) -> Result<Filter, Failure> {
     })
 }
 
-fn exit_of(ending: Ending, arguments: &WatchArguments) -> Result<Exit, Failure> {
+pub(crate) fn exit_of(
+    ending: Ending,
+    arguments: &HeadlessArguments,
+    is_tap: bool,
+) -> Result<Exit, Failure> {
     let never = |when: &str| {
-        let until = arguments.headless.until.as_deref().unwrap_or_default();
+        let until = arguments.until.as_deref().unwrap_or_default();
         let error = anyhow!("{when} before {until:?} was true");
         Failure::expected(Exit::Incomplete, error)
     };
@@ -100,7 +111,7 @@ fn exit_of(ending: Ending, arguments: &WatchArguments) -> Result<Exit, Failure> 
         },
         Ending::Source { reason, .. } => {
             let failure = Failure::expected(Exit::Unreachable, anyhow!("cannot watch: {reason}"));
-            Err(match arguments.source.tap {
+            Err(match is_tap {
                 true => failure.hint("the server has to offer the control extension"),
                 false => failure,
             })

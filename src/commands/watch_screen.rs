@@ -16,15 +16,16 @@ use touchstone_output::text::plural;
 use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now};
 use touchstone_tui_monitor::keys::Keymap;
 use touchstone_tui_monitor::run::{self, Left, World};
+use touchstone_tui_monitor::source::{Overflow, RecordTo};
 use touchstone_tui_monitor::{Bounds, Model, Setup, Theme, Times, draw, headless};
 
-use crate::args::{Color, ScreenArguments, ThemeName, TimesName, WatchArguments};
+use crate::args::{Color, ScreenArguments, ThemeName, TimesName};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::screen::{Inputs, Screen};
 
 use super::watch_headless::filter;
-use super::watch_source::Watching;
+use super::watch_source::{Reading, Watching};
 
 /// Larger texts are refused by the clipboards of many terminals.
 const LARGE_COPY: usize = 74_000;
@@ -35,12 +36,26 @@ pub(crate) struct Plan {
     setup: Setup,
 }
 
+/// What the screen needs of its source, with a recording from the beginning if one is named.
+pub(crate) fn reading(record: Option<PathBuf>) -> Reading {
+    Reading {
+        recording: record.is_some(),
+        record: record.map_or(RecordTo::ByTime, RecordTo::File),
+        overflow: Overflow::Drop,
+        lists_notes: true,
+        speed: Some(1.0),
+    }
+}
+
 /// Turns the arguments into a plan.
-pub(crate) fn plan(arguments: &WatchArguments, color: Color) -> Result<Plan, Failure> {
+pub(crate) fn plan(
+    screen: &ScreenArguments,
+    shown: Option<&str>,
+    color: Color,
+) -> Result<Plan, Failure> {
     if let Some(why) = Screen::missing() {
         return Err(Failure::usage(anyhow!(why)).hint("use --headless to print lines"));
     }
-    let screen = &arguments.screen;
     let setup = Setup {
         target: String::new(),
         theme: theme(screen, color),
@@ -62,7 +77,7 @@ pub(crate) fn plan(arguments: &WatchArguments, color: Color) -> Result<Plan, Fai
             events: screen.ring_events as usize,
             bytes: (screen.ring_mib as usize) << 20,
         },
-        filter: filter("--filter", arguments.filter.as_deref().unwrap_or_default())?,
+        filter: filter("--filter", shown.unwrap_or_default())?,
         size: (0, 0),
         now: Now::default(),
     };

@@ -8,7 +8,8 @@ use touchstone_client::{Clock, ConnectOptions, Secret};
 use touchstone_output::text::display_url;
 use touchstone_tui_monitor::source::file::Recorded;
 use touchstone_tui_monitor::source::live::{Live, Watched};
-use touchstone_tui_monitor::source::{Options, Overflow, RecordTo, Source, live, tap, wire};
+use touchstone_tui_monitor::source::wire::{self, Wire};
+use touchstone_tui_monitor::source::{Options, Overflow, RecordTo, Source, live, tap};
 
 use crate::args::{AllName, SourceArguments};
 use crate::error::Failure;
@@ -16,6 +17,7 @@ use crate::exit::Exit;
 use crate::profile::{self, Accused};
 use crate::target::Server;
 
+use super::proxy::Running;
 use super::watch_demo::Demo;
 
 /// A running source and its name.
@@ -25,7 +27,17 @@ pub(crate) struct Watching {
     pub(crate) target: String,
     /// What whoever watches should know of it, where that is not listed among the events.
     pub(crate) notes: Vec<String>,
-    demo: Option<Demo>,
+    behind: Behind,
+}
+
+/// What was started for a source, and ends with it.
+pub(crate) enum Behind {
+    /// Nothing.
+    Nothing,
+    /// The embedded server and its load.
+    Demo(Demo),
+    /// A proxy.
+    Proxy(Running),
 }
 
 impl Watching {
@@ -34,7 +46,15 @@ impl Watching {
             source,
             target,
             notes: Vec::new(),
-            demo: None,
+            behind: Behind::Nothing,
+        }
+    }
+
+    /// What a proxy sees.
+    pub(crate) fn proxy(source: Source, target: String, running: Running) -> Self {
+        Self {
+            behind: Behind::Proxy(running),
+            ..Self::of(source, target)
         }
     }
 
@@ -43,21 +63,36 @@ impl Watching {
         let demo = Demo::start().await?;
         let url = display_url(demo.url());
         let rest = Rest::new(&ConnectOptions::new(demo.url().clone())).map_err(unusable)?;
-        let (source, recorder) = wire::start(&url, Some(rest), options);
+        let wire = Wire {
+            target: &url,
+            tool: None,
+            rest: Some(rest),
+            inspect: None,
+        };
+        let (source, recorder) = wire::start(wire, options);
         demo.load(recorder)?;
         Ok(Self {
             source,
             target: format!("demonstration at {url}"),
             notes: Vec::new(),
-            demo: Some(demo),
+            behind: Behind::Demo(demo),
         })
     }
 
-    /// Ends the source, and after it the server that was started for it. A recording that is not
-    /// whole is a failure even if its reader has left meanwhile.
+    /// Ends the source, and what was started for it. A recording that is not whole is a failure even
+    /// if its reader has left meanwhile.
     pub(crate) async fn close(self) -> Result<(), Failure> {
+        // What a proxy saw to its end is still shown and recorded; a demonstration has no end to show.
+        let demo = match self.behind {
+            Behind::Nothing => None,
+            Behind::Demo(demo) => Some(demo),
+            Behind::Proxy(running) => {
+                running.stop().await;
+                None
+            }
+        };
         let closed = self.source.close().await;
-        if let Some(demo) = self.demo {
+        if let Some(demo) = demo {
             demo.stop().await?;
         }
         closed.map_err(|error| Failure::expected(Exit::Incomplete, error))
@@ -82,12 +117,8 @@ pub(crate) struct Reading {
 /// How many inputs wait between the source and its reader.
 const QUEUE: usize = 16_384;
 
-/// Opens the source that the arguments name: a recording, a server, or if neither, the
-/// demonstration.
-pub(crate) async fn open(
-    arguments: &SourceArguments,
-    reading: Reading,
-) -> Result<Watching, Failure> {
+/// What the source of a reader is given.
+pub(crate) fn options(reading: &Reading) -> Result<Options, Failure> {
     if let RecordTo::File(path) = &reading.record {
         if path.exists() {
             let error = anyhow!("{} exists already", path.display());
@@ -102,14 +133,23 @@ pub(crate) async fn open(
             return Err(Failure::usage(error));
         }
     }
-    let options = Options {
+    Ok(Options {
         clock: Clock::System,
         queue: QUEUE,
         overflow: reading.overflow,
-        record: reading.record,
+        record: reading.record.clone(),
         recording: reading.recording,
         seed: rand::rng().random(),
-    };
+    })
+}
+
+/// Opens the source that the arguments name: a recording, a server, or if neither, the
+/// demonstration.
+pub(crate) async fn open(
+    arguments: &SourceArguments,
+    reading: Reading,
+) -> Result<Watching, Failure> {
+    let options = options(&reading)?;
     if let Some(path) = &arguments.open {
         let recorded = Recorded::open(path).map_err(Failure::usage)?;
         let target = format!("{} ({})", path.display(), recorded.target());

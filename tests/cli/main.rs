@@ -13,6 +13,7 @@ mod nginx;
 mod prefix;
 mod protocol;
 mod provisioners;
+mod proxy;
 mod reach;
 mod readme;
 mod recipes;

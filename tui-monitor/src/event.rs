@@ -282,11 +282,13 @@ pub enum LintKind {
     Wide,
     /// An RPC that nobody answered in time.
     Unanswered,
+    /// What no right server could have done, as a judge of the recording says.
+    Rule,
 }
 
 impl LintKind {
     /// Every lint, in the order of the declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Schema,
         Self::SeqBack,
         Self::Duplicate,
@@ -294,6 +296,7 @@ impl LintKind {
         Self::Misrouted,
         Self::Wide,
         Self::Unanswered,
+        Self::Rule,
     ];
 
     /// The word for it in filters, on the screen and in JSON.
@@ -306,6 +309,7 @@ impl LintKind {
             Self::Misrouted => "misrouted",
             Self::Wide => "wide",
             Self::Unanswered => "unanswered",
+            Self::Rule => "rule",
         }
     }
 }

@@ -96,7 +96,15 @@ async fn flood(arguments: &Arguments) -> anyhow::Result<()> {
         recording: false,
         seed: 0,
     };
-    let (mut source, recorder) = wire::start("a script", None, &options);
+    let (mut source, recorder) = wire::start(
+        Wire {
+            target: "a script",
+            tool: None,
+            rest: None,
+            inspect: None,
+        },
+        &options,
+    );
     let bounds = Bounds {
         events: arguments.ring_events,
         bytes: arguments.ring_mib << 20,

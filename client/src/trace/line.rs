@@ -299,7 +299,7 @@ fn without_tokens(value: &Value) -> Value {
 
 /// A text that is no packet may still be a broken CONNECT. What stands under `"token"` is redacted;
 /// where it cannot be told what that is, nothing behind it is kept.
-fn redact_raw(text: &str) -> String {
+pub(super) fn redact_raw(text: &str) -> String {
     const KEY: &str = "token";
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;

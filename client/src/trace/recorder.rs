@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::line::redact_raw;
 use super::record::{DROPPED, Exchange, Kind, Record, Traced, hide_proofs};
 use crate::{
     codec::Frame,
@@ -113,13 +114,23 @@ impl Recorder {
 
     /// Leaves a note, about a connection or about none (`-`).
     pub fn mark(&self, conn: &str, text: impl Into<String>) {
-        self.keep(conn, What::Mark(text.into()));
+        self.mark_at(Instant::now(), conn, text);
+    }
+
+    /// The same of something that was seen at `at`.
+    pub fn mark_at(&self, at: Instant, conn: &str, text: impl Into<String>) {
+        self.keep(at, conn, What::Mark(text.into()));
     }
 
     /// Adds an HTTP exchange that has just ended. Its connection is called `http`, or `http/a1`
     /// where it was authorised with the token that records show as `a1…`.
     pub fn http(&self, token: Option<&Secret>, exchange: Exchange) {
-        self.keep("http", What::Http(token.cloned(), Box::new(exchange)));
+        self.http_at(Instant::now(), token, exchange);
+    }
+
+    /// Adds an HTTP exchange that ended at `at`.
+    pub fn http_at(&self, at: Instant, token: Option<&Secret>, exchange: Exchange) {
+        self.keep(at, "http", What::Http(token.cloned(), Box::new(exchange)));
     }
 
     /// How many entries had to go.
@@ -189,7 +200,10 @@ impl Recorder {
                 let mut packet = Traced::of(frame);
                 match &mut packet {
                     Traced::Connect(data) => self.rename(data),
-                    Traced::Raw(text) => self.rename_within(text),
+                    Traced::Raw(text) => {
+                        self.rename_within(text);
+                        *text = redact_raw(text);
+                    }
                     Traced::Binary { bytes, .. } => {
                         bytes.take_if(|bytes| self.knows_any_in(bytes));
                     }
@@ -261,9 +275,9 @@ impl Recorder {
         format!("a{}", tokens.entry(token.clone()).or_insert(next))
     }
 
-    fn keep(&self, conn: &str, what: What) {
+    fn keep(&self, at: Instant, conn: &str, what: What) {
         self.shared.keep(Entry {
-            at: Instant::now(),
+            at,
             conn: conn.into(),
             what,
         });

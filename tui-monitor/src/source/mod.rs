@@ -24,12 +24,15 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use touchstone_client::{Args, Clock, trace::Exchange};
+use touchstone_client::{
+    Args, Clock,
+    trace::{Exchange, Record},
+};
 
 use self::desk::Desk;
 pub use self::record::RecordTo;
 use self::record::Tape;
-use crate::event::{Control, Direction, Input, Recording, Scope, SourceState};
+use crate::event::{Control, Direction, Input, Lint, Recording, Scope, SourceState};
 
 /// How long an RPC may stay unanswered before it is linted: servers give up after 30 s.
 const RPC_PATIENCE: Duration = Duration::from_secs(35);
@@ -39,6 +42,9 @@ const HOUSEKEEPING: Duration = Duration::from_millis(500);
 const CONTROLS: usize = 512;
 /// How many sightings wait between the connections and the desk, before connections stop reading.
 const SIGHTINGS: usize = 1_024;
+
+/// How recordings name what made them.
+const TOOL: &str = concat!("touchstone-watch ", env!("CARGO_PKG_VERSION"));
 
 /// What all sources are given.
 #[derive(Debug, Clone)]
@@ -259,7 +265,7 @@ impl Post {
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             desk: Desk::new(RPC_PATIENCE),
-            tape: Tape::new(options.record.clone(), target, start_ms),
+            tape: Tape::new(TOOL, options.record.clone(), target, start_ms),
             outlet,
             start,
             start_ms,
@@ -276,16 +282,32 @@ impl Post {
 
     async fn see(&mut self, sighting: Sighting) {
         let t_us = self.t_us(sighting.at);
-        if let Some(record) = record::record_of(t_us, &sighting.origin, &sighting.what)
-            && let Some(told) = self.tape.keep(&record)
-        {
+        if let Some(record) = record::record_of(t_us, &sighting.origin, &sighting.what) {
+            self.keep(&record).await;
+        }
+        self.show(sighting, Vec::new()).await;
+    }
+
+    /// Records without showing.
+    async fn keep(&mut self, record: &Record) {
+        if let Some(told) = self.tape.keep(record) {
             self.outlet.send(Input::Recording(told)).await;
         }
+    }
+
+    /// Shows without recording, with these lints besides those of the desk.
+    async fn show(&mut self, sighting: Sighting, mut lints: Vec<Lint>) {
+        let t_us = self.t_us(sighting.at);
         let mut inputs = Vec::new();
         let at_ms = self.start_ms + t_us / 1_000;
         self.desk
             .see(at_ms, t_us, &sighting.origin, &sighting.what, &mut inputs);
-        for input in inputs {
+        for mut input in inputs {
+            match &mut input {
+                Input::Entry(entry) => entry.lints.append(&mut lints),
+                Input::Amend(amendment) => amendment.lints.append(&mut lints),
+                _ => {}
+            }
             self.outlet.send(input).await;
         }
     }

@@ -55,8 +55,7 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    pub(super) fn new(to: RecordTo, target: &str, started_at: u64) -> Self {
-        let tool = concat!("touchstone-watch ", env!("CARGO_PKG_VERSION"));
+    pub(super) fn new(tool: &str, to: RecordTo, target: &str, started_at: u64) -> Self {
         Self {
             to,
             path: PathBuf::new(),
@@ -263,6 +262,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::source::TOOL;
 
     fn note(t_us: u64) -> Record {
         let note = What::Note("x".repeat(100));
@@ -285,7 +285,7 @@ mod tests {
     fn what_was_seen_while_it_was_off_is_a_gap() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let mut tape = Tape::new(RecordTo::File(path.clone()), "test", 0);
+        let mut tape = Tape::new(TOOL, RecordTo::File(path.clone()), "test", 0);
         let switched = tape.switch(true, 1_000_000);
         assert_eq!(told(&switched, folder.path()), "r.jsonl 0");
         assert_eq!(tape.keep(&note(1_500_000)), None);
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_file_that_nobody_named_has_the_time_of_its_own_beginning() {
-        let mut tape = Tape::new(RecordTo::ByTime, "test", 1_800_000_000_000);
+        let mut tape = Tape::new(TOOL, RecordTo::ByTime, "test", 1_800_000_000_000);
         tape.create = |_| Ok(Box::new(io::sink()));
         // An hour after the monitor began.
         let began = tape.switch(true, 3_600_000_000);
@@ -324,7 +324,7 @@ mod tests {
     fn a_full_disk_ends_a_file_and_the_next_attempt_makes_another() {
         let folder = tempfile::tempdir().unwrap();
         let to = RecordTo::File(folder.path().join("r.jsonl"));
-        let mut tape = Tape::new(to, "test", 0);
+        let mut tape = Tape::new(TOOL, to, "test", 0);
         tape.create = |_| Ok(Box::new(File::options().write(true).open("/dev/full")?));
         let mut say = Vec::new();
         say.push(tape.switch(true, 0));

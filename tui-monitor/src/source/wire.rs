@@ -16,23 +16,45 @@ use touchstone_client::{
     trace::{Bounds, Kind, Record, Recorder, Traced},
 };
 
+use super::record::Tape;
 use super::sighted::{self, Origins, what_of};
 use super::{Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, tap};
-use crate::event::SourceState;
+use crate::event::{Lint, SourceState};
 
 /// How often the recorder is emptied. A screen shows some 30 frames a second.
 const EVERY: Duration = Duration::from_millis(30);
 
-/// Begins to watch whatever is connected with the taps of the recorder that this returns; `target`
-/// names it in a recording. With `rest`, the control tap of the server is read as well, so that an
-/// event shows both whom the router meant and who got it. The source ends when it is closed.
-pub fn start(target: &str, rest: Option<Rest>, options: &Options) -> (Source, Recorder) {
+/// Looks at each record and says what is wrong with it.
+pub type Inspect = Box<dyn FnMut(&Record) -> Vec<Lint> + Send>;
+
+/// What is watched.
+pub struct Wire<'a> {
+    /// How a recording names it.
+    pub target: &'a str,
+    /// How a recording names what made it, where that is not the monitor.
+    pub tool: Option<&'a str>,
+    /// With this, the control tap of the server is read as well, so that an event shows both whom the
+    /// router meant and who got it.
+    pub rest: Option<Rest>,
+    /// Who else looks at it.
+    pub inspect: Option<Inspect>,
+}
+
+/// Begins to watch whatever is connected with the taps of the recorder that this returns. The source
+/// ends when it is closed.
+pub fn start(wire: Wire<'_>, options: &Options) -> (Source, Recorder) {
     let (outlet, source) = channel(options);
-    let post = Post::new(options, outlet, target);
+    let mut post = Post::new(options, outlet, wire.target);
+    if let Some(tool) = wire.tool {
+        let start_ms = post.start_ms;
+        post.tape = Tape::new(tool, options.record.clone(), wire.target, start_ms);
+    }
+    let rest = wire.rest;
     let recorder = Recorder::new(post.start, Bounds::default());
     let mut watcher = Watcher {
         recorder: recorder.clone(),
         origins: Origins::default(),
+        inspect: wire.inspect,
         post,
     };
     let options = options.clone();
@@ -60,6 +82,7 @@ async fn decisions(rest: &Rest) -> impl Stream<Item = What> + use<> {
 struct Watcher {
     recorder: Recorder,
     origins: Origins,
+    inspect: Option<Inspect>,
     post: Post,
 }
 
@@ -82,16 +105,22 @@ impl Watcher {
                     if goes_on {
                         continue;
                     }
+                    self.take().await;
                     return;
                 }
             }
-            for record in self.recorder.drain() {
-                self.see(record).await;
-            }
+            self.take().await;
             for sighting in ripe.drain(..) {
                 self.post.see(sighting).await;
             }
             std::mem::swap(&mut waiting, &mut ripe);
+        }
+    }
+
+    /// Takes what was recorded since the last time.
+    async fn take(&mut self) {
+        for record in self.recorder.drain() {
+            self.see(record).await;
         }
     }
 
@@ -103,8 +132,18 @@ impl Watcher {
             self.post.outlet.state(state).await;
         }
         let at = self.post.start + Duration::from_micros(record.t_us);
-        if let Some(what) = what_of(record) {
-            self.post.see(Sighting { at, origin, what }).await;
+        let lints = match &mut self.inspect {
+            Some(inspect) => inspect(&record),
+            None => Vec::new(),
+        };
+        self.post.keep(&record).await;
+        let what = what_of(record).or_else(|| {
+            // What has no entry of its own gets one where something is wrong with it.
+            let lint = lints.first()?;
+            Some(What::Note(lint.text.clone()))
+        });
+        if let Some(what) = what {
+            self.post.show(Sighting { at, origin, what }, lints).await;
         }
     }
 }
@@ -148,6 +187,15 @@ mod tests {
     use crate::source::Overflow;
     use crate::source::RecordTo;
 
+    fn test() -> Wire<'static> {
+        Wire {
+            target: "test",
+            tool: None,
+            rest: None,
+            inspect: None,
+        }
+    }
+
     fn shown(input: Input) -> String {
         match input {
             Input::Entry(entry) => format!(
@@ -169,7 +217,7 @@ mod tests {
             recording: false,
             seed: 0,
         };
-        let (mut source, recorder) = start("test", None, &options);
+        let (mut source, recorder) = start(test(), &options);
         let tap = recorder.tap("1/user-1");
         let kept = Bounds::default().entries;
         for number in 0..kept + 7 {
@@ -204,7 +252,7 @@ mod tests {
             recording: false,
             seed: 0,
         };
-        let (mut source, recorder) = start("test", None, &options);
+        let (mut source, recorder) = start(test(), &options);
         let tap = recorder.tap("1/user-1");
         for (direction, text) in [
             (Received, r#"0{"sid":"e"}"#),

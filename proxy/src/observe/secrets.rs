@@ -1,0 +1,148 @@
+//! What of an exchange nobody is to see: tokens of others, and what a pairing hands over.
+//!
+//! The token that an account is told apart by stays until the recorder gives it a name; so do signatures
+//! and challenges, which the recorder hides.
+
+use serde_json::Value;
+use touchstone_client::trace::HIDDEN;
+use url::form_urlencoded;
+
+/// The routes whose `token` is the one that clients then connect with.
+const SIGN_IN: [&str; 3] = ["/v1/auth", "/v1/auth/request", "/v1/auth/account/request"];
+/// Below this, `response` is what a pairing hands over.
+const PAIRING: &str = "/v1/auth/";
+/// Below these, the next part of the path is a secret.
+const IN_PATH: [&str; 1] = ["/v1/push-tokens/"];
+
+/// The path and query of a request, with secret values hidden.
+pub(super) fn hidden_in_target(target: &str) -> String {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let mut shown = IN_PATH
+        .iter()
+        .find_map(|prefix| {
+            let end = path.find(prefix)? + prefix.len();
+            Some(format!("{}{HIDDEN}", &path[..end]))
+        })
+        .unwrap_or_else(|| path.to_owned());
+    if let Some(query) = query {
+        let mut separator = '?';
+        for part in query.split('&') {
+            let key = part.split('=').next().unwrap_or_default();
+            let name = form_urlencoded::parse(key.as_bytes()).next();
+            let is_secret = name.is_some_and(|(name, _)| is_secret(&name)) || key == "code";
+            shown.push(separator);
+            match is_secret {
+                true => shown.extend([key, "=", HIDDEN]),
+                false => shown.push_str(part),
+            }
+            separator = '&';
+        }
+    }
+    shown
+}
+
+/// Hides what is secret in the body of a request to `target`, or of its answer.
+pub(super) fn hide_in_body(target: &str, body: &mut Value) {
+    let path = target.split('?').next().unwrap_or_default();
+    let has_token = SIGN_IN.iter().any(|route| path.ends_with(route));
+    if let Value::Object(map) = body {
+        for (key, value) in map {
+            let stays = key == "token" && has_token;
+            let is_handed_over = key == "response" && path.contains(PAIRING);
+            match value {
+                Value::String(text) if !stays && (is_handed_over || is_secret(key)) => hide(text),
+                Value::String(_) => {}
+                other => hide_below(other),
+            }
+        }
+    } else {
+        hide_below(body);
+    }
+}
+
+fn hide_below(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(hide_below),
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if is_secret(key) => hide(text),
+                    other => hide_below(other),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn hide(text: &mut String) {
+    // That there was none has to be seen.
+    if !text.is_empty() {
+        HIDDEN.clone_into(text);
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let is_token = key.ends_with("token") || key == "jwt";
+    is_token
+        || ["authorization", "secret", "password", "apikey", "api_key"]
+            .iter()
+            .any(|word| key.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn targets() {
+        #[track_caller]
+        fn check(target: &str, expected: &str) {
+            assert_eq!(hidden_in_target(target), expected);
+        }
+        check("/v1/sessions?limit=3", "/v1/sessions?limit=3");
+        check("/v1/x?token=abc&a=1", "/v1/x?token=…&a=1");
+        check(
+            "/v1/github/callback?code=abc&state=s",
+            "/v1/github/callback?code=…&state=s",
+        );
+        check("/p/v1/push-tokens/abc", "/p/v1/push-tokens/…");
+    }
+
+    #[test]
+    fn bodies() {
+        #[track_caller]
+        fn check(target: &str, mut body: Value, expected: &Value) {
+            hide_in_body(target, &mut body);
+            assert_eq!(&body, expected, "{target}");
+        }
+        let signed_in = json!({"success": true, "token": "abc"});
+        check("/v1/auth", signed_in.clone(), &signed_in);
+        check(
+            "/v1/connect/x/register",
+            json!({"token": "abc"}),
+            &json!({"token": "…"}),
+        );
+        check(
+            "/v1/auth/request",
+            json!({"state": "authorized", "token": "abc", "response": "secret"}),
+            &json!({"state": "authorized", "token": "abc", "response": "…"}),
+        );
+        check(
+            "/v1/auth/response",
+            json!({"publicKey": "k", "response": "secret"}),
+            &json!({"publicKey": "k", "response": "…"}),
+        );
+        check(
+            "/v1/x",
+            json!([{"pushToken": "abc", "tokens": {"total": 1}, "token": ""}]),
+            &json!([{"pushToken": "…", "tokens": {"total": 1}, "token": ""}]),
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! Connections: each of a client has one to the server, and what comes on one goes on on the other.
+//!
+//! Ends go on as they are: a direction that ends is ended on the other side, a reset becomes a reset.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::ready;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf, split};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use touchstone_client::trace::Recorder;
+use touchstone_client::{ConnectOptions, NetStream};
+use url::Url;
+
+use crate::observe::{self, Ended, What, Witness};
+use crate::scan::{Piece, Rewrite, Scanner, Side};
+use crate::tls::Certificate;
+
+/// How much one read takes at most.
+const READ: usize = 64 << 10;
+/// The pause after a connection could not be accepted, as when there are no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a proxy needs.
+pub struct Plan {
+    /// The server, and how it is reached.
+    pub server: ConnectOptions,
+    /// What clients are shown where they come by TLS.
+    pub certificate: Option<Certificate>,
+}
+
+/// Passes on what clients of `listener` and the server say to each other, and records it, until `stop`.
+/// What went by until then is recorded when this returns.
+pub async fn serve(listener: TcpListener, plan: Plan, recorder: Recorder, stop: CancellationToken) {
+    let (witness, observer) = observe::start(recorder);
+    let shared = Arc::new(Shared {
+        rewrite: Arc::new(rewrite(&plan.server.url)),
+        plan,
+        witness: witness.clone(),
+    });
+    let mut links = JoinSet::new();
+    let mut number = 0;
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = links.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, _)) => {
+                number += 1;
+                links.spawn(link(number, tcp, Arc::clone(&shared)));
+            }
+            Err(error) => {
+                witness.tell(
+                    0,
+                    Side::Client,
+                    What::Problem(format!("cannot accept: {error}")),
+                );
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    links.shutdown().await;
+    drop((shared, witness));
+    // It ends when nobody is left who tells it anything.
+    let _ = observer.await;
+}
+
+/// What all connections have in common.
+struct Shared {
+    plan: Plan,
+    rewrite: Arc<Rewrite>,
+    witness: Witness,
+}
+
+fn rewrite(url: &Url) -> Rewrite {
+    let host = url.host_str().unwrap_or_default();
+    Rewrite {
+        authority: match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        },
+        prefix: url.path().trim_end_matches('/').to_owned(),
+        is_plain: false,
+    }
+}
+
+async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
+    let tell = |side, what| shared.witness.tell(number, side, what);
+    // What comes goes on at once. A socket that cannot be told so is only slower.
+    let _ = tcp.set_nodelay(true);
+    let client = match &shared.plan.certificate {
+        None => NetStream::Plain(tcp),
+        Some(certificate) => match certificate.accept(tcp).await {
+            Ok(client) => client,
+            Err(error) => {
+                let text = format!("a client failed its TLS handshake: {error}");
+                return tell(Side::Client, What::Problem(text));
+            }
+        },
+    };
+    let server = match NetStream::open(&shared.plan.server).await {
+        Ok(server) => server,
+        Err(error) => {
+            // The client was to see a refused connection; after an accepted one, a reset comes next to it.
+            client.reset_on_drop();
+            let text = touchstone_client::text::told(&error);
+            return tell(Side::Server, What::Unreachable(text));
+        }
+    };
+    tell(Side::Client, What::Opened);
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_server, mut to_server) = split(server);
+    let (mut requests, mut answers) = Scanner::pair(&shared.rewrite);
+    let witness = &shared.witness;
+    let passed = tokio::try_join!(
+        pump(
+            number,
+            Side::Client,
+            witness,
+            &mut requests,
+            &mut from_client,
+            &mut to_server
+        ),
+        pump(
+            number,
+            Side::Server,
+            witness,
+            &mut answers,
+            &mut from_server,
+            &mut to_client
+        ),
+    );
+    let ended = match passed {
+        Ok(_) => Ended::Orderly,
+        Err((side, error)) => {
+            from_client.unsplit(to_client).reset_on_drop();
+            from_server.unsplit(to_server).reset_on_drop();
+            Ended::Broken(side, error.to_string())
+        }
+    };
+    tell(Side::Client, What::Closed(ended));
+}
+
+/// Passes on one direction to its end. An error names the side that broke.
+async fn pump(
+    link: u64,
+    side: Side,
+    witness: &Witness,
+    scanner: &mut Scanner,
+    from: &mut ReadHalf<NetStream>,
+    to: &mut WriteHalf<NetStream>,
+) -> Result<(), (Side, io::Error)> {
+    let other = match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    };
+    let mut pieces = Vec::new();
+    loop {
+        let input = read(from).await.map_err(|error| (side, error))?;
+        let is_end = input.is_empty();
+        match is_end {
+            true => scanner.end(&mut pieces),
+            false => scanner.feed(input, &mut pieces),
+        }
+        let wire = joined(&pieces);
+        for seen in pieces.drain(..).filter_map(|piece| piece.seen) {
+            witness.tell(link, side, What::Seen(seen));
+        }
+        if !wire.is_empty() {
+            let written = async {
+                to.write_all(&wire).await?;
+                to.flush().await
+            };
+            written.await.map_err(|error| (other, error))?;
+        }
+        if is_end {
+            witness.tell(link, side, What::End);
+            // Whoever has gone meanwhile needs no end.
+            let _ = to.shutdown().await;
+            return Ok(());
+        }
+    }
+}
+
+/// What the pieces are on the wire, without copying where it is one.
+fn joined(pieces: &[Piece]) -> Bytes {
+    let mut parts = pieces
+        .iter()
+        .map(|piece| &piece.wire)
+        .filter(|wire| !wire.is_empty());
+    let Some(first) = parts.next() else {
+        return Bytes::new();
+    };
+    let mut joined: Option<BytesMut> = None;
+    for part in parts {
+        let whole = joined.get_or_insert_with(|| BytesMut::from(first.as_ref()));
+        whole.extend_from_slice(part);
+    }
+    joined.map_or_else(|| first.clone(), BytesMut::freeze)
+}
+
+thread_local! {
+    /// Where reads go first, so that a connection without traffic has no buffer.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+}
+
+/// Waits for bytes; none at the end.
+async fn read(from: &mut ReadHalf<NetStream>) -> io::Result<Bytes> {
+    poll_fn(|cx| {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
+            Ok(Bytes::copy_from_slice(buffer.filled())).into()
+        })
+    })
+    .await
+}

@@ -1,0 +1,78 @@
+//! The arguments of `touchstone proxy`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use url::Url;
+
+use super::{HeadlessArguments, ReachArguments, ScreenArguments, parse_address, parse_base_url};
+
+#[derive(Args, Debug)]
+pub(crate) struct ProxyArguments {
+    /// Address and port that clients are given instead of the server's; port 0 takes a free one
+    #[arg(value_name = "LISTEN")]
+    pub(crate) listen: String,
+
+    /// Base URL of the server
+    #[arg(value_name = "URL", value_parser = parse_base_url)]
+    pub(crate) url: Url,
+
+    /// Show only what this expression is true for, as `watch` has it
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+
+    /// Write everything that goes by, whatever the filter, to this file, as a trace without secrets
+    #[arg(long, value_name = "TRACE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// End with code 10 when the server broke a requirement of level MUST
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: UpstreamArguments,
+
+    #[command(flatten)]
+    pub(crate) headless: HeadlessArguments,
+
+    #[command(flatten)]
+    pub(crate) screen: ScreenArguments,
+}
+
+/// How the server is reached, and how clients come.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct UpstreamArguments {
+    /// Trust the certificates of this PEM file as well as those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Trust every certificate; whatever is shown says so
+    #[arg(long, conflicts_with = "cacert")]
+    pub(crate) insecure: bool,
+
+    /// Connect to this address instead of the one of the URL, whose name certificates and the Host
+    /// header keep
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
+    pub(crate) connect_to: Option<(String, u16)>,
+
+    /// Offer TLS to clients, with the certificate of this PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+impl UpstreamArguments {
+    /// As the other commands have it.
+    pub(crate) fn reach(&self) -> ReachArguments {
+        ReachArguments {
+            cacert: self.cacert.clone(),
+            insecure: self.insecure,
+            connect_to: self.connect_to.clone(),
+            ..ReachArguments::default()
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `touchstone proxy`: between clients and a server, on the screen or as lines.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use touchstone_proxy::{Certificate, Plan, serve};
+use touchstone_tui_monitor::headless::Ending;
+use touchstone_tui_monitor::source::wire::{self, Wire};
+
+use crate::args::{Color, ProxyArguments};
+use crate::error::Failure;
+use crate::exit::Exit;
+use crate::output;
+use crate::reports;
+use crate::target::Server;
+
+use super::proxy_inspect::Inspection;
+use super::watch_source::{self, Reading, Watching};
+use super::{watch_headless, watch_screen};
+
+/// How recordings name what made them.
+const TOOL: &str = concat!("touchstone-proxy ", env!("CARGO_PKG_VERSION"));
+
+/// A proxy that passes on what comes.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Cuts what is connected, and waits until everything that went by is recorded.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        // A panic has been reported where it happened.
+        let _ = self.task.await;
+    }
+}
+
+/// Passes on until the user leaves or what was asked for is reached.
+pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit, Failure> {
+    if arguments.screen.print_keys {
+        return output::print(touchstone_tui_monitor::keys::SAMPLE);
+    }
+    let inspection = Arc::<Mutex<Inspection>>::default();
+    let filter = arguments.filter.as_deref();
+    let record = arguments.record.clone();
+    let exit = if arguments.headless.headless {
+        let plan = watch_headless::plan(&arguments.headless, filter)?;
+        let reading = watch_headless::reading(record);
+        let watching = start(&arguments, &reading, &inspection).await?;
+        match watch_headless::print(watching, &plan).await? {
+            // A signal is how a proxy ends, and clients may have been refused with good reason.
+            None | Some(Ending::Unconnected) => Exit::Passed,
+            Some(ending) => watch_headless::exit_of(ending, &arguments.headless, false)?,
+        }
+    } else {
+        let plan = watch_screen::plan(&arguments.screen, filter, color)?;
+        let reading = watch_screen::reading(record);
+        let watching = start(&arguments, &reading, &inspection).await?;
+        match watch_screen::run(plan, watching).await? {
+            Exit::Interrupted => Exit::Passed,
+            exit => exit,
+        }
+    };
+    let mut inspection = inspection.lock().unwrap_or_else(PoisonError::into_inner);
+    inspection.finish();
+    for line in inspection.summary() {
+        reports::notice(&line);
+    }
+    Ok(match inspection.has_failures() && arguments.strict {
+        true if exit == Exit::Passed => Exit::Failures,
+        _ => exit,
+    })
+}
+
+/// Listens, and begins to pass on.
+async fn start(
+    arguments: &ProxyArguments,
+    reading: &Reading,
+    inspection: &Arc<Mutex<Inspection>>,
+) -> Result<Watching, Failure> {
+    let options = watch_source::options(reading)?;
+    let server = Server::of(
+        std::slice::from_ref(&arguments.url),
+        &arguments.reach.reach(),
+        None,
+    )?;
+    let certificate = certificate(arguments)?;
+    let scheme = match certificate {
+        Some(_) => "https",
+        None => "http",
+    };
+    let listener = TcpListener::bind(&arguments.listen)
+        .await
+        .map_err(|error| {
+            let listen = &arguments.listen;
+            let failure = Failure::usage(anyhow!("cannot listen on {listen}: {error}"));
+            failure.hint("write LISTEN like 127.0.0.1:3005; port 0 takes a free one")
+        })?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    let target = format!("{scheme}://{address} to {}", server.name);
+    let shared = Arc::clone(inspection);
+    let wire = Wire {
+        target: &server.name,
+        tool: Some(TOOL),
+        rest: None,
+        inspect: Some(Box::new(move |record| {
+            let mut inspection = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            inspection.see(record)
+        })),
+    };
+    let (source, recorder) = wire::start(wire, &options);
+    let plan = Plan {
+        server: server.options,
+        certificate,
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, plan, recorder, stop.clone()));
+    if arguments.headless.headless {
+        reports::notice(&format!(
+            "listening on {scheme}://{address} for {}",
+            server.name
+        ));
+    }
+    Ok(Watching::proxy(source, target, Running { stop, task }))
+}
+
+fn certificate(arguments: &ProxyArguments) -> Result<Option<Certificate>, Failure> {
+    let (Some(certificate), Some(key)) = (&arguments.reach.tls_cert, &arguments.reach.tls_key)
+    else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        fs::read(path)
+            .with_context(|| format!("cannot read {}", path.display()))
+            .map_err(Failure::usage)
+    };
+    let certificate = Certificate::from_pem(&read(certificate)?, &read(key)?);
+    certificate.map(Some).map_err(Failure::usage)
+}

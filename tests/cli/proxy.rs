@@ -1,0 +1,154 @@
+//! `touchstone proxy`: the suite through it, what it records and says, and what stays secret.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Child;
+
+use rustix::process::Signal;
+
+use crate::support::{Ran, Served, check, free_address, signal, touchstone};
+
+/// A proxy before a server.
+struct Between {
+    child: Child,
+    url: String,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Between {
+    fn start(server: &str, arguments: &[&str]) -> Self {
+        let proxy = [
+            "proxy",
+            "127.0.0.1:0",
+            server,
+            "--headless",
+            "--format",
+            "json",
+        ];
+        let mut child = touchstone(&[&proxy[..], arguments].concat())
+            .spawn()
+            .expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("a line");
+        let url = line.strip_prefix("listening on ").expect(&line);
+        let url = url.split(' ').next().expect(&line).to_owned();
+        Self { child, url, stderr }
+    }
+
+    /// Ends it, and gives what it said.
+    fn end(mut self) -> Ran {
+        // What it prints would fill its pipe if nobody read it.
+        let mut stdout = self.child.stdout.take().expect("a pipe");
+        let said = std::thread::spawn(move || std::io::read_to_string(&mut stdout));
+        signal(&self.child, Signal::TERM);
+        let stderr = std::io::read_to_string(&mut self.stderr).expect("UTF-8");
+        let status = self.child.wait().expect("an end");
+        Ran {
+            code: status.code().expect("an exit code"),
+            stdout: said.join().expect("a reader").expect("UTF-8"),
+            stderr,
+        }
+    }
+}
+
+#[test]
+fn the_suite_finds_the_same_through_it_and_its_record_is_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("trace.jsonl");
+    let trace = trace.to_str().expect("UTF-8");
+    let served = Served::start(&[]);
+    let between = Between::start(
+        &served.url,
+        &["--record", trace, "--strict", "--filter", "size < 0"],
+    );
+    // Some of each kind: transports and their end, malformed frames, hazards, REST, remote calls.
+    let some = [
+        "handshake.*",
+        "transport.*",
+        "session.*",
+        "rpc.call*",
+        "rest.kv*",
+        "hazard.*",
+        "server.*",
+    ];
+    let only = some.iter().flat_map(|glob| ["--only", glob]);
+    let suite: Vec<_> = ["check", &between.url, "--no-slow"]
+        .into_iter()
+        .chain(only)
+        .collect();
+    check(&suite, 0, &[]);
+    let ran = between.end();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("nothing wrong found"), "{}", ran.stderr);
+    check(&["judge", trace], 0, &[]);
+}
+
+#[test]
+fn a_server_that_breaks_a_rule_fails_a_strict_run() {
+    let served = Served::start(&["--fault", "dup-update=2"]);
+    let strict = Between::start(&served.url, &["--strict"]);
+    let suite = ["check", &strict.url, "--only", "session.*", "--no-slow"];
+    touchstone(&suite).output().expect("it starts");
+    let ran = strict.end();
+    assert_eq!(ran.code, 10, "{}", ran.stderr);
+    assert!(ran.stderr.contains("of level MUST"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("\"rule\""), "{}", ran.stdout);
+}
+
+#[test]
+fn no_token_is_shown_or_recorded_and_the_record_can_be_sent_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("trace.jsonl");
+    let trace = trace.to_str().expect("UTF-8");
+    let served = Served::start(&[]);
+    let between = Between::start(&served.url, &["--record", trace]);
+    let account = check(&["account", &between.url], 0, &[]);
+    let token = account.stdout.trim();
+    let session = r#"{"id":"0a000000-0000-4000-8000-000000000001","header":"aA==","body":"aA==","dataEncryptionKey":"aA=="}"#;
+    let emit = [
+        "emit",
+        &between.url,
+        "artifact-create",
+        session,
+        "--token",
+        token,
+    ];
+    check(&emit, 0, &[]);
+    let ran = between.end();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("artifact-create"), "{}", ran.stdout);
+    let recorded = fs::read_to_string(trace).expect("a trace");
+    assert!(recorded.contains("artifact-create"), "{recorded}");
+    // A part of it would be as bad.
+    let part = &token[token.len() / 2..];
+    for text in [&ran.stdout, &ran.stderr, &recorded] {
+        assert!(!text.contains(part), "{text}");
+        assert!(!text.contains("Bearer"), "{text}");
+    }
+    check(
+        &["replay", trace, "--against", &served.url, "--as-fast"],
+        0,
+        &[],
+    );
+    check(&["watch", "--open", trace, "--headless"], 0, &[]);
+}
+
+#[test]
+fn what_cannot_be_used() {
+    let nobody = free_address();
+    check(
+        &["proxy", "nowhere", &nobody, "--headless"],
+        2,
+        &["cannot listen on nowhere"],
+    );
+    let listen = ["proxy", "127.0.0.1:0", &nobody, "--headless"];
+    let missing = ["--tls-cert", "missing.pem", "--tls-key", "missing.pem"];
+    check(
+        &[&listen[..], &missing].concat(),
+        2,
+        &["cannot read missing.pem"],
+    );
+    check(&listen[..3], 2, &["no terminal"]);
+}
