@@ -24,7 +24,7 @@ pub(crate) use load::{
     LoadArguments, LoadCommand, LoadMergeArguments, LoadPlanArguments, LoadRunArguments,
     Recipients, ScheduleArguments,
 };
-pub(crate) use proxy::ProxyArguments;
+pub(crate) use proxy::{ProxyArguments, RuleArguments};
 pub(crate) use reach::{ReachArguments, parse_address};
 pub(crate) use replay::ReplayArguments;
 pub(crate) use watch::{

@@ -9,13 +9,19 @@
 //! server, and the path begins with the prefix of the server's URL. Headers of single connections stay,
 //! since each connection has its own counterpart.
 //!
+//! With a [`Gate`], somebody looks at each message before it goes on, and may do something to it; what was
+//! done stands in the recording.
+//!
 //! This crate must not print, must not judge, and must not know the monitor or any server. It never hands
 //! out a token, a signature or a secret of a pairing.
 
+mod gate;
+mod gated;
 mod observe;
 mod relay;
 mod scan;
 mod tls;
 
+pub use gate::{Action, Gate, Gates};
 pub use relay::{Plan, serve};
 pub use tls::{Certificate, CertificateError};

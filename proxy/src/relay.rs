@@ -13,19 +13,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::Recorder;
 use touchstone_client::{ConnectOptions, NetStream};
-use url::Url;
 
-use crate::observe::{self, Ended, What, Witness};
+use crate::gate::{self, Gates};
+use crate::gated::{GOODBYE, Gated, close_frame};
+use crate::observe::{self, Ended, Messages, What, Witness};
 use crate::scan::{Piece, Rewrite, Scanner, Side};
 use crate::tls::Certificate;
 
 /// How much one read takes at most.
 const READ: usize = 64 << 10;
+/// How many packets of the proxy itself may wait for one side.
+const INSERTED: usize = 64;
 /// The pause after a connection could not be accepted, as when there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,15 +39,18 @@ pub struct Plan {
     pub server: ConnectOptions,
     /// What clients are shown where they come by TLS.
     pub certificate: Option<Certificate>,
+    /// Who looks at messages before they go on, if anybody does.
+    pub gates: Option<Gates>,
 }
 
 /// Passes on what clients of `listener` and the server say to each other, and records it, until `stop`.
 /// What went by until then is recorded when this returns.
 pub async fn serve(listener: TcpListener, plan: Plan, recorder: Recorder, stop: CancellationToken) {
-    let (witness, observer) = observe::start(recorder);
+    let (witness, observer) = observe::start(recorder.clone());
     let shared = Arc::new(Shared {
-        rewrite: Arc::new(rewrite(&plan.server.url)),
+        rewrite: Arc::new(rewrite(&plan)),
         plan,
+        recorder,
         witness: witness.clone(),
     });
     let mut links = JoinSet::new();
@@ -80,9 +87,11 @@ struct Shared {
     plan: Plan,
     rewrite: Arc<Rewrite>,
     witness: Witness,
+    recorder: Recorder,
 }
 
-fn rewrite(url: &Url) -> Rewrite {
+fn rewrite(plan: &Plan) -> Rewrite {
+    let url = &plan.server.url;
     let host = url.host_str().unwrap_or_default();
     Rewrite {
         authority: match url.port() {
@@ -90,7 +99,8 @@ fn rewrite(url: &Url) -> Rewrite {
             None => host.to_owned(),
         },
         prefix: url.path().trim_end_matches('/').to_owned(),
-        is_plain: false,
+        // A message that was compressed with those before it can be neither left out nor changed.
+        is_plain: plan.gates.is_some(),
     }
 }
 
@@ -122,36 +132,98 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
     let (mut from_server, mut to_server) = split(server);
     let (mut requests, mut answers) = Scanner::pair(&shared.rewrite);
     let witness = &shared.witness;
-    let passed = tokio::try_join!(
-        pump(
-            number,
-            Side::Client,
-            witness,
-            &mut requests,
-            &mut from_client,
-            &mut to_server
-        ),
-        pump(
-            number,
-            Side::Server,
-            witness,
-            &mut answers,
-            &mut from_server,
-            &mut to_client
-        ),
-    );
+    let passed = match &shared.plan.gates {
+        None => {
+            tokio::try_join!(
+                pump(
+                    number,
+                    Side::Client,
+                    witness,
+                    &mut requests,
+                    &mut from_client,
+                    &mut to_server
+                ),
+                pump(
+                    number,
+                    Side::Server,
+                    witness,
+                    &mut answers,
+                    &mut from_server,
+                    &mut to_client
+                ),
+            )
+        }
+        Some(gates) => {
+            let gate = gate::Shared::new(gates());
+            let (back_to_client, for_client) = mpsc::channel(INSERTED);
+            let (back_to_server, for_server) = mpsc::channel(INSERTED);
+            let gated = |side, scanner, from, to, inserted, back| Gated {
+                link: number,
+                side,
+                witness,
+                recorder: &shared.recorder,
+                gate: gate.clone(),
+                scanner,
+                from,
+                to,
+                inserted,
+                back,
+                messages: Messages::new(None),
+                held: BytesMut::new(),
+                seen: Vec::new(),
+                behind: None,
+            };
+            let client = gated(
+                Side::Client,
+                &mut requests,
+                &mut from_client,
+                &mut to_server,
+                for_server,
+                back_to_client,
+            );
+            let server = gated(
+                Side::Server,
+                &mut answers,
+                &mut from_server,
+                &mut to_client,
+                for_client,
+                back_to_server,
+            );
+            Box::pin(async { tokio::try_join!(client.run(), server.run()) }).await
+        }
+    };
     let ended = match passed {
         Ok(_) => Ended::Orderly,
-        Err((side, error)) => {
+        Err(Stop::Broken(side, error)) => {
             from_client.unsplit(to_client).reset_on_drop();
             from_server.unsplit(to_server).reset_on_drop();
             Ended::Broken(side, error.to_string())
+        }
+        Err(Stop::Clean) => {
+            let goodbye = async {
+                // Whoever has gone meanwhile needs no goodbye.
+                let _ = to_client.write_all(&close_frame(Side::Server)).await;
+                let _ = to_client.shutdown().await;
+                let _ = to_server.write_all(&close_frame(Side::Client)).await;
+                let _ = to_server.shutdown().await;
+            };
+            let _ = timeout(GOODBYE, goodbye).await;
+            Ended::Orderly
         }
     };
     tell(Side::Client, What::Closed(ended));
 }
 
-/// Passes on one direction to its end. An error names the side that broke.
+/// Why a connection is over before both directions have ended.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// This side broke.
+    Broken(Side, io::Error),
+    /// Both sides are to be told.
+    Clean,
+}
+
+/// Passes on one direction to its end.
 async fn pump(
     link: u64,
     side: Side,
@@ -159,14 +231,16 @@ async fn pump(
     scanner: &mut Scanner,
     from: &mut ReadHalf<NetStream>,
     to: &mut WriteHalf<NetStream>,
-) -> Result<(), (Side, io::Error)> {
+) -> Result<(), Stop> {
     let other = match side {
         Side::Client => Side::Server,
         Side::Server => Side::Client,
     };
     let mut pieces = Vec::new();
     loop {
-        let input = read(from).await.map_err(|error| (side, error))?;
+        let input = read(from)
+            .await
+            .map_err(|error| Stop::Broken(side, error))?;
         let is_end = input.is_empty();
         match is_end {
             true => scanner.end(&mut pieces),
@@ -181,7 +255,7 @@ async fn pump(
                 to.write_all(&wire).await?;
                 to.flush().await
             };
-            written.await.map_err(|error| (other, error))?;
+            written.await.map_err(|error| Stop::Broken(other, error))?;
         }
         if is_end {
             witness.tell(link, side, What::End);
@@ -215,7 +289,7 @@ thread_local! {
 }
 
 /// Waits for bytes; none at the end.
-async fn read(from: &mut ReadHalf<NetStream>) -> io::Result<Bytes> {
+pub(crate) async fn read(from: &mut ReadHalf<NetStream>) -> io::Result<Bytes> {
     poll_fn(|cx| {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);

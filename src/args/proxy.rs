@@ -33,6 +33,9 @@ pub(crate) struct ProxyArguments {
     pub(crate) reach: UpstreamArguments,
 
     #[command(flatten)]
+    pub(crate) rules: RuleArguments,
+
+    #[command(flatten)]
     pub(crate) headless: HeadlessArguments,
 
     #[command(flatten)]
@@ -63,6 +66,41 @@ pub(crate) struct UpstreamArguments {
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// What is done to which messages.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Disturbing")]
+pub(crate) struct RuleArguments {
+    /// Do something to messages and requests that this expression is true for, as the next --do says;
+    /// may be repeated, and the first that is true counts
+    #[arg(long, value_name = "EXPR", requires = "action")]
+    pub(crate) when: Vec<String>,
+
+    /// drop, delay=2s, duplicate, reorder, corrupt, answer=JSON, refuse, close, close=abrupt, close=half,
+    /// freeze or http=502
+    #[arg(long = "do", id = "action", value_name = "ACTION", requires = "when")]
+    pub(crate) action: Vec<String>,
+
+    /// Only to each N-th of them
+    #[arg(long, value_name = "N", requires = "when", default_value_t = 1)]
+    pub(crate) every: u64,
+
+    /// Only to this part of them, by chance
+    #[arg(long, value_name = "P", requires = "when", default_value_t = 1.0)]
+    pub(crate) probability: f64,
+
+    /// Only so many times
+    #[arg(long, value_name = "N", requires = "when")]
+    pub(crate) at_most: Option<u64>,
+
+    /// Seed of that chance
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Rules of a TOML file, behind those of the command line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
 }
 
 impl UpstreamArguments {

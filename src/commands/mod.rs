@@ -12,6 +12,7 @@ mod load;
 mod protocol;
 mod proxy;
 mod proxy_inspect;
+mod proxy_rules;
 mod replay;
 mod serve;
 mod serve_durable;

@@ -21,7 +21,7 @@ use crate::target::Server;
 
 use super::proxy_inspect::Inspection;
 use super::watch_source::{self, Reading, Watching};
-use super::{watch_headless, watch_screen};
+use super::{proxy_rules, watch_headless, watch_screen};
 
 /// How recordings name what made them.
 const TOOL: &str = concat!("touchstone-proxy ", env!("CARGO_PKG_VERSION"));
@@ -120,6 +120,7 @@ async fn start(
     let plan = Plan {
         server: server.options,
         certificate,
+        gates: proxy_rules::gates(&arguments.rules)?,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, plan, recorder, stop.clone()));

@@ -136,6 +136,60 @@ fn no_token_is_shown_or_recorded_and_the_record_can_be_sent_again() {
 }
 
 #[test]
+fn a_client_meets_what_rules_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.toml");
+    let more = "[[rule]]\nwhen = 'type == \"GET /v1/kv\"'\ndo = \"http=503\"\n\n[[rule]]\n\
+                when = 'type == \"artifact-read\" && account == \"a1\"'\ndo = \"close=abrupt\"\n";
+    fs::write(&rules, more).expect("a file");
+    let trace = folder.path().join("trace.jsonl");
+    let (rules, trace) = (
+        rules.to_str().expect("UTF-8"),
+        trace.to_str().expect("UTF-8"),
+    );
+    let served = Served::start(&[]);
+    let when = [
+        "--when",
+        "type == \"ping\" && scope == \"user\"",
+        "--do",
+        "answer={\"disturbed\":1}",
+    ];
+    let kept = ["--at-most", "1", "--rules", rules, "--record", trace];
+    let between = Between::start(&served.url, &[&when[..], &kept].concat());
+    let account = check(&["account", &between.url], 0, &[]);
+    let token = account.stdout.trim();
+    let emit = |event, data| {
+        let emit = ["emit", &between.url, event, data, "--token", token];
+        touchstone(&emit)
+            .output()
+            .map(Ran::from)
+            .expect("it starts")
+    };
+    let first = emit("ping", "{}");
+    assert!(
+        first.stdout.contains("disturbed"),
+        "{}{}",
+        first.stdout,
+        first.stderr
+    );
+    let second = emit("ping", "{}");
+    assert_eq!(
+        (second.code, second.stdout.contains("disturbed")),
+        (0, false)
+    );
+    assert_ne!(emit("artifact-read", r#"{"artifactId":"a"}"#).code, 0);
+    let ran = between.end();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let recorded = fs::read_to_string(trace).expect("a trace");
+    for mark in [
+        "the proxy answers ping",
+        "the proxy resets the connection at artifact-read",
+    ] {
+        assert!(recorded.contains(mark), "no {mark:?} in {recorded}");
+    }
+}
+
+#[test]
 fn what_cannot_be_used() {
     let nobody = free_address();
     check(
@@ -151,4 +205,21 @@ fn what_cannot_be_used() {
         &["cannot read missing.pem"],
     );
     check(&listen[..3], 2, &["no terminal"]);
+    let when = ["--when", "type == \"ping\"", "--do"];
+    let rules = [&listen[..], &when].concat();
+    check(
+        &[&rules[..], &["shout"]].concat(),
+        2,
+        &["no such action", "actions are drop"],
+    );
+    check(
+        &[&rules[..], &["drop", "--do", "drop"]].concat(),
+        2,
+        &["each --when needs one --do"],
+    );
+    check(
+        &[&listen[..], &["--when", "type ==", "--do", "drop"]].concat(),
+        2,
+        &["type =="],
+    );
 }

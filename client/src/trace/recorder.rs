@@ -244,8 +244,9 @@ impl Recorder {
     }
 
     /// Notes a token before it is seen, so that it is not shown in a text that is no CONNECT either.
-    pub fn know(&self, token: &Secret) {
-        self.name(token);
+    /// Gives what records show in its place, without the `…`.
+    pub fn know(&self, token: &Secret) -> String {
+        self.name(token)
     }
 
     /// Puts the names of all known tokens in their places.

@@ -13,7 +13,7 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The messages of a WebSocket.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     client: Stream,
     server: Stream,
     /// The first close frame: who sent it, its code and its reason.
@@ -48,7 +48,7 @@ struct Inflate {
 
 impl Messages {
     /// Of a WebSocket with these extensions, as the server's answer has them.
-    pub(super) fn new(extensions: Option<&str>) -> Self {
+    pub(crate) fn new(extensions: Option<&str>) -> Self {
         let deflate = extensions
             .into_iter()
             .flat_map(|extensions| extensions.split(','))
@@ -79,7 +79,7 @@ impl Messages {
     }
 
     /// Takes a frame; gives the message that it completes.
-    pub(super) fn feed(&mut self, side: Side, frame: Frame) -> Option<Packet> {
+    pub(crate) fn feed(&mut self, side: Side, frame: Frame) -> Option<Packet> {
         let payload = frame
             .payload
             .map(|payload| unmasked(payload, frame.header.mask));

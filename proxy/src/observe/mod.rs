@@ -20,7 +20,8 @@ use touchstone_client::Direction;
 use touchstone_client::trace::{CONTRIVED, DROPPED, Recorder};
 
 use self::exchange::{Answer, Exchanges, Meaning};
-use self::messages::Messages;
+pub(crate) use self::messages::Messages;
+pub(crate) use self::secrets::{hidden_in_target as target_without_secrets, label_token};
 use self::session::Sessions;
 use crate::scan::{Seen, Side};
 
@@ -44,6 +45,8 @@ pub(crate) enum What {
     /// The server cannot be reached, for this reason.
     Unreachable(String),
     Problem(String),
+    /// Something was done to what goes by.
+    Mark(String),
 }
 
 /// How a connection ended.
@@ -196,6 +199,12 @@ impl Observer {
                 }
             }
             What::Problem(text) => self.recorder.mark_at(at, "-", text),
+            What::Mark(text) => {
+                let link = self.links.get(&link);
+                let sid = link.and_then(|link| link.socket.as_ref()?.sid.as_deref());
+                let name = sid.and_then(|sid| self.sessions.name(sid)).unwrap_or("-");
+                self.recorder.mark_at(at, name, text);
+            }
         }
     }
 

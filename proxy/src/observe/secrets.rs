@@ -4,7 +4,8 @@
 //! and challenges, which the recorder hides.
 
 use serde_json::Value;
-use touchstone_client::trace::HIDDEN;
+use touchstone_client::Secret;
+use touchstone_client::trace::{HIDDEN, Recorder};
 use url::form_urlencoded;
 
 /// The routes whose `token` is the one that clients then connect with.
@@ -15,7 +16,7 @@ const PAIRING: &str = "/v1/auth/";
 const IN_PATH: [&str; 1] = ["/v1/push-tokens/"];
 
 /// The path and query of a request, with secret values hidden.
-pub(super) fn hidden_in_target(target: &str) -> String {
+pub(crate) fn hidden_in_target(target: &str) -> String {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
@@ -42,6 +43,15 @@ pub(super) fn hidden_in_target(target: &str) -> String {
         }
     }
     shown
+}
+
+/// Puts the label of a token in its place in the auth of a CONNECT.
+pub(crate) fn label_token(recorder: &Recorder, auth: &mut Value) {
+    if let Some(Value::String(token)) = auth.get_mut("token")
+        && !token.is_empty()
+    {
+        *token = recorder.know(&Secret::new(token.as_str()));
+    }
 }
 
 /// Hides what is secret in the body of a request to `target`, or of its answer.

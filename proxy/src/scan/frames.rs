@@ -12,7 +12,7 @@ use super::{MAX_KEPT, Piece, Seen};
 const MAX_HEADER: usize = 14;
 
 /// A frame, as it went by: masked and compressed as it was.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Frame {
     pub(crate) header: FrameHeader,
     /// Nothing where it was too large to be kept.

@@ -81,6 +81,14 @@ pub(crate) struct Content {
 }
 
 impl Seen {
+    /// The frame that it is.
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        match self {
+            Self::Frame(frame) => Some(frame.clone()),
+            _ => None,
+        }
+    }
+
     /// How many bytes it keeps, roughly.
     pub(crate) fn weight(&self) -> usize {
         let kept = |content: &Content| content.bytes.as_ref().map_or(0, Bytes::len);
@@ -114,6 +122,7 @@ pub(crate) struct Pairing {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Asked {
+    number: u64,
     is_head: bool,
     is_upgrade: bool,
 }
@@ -194,6 +203,25 @@ impl Scanner {
         }
     }
 
+    /// Whether what comes now goes on piece by piece, whoever would hold it.
+    pub(crate) fn is_streaming(&self) -> bool {
+        match &self.state {
+            State::Head(_) | State::Body(_) => self.side == Side::Server,
+            State::Undecided(_) | State::Unreadable => true,
+            State::Frames(_) => false,
+        }
+    }
+
+    /// The last request does not go on: the server will not answer it.
+    pub(crate) fn withdraw(&self) {
+        let mut pairing = self.pairing();
+        if let Some(asked) = pairing.waiting.pop_back()
+            && asked.is_upgrade
+        {
+            pairing.switched = Some(false);
+        }
+    }
+
     fn head(&mut self, mut head: BytesMut, input: &mut Bytes, out: &mut Vec<Piece>) -> State {
         let before = head.len();
         head.extend_from_slice(input);
@@ -228,7 +256,9 @@ impl Scanner {
     fn begin(&mut self, found: head::Found, wire: Bytes, out: &mut Vec<Piece>) -> State {
         let asked = match self.side {
             Side::Client => {
+                self.count += 1;
                 let asked = Asked {
+                    number: self.count,
                     is_head: found.method == "HEAD",
                     is_upgrade: found.is_upgrade,
                 };
@@ -259,8 +289,7 @@ impl Scanner {
                 asked
             }
         };
-        self.count += 1;
-        let body = Box::new(Body::new(self.side, self.count, asked.is_head, found));
+        let body = Box::new(Body::new(self.side, asked.number, asked.is_head, found));
         if body.is_over() {
             let next = self.after(&body);
             out.push(Piece {

@@ -10,6 +10,7 @@ mod desk;
 mod facts;
 pub mod file;
 pub mod live;
+pub mod preview;
 pub(crate) mod recent;
 mod record;
 mod sighted;

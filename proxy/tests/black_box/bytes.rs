@@ -4,120 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use touchstone_client::ConnectOptions;
-use touchstone_client::trace::{Bounds, Kind, Record, Recorder, Traced};
-use touchstone_proxy::{Plan, serve};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use touchstone_client::trace::{Kind, Record, Traced};
 
-/// Until then whatever has to happen has happened.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A proxy before a listener that the test plays the server of.
-struct Stand {
-    server: TcpListener,
-    address: std::net::SocketAddr,
-    upstream: String,
-    recorder: Recorder,
-    stop: CancellationToken,
-    running: JoinHandle<()>,
-}
-
-impl Stand {
-    async fn new() -> Self {
-        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = server.local_addr().unwrap().to_string();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let recorder = Recorder::new(Instant::now(), Bounds::default());
-        let stop = CancellationToken::new();
-        let plan = Plan {
-            server: ConnectOptions::new(format!("http://{upstream}").parse().unwrap()),
-            certificate: None,
-        };
-        let running = tokio::spawn(serve(listener, plan, recorder.clone(), stop.clone()));
-        Self {
-            server,
-            address,
-            upstream,
-            recorder,
-            stop,
-            running,
-        }
-    }
-
-    /// A client's connection and the server's end of it.
-    async fn connection(&self) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(self.address).await.unwrap();
-        let (server, _) = self.server.accept().await.unwrap();
-        (client, server)
-    }
-
-    /// What was recorded to the end, after what `is_last` is true for has been.
-    async fn records(self, is_last: impl Fn(&Record) -> bool) -> Vec<Record> {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        let seen = async {
-            while !self.recorder.records().iter().any(&is_last) {
-                looks.tick().await;
-            }
-        };
-        timeout(PATIENCE, seen).await.unwrap();
-        self.stop.cancel();
-        self.running.await.unwrap();
-        self.recorder.records()
-    }
-}
-
-/// Sends from one end, and checks what arrives at the other.
-async fn pass(from: &mut TcpStream, to: &mut TcpStream, sent: &[u8], expected: &[u8]) {
-    from.write_all(sent).await.unwrap();
-    let mut arrived = vec![0; expected.len()];
-    timeout(PATIENCE, to.read_exact(&mut arrived))
-        .await
-        .unwrap()
-        .unwrap();
-    let texts = [&arrived[..], expected].map(String::from_utf8_lossy);
-    assert!(arrived == expected, "{} instead of {}", texts[0], texts[1]);
-}
-
-async fn at_end(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest))
-        .await
-        .unwrap()
-        .map(|_| rest)
-}
-
-fn frame(payload: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    assert!(length < 126);
-    let mut bytes = vec![0x81, length | if mask.is_some() { 0x80 } else { 0 }];
-    bytes.extend(mask.into_iter().flatten());
-    let key = mask.unwrap_or_default();
-    bytes.extend(
-        payload
-            .bytes()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    bytes
-}
-
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
-
-fn upgrade(host: &str) -> String {
-    format!(
-        "GET /v1/updates/?EIO=4&transport=websocket HTTP/1.1\r\nX-odd:  a b\r\nHost: {host}\r\n\
-         Upgrade: websocket\r\n\r\n"
-    )
-}
+use crate::stand::{SWITCH, Stand, at_end, frame, pass, upgrade};
 
 #[tokio::test]
 async fn a_websocket_of_any_cut_is_passed_on_and_read() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(None).await;
     let (mut client, mut server) = stand.connection().await;
     let (sent, expected) = (upgrade("proxy"), upgrade(&stand.upstream));
     pass(
@@ -185,7 +80,7 @@ async fn a_websocket_of_any_cut_is_passed_on_and_read() {
 
 #[tokio::test]
 async fn what_is_not_http_is_passed_on() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(None).await;
     for sent in [
         "\u{0}\u{1} nonsense\r\n\r\n",
         "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
@@ -207,7 +102,7 @@ async fn what_is_not_http_is_passed_on() {
 
 #[tokio::test]
 async fn a_reset_becomes_a_reset() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(None).await;
     let (client, mut server) = stand.connection().await;
     SockRef::from(&client)
         .set_linger(Some(Duration::ZERO))
@@ -233,7 +128,7 @@ async fn a_server_that_is_down_is_told_once() {
         stop,
         running,
         ..
-    } = Stand::new().await;
+    } = Stand::new(None).await;
     drop(server);
     for _ in 0..3 {
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -254,7 +149,7 @@ async fn a_server_that_is_down_is_told_once() {
 
 #[tokio::test]
 async fn exchanges_are_recorded_without_secrets() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(None).await;
     let (mut client, mut server) = stand.connection().await;
     let host = &stand.upstream;
     // Two requests at once, the second of them in chunks.

@@ -1,0 +1,5 @@
+//! A proxy between a client and a server that are both the test's.
+
+mod bytes;
+mod gates;
+mod stand;
