@@ -123,7 +123,7 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
         Err(error) => {
             // The client was to see a refused connection; after an accepted one, a reset comes next to it.
             client.reset_on_drop();
-            let text = touchstone_client::text::told(&error);
+            let text = touchstone_output::text::error_chain(&error);
             return tell(Side::Server, What::Unreachable(text));
         }
     };

@@ -1,9 +1,9 @@
 //! What is found out about the two sides of a proxy: what no right server could have done.
 
-use touchstone_client::text::plural;
 use touchstone_client::trace::Record;
 use touchstone_fixtures::Level;
 use touchstone_history::{Judge, Knowledge, Violation};
+use touchstone_output::text::plural;
 use touchstone_tui_monitor::event::{Lint, LintKind};
 
 /// How many violations are kept for the summary. More are counted.
@@ -64,7 +64,7 @@ impl Inspection {
     pub(crate) fn summary(&self) -> Vec<String> {
         let records = plural(self.judge.records(), "record");
         let connections = plural(self.judge.connections(), "connection");
-        let accounts = plural(self.judge.accounts() as u64, "account");
+        let accounts = plural(self.judge.accounts(), "account");
         let mut lines = vec![match self.musts + self.others {
             0 => format!("{records} of {connections} and {accounts}: nothing wrong found"),
             found => format!(
