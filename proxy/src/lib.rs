@@ -15,6 +15,7 @@
 //! This crate must not print, must not judge, and must not know the monitor or any server. It never hands
 //! out a token, a signature or a secret of a pairing.
 
+mod clients;
 mod gate;
 mod gated;
 mod observe;
@@ -22,6 +23,7 @@ mod relay;
 mod scan;
 mod tls;
 
+pub use clients::Clients;
 pub use gate::{Action, Gate, Gates};
 pub use relay::{Plan, serve};
 pub use tls::{Certificate, CertificateError};

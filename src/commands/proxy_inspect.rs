@@ -1,29 +1,33 @@
-//! What is found out about the two sides of a proxy: what no right server could have done.
+//! What is found out about the two sides of a proxy: what no right server could have done, and what
+//! clients do.
+
+use std::collections::BTreeMap;
 
 use touchstone_client::trace::Record;
 use touchstone_fixtures::Level;
 use touchstone_history::{Judge, Knowledge, Violation};
 use touchstone_output::text::plural;
+use touchstone_proxy::Clients;
 use touchstone_tui_monitor::event::{Lint, LintKind};
 
-/// How many violations are kept for the summary. More are counted.
-const KEPT: usize = 20;
-
-/// The judge of what goes by, and what it has found.
+/// The judge of what goes by, what it has found, and what clients do.
 pub(crate) struct Inspection {
     judge: Judge,
+    clients: Clients,
     musts: u64,
     others: u64,
-    kept: Vec<Violation>,
+    /// By requirement: how often it was broken, and how at first.
+    found: BTreeMap<&'static str, (u64, Violation)>,
 }
 
 impl Default for Inspection {
     fn default() -> Self {
         Self {
             judge: Judge::new(Knowledge::Partial),
+            clients: Clients::default(),
             musts: 0,
             others: 0,
-            kept: Vec::new(),
+            found: BTreeMap::new(),
         }
     }
 }
@@ -31,6 +35,7 @@ impl Default for Inspection {
 impl Inspection {
     /// Looks at the next record; what is wrong with it, for whoever shows it.
     pub(crate) fn see(&mut self, record: &Record) -> Vec<Lint> {
+        self.clients.see(record);
         let found = self.judge.hear(record);
         self.count(found)
     }
@@ -48,9 +53,8 @@ impl Inspection {
                 Level::Must => self.musts += 1,
                 _ => self.others += 1,
             }
-            if self.kept.len() < KEPT {
-                self.kept.push(violation);
-            }
+            let first = self.found.entry(violation.requirement);
+            first.or_insert((0, violation)).0 += 1;
         }
         lints
     }
@@ -73,11 +77,15 @@ impl Inspection {
                 self.musts
             ),
         }];
-        lines.extend(self.kept.iter().map(|violation| lint(violation).text));
-        let more = self.musts + self.others - self.kept.len() as u64;
-        if more > 0 {
-            lines.push(format!("and {more} more"));
+        for (count, first) in self.found.values() {
+            let more = match count {
+                1 => String::new(),
+                count => format!(" ({count} times)"),
+            };
+            lines.push(format!("{}{more}", lint(first).text));
         }
+        let card = self.clients.card();
+        lines.extend(card.into_iter().map(|line| format!("INFO clients: {line}")));
         lines
     }
 }

@@ -73,7 +73,7 @@ impl Exchanges {
         posted.unwrap_or(Meaning::Open)
     }
 
-    pub(super) fn answer(&mut self, at: Instant, response: Response) -> Answer {
+    pub(super) fn answer(&mut self, at: Instant, response: &Response) -> Answer {
         // Requests whose answers nobody saw are left behind.
         while let Some((began, request)) = self.waiting.pop_front() {
             if request.number < response.number {
@@ -83,7 +83,7 @@ impl Exchanges {
                 self.waiting.push_front((began, request));
                 break;
             }
-            return meaning(at, began, &request, &response);
+            return meaning(at, began, &request, response);
         }
         Answer::Nothing
     }

@@ -218,7 +218,7 @@ impl Observer {
                     self.sessions.frames(at, &sid, Direction::Sent, &frames);
                 }
             }
-            Seen::Response(response) => match link.exchanges.answer(at, *response) {
+            Seen::Response(response) => match link.exchanges.answer(at, &response) {
                 Answer::Nothing => {}
                 Answer::Polled(sid, frames) => {
                     let sid = match sid {

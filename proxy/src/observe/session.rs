@@ -104,7 +104,7 @@ impl Sessions {
             }
             session.tap.frame(at, direction, frame);
         }
-        let is_close = |frame| matches!(frame, &Frame::Text(ref text) if text.as_str() == "1");
+        let is_close = |frame: &Frame| matches!(frame, Frame::Text(text) if text.as_str() == "1");
         if session.links.is_empty() && frames.iter().any(is_close) {
             let end = match direction {
                 Direction::Sent => End::ClientClosed,

@@ -184,13 +184,13 @@ impl Body {
     }
 
     /// The message, whose body is over.
-    pub(super) fn into_seen(self: Box<Self>) -> Seen {
+    pub(super) fn into_seen(self) -> Seen {
         let Self {
             mut seen,
             kept,
             is_cut,
             ..
-        } = *self;
+        } = self;
         let bytes = (!is_cut).then(|| kept.freeze());
         match &mut seen {
             Seen::Request(request) => request.content.bytes = bytes,
@@ -201,7 +201,7 @@ impl Body {
     }
 
     /// The connection has ended. Nothing where the body is not whole by that.
-    pub(super) fn end(self: Box<Self>) -> Option<Seen> {
+    pub(super) fn end(self) -> Option<Seen> {
         matches!(self.end, End::WithConnection).then(|| self.into_seen())
     }
 }

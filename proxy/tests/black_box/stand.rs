@@ -26,14 +26,14 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn new(gates: Option<Gates>) -> Self {
-        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = server.local_addr().unwrap().to_string();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let upstream = server.local_addr().expect("an address").to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let recorder = Recorder::new(Instant::now(), Bounds::default());
         let stop = CancellationToken::new();
         let plan = Plan {
-            server: ConnectOptions::new(format!("http://{upstream}").parse().unwrap()),
+            server: ConnectOptions::new(format!("http://{upstream}").parse().expect("a URL")),
             certificate: None,
             gates,
         };
@@ -50,8 +50,10 @@ impl Stand {
 
     /// A client's connection and the server's end of it.
     pub(crate) async fn connection(&self) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(self.address).await.unwrap();
-        let (server, _) = self.server.accept().await.unwrap();
+        let client = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        let (server, _) = self.server.accept().await.expect("a connection");
         (client, server)
     }
 
@@ -63,21 +65,21 @@ impl Stand {
                 looks.tick().await;
             }
         };
-        timeout(PATIENCE, seen).await.unwrap();
+        timeout(PATIENCE, seen).await.expect("a record in time");
         self.stop.cancel();
-        self.running.await.unwrap();
+        self.running.await.expect("its end");
         self.recorder.records()
     }
 }
 
 /// Sends from one end, and checks what arrives at the other.
 pub(crate) async fn pass(from: &mut TcpStream, to: &mut TcpStream, sent: &[u8], expected: &[u8]) {
-    from.write_all(sent).await.unwrap();
+    from.write_all(sent).await.expect("a connection");
     let mut arrived = vec![0; expected.len()];
     timeout(PATIENCE, to.read_exact(&mut arrived))
         .await
-        .unwrap()
-        .unwrap();
+        .expect("something in time")
+        .expect("a connection");
     let texts = [&arrived[..], expected].map(String::from_utf8_lossy);
     assert!(arrived == expected, "{} instead of {}", texts[0], texts[1]);
 }
@@ -86,12 +88,12 @@ pub(crate) async fn at_end(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut rest = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut rest))
         .await
-        .unwrap()
+        .expect("something in time")
         .map(|_| rest)
 }
 
 pub(crate) fn frame(payload: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
+    let length = u8::try_from(payload.len()).expect("a short payload");
     assert!(length < 126);
     let mut bytes = vec![0x81, length | if mask.is_some() { 0x80 } else { 0 }];
     bytes.extend(mask.into_iter().flatten());
