@@ -97,7 +97,7 @@ async fn flood(arguments: &Arguments) -> anyhow::Result<()> {
         seed: 0,
     };
     let (mut source, recorder) = wire::start(
-        Wire {
+        wire::Wire {
             target: "a script",
             tool: None,
             rest: None,
