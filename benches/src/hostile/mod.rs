@@ -7,10 +7,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use touchstone_client::Socket;
 
 use crate::fleet::Account;
 use crate::host;
@@ -56,33 +56,35 @@ impl Pings {
     }
 }
 
-/// Pings through one connection, each after a fixed time, until `stop`; latency counts from the time at
-/// which a ping was due.
-fn ping(socket: Socket, stop: watch::Receiver<bool>) -> JoinHandle<anyhow::Result<Pings>> {
-    tokio::spawn(async move {
-        let mut due = interval(BETWEEN);
-        due.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut times = Vec::new();
-        while !*stop.borrow() {
-            let planned = due.tick().await;
-            let answered = socket.call("ping", (), PATIENCE).await;
-            answered.context("somebody who does no harm is not answered any more")?;
-            let took = Instant::now().saturating_duration_since(planned);
-            times.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        }
-        times.sort_unstable();
-        Ok(Pings(times))
-    })
+/// Pings through a connection of this account, each after a fixed time, until `stop`; latency counts from
+/// the time at which a ping was due.
+async fn ping(account: &Account, stop: watch::Receiver<bool>) -> anyhow::Result<Pings> {
+    let (socket, _events) = account.connect().await?;
+    let mut due = interval(BETWEEN);
+    due.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut times = Vec::new();
+    while !*stop.borrow() {
+        let planned = due.tick().await;
+        let answered = socket.call("ping", (), PATIENCE).await;
+        answered.context("somebody who does no harm is not answered any more")?;
+        let took = Instant::now().saturating_duration_since(planned);
+        times.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+    times.sort_unstable();
+    Ok(Pings(times))
 }
 
-/// Pings while something goes on.
+/// Pings while something goes on, on a thread of their own: what the attackers compute does not count.
 async fn pinged<T>(
     account: &Account,
     something: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<(Pings, T)> {
-    let (socket, _events) = account.connect().await?;
     let (stop, stopped) = watch::channel(false);
-    let pings = ping(socket, stopped);
+    let account = account.clone();
+    let pings = spawn_blocking(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime?.block_on(ping(&account, stopped))
+    });
     let done = something.await;
     stop.send_replace(true);
     let pings = pings.await.context("the pings panicked")??;
