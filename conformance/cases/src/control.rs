@@ -8,6 +8,7 @@ use touchstone_harness::own;
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
+    focus::Clue,
     ledger::requirement_table,
     opaque,
     peer::Arrival,
@@ -304,16 +305,27 @@ fn judge(cx: &mut Ctx, stage: &Stage, event: &Emitted) {
             )
         })
         .filter(|(_, got, expected)| got != expected)
+        .collect();
+    let told: Vec<_> = wrong
+        .iter()
         .map(|(role, got, expected)| {
             format!("{} received {got} instead of {expected}", role.described())
         })
         .collect();
+    let named = |is_more: bool| {
+        let rows = wrong.iter();
+        rows.filter(move |(_, got, expected)| (got > expected) == is_more)
+            .map(|(role, ..)| role.name())
+    };
+    let clue = Clue::of([&event.marker])
+        .wrong(named(true))
+        .missing(named(false));
     let by = match event {
         event if event.skips => &SKIP,
         event if event.by_default => &DEFAULT,
         _ => &FILTERS,
     };
-    cx.check(by, wrong.is_empty(), &event.told, wrong.join(", "));
+    cx.check_by(clue, by, wrong.is_empty(), &event.told, told.join(", "));
     let overheard = stage.overheard(&event.marker);
     let expected = "nothing for another account";
     cx.check(

@@ -571,7 +571,8 @@ async fn receives_at_once(cx: &mut Ctx) -> Flow {
         }
         let expected = "the message that was sent when CONNECT was answered";
         let actual = format!("only a later one on connection {number} of {CONNECTIONS}");
-        cx.broken(&RECEIVES_AT_ONCE, expected, actual);
+        let clue = series.clue().missing([name.as_str()]);
+        cx.broken_by(clue, &RECEIVES_AT_ONCE, expected, actual);
         return Ok(());
     }
     cx.held(&RECEIVES_AT_ONCE);

@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{artifact, presence, usage};
+use super::{artifact, usage};
 use touchstone_harness::{
     case::Flow,
     ctx::{Ctx, Scope},
@@ -88,31 +88,42 @@ impl OwnRows {
         // That these are answered is judged elsewhere.
         try_join_all(answers).await?;
         let message = cx.marker("own");
-        let data = json!({"sid": sid, "message": message});
-        let wanted = Wanted::update("new-message", message);
-        stage
-            .same_road(cx, (stranger, "message", data), &wanted, &self.listener)
-            .await?;
-        presence::heard(cx, stage, Role::V1, sid, Role::V1).await?;
-        let ended = cx.session(stage.other_account()).await?.id;
-        let beat = |key: &str, id: &str, time: u64| json!({key: id, "time": time});
-        let (end, alive) = (
-            beat("sid", &ended, cx.recent_time()),
-            beat("machineId", machine, cx.recent_time()),
-        );
+        let [alive, ended] = [
+            cx.session(stage.other_account()).await?.id,
+            cx.session(stage.other_account()).await?.id,
+        ];
+        let time = cx.recent_time();
+        let beat = |key: &str, id: &str| json!({key: id, "time": time});
         let since = Instant::now();
-        for (sent, wanted) in [
+        let roads = [
             (
-                (stranger, "session-end", end),
-                Wanted::ephemeral("activity", &ended),
+                (stranger, "message", json!({"sid": sid, "message": message})),
+                Wanted::update("new-message", message.as_str()),
+                &self.listener,
             ),
             (
-                (&self.daemon, "machine-alive", alive),
+                (stranger, "session-alive", beat("sid", &alive)),
+                Wanted::ephemeral("activity", alive.as_str()),
+                stranger,
+            ),
+            (
+                (stranger, "session-end", beat("sid", &ended)),
+                Wanted::ephemeral("activity", ended.as_str()),
+                stranger,
+            ),
+            (
+                (&self.daemon, "machine-alive", beat("machineId", machine)),
                 Wanted::ephemeral("machine-activity", machine).since(since),
+                stranger,
             ),
-        ] {
-            stage.same_road(cx, sent, &wanted, stranger).await?;
-        }
+        ];
+        let waiting = &*cx;
+        let heard = roads
+            .into_iter()
+            .map(|(sent, wanted, listener)| async move {
+                stage.same_road(waiting, sent, &wanted, listener).await
+            });
+        try_join_all(heard).await?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! that could match more than one row. And tokens that are nearly right.
 
 use crate::readback::Watched;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::join_all};
 use serde_json::{Value, json};
 use touchstone_client::Secret;
 
@@ -96,11 +96,12 @@ async fn traffic(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
     cx.emit(peer, "artifact-create", new.request()).await?;
     caused.push(Wanted::update("new-artifact", new.id));
     // Events without an answer have been handled when another connection of the account has heard of them.
-    for wanted in &caused {
+    let (waiting, listener) = (&*cx, stage.peer(Role::U2));
+    let arrivals = caused.iter().map(|wanted| async move {
         let heard = |arrival: &Arrival| wanted.matches(arrival);
-        cx.arrival(stage.peer(Role::U2), &wanted.named(), heard)
-            .await;
-    }
+        waiting.arrival(listener, &wanted.named(), heard).await
+    });
+    join_all(arrivals).await;
     Ok(caused)
 }
 

@@ -144,7 +144,7 @@ impl Ctx {
     }
 
     /// As [`broken`](Self::broken), with what is known of the packets that broke it.
-    pub(crate) fn broken_by(
+    pub fn broken_by(
         &mut self,
         clue: Clue,
         requirement: &'static Requirement,

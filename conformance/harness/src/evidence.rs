@@ -34,6 +34,9 @@ const BOUNDS: Bounds = Bounds {
 /// How many lines a report holds: the last ones, and those that made a finding.
 const MAX_LINES: usize = 2_000;
 
+/// What stands where the middle of a text is left out, before the number of its characters.
+pub(crate) const CUT: &str = " …(";
+
 /// How many characters of a packet are shown.
 const MAX_TEXT: usize = 360;
 
@@ -273,7 +276,7 @@ pub fn shorten(text: &str) -> String {
     }
     let head: String = clean.chars().take(MAX_TEXT * 3 / 4).collect();
     let tail: String = clean.chars().skip(count - MAX_TEXT / 8).collect();
-    format!("{head} …({count} characters)… {tail}")
+    format!("{head}{CUT}{count} characters)… {tail}")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use touchstone_client::{
     trace::{Kind, Record, Traced},
 };
 
-use crate::{marks::SUITE, verdict::Finding};
+use crate::{evidence::CUT, marks::SUITE, verdict::Finding};
 
 /// What a line has to do with a finding, the most telling last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -197,14 +197,18 @@ impl<'r> Look<'r> {
         names.iter().any(|name| self.is_of(name))
     }
 
-    /// Whether what came holds `value` somewhere.
-    fn holds(&self, value: &Value) -> bool {
-        let came = matches!(
+    /// Whether the server sent it, or a part of it.
+    fn came(&self) -> bool {
+        matches!(
             self.what,
             What::Receives | What::IsAnswered(_) | What::Http | What::IsAdmittedOrRefused
-        );
+        )
+    }
+
+    /// Whether what came holds `value` somewhere.
+    fn holds(&self, value: &Value) -> bool {
         let values = || Args::raw(self.json.as_str()).values().unwrap_or_default();
-        came && values().iter().any(|all| contains(all, value))
+        self.came() && values().iter().any(|all| contains(all, value))
     }
 }
 
@@ -244,6 +248,22 @@ fn json_in(text: &str) -> Option<Value> {
         _ => false,
     };
     says_something.then_some(value)
+}
+
+/// The beginning of JSON whose middle was left out of a text.
+fn beginning_in(text: &str) -> Option<&str> {
+    let (head, _) = text.split_once(CUT)?;
+    let json = &head[head.find(['{', '['])?..];
+    (json.len() > TELLING * TELLING).then_some(json)
+}
+
+/// Whether a finding says that something did not come, or says of what came that it is all.
+fn is_absence(told: &str) -> bool {
+    let begins = |word: &&str| told.starts_with(word);
+    told.is_empty()
+        || ["nothing", "none", "no ", "only "]
+            .iter()
+            .any(|word| begins(&word))
 }
 
 /// A text that is JSON, but for how often it was found.
@@ -315,20 +335,48 @@ impl Search<'_, '_> {
         }
         let markers: Vec<String> = markers_in(told, self.salt).map(str::to_owned).collect();
         if ending.is_none() && !markers.is_empty() && self.by_markers(&markers, &[]) {
+            self.last_that_came(&markers);
             return;
         }
         self.last_action();
         // What is told is in what came of it.
-        let Some(value) = whole(told) else { return };
-        let came = |(&at, &part): (&usize, &Part)| {
-            let look = &self.before[at];
-            let is_result = part != Part::Cause || look.what == What::Http;
-            (is_result && look.holds(&value)).then_some(at)
-        };
-        let holding: Vec<_> = self.parts.iter().filter_map(came).collect();
-        for at in holding {
+        if let Some(value) = whole(told) {
+            let came = |(&at, &part): (&usize, &Part)| {
+                let look = &self.before[at];
+                let is_result = part != Part::Cause || look.what == What::Http;
+                (is_result && look.holds(&value)).then_some(at)
+            };
+            let holding: Vec<_> = self.parts.iter().filter_map(came).collect();
+            for at in holding {
+                self.keep(at, Part::Wrong);
+            }
+        }
+        let is_told = self.parts.values().any(|part| *part == Part::Wrong);
+        if is_told || !self.missing.is_empty() || is_absence(told) {
+            return;
+        }
+        // Where the value that is wanted went another way, or else what came of it last.
+        let wanted = finding
+            .broken
+            .as_ref()
+            .map_or("", |it| it.expected.as_str());
+        let wanted: Vec<String> = markers_in(wanted, self.salt).map(str::to_owned).collect();
+        if !self.last_that_came(&wanted) {
+            let mut kept = self.parts.keys().rev().copied();
+            if let Some(at) = kept.find(|&at| self.before[at].came()) {
+                self.keep(at, Part::Wrong);
+            }
+        }
+    }
+
+    /// Marks the last thing that came and holds one of `markers`.
+    fn last_that_came(&mut self, markers: &[String]) -> bool {
+        let holds = |look: &Look<'_>| look.came() && look.mentions(markers);
+        let last = self.before.iter().rposition(holds);
+        if let Some(at) = last {
             self.keep(at, Part::Wrong);
         }
+        last.is_some()
     }
 
     fn keep(&mut self, at: usize, part: Part) {
@@ -380,10 +428,14 @@ impl Search<'_, '_> {
 
     /// The last thing that came and holds the value that is told, and what caused it.
     fn by_value(&mut self, told: &str) -> bool {
-        let Some(value) = json_in(told) else {
-            return false;
+        let holding = match json_in(told) {
+            Some(value) => self.before.iter().rposition(|look| look.holds(&value)),
+            None => beginning_in(told).and_then(|beginning| {
+                let holds = |look: &Look<'_>| look.came() && look.json.contains(beginning);
+                self.before.iter().rposition(holds)
+            }),
         };
-        let Some(at) = self.before.iter().rposition(|look| look.holds(&value)) else {
+        let Some(at) = holding else {
             return false;
         };
         let came = &self.before[at];
@@ -593,8 +645,9 @@ mod tests {
         ] {
             check(&lines, Clue::default(), actual, &expected, &[]);
         }
-        let expected = [(0, Part::Cause), (1, Part::Answer)];
         check(&lines, Clue::default(), "something else", &expected, &[]);
+        let expected = [(0, Part::Cause), (1, Part::Answer)];
+        check(&lines, Clue::default(), "no result", &expected, &[]);
     }
 
     #[test]
@@ -626,6 +679,21 @@ mod tests {
         let expected = [(0, Part::Cause), (1, Part::Wrong)];
         let actual = "the connection u1 ended: the server hung up";
         check(&lines, Clue::default(), actual, &expected, &[]);
+    }
+
+    #[test]
+    fn what_was_read_is_told_by_its_values() {
+        let lines = [
+            r#"u1 > 421["update-state",{"v":"foreignS7x1"}]"#,
+            r#"http = {"sessions":[{"metadata":"foreignS7x1","other":"a value that is long"}]}"#,
+            "suite . broken",
+        ];
+        let expected = [(0, Part::Cause), (1, Part::Wrong)];
+        let actual = r#"metadata: "ownS7x0" became "foreignS7x1""#;
+        check(&lines, Clue::default(), actual, &expected, &[]);
+        // Of a long answer the middle is left out.
+        let actual = r#"{"sessions":[{"metadata":"foreignS7x1","other" …(2000 characters)… }"#;
+        check(&lines, Clue::default(), actual, &[(1, Part::Wrong)], &[]);
     }
 
     #[test]

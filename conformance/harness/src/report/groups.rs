@@ -60,6 +60,10 @@ const FOLLOWS: [(&str, &str); 5] = [
     ("one-winner", "contention"),
 ];
 
+/// What findings say of an event that nobody received, and how many cases have to say so before their one
+/// cause is evident: nothing of its kind is recognised at all.
+const NOBODY: (&str, usize) = ("nothing for anyone", 6);
+
 /// Cases that broke the same kind of requirement, the one with the shortest trace first.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
@@ -87,6 +91,12 @@ fn aspect(case: &CaseReport) -> &'static str {
         .unwrap_or(case.id)
 }
 
+/// Whether what a case tells is that nobody received something.
+fn reached_nobody(case: &CaseReport) -> bool {
+    let first = case.told().next();
+    first.is_some_and(|(_, broken)| broken.actual.starts_with(NOBODY.0))
+}
+
 /// The cases of a section, those that belong together side by side.
 pub(super) fn groups(run: &RunReport, section: Section) -> Vec<Group<'_>> {
     let cases = run
@@ -95,9 +105,11 @@ pub(super) fn groups(run: &RunReport, section: Section) -> Vec<Group<'_>> {
         .filter(|case| Section::of(case) == Some(section));
     // Of accidents nobody knows that they have one cause.
     let is_of_cause = matches!(section, Section::Failures | Section::Warnings);
+    let is_deaf = run.cases.iter().filter(|case| reached_nobody(case)).count() >= NOBODY.1;
     let mut groups: Vec<Group<'_>> = Vec::new();
     for case in cases {
         let aspect = match is_of_cause {
+            true if is_deaf && reached_nobody(case) => NOBODY.0,
             true => aspect(case),
             false => case.id,
         };
@@ -181,6 +193,17 @@ mod tests {
             told(cases),
             [vec!["d.short", "a.long", "c.winner"], vec!["b.body"]]
         );
+        // Where nothing reaches anybody, it is one mistake whatever the events are.
+        let deaf = |id, of| {
+            let mut case = case(id, of, 1);
+            case.findings = vec![Finding::broken(of, "a".into(), "nothing for anyone".into())];
+            case
+        };
+        let many = ["1", "2", "3", "4", "5", "6"].map(|id| deaf(id, &SESSION));
+        let mut cases: Vec<_> = many.into_iter().chain([deaf("7", &BODY)]).collect();
+        assert_eq!(told(cases.clone()).len(), 1);
+        cases.drain(..4);
+        assert_eq!(told(cases).len(), 2);
         // What follows from nothing stands for itself.
         let cases = vec![case("c.winner", &WINNER, 1), case("b.body", &BODY, 2)];
         assert_eq!(told(cases), [vec!["c.winner"], vec!["b.body"]]);

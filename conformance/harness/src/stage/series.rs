@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::{
     case::Flow,
     ctx::Ctx,
+    focus::Clue,
     opaque,
     peer::{Arrival, Peer},
 };
@@ -25,6 +26,11 @@ impl Series {
             marker: cx.marker(what),
             sent: 0,
         }
+    }
+
+    /// What tells its messages.
+    pub fn clue(&self) -> Clue {
+        Clue::of([&self.marker])
     }
 
     /// How many messages were sent.
