@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
+use touchstone_client::SpawnCommand;
 use touchstone_client::provision::ProvisionSpec;
-use touchstone_conformance::SpawnCommand;
 use url::Url;
 
 use super::{ReachArguments, parse_base_url, parse_duration};

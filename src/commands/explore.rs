@@ -10,9 +10,10 @@ use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::RngExt as _;
 use touchstone_client::Clock;
+use touchstone_client::launch;
 use touchstone_client::trace::{Header, Writer};
-use touchstone_conformance::{Timeouts, launch};
 use touchstone_explore::{Ended, Explored, Extent, Progress, Settings, Target, explore};
+use touchstone_harness::Timeouts;
 use touchstone_output::text::{display_url, plural};
 
 use crate::args::ExploreArguments;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
-use touchstone_conformance::{Verdict, requirements};
+use touchstone_cases::requirements;
 use touchstone_explore::{Ended, Explored, Finding};
+use touchstone_harness::Verdict;
 use touchstone_history::Level;
 use touchstone_output::text::{one_line, plural};
 use touchstone_output::{Style, markdown::code};
