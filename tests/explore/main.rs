@@ -66,8 +66,8 @@ fn faults_are_found() {
     let rows = [
         ("dup-update=5", "delivery.no-duplicate"),
         ("lost-update=5", "delivery.no-loss"),
-        ("stale-accept", "session.update-metadata.stale"),
-        ("dedupe-off", "message.local-id"),
+        ("echo-to-sender", "message.skips-sender"),
+        ("ack-twice", "handler.acknowledged-once"),
     ];
     for (fault, requirement) in rows {
         let exploring = explored(with_fault(fault), Extent::Rounds(ROUNDS), Duration::ZERO);
