@@ -262,7 +262,8 @@ impl Stage<'_> {
                     Value::Null => link.socket.request(event, ()).await,
                     data => link.socket.request(event, data).await,
                 };
-                if let Ok(reply) = sent {
+                // Who does not read does not wait either.
+                if let (Ok(reply), true) = (sent, link.reads) {
                     pending.push(Box::pin(async move {
                         self.answered(kind, reply, learn, account).await;
                     }));

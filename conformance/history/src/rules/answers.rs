@@ -32,6 +32,8 @@ pub(crate) struct Answers {
     /// The calls without an answer, by connection and record.
     open: HashMap<u64, BTreeMap<u64, Arc<Call>>>,
     count: usize,
+    /// Connections that stopped reading, say: they may send, and hear nothing.
+    deaf: Bounded<u64, ()>,
     /// Sessions that an account has made: of others it may be told anything.
     own: Bounded<(Account, String), ()>,
     /// Calls that a callee was asked for, and those that it answered, by account, method and params.
@@ -44,6 +46,7 @@ impl Default for Answers {
         Self {
             open: HashMap::new(),
             count: 0,
+            deaf: Bounded::new(CALLS),
             own: Bounded::new(SESSIONS),
             requested: HashSet::new(),
             replied: HashSet::new(),
@@ -59,7 +62,11 @@ impl Answers {
         findings: &mut Findings,
     ) {
         match happening {
-            Happening::Called(call) if call.asks && answer_of(&call.event).is_some() => {
+            Happening::Called(call)
+                if call.asks
+                    && answer_of(&call.event).is_some()
+                    && self.deaf.get(&call.connection.number).is_none() =>
+            {
                 self.count += 1;
                 if self.count > CALLS {
                     self.forget();
@@ -77,6 +84,7 @@ impl Answers {
                 findings.add(RULE.name, &r::ANSWERED_ONCE, [now.record], text);
             }
             Happening::Faded(connection) => {
+                self.deaf.insert_new(connection.number, ());
                 self.open.remove(&connection.number);
             }
             Happening::Requested(request) => {
