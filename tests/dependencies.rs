@@ -113,6 +113,8 @@ const JUDGES: &[&str] = &[
     "touchstone-history",
     "touchstone-explore",
     "touchstone-loadgen",
+    "touchstone-tui-monitor",
+    "touchstone-proxy",
 ];
 const SERVER_SIDE: &[&str] = &[
     "touchstone-reference-faults",

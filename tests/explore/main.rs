@@ -73,10 +73,7 @@ fn faults_are_found() {
         let exploring = explored(with_fault(fault), Extent::Rounds(ROUNDS), Duration::ZERO);
         let found = runtime().block_on(Box::pin(exploring)).findings;
         let broken: Vec<_> = found.iter().map(|one| one.violation.requirement).collect();
-        assert!(
-            broken.iter().any(|one| *one == requirement),
-            "{fault}: {broken:?}"
-        );
+        assert!(broken.contains(&requirement), "{fault}: {broken:?}");
     }
 }
 
@@ -97,6 +94,10 @@ fn right_servers_are_not_accused() {
 
 #[test]
 #[ignore = "takes an hour, and rewrites docs/explore.md"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a library does not read the environment, a test may"
+)]
 fn the_table_is_measured() {
     let seconds = std::env::var("TOUCHSTONE_EXPLORE_SECONDS");
     let seconds = seconds.map_or(60, |text| text.parse().expect("a number of seconds"));

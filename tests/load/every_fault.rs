@@ -248,6 +248,7 @@ fn check(fault: &str, report: &Report, summary: &Summary, effects: &[(&str, Effe
 
 /// A run in which everything was sent, answered and in time: no fault here is about anything else, but a busy
 /// machine keeps the generator or a callee from it, and then the run is made again.
+#[expect(clippy::print_stderr, reason = "what a test repeats is told")]
 async fn loaded(faults: &str) -> (Report, Summary) {
     let names: Vec<_> = faults.split_whitespace().collect();
     for _ in 0..TRIES {

@@ -264,7 +264,7 @@ fn redacted(auth: &Value) -> Value {
     auth
 }
 
-/// At most [`MAX_TEXT`] characters on one line; the end is kept as well, since it often tells more.
+/// At most 360 characters on one line; the end is kept as well, since it often tells more.
 pub fn shorten(text: &str) -> String {
     let clean: String = text
         .chars()

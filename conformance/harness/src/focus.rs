@@ -260,10 +260,7 @@ fn beginning_in(text: &str) -> Option<&str> {
 /// Whether a finding says that something did not come, or says of what came that it is all.
 fn is_absence(told: &str) -> bool {
     let begins = |word: &&str| told.starts_with(word);
-    told.is_empty()
-        || ["nothing", "none", "no ", "only "]
-            .iter()
-            .any(|word| begins(&word))
+    told.is_empty() || ["nothing", "none", "no ", "only "].iter().any(begins)
 }
 
 /// A text that is JSON, but for how often it was found.
