@@ -79,14 +79,24 @@ fn faults_are_found() {
 
 #[test]
 fn right_servers_are_not_accused() {
-    for liberty in ["newer-generation", "older-generation", "seq-interleaved"] {
+    // What a liberty gives up, tests/liberties/table.toml says too.
+    let rows = [
+        ("newer-generation", None),
+        ("older-generation", Some(".narrow")),
+        ("seq-interleaved", None),
+    ];
+    for (liberty, given_up) in rows {
         let liberties = Liberties::parse([liberty]).expect("a liberty");
         let config = liberties.applied_to(quick());
         let exploring = explored(config, Extent::Rounds(3), Duration::ZERO);
         let found = runtime().block_on(Box::pin(exploring)).findings;
+        let is_given_up =
+            |requirement: &str| given_up.is_some_and(|end| requirement.ends_with(end));
         let texts: Vec<_> = found
             .iter()
-            .map(|one| one.violation.text.as_str())
+            .map(|one| &one.violation)
+            .filter(|violation| !is_given_up(violation.requirement))
+            .map(|violation| violation.text.as_str())
             .collect();
         assert!(texts.is_empty(), "{liberty}: {texts:#?}");
     }

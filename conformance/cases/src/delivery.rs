@@ -192,8 +192,10 @@ async fn order(cx: &mut Ctx) -> Flow {
         "the order of the changes",
         told,
     );
-    // In the order of the causes, so that a change that came late is not blamed twice.
+    // In the order of the causes, so that a change that came late is not blamed twice; and
+    // each once: a second delivery is a fault of its own, judged by delivery.no-duplicate.
     changes.sort_by_key(is_change);
+    changes.dedup_by_key(|arrival| is_change(arrival));
     let seqs: Vec<_> = changes.iter().map(update_seq).collect();
     let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
     cx.check_by(

@@ -20,7 +20,7 @@ use touchstone_client::{
 use crate::{
     event::{Direction, TraceLine},
     focus,
-    marks::{CASE, SUITE, VERDICT},
+    marks::{CASE, CUT, SUITE, VERDICT},
     verdict::{Finding, Verdict},
 };
 
@@ -33,9 +33,6 @@ const BOUNDS: Bounds = Bounds {
 
 /// How many lines a report holds: the last ones, and those that made a finding.
 const MAX_LINES: usize = 2_000;
-
-/// What stands where the middle of a text is left out, before the number of its characters.
-pub(crate) const CUT: &str = " …(";
 
 /// How many characters of a packet are shown.
 const MAX_TEXT: usize = 360;

@@ -14,7 +14,10 @@ use touchstone_client::{
     trace::{Kind, Record, Traced},
 };
 
-use crate::{evidence::CUT, marks::SUITE, verdict::Finding};
+use crate::{
+    marks::{CUT, SUITE},
+    verdict::Finding,
+};
 
 /// What a line has to do with a finding, the most telling last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

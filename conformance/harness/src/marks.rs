@@ -3,6 +3,9 @@
 /// The name under which the suite leaves notes about itself.
 pub const SUITE: &str = "suite";
 
+/// What stands where the middle of a text is left out, before the number of its characters.
+pub(crate) const CUT: &str = " …(";
+
 /// What stands before the id of the case in the first mark of a recording.
 pub const CASE: &str = "case: ";
 /// What stands before the verdict in the last mark of a recording.

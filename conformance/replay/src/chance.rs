@@ -391,8 +391,9 @@ mod tests {
         extra("511 u closes", "12", "extra");
         extra("505 v > CONNECT {}\n506 v < CONNECT", "12", LATER);
         extra("511 v > CONNECT {}\n512 v < CONNECT", "513", LATER);
-        // Something of the recording came behind it.
-        extra("20 u > ping#2\n21 u < #2 {}", "12", "extra");
+        // Something of the recording came behind it, on the same road.
+        extra("21 u < update {\"n\":1}", "12", "extra");
+        extra("20 u > ping#2\n21 u < #2 {}", "12", LATER);
         // It came longer after the last step than the recording went on.
         extra("611 u < update {\"n\":1}", "600", "extra");
     }

@@ -79,11 +79,15 @@ impl Judge<'_> {
         let unsent = lacking_routes(self.recording, &pairs);
         let barriers = Barriers::new(self.recording, self.played, &unsent);
         let calls = call_names(self.recording);
-        // When the last thing with a counterpart came, by connection.
-        let mut last_known: HashMap<&str, u64> = HashMap::new();
+        // When the last thing with a counterpart came, by connection and road: what goes to many may come
+        // through a broker, and an answer that came behind it proves nothing then.
+        let mut last_known: HashMap<(&str, bool), u64> = HashMap::new();
         for now in self.found.pairs.values() {
-            let last = last_known.entry(now.heard.conn.as_str()).or_default();
-            *last = now.heard.t_us.max(*last);
+            let heard = now.heard;
+            for road in [heard.what.goes_to_many(), false] {
+                let last = last_known.entry((heard.conn.as_str(), road)).or_default();
+                *last = heard.t_us.max(*last);
+            }
         }
         // What came behind the last step was not waited for.
         let cut_us = self.played.interrupted.then(|| {
@@ -110,7 +114,7 @@ impl Judge<'_> {
         extras.sort_by_key(|heard| heard.t_us);
         for heard in extras {
             let is_last = last_known
-                .get(heard.conn.as_str())
+                .get(&(heard.conn.as_str(), heard.what.goes_to_many()))
                 .is_none_or(|known| heard.t_us > *known);
             let outcome = self.extra(heard, admitted.contains(heard.conn.as_str()), is_last);
             let outcome = barriers.over(self.recording, heard, true, outcome);

@@ -41,6 +41,11 @@ pub(super) enum What {
 }
 
 impl What {
+    /// Whether it is an event that the server sends to whoever it concerns.
+    pub(super) fn goes_to_many(&self) -> bool {
+        matches!(self, Self::Event { name, .. } if name == "update" || name == "ephemeral")
+    }
+
     /// What a packet from the server is, if it is anything that is compared.
     pub(super) fn of(packet: Traced) -> Option<Self> {
         let values = |args: &Args| {

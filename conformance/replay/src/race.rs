@@ -463,11 +463,14 @@ mod tests {
         )
     }
 
+    const BEHIND: &str = r#"40 u < update {"n":1}"#;
+
     /// What is told where a message is delivered to the other of two connections.
     #[track_caller]
     fn elsewhere(sent: &str, came: &str, expected: &[&str]) {
-        let then = two(["a1", "a1"], &format!("{sent}\n20 v < {came}"));
-        let now = two(["a1", "a1"], &format!("{sent}\n20 u < {came}"));
+        // What came behind it on the same road says that the recording did not end too early.
+        let then = two(["a1", "a1"], &format!("{sent}\n20 v < {came}\n{BEHIND}"));
+        let now = two(["a1", "a1"], &format!("{sent}\n20 u < {came}\n{BEHIND}"));
         assert_eq!(otherwise(&then, &now), expected);
     }
 
@@ -499,7 +502,7 @@ mod tests {
     fn a_message_that_was_delivered_has_won() {
         let (one, came) = (message("x", "l"), delivered("m1", "x", "l"));
         let ran = |conn: &str| {
-            let text = format!("10 u > {one}\n20 {conn} < {came}\n30 v > {one}");
+            let text = format!("10 u > {one}\n20 {conn} < {came}\n30 v > {one}\n{BEHIND}");
             two(["a1", "a1"], &text)
         };
         assert_eq!(
