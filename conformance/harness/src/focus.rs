@@ -5,7 +5,7 @@
 //! hold what the finding tells, or else the last thing that the case did before. Nothing here judges, and
 //! a finding without any line stands all the same.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -112,9 +112,10 @@ const HELPERS: [&str; 3] = ["sentinel", "probe", "series"];
 struct Look<'r> {
     conn: &'r str,
     what: What,
-    text: String,
-    /// The JSON in it, its values separated by commas.
-    json: String,
+    /// What is said beside the JSON: the URL of a request, or a note.
+    head: Cow<'r, str>,
+    /// The JSON in it, its values separated by commas. A server may send much: it is not copied.
+    json: Cow<'r, str>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -133,8 +134,9 @@ enum What {
 
 impl<'r> Look<'r> {
     fn at(record: &'r Record) -> Self {
-        let args = |args: &Args| args.as_str().to_owned();
-        let mut head = String::new();
+        let args = |args: &'r Args| Cow::from(args.as_str());
+        let whole = |data: &Value| Cow::from(data.to_string());
+        let mut head = Cow::default();
         let (what, json) = match &record.kind {
             Kind::Packet(
                 Way::Sent,
@@ -142,30 +144,30 @@ impl<'r> Look<'r> {
                     name, args: a, ack, ..
                 },
             ) => (What::Sends(name.clone(), *ack), args(a)),
-            Kind::Packet(Way::Sent, Traced::Connect(data)) => (What::Connects, data.to_string()),
+            Kind::Packet(Way::Sent, Traced::Connect(data)) => (What::Connects, whole(data)),
             Kind::Packet(Way::Received, Traced::Event { args: a, .. }) => (What::Receives, args(a)),
             Kind::Packet(Way::Received, Traced::Ack { id, args: a, .. }) => {
                 (What::IsAnswered(*id), args(a))
             }
             Kind::Packet(Way::Received, Traced::Connect(data) | Traced::ConnectError(data)) => {
-                (What::IsAdmittedOrRefused, data.to_string())
+                (What::IsAdmittedOrRefused, whole(data))
             }
             Kind::Http(exchange) => {
-                head = format!("{} ", exchange.url);
+                head = Cow::from(&exchange.url);
                 let bodies = [&exchange.request, &exchange.response];
                 let bodies: Vec<_> = bodies.into_iter().flatten().map(Value::to_string).collect();
-                (What::Http, bodies.join(","))
+                (What::Http, bodies.join(",").into())
             }
             Kind::Mark(text) => {
-                head.clone_from(text);
-                (What::Note, String::new())
+                head = Cow::from(text);
+                (What::Note, Cow::default())
             }
-            Kind::Packet(..) => (What::Other, String::new()),
+            Kind::Packet(..) => (What::Other, Cow::default()),
         };
         Self {
             conn: &record.conn,
             what,
-            text: head + &json,
+            head,
             json,
         }
     }
@@ -181,13 +183,22 @@ impl<'r> Look<'r> {
 
     /// Whether it is an event of the suite's own, such as a sentinel.
     fn helps(&self, salt: &str) -> bool {
-        markers_in(&self.text, salt).any(|marker| HELPERS.iter().any(|it| marker.starts_with(it)))
+        self.markers(salt)
+            .any(|marker| HELPERS.iter().any(|it| marker.starts_with(it)))
+    }
+
+    /// The values of the suite in it.
+    fn markers<'l>(&'l self, salt: &'l str) -> impl Iterator<Item = &'l str> {
+        let texts = [self.head.as_ref(), self.json.as_ref()];
+        texts
+            .into_iter()
+            .flat_map(move |text| markers_in(text, salt))
     }
 
     fn mentions(&self, markers: &[String]) -> bool {
-        markers
-            .iter()
-            .any(|marker| self.text.contains(marker.as_str()))
+        markers.iter().any(|marker| {
+            self.head.contains(marker.as_str()) || self.json.contains(marker.as_str())
+        })
     }
 
     /// Whether it is `name` or a later connection of that name.
@@ -210,7 +221,7 @@ impl<'r> Look<'r> {
 
     /// Whether what came holds `value` somewhere.
     fn holds(&self, value: &Value) -> bool {
-        let values = || Args::raw(self.json.as_str()).values().unwrap_or_default();
+        let values = || Args::raw(self.json.as_ref()).values().unwrap_or_default();
         self.came() && values().iter().any(|all| contains(all, value))
     }
 }
@@ -288,7 +299,7 @@ pub fn find(
         .iter_mut()
         .filter(|finding| finding.broken.is_some())
     {
-        let is_mark = |look: &Look<'_>| look.conn == SUITE && look.text == finding.clue.mark;
+        let is_mark = |look: &Look<'_>| look.conn == SUITE && look.head == finding.clue.mark;
         let end = looks.iter().position(is_mark).unwrap_or(looks.len());
         let mut search = Search {
             before: &looks[..end],
@@ -323,7 +334,7 @@ impl Search<'_, '_> {
         }
         let told = finding.broken.as_ref().map_or("", |it| it.actual.as_str());
         let ending = self.before.iter().rposition(|look| {
-            let end = look.text.strip_prefix("ended: ");
+            let end = look.head.strip_prefix("ended: ");
             look.what == What::Note
                 && end.is_some_and(|end| end.len() > TELLING && told.contains(end))
         });
@@ -451,7 +462,7 @@ impl Search<'_, '_> {
             }
             What::Receives => {
                 let of_case = |marker: &&str| !HELPERS.iter().any(|it| marker.starts_with(it));
-                let markers = markers_in(&came.text, self.salt).filter(of_case);
+                let markers = came.markers(self.salt).filter(of_case);
                 let markers: Vec<String> = markers.map(str::to_owned).collect();
                 let sends = |look: &Look<'_>| {
                     matches!(look.what, What::Sends(..) | What::Http) && look.mentions(&markers)
@@ -481,9 +492,7 @@ impl Search<'_, '_> {
             return;
         };
         let acted = &self.before[at];
-        let markers: Vec<String> = markers_in(&acted.text, self.salt)
-            .map(str::to_owned)
-            .collect();
+        let markers: Vec<String> = acted.markers(self.salt).map(str::to_owned).collect();
         if matches!(acted.what, What::Sends(..)) {
             let comes = |(at, look): (usize, &Look<'_>)| {
                 (look.what == What::Receives && look.mentions(&markers)).then_some(at)
