@@ -8,6 +8,7 @@ import base64
 import json
 import sys
 import threading
+import time
 
 import nacl.signing
 import requests
@@ -40,8 +41,27 @@ def sign_in():
     return post("/v1/auth", body)["token"]
 
 
+def leave_in_order(client):
+    """Lets a client over polling leave only when its writer waits for something to send. A writer that is still
+    busy with what came before sees that the client leaves, ends, and never sends the close packet; the client
+    then waits for the next ping, whatever the server does."""
+    disconnect = client.eio.disconnect
+
+    def in_order(*args, **options):
+        end = time.monotonic() + DEADLINE
+        while client.eio.state == "connected" and not client.eio.queue.not_empty._waiters:
+            if time.monotonic() > end:
+                raise TimeoutError("the writer")
+            time.sleep(0.001)
+        disconnect(*args, **options)
+
+    client.eio.disconnect = in_order
+
+
 def connect(auth, client=None):
     client = client or socketio.Client(reconnection=False)
+    if TRANSPORT == "polling":
+        leave_in_order(client)
     client.connect(URL, auth=auth, transports=[TRANSPORT], socketio_path="/v1/updates", wait_timeout=DEADLINE)
     return client
 
