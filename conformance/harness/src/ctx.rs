@@ -39,15 +39,15 @@ pub struct Ctx {
     /// The case's id.
     case: String,
     /// Lets the server prove after each input that it lives, in a run that looks for the deadly one.
-    pub steps: Option<Arc<Steps>>,
+    pub(crate) steps: Option<Arc<Steps>>,
     /// What was sent and received.
-    pub evidence: Evidence,
+    pub(crate) evidence: Evidence,
     /// What was judged so far.
     pub findings: Vec<Finding>,
     /// What a reader of the verdict should know.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// The traits that were noted.
-    pub dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// The last known version of a field of a record.
     versions: HashMap<(String, &'static str), i64>,
     rng: StdRng,
@@ -104,7 +104,7 @@ pub struct NoAnswer {
 
 impl Ctx {
     /// A context for `case_id`. `attempt` tells a repetition from the first run.
-    pub fn new(shared: Arc<Shared>, case_id: &str, attempt: u32) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, case_id: &str, attempt: u32) -> Self {
         let seed = mix(shared.seed, case_id);
         let salted = mix(shared.salt ^ u64::from(attempt), case_id);
         let salt = format!("{salted:x}");
@@ -165,7 +165,7 @@ impl Ctx {
     }
 
     /// The findings, each of several equal ones once.
-    pub fn folded(&mut self) -> Vec<Finding> {
+    pub(crate) fn folded(&mut self) -> Vec<Finding> {
         folded(std::mem::take(&mut self.findings))
     }
 
@@ -635,14 +635,14 @@ impl Ctx {
     }
 
     /// Notes that something is about to be sent, and gives the words for it.
-    pub fn sends(&self, what: &str, data: &str) -> String {
+    pub(crate) fn sends(&self, what: &str, data: &str) -> String {
         let text = shorten(format!("{what} {data}").trim_end());
         self.shared.inputs.note(&self.case, text.clone());
         text
     }
 
     /// To be called when something was sent: a run that looks for a deadly input waits here.
-    pub async fn sent(&self, text: &str) {
+    pub(crate) async fn sent(&self, text: &str) {
         if let Some(steps) = &self.steps {
             steps.after(&self.shared, text).await;
         }

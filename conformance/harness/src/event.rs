@@ -300,7 +300,7 @@ pub struct Summary {
 
 impl Summary {
     /// Counts `cases`, of which a baseline has `stale` entries too many.
-    pub fn of(cases: &[CaseReport], stale: usize, interrupted: bool) -> Self {
+    pub(crate) fn of(cases: &[CaseReport], stale: usize, interrupted: bool) -> Self {
         let mut summary = Self {
             total: cases.len(),
             stale,
@@ -369,7 +369,7 @@ pub struct Dialect(BTreeMap<String, Vec<Value>>);
 
 impl Dialect {
     /// Notes an observation.
-    pub fn note(&mut self, name: &str, value: Value) {
+    pub(crate) fn note(&mut self, name: &str, value: Value) {
         let seen = self.0.entry(name.to_owned()).or_default();
         if !seen.contains(&value) {
             seen.push(value);
@@ -431,7 +431,7 @@ pub struct DoctorReport {
     /// How long a client may be silent, as the handshake says.
     pub heartbeat: Duration,
     /// The token of the account that pinged.
-    pub token: Secret,
+    pub(crate) token: Secret,
 }
 
 #[cfg(test)]

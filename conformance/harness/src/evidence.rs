@@ -42,7 +42,7 @@ const TOKEN_SHOWN: usize = 6;
 
 /// Collects the trace of one case; shared by its connections.
 #[derive(Debug)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     recorder: Recorder,
     /// The first packet of the server that no client can read, with the name of its connection.
     unreadable: Arc<OnceLock<String>>,
@@ -77,7 +77,7 @@ impl Tap for Reading {
 
 impl Evidence {
     /// The evidence of a case that begins at `start`.
-    pub fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         Self {
             recorder: Recorder::new(start, BOUNDS),
             unreadable: Arc::default(),
@@ -86,7 +86,7 @@ impl Evidence {
     }
 
     /// A tap for the connection that the case calls `conn`.
-    pub fn tap(&self, conn: &str) -> Arc<dyn Tap> {
+    pub(crate) fn tap(&self, conn: &str) -> Arc<dyn Tap> {
         Arc::new(Reading {
             conn: conn.to_owned(),
             inner: self.recorder.tap(conn),
@@ -110,30 +110,30 @@ impl Evidence {
     }
 
     /// The connections and their nodes, where there are several.
-    pub fn nodes(&self) -> Vec<(String, String)> {
+    pub(crate) fn nodes(&self) -> Vec<(String, String)> {
         let nodes = self.nodes.lock();
         nodes.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the server has sent that no client can read, if it has. The connection is over then, and
     /// nothing that a case finds afterwards says anything.
-    pub fn unreadable(&self) -> Option<&str> {
+    pub(crate) fn unreadable(&self) -> Option<&str> {
         self.unreadable.get().map(String::as_str)
     }
 
     /// Notes a step of the case.
-    pub fn mark(&self, text: &str) {
+    pub(crate) fn mark(&self, text: &str) {
         self.recorder.mark(SUITE, shorten(text));
     }
 
     /// `provisioner`, with its HTTP exchanges noted here.
-    pub fn provisioner(&self, provisioner: &Provisioner) -> Provisioner {
+    pub(crate) fn provisioner(&self, provisioner: &Provisioner) -> Provisioner {
         provisioner.recorded(&self.recorder)
     }
 
     /// The trace for people, oldest first. What made the `findings` is looked up in it, by the `salt` of the
     /// case's values, and is never among what is left out.
-    pub fn lines(&self, salt: &str, findings: &mut [Finding]) -> Vec<TraceLine> {
+    pub(crate) fn lines(&self, salt: &str, findings: &mut [Finding]) -> Vec<TraceLine> {
         let records = self.recorder.records();
         let (places, mut lines): (Vec<usize>, Vec<_>) = records
             .iter()
@@ -167,7 +167,7 @@ impl Evidence {
 
     /// The trace of `case` as a file of the format `touchstone-trace`, which holds no token. It ends
     /// with the case's id and `verdict`, for those who replay it.
-    pub fn file(
+    pub(crate) fn file(
         &self,
         target: &str,
         started_at: u64,

@@ -61,13 +61,13 @@ pub struct Focus {
 #[derive(Debug, Clone, Default)]
 pub struct Clue {
     /// The note that the finding left in the trace.
-    pub mark: String,
+    pub(crate) mark: String,
     /// Texts that occur in the packets that belong to what was judged, and in no others.
-    pub markers: Vec<String>,
+    pub(crate) markers: Vec<String>,
     /// The connections that received what they should not.
-    pub wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
     /// The connections that did not receive what they should.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 impl Clue {
@@ -288,7 +288,7 @@ fn whole(text: &str) -> Option<Value> {
 
 /// Finds the records that made each finding, as places in `records`. Their lines are told by `place`,
 /// which knows where a record stands in the trace for people.
-pub fn find(
+pub(crate) fn find(
     records: &[Record],
     salt: &str,
     findings: &mut [Finding],

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 /// Something that was sent to the server.
 #[derive(Debug, Clone)]
-pub struct Input {
+pub(crate) struct Input {
     pub(crate) at: Instant,
     /// The case that sent it.
-    pub case: String,
+    pub(crate) case: String,
     /// What it was, shortened.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// The inputs of a run, as far as they matter for who killed the server.

@@ -34,7 +34,7 @@ impl Account {
     }
 
     /// Its token, which nothing shows.
-    pub fn secret(&self) -> &Secret {
+    pub(crate) fn secret(&self) -> &Secret {
         &self.inner.token
     }
 }
@@ -54,7 +54,7 @@ pub struct Machine {
 }
 
 /// The word that reports use for a provisioner.
-pub fn kind(provisioner: &Provisioner) -> &'static str {
+pub(crate) fn kind(provisioner: &Provisioner) -> &'static str {
     match provisioner {
         Provisioner::Rest(_) => "rest",
         Provisioner::File(_) => "file",

@@ -32,17 +32,17 @@ pub struct Shared {
     /// The wall clock.
     pub clock: Clock,
     /// Where all random choices come from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     pub(crate) salt: u64,
     /// The folder that the trace file of each case goes to.
-    pub traces: Option<String>,
+    pub(crate) traces: Option<String>,
     /// The token of an account whose pings were answered at first, to tell a server that handles no event any
     /// more.
-    pub probe: Option<Secret>,
+    pub(crate) probe: Option<Secret>,
     /// How long a client may be silent before the server takes it for gone; nothing where that is not known.
-    pub heartbeat: Option<Duration>,
+    pub(crate) heartbeat: Option<Duration>,
     /// What the target lacks, with the reason.
-    pub missing: HashMap<Capability, String>,
+    pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
     /// What was sent to the server last.
     pub(crate) inputs: Inputs,
@@ -87,13 +87,13 @@ impl Shared {
     }
 
     /// A session or machine with this id was made.
-    pub fn made(&self, id: &str) {
+    pub(crate) fn made(&self, id: &str) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.insert(id.to_owned());
     }
 
     /// Whether `id` is that of a session or machine that was made for this run.
-    pub fn exists(&self, id: &str) -> bool {
+    pub(crate) fn exists(&self, id: &str) -> bool {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.contains(id)
     }

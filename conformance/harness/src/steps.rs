@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// A run of a case that sends its inputs one by one: after each of them the server has to live for a
 /// while before the next one is sent.
 #[derive(Debug)]
-pub struct Steps {
+pub(crate) struct Steps {
     linger: Duration,
     killer: Mutex<Option<String>>,
 }
@@ -37,7 +37,7 @@ impl Steps {
     }
 
     /// `text` was sent: returns when the server has lived for long enough, or has died of it.
-    pub async fn after(&self, shared: &Shared, text: &str) {
+    pub(crate) async fn after(&self, shared: &Shared, text: &str) {
         if self.lock().is_some() || lives_on(shared, self.linger).await {
             return;
         }

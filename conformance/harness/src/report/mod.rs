@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// `3 failed (1 known), 2 warned`: what happened, leaving out what did not.
-pub fn counts(summary: &Summary) -> String {
+pub(crate) fn counts(summary: &Summary) -> String {
     let counts: Vec<_> = Verdict::ALL
         .iter()
         .filter(|&&verdict| summary.count(verdict) > 0)
@@ -116,7 +116,7 @@ pub(crate) fn to_explain(run: &RunReport) -> Vec<&CaseReport> {
 }
 
 /// The word for a case, where its verdict is not all that there is to say.
-pub fn word(case: &CaseReport) -> &'static str {
+pub(crate) fn word(case: &CaseReport) -> &'static str {
     match case.verdict {
         Verdict::Fail if case.known.is_some() => "known",
         _ if case.flaky => "flaky",
@@ -125,7 +125,7 @@ pub fn word(case: &CaseReport) -> &'static str {
 }
 
 /// `u1 at http://a, s1 at http://b`: the nodes of a case's connections, where there are several.
-pub fn nodes(case: &CaseReport) -> Option<String> {
+pub(crate) fn nodes(case: &CaseReport) -> Option<String> {
     let at = |(conn, node): &(String, String)| format!("{conn} at {node}");
     let all: Vec<_> = case.nodes.iter().map(at).collect();
     (!all.is_empty()).then(|| all.join(", "))
@@ -145,7 +145,7 @@ pub(crate) fn by_reason(run: &RunReport, verdict: Verdict) -> BTreeMap<&str, Vec
 
 /// `also in: a.case, b.case`: the other cases that saw what a finding tells; nothing where there are
 /// none.
-pub fn also(finding: &Finding) -> Option<String> {
+pub(crate) fn also(finding: &Finding) -> Option<String> {
     let seen = &finding.also_in;
     (!seen.is_empty()).then(|| format!("also seen in {}", seen.join(", ")))
 }
@@ -187,8 +187,8 @@ pub(crate) fn first_to_mend(run: &RunReport) -> Vec<(&'static Requirement, usize
 /// What there is to say once when the server stopped answering: which cases ran then, what the first of
 /// them met, and how many never began.
 pub(crate) struct Gone<'a> {
-    pub during: Vec<&'a CaseReport>,
-    pub before: usize,
+    pub(crate) during: Vec<&'a CaseReport>,
+    pub(crate) before: usize,
     suspect: Option<&'a str>,
 }
 
