@@ -127,7 +127,6 @@ fn target(names: &BTreeMap<Module, PathBuf>, from: &Module, path: &[String]) -> 
         }
         _ => {}
     }
-    let begins_here = base == *from;
     for part in path {
         base.push(part.clone());
         if !names.contains_key(&base) {
@@ -135,7 +134,7 @@ fn target(names: &BTreeMap<Module, PathBuf>, from: &Module, path: &[String]) -> 
             break;
         }
     }
-    (base != *from && !(begins_here && base.is_empty())).then_some(base)
+    (base != *from).then_some(base)
 }
 
 /// The paths that a source names, without those of its tests.
