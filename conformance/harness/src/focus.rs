@@ -16,7 +16,7 @@ use touchstone_client::{
 
 use crate::{
     marks::{CUT, SUITE},
-    verdict::Finding,
+    verdict::{Finding, Mismatch},
 };
 
 /// What a line has to do with a finding, the most telling last.
@@ -221,7 +221,9 @@ impl<'r> Look<'r> {
 
     /// Whether what came holds `value` somewhere.
     fn holds(&self, value: &Value) -> bool {
-        let values = || Args::raw(self.json.as_ref()).values().unwrap_or_default();
+        let values = || -> Vec<Value> {
+            serde_json::from_str(&format!("[{}]", self.json)).unwrap_or_default()
+        };
         self.came() && values().iter().any(|all| contains(all, value))
     }
 }
@@ -295,10 +297,10 @@ pub(crate) fn find(
     place: impl Fn(usize) -> Option<usize>,
 ) {
     let looks: Vec<_> = records.iter().map(Look::at).collect();
-    for finding in findings
-        .iter_mut()
-        .filter(|finding| finding.broken.is_some())
-    {
+    for finding in findings {
+        let Some(broken) = &finding.broken else {
+            continue;
+        };
         let is_mark = |look: &Look<'_>| look.conn == SUITE && look.head == finding.clue.mark;
         let end = looks.iter().position(is_mark).unwrap_or(looks.len());
         let mut search = Search {
@@ -307,7 +309,7 @@ pub(crate) fn find(
             parts: BTreeMap::new(),
             missing: finding.clue.missing.clone(),
         };
-        search.run(finding);
+        search.run(&finding.clue, broken);
         let lines = search.parts.iter().filter_map(|(&record, &part)| {
             let line = place(record)?;
             Some(Focus { line, part })
@@ -325,14 +327,13 @@ struct Search<'l, 'r> {
 }
 
 impl Search<'_, '_> {
-    fn run(&mut self, finding: &Finding) {
-        let clue = &finding.clue;
+    fn run(&mut self, clue: &Clue, broken: &Mismatch) {
         if !clue.markers.is_empty() {
             self.by_markers(&clue.markers, &clue.wrong);
             self.prove(&clue.wrong, &clue.missing);
             return;
         }
-        let told = finding.broken.as_ref().map_or("", |it| it.actual.as_str());
+        let told = broken.actual.as_str();
         let ending = self.before.iter().rposition(|look| {
             let end = look.head.strip_prefix("ended: ");
             look.what == What::Note
@@ -367,11 +368,8 @@ impl Search<'_, '_> {
             return;
         }
         // Where the value that is wanted went another way, or else what came of it last.
-        let wanted = finding
-            .broken
-            .as_ref()
-            .map_or("", |it| it.expected.as_str());
-        let wanted: Vec<String> = markers_in(wanted, self.salt).map(str::to_owned).collect();
+        let wanted = markers_in(&broken.expected, self.salt);
+        let wanted: Vec<String> = wanted.map(str::to_owned).collect();
         if !self.last_that_came(&wanted) {
             let mut kept = self.parts.keys().rev().copied();
             if let Some(at) = kept.find(|&at| self.before[at].came()) {
