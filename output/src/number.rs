@@ -50,28 +50,23 @@ pub fn percent(share: f64) -> String {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(got: impl AsRef<str>, expected: &str) {
-        assert_eq!(got.as_ref(), expected);
-    }
-
     #[test]
     fn numbers() {
-        check(rate(0.0), "0.0");
-        check(rate(99.94), "99.9");
-        check(rate(5_550.4), "5 550");
-        check(megabytes(312_400_000), "312 MB");
-        check(percent(0.214), "21 %");
-        check(seconds(59_980), "60.0 s");
+        assert_eq!(rate(0.0), "0.0");
+        assert_eq!(rate(99.94), "99.9");
+        assert_eq!(rate(5_550.4), "5 550");
+        assert_eq!(megabytes(312_400_000), "312 MB");
+        assert_eq!(percent(0.214), "21 %");
+        assert_eq!(seconds(59_980), "60.0 s");
     }
 
     #[test]
     fn times() {
-        check(ms(0), "0");
-        check(ms(42), "0.042");
-        check(ms(1_274), "1.27");
-        check(ms(84_123), "84.1");
-        check(ms(1_250_499), "1 250");
-        check(ms(3_600_000_000), "3 600 000");
+        assert_eq!(ms(0), "0");
+        assert_eq!(ms(42), "0.042");
+        assert_eq!(ms(1_274), "1.27");
+        assert_eq!(ms(84_123), "84.1");
+        assert_eq!(ms(1_250_499), "1 250");
+        assert_eq!(ms(3_600_000_000), "3 600 000");
     }
 }

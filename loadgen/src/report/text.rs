@@ -46,32 +46,27 @@ pub(crate) fn figure(field: &str, value: &serde_json::Value) -> String {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(got: impl AsRef<str>, expected: &str) {
-        assert_eq!(got.as_ref(), expected);
-    }
-
     #[test]
     fn factors() {
-        check(factor(1.0), "1");
-        check(factor(0.25), "0.25");
+        assert_eq!(factor(1.0), "1");
+        assert_eq!(factor(0.25), "0.25");
     }
 
     #[test]
     fn times_are_in_both_units() {
         let figure = |field, value: f64| figure(field, &value.into());
-        check(
+        assert_eq!(
             figure("latencyUs.ack.p99", 6340.0),
-            "latencyUs.ack.p99 = 6340.0 (6.34 ms)",
+            "latencyUs.ack.p99 = 6340.0 (6.34 ms)"
         );
-        check(
+        assert_eq!(
             figure("generator.lagP99Us", 20.0),
-            "generator.lagP99Us = 20.0 (0.020 ms)",
+            "generator.lagP99Us = 20.0 (0.020 ms)"
         );
-        check(
+        assert_eq!(
             figure("latencyUs.ack.count", 3.0),
-            "latencyUs.ack.count = 3.0",
+            "latencyUs.ack.count = 3.0"
         );
-        check(figure("audit.lost", 3.0), "audit.lost = 3.0");
+        assert_eq!(figure("audit.lost", 3.0), "audit.lost = 3.0");
     }
 }
