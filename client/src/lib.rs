@@ -57,7 +57,6 @@ pub use engine::{Engine, connect};
 pub use error::{CallError, ConnectError, DialFailure, End, SendError, Stage, UpgradeError};
 pub use events::Events;
 pub use handshake::Handshake;
-
 pub use launch::{LaunchError, answers, launch, start};
 pub use listener::Listener;
 pub use net::NetStream;

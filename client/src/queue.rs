@@ -4,7 +4,7 @@ use std::{collections::VecDeque, task::Waker};
 
 use crate::received::Event;
 
-/// The queue between a connection's task and its [`Events`].
+/// The queue between a connection's task and its [`Events`](crate::Events).
 #[derive(Debug)]
 pub(crate) struct Queue {
     events: VecDeque<Event>,

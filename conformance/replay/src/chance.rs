@@ -125,8 +125,8 @@ impl Chance {
     }
 
     /// Whether what came in the replay may have come in the recording after that had ended: nothing of
-    /// the recording came behind it on its connection (`is_last`), and the recording of the connection
-    /// ended soon after whatever can have caused it.
+    /// the recording came behind it on its connection that takes the same road (`is_last`), and the
+    /// recording of the connection ended soon after whatever can have caused it.
     pub(super) fn is_later(&self, heard: &Heard, played: &Played, is_last: bool) -> bool {
         let sent = played.sent_us.partition_point(|sent| *sent <= heard.t_us);
         let cause_us = sent.checked_sub(1).map_or(0, |step| self.step_us[step]);
