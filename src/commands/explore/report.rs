@@ -9,7 +9,7 @@ use touchstone_cases::requirements;
 use touchstone_explore::{Ended, Explored, Finding};
 use touchstone_harness::Verdict;
 use touchstone_history::Level;
-use touchstone_output::text::{one_line, plural};
+use touchstone_output::text::{json_without_controls, one_line, plural};
 use touchstone_output::{Style, markdown::code};
 
 /// What was explored, and how to do it again.
@@ -155,7 +155,7 @@ impl Report {
             },
             "violations": violations,
         });
-        format!("{report:#}\n")
+        json_without_controls(&format!("{report:#}\n"))
     }
 
     fn finding_json(&self, finding: &Finding) -> Value {

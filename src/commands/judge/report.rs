@@ -12,7 +12,7 @@ use touchstone_fixtures::Level;
 use touchstone_harness::Verdict;
 use touchstone_history::{Knowledge, Violation};
 use touchstone_output::html::page;
-use touchstone_output::text::{one_line, plural};
+use touchstone_output::text::{json_without_controls, one_line, plural};
 use touchstone_output::{Style, markdown::code};
 
 /// How many violations of one requirement a person is shown.
@@ -176,7 +176,7 @@ impl Judgment {
             "traces": traces,
             "violations": violations,
         });
-        format!("{report:#}\n")
+        json_without_controls(&format!("{report:#}\n"))
     }
 
     /// The report for a pull request.
