@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::json;
 use tokio::time::Instant;
 use touchstone_client::{CallError, ConnectError, End, Socket, answers, connect};
 
-use crate::shared::Shared;
+use crate::{scope::Scope, shared::Shared};
 
 /// Whether every node still answers.
 pub(crate) async fn is_alive(shared: &Shared) -> bool {
@@ -25,7 +24,7 @@ pub(crate) async fn handles_events(shared: &Shared) -> bool {
         // Again with more time, where the machine may be busy.
         for within in [patience, patience * 3] {
             let server = shared.target.server.at(url.clone());
-            let auth = json!({"token": token.expose(), "clientType": "user-scoped"});
+            let auth = Scope::User.auth(token.expose());
             match connect(&server.auth(auth).timeout(within)).await {
                 Ok((socket, events)) => {
                     drop(events);

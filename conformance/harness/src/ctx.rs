@@ -9,13 +9,14 @@ use touchstone_output::text::display_url;
 use touchstone_output::text::error_chain;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use touchstone_client::{
     Args, CallError, ConnectError, ConnectOptions, End, connect, provision::Provisioner,
 };
 use touchstone_fixtures as fixtures;
 
+pub use crate::scope::Scope;
 use crate::{
     absent,
     case::{Flow, Stop},
@@ -57,43 +58,8 @@ pub struct Ctx {
     server_clock: ServerClock,
 }
 
-/// What a connection stands for: its `clientType`, with the id it asks for.
-#[derive(Debug, Clone, Copy)]
-pub enum Scope<'a> {
-    /// All of an account.
-    User,
-    /// One session.
-    Session(&'a str),
-    /// One machine.
-    Machine(&'a str),
-}
-
 /// The kind of thing that the answer to a ping is.
 pub const PING: &str = "ping";
-
-impl Scope<'_> {
-    /// What judges that a connection of this scope is admitted.
-    fn admitted_by(self) -> &'static Requirement {
-        match self {
-            Self::User => &own::ADMITS_USER_SCOPED,
-            Self::Session(_) => &own::ADMITS_SESSION_SCOPED,
-            Self::Machine(_) => &own::ADMITS_MACHINE_SCOPED,
-        }
-    }
-
-    /// The CONNECT auth for `token`.
-    pub fn auth(self, token: &str) -> Value {
-        match self {
-            Self::User => json!({"token": token, "clientType": "user-scoped"}),
-            Self::Session(id) => {
-                json!({"token": token, "clientType": "session-scoped", "sessionId": id})
-            }
-            Self::Machine(id) => {
-                json!({"token": token, "clientType": "machine-scoped", "machineId": id})
-            }
-        }
-    }
-}
 
 /// Why a call has no answer, where that is a matter of judgment.
 #[derive(Debug)]
@@ -717,6 +683,8 @@ pub fn version_4(high: u64, low: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

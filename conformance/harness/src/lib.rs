@@ -32,6 +32,7 @@ mod plan;
 pub mod provide;
 pub mod report;
 mod run;
+mod scope;
 mod shape;
 pub mod shared;
 pub mod stage;
