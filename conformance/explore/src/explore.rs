@@ -20,7 +20,7 @@ use touchstone_history::{Judge, Knowledge, Violation};
 use crate::{
     diagram::Diagram,
     generate::tree,
-    round::{self, RoundError},
+    round::{self, Round, RoundError},
     shrink::{self, Shrunk},
     target::Target,
 };
@@ -29,6 +29,8 @@ use crate::{
 const SHRUNK: usize = 3;
 /// After how many rounds in a row that could not be run there is no use in going on.
 const BROKEN: u64 = 20;
+/// The rules that say that something did not come.
+const OMISSIONS: [&str; 2] = ["history.answers", "history.loss"];
 
 /// How long it goes on.
 #[derive(Debug, Clone, Copy)]
@@ -129,14 +131,19 @@ pub(crate) struct Suspect {
     pub(crate) rounds: u64,
 }
 
-/// What a round shows to be wrong.
-pub(crate) fn judge(records: &[Record]) -> Vec<Violation> {
+/// What a round of `target` shows to be wrong. Where something is said to be missing, what was waited for in vain
+/// is waited for briefly from then on: of a server that is right, everything is waited for in full.
+pub(crate) fn judge(round: &Round, target: &Target) -> Vec<Violation> {
     let mut judge = Judge::new(Knowledge::Complete);
-    let mut found: Vec<Violation> = records
+    let mut found: Vec<Violation> = round
+        .records
         .iter()
         .flat_map(|record| judge.hear(record))
         .collect();
     found.extend(judge.finish());
+    if found.iter().any(|one| OMISSIONS.contains(&one.rule)) {
+        target.omits(round.missed.iter().cloned());
+    }
     found
 }
 
@@ -241,7 +248,7 @@ fn start(
                     settings.nonce.wrapping_add(index),
                 ));
                 let outcome = ran.await.map(|round| {
-                    let violations = judge(&round.records);
+                    let violations = judge(&round, &target);
                     (round.operations, violations)
                 });
                 if sender.send((seed, size, outcome)).await.is_err() {

@@ -12,6 +12,7 @@ use tokio::{
     task::AbortHandle,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use touchstone_client::{ConnectError, ConnectOptions, Event, Events, Socket, connect};
 
 use crate::{plan::Actor, values, world::lock};
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) socket: Socket,
     /// Whether it can still be relied on to receive.
     pub(crate) reads: bool,
+    /// Cancelled once it stops reading: no answer reaches it from then on.
+    pub(crate) deaf: CancellationToken,
     /// The sessions that it sent messages to.
     pub(crate) wrote: HashSet<u8>,
     /// The sessions and machines that it sent heartbeats of.
@@ -62,6 +65,7 @@ impl Link {
         Ok(Self {
             socket,
             reads: true,
+            deaf: CancellationToken::new(),
             wrote: HashSet::new(),
             beat: HashSet::new(),
             seen,

@@ -1,6 +1,11 @@
 //! Runs a plan: connections, phases, the quiet point, and what is read at the end.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin};
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::Future,
+    pin::Pin,
+    sync::Mutex,
+};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -15,7 +20,7 @@ use crate::{
     peer::{Link, Peer, SENTINEL},
     plan::{Act, Actor, Part, Plan, Scope, Step, Wire},
     target::Target,
-    world::{Holder, World},
+    world::{Holder, World, lock},
 };
 
 /// How much of a round is kept: more than any plan makes.
@@ -28,6 +33,9 @@ const BOUNDS: Bounds = Bounds {
 const SENTINELS: usize = 3;
 /// How often a sentinel is written again that another write has overtaken.
 const TRIES: usize = 20;
+/// The kind of the calls that a right server may leave unanswered: clients that encrypt what they send have
+/// nothing but texts for params.
+const WITHOUT_TEXT: &str = "rpc-call without text";
 
 /// What happened in a round.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub(crate) struct Round {
     pub(crate) records: Vec<Record>,
     /// How many events, requests and connections there were.
     pub(crate) operations: u64,
+    /// What was waited for and did not come, by kind.
+    pub(crate) missed: HashSet<String>,
 }
 
 /// Why a round could not be run.
@@ -61,6 +71,7 @@ struct Stage<'a> {
     recorder: &'a Recorder,
     rest: Rest,
     world: World,
+    missed: Mutex<HashSet<String>>,
 }
 
 /// The name of an actor: A, B, …
@@ -77,6 +88,7 @@ pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Roun
         recorder: &recorder,
         rest: target.rest.recorded(&recorder),
         world: World::make(plan, &provisioner, nonce).await?,
+        missed: Mutex::default(),
     };
     let peers = plan.actors().into_iter().map(|actor| Peer {
         name: name(actor.id),
@@ -107,9 +119,11 @@ pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Roun
     }
     recorder.mark("-", QUIET);
     let records = recorder.records();
+    let missed = std::mem::take(&mut *lock(&stage.missed));
     Ok(Round {
         records,
         operations,
+        missed,
     })
 }
 
@@ -211,7 +225,10 @@ impl Stage<'_> {
             Act::HalfClose => {
                 link.socket.half_close().await.ok();
             }
-            _ => link.socket.stop_reading(true),
+            _ => {
+                link.socket.stop_reading(true);
+                link.deaf.cancel();
+            }
         }
         link.reads = false;
         link.wrote.clear();
@@ -254,8 +271,10 @@ impl Stage<'_> {
                 link.socket.emit(event, data).await.ok();
             }
             Deed::Call(event, data, learn) => {
-                let kind = match data.get("params") {
-                    Some(params) if !params.is_string() => "rpc-call without text",
+                let kind = match (act, data.get("params")) {
+                    // That another account's rows are not answered says nothing of one's own.
+                    (Act::Foreign { .. }, _) => "a write of another account's",
+                    (_, Some(params)) if !params.is_string() => WITHOUT_TEXT,
                     _ => event,
                 };
                 let sent = match data {
@@ -264,8 +283,13 @@ impl Stage<'_> {
                 };
                 // Who does not read does not wait either.
                 if let (Ok(reply), true) = (sent, link.reads) {
+                    let deaf = link.deaf.clone();
                     pending.push(Box::pin(async move {
-                        self.answered(kind, reply, learn, account).await;
+                        tokio::select! {
+                            biased;
+                            _ = self.answered(kind, reply, learn, account) => {}
+                            () = deaf.cancelled() => {}
+                        }
                     }));
                 }
             }
@@ -289,7 +313,7 @@ impl Stage<'_> {
         let reply = match reply.within(self.target.patience(kind)).await {
             Ok(reply) => reply,
             Err(CallError::Timeout { .. }) => {
-                self.target.missed(kind);
+                self.missed(kind);
                 return None;
             }
             // Who has left is answered nothing.
@@ -459,7 +483,16 @@ impl Stage<'_> {
         let links = peers.filter_map(|peer| peer.link.as_ref());
         let seen = join_all(links.map(|link| link.sees(sign, patience))).await;
         if seen.contains(&false) {
-            self.target.missed(&kind);
+            self.missed(&kind);
+        }
+    }
+
+    /// Something of this kind did not come. Only the judge knows whether it had to.
+    fn missed(&self, kind: &str) {
+        if kind == WITHOUT_TEXT {
+            self.target.omits([kind.to_owned()]);
+        } else {
+            lock(&self.missed).insert(kind.to_owned());
         }
     }
 

@@ -1,10 +1,6 @@
 //! The server that is explored.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Mutex, time::Duration};
 
 use touchstone_client::{
     ConnectOptions,
@@ -12,9 +8,11 @@ use touchstone_client::{
 };
 use url::Url;
 
+use crate::world::lock;
+
 /// How long an answer or a sentinel may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same, once this server was seen to leave one of its kind out.
+/// The same, once it is known that this server leaves things of its kind out.
 const BRIEF: Duration = Duration::from_millis(700);
 
 /// A server, and how it is reached.
@@ -30,7 +28,7 @@ pub struct Target {
     pub rest: Rest,
     /// How long the server lets a callee be silent.
     pub rpc_timeout: Duration,
-    missed: Mutex<HashSet<String>>,
+    omits: Mutex<HashSet<String>>,
 }
 
 impl Target {
@@ -51,23 +49,22 @@ impl Target {
             provisioner,
             rest,
             rpc_timeout,
-            missed: Mutex::default(),
+            omits: Mutex::default(),
         })
     }
 
-    /// How long something of this kind is waited for: once in full, then briefly.
+    /// How long something of this kind is waited for: in full, and briefly where it is known to be left out.
     pub(crate) fn patience(&self, kind: &str) -> Duration {
-        let missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        match missed.contains(kind) {
+        match lock(&self.omits).contains(kind) {
             true => BRIEF,
             false if kind.starts_with("rpc-call") => self.rpc_timeout + PATIENCE,
             false => PATIENCE,
         }
     }
 
-    /// Something of this kind did not come.
-    pub(crate) fn missed(&self, kind: &str) {
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        missed.insert(kind.to_owned());
+    /// The server leaves out things of these kinds. What only came late once must not get here: whoever is
+    /// waited for briefly is accused of what the next stall delays.
+    pub(crate) fn omits(&self, kinds: impl IntoIterator<Item = String>) {
+        lock(&self.omits).extend(kinds);
     }
 }
