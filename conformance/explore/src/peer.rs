@@ -121,7 +121,13 @@ async fn listen(socket: Socket, mut events: Events, seen: Arc<Seen>) {
 fn sign(event: &Event) -> Option<String> {
     let args = event.args.as_str();
     if event.name() == "ephemeral" {
-        return Some(event.data().ok()?["id"].as_str()?.to_owned());
+        let data = event.data().ok()?;
+        // Reports of usage have the id of a session, too.
+        let is_activity = matches!(data["type"].as_str(), Some("activity" | "machine-activity"));
+        return data["id"]
+            .as_str()
+            .filter(|_| is_activity)
+            .map(str::to_owned);
     }
     let text = &args[args.find(SENTINEL)?..];
     let digits = text[SENTINEL.len()..]
