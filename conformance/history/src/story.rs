@@ -86,6 +86,18 @@ pub(crate) struct Asked<'a> {
     pub(crate) ended: Moment,
 }
 
+impl<'a> Asked<'a> {
+    /// The account that made a session by it, and the session's id.
+    pub(crate) fn made_session(&self) -> Option<(Account, &'a str)> {
+        if !self.is_done || self.method != "POST" || self.path != "/v1/sessions" {
+            return None;
+        }
+        let answer = self.exchange.response.as_ref()?;
+        let id = answer.pointer("/session/id")?.as_str()?;
+        Some((self.account?, id))
+    }
+}
+
 /// One thing that happened.
 #[derive(Debug)]
 pub(crate) enum Happening<'a> {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use touchstone_fixtures::{Subject, subject_of};
 
-use super::{Rule, bounded::Bounded, shapes::answer_of};
+use super::{Rule, bounded::Bounded, rpc, shapes::answer_of};
 use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::prints,
     requirement as r,
     story::{Call, Happening},
 };
@@ -89,18 +88,14 @@ impl Answers {
             }
             Happening::Requested(request) => {
                 let account = accounts.root(request.connection.account);
-                self.requested.insert((account, key(&request.data)));
+                self.requested.insert((account, rpc::key(&request.data)));
             }
             Happening::Replied(request, ..) => {
                 let account = accounts.root(request.connection.account);
-                self.replied.insert((account, key(&request.data)));
+                self.replied.insert((account, rpc::key(&request.data)));
             }
-            Happening::Asked(asked)
-                if asked.is_done && asked.method == "POST" && asked.path == "/v1/sessions" =>
-            {
-                let answer = asked.exchange.response.as_ref();
-                let id = answer.and_then(|answer| answer.pointer("/session/id")?.as_str());
-                if let (Some(id), Some(account)) = (id, asked.account) {
+            Happening::Asked(asked) => {
+                if let Some((account, id)) = asked.made_session() {
                     self.own
                         .insert_new((accounts.root(account), id.to_owned()), ());
                 }
@@ -119,7 +114,7 @@ impl Answers {
 
     fn unanswered(&self, call: &Call, accounts: &Accounts, now: u64, findings: &mut Findings) {
         let account = accounts.root(call.connection.account);
-        let key = (account, key(&call.data));
+        let key = (account, rpc::key(&call.data));
         let is_foreign = match subject_of(&call.event) {
             Some((Subject::Session, name)) => {
                 let id = call.data[name].as_str().unwrap_or_default().to_owned();
@@ -157,9 +152,4 @@ impl Answers {
         self.replied.clear();
         self.count = 0;
     }
-}
-
-fn key(data: &serde_json::Value) -> u64 {
-    let params = data.get("params").unwrap_or(&serde_json::Value::Null);
-    prints(&[&data["method"], params])
 }

@@ -45,12 +45,8 @@ impl Isolation {
         findings: &mut Findings,
     ) {
         match happening {
-            Happening::Asked(asked)
-                if asked.is_done && asked.method == "POST" && asked.path == "/v1/sessions" =>
-            {
-                let answer = asked.exchange.response.as_ref();
-                let id = answer.and_then(|answer| answer.pointer("/session/id")?.as_str());
-                if let (Some(id), Some(account)) = (id, asked.account) {
+            Happening::Asked(asked) => {
+                if let Some((account, id)) = asked.made_session() {
                     self.owners
                         .insert_new(id.to_owned(), (account, asked.ended.record));
                 }

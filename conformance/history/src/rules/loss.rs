@@ -102,10 +102,6 @@ struct Sent {
     is_told: bool,
 }
 
-fn version_key(part: Part, id: &str, version: u64) -> u64 {
-    prints(&[&part.demands().what.into(), &id.into(), &version.into()])
-}
-
 impl Loss {
     pub(crate) fn hear(
         &mut self,
@@ -183,7 +179,7 @@ impl Loss {
                 };
                 let mut keys = Vec::new();
                 for seen in announced(body) {
-                    keys.push(version_key(seen.part, seen.id, seen.version));
+                    keys.push(seen.part.key(seen.id, seen.version));
                 }
                 keys.extend(news_of(body));
                 if body["t"] == "new-message" {
@@ -204,16 +200,10 @@ impl Loss {
     }
 
     fn note_session(&mut self, account: Account, asked: &Asked<'_>) {
-        if !asked.is_done {
-            return;
-        }
-        if asked.method == "POST" && asked.path == "/v1/sessions" {
-            let answer = asked.exchange.response.as_ref();
-            let id = answer.and_then(|answer| answer.pointer("/session/id")?.as_str());
-            if let Some(id) = id {
-                self.own.insert_new((account, id.to_owned()), ());
-            }
-        } else if asked.method == "DELETE"
+        if let Some((_, id)) = asked.made_session() {
+            self.own.insert_new((account, id.to_owned()), ());
+        } else if asked.is_done
+            && asked.method == "DELETE"
             && let Some(id) = asked.path.strip_prefix("/v1/sessions/")
         {
             self.own.remove(&(account, id.to_owned()));
@@ -294,8 +284,7 @@ impl Loss {
             requirement: &r::NO_LOSS,
             once: None,
         };
-        self.owed
-            .insert((account, version_key(part, id, version)), owed);
+        self.owed.insert((account, part.key(id, version)), owed);
     }
 
     /// What a success has made or deleted is announced, if it was done once.

@@ -89,7 +89,8 @@ impl Default for Rpc {
     }
 }
 
-fn key(data: &Value) -> u64 {
+/// What a call and the request that it becomes have in common: the method with the params.
+pub(super) fn key(data: &Value) -> u64 {
     let params = data.get("params").unwrap_or(&Value::Null);
     prints(&[&data["method"], params])
 }

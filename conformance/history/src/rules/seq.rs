@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use super::{
     Rule,
     bounded::Bounded,
-    versioned::{Part, Told, announced, writes},
+    versioned::{Told, announced, writes},
 };
 use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::{prints, whole},
+    print::whole,
     requirement as r,
     story::Happening,
 };
@@ -47,10 +47,6 @@ impl Default for Seqs {
     }
 }
 
-fn key(part: Part, id: &str, version: u64) -> u64 {
-    prints(&[&part.demands().what.into(), &id.into(), &version.into()])
-}
-
 impl Seqs {
     pub(crate) fn hear(
         &mut self,
@@ -70,7 +66,7 @@ impl Seqs {
                         if self.count > UPDATES {
                             self.forget();
                         }
-                        let key = (account, key(write.part, write.id, *version));
+                        let key = (account, write.part.key(write.id, *version));
                         let changes = self.changes.entry(call.connection.number).or_default();
                         changes.push((call.began.at, now.at, key));
                     }
@@ -86,7 +82,7 @@ impl Seqs {
                     .is_some_and(|name| name.starts_with("update-"))
                 {
                     for seen in announced(body) {
-                        let key = (account, key(seen.part, seen.id, seen.version));
+                        let key = (account, seen.part.key(seen.id, seen.version));
                         self.seqs.insert_new(key, (seq, now.record));
                     }
                 }

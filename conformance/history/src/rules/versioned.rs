@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    print::whole,
+    print::{prints, whole},
     requirement as r,
     requirement::Requirement,
     story::{Asked, Call},
@@ -116,6 +116,11 @@ impl Part {
             Self::ArtifactBody => &ARTIFACT_BODY,
             Self::Settings => &SETTINGS,
         }
+    }
+
+    /// What tells a version of this part of an entity from all others.
+    pub(crate) fn key(self, id: &str, version: u64) -> u64 {
+        prints(&[&self.demands().what.into(), &id.into(), &version.into()])
     }
 
     /// Whether an entity of this kind can be made again with the same id after it was deleted.
