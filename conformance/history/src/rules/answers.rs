@@ -86,11 +86,12 @@ impl Answers {
                 self.deaf.insert_new(connection.number, ());
                 self.open.remove(&connection.number);
             }
-            Happening::Requested(request) => {
+            // A server may ask callees for more than anybody called: nothing is kept of a flood.
+            Happening::Requested(request) if self.requested.len() < CALLS => {
                 let account = accounts.root(request.connection.account);
                 self.requested.insert((account, rpc::key(&request.data)));
             }
-            Happening::Replied(request, ..) => {
+            Happening::Replied(request, ..) if self.replied.len() < CALLS => {
                 let account = accounts.root(request.connection.account);
                 self.replied.insert((account, rpc::key(&request.data)));
             }
