@@ -29,12 +29,10 @@ use crate::target::Server;
 use self::report::Report;
 use super::serve::differing;
 use super::stop::Stop;
+use super::violation::FORMATS;
 
 mod html;
 mod report;
-
-const FORMATS: &str =
-    "formats are json, junit, markdown, html and pretty; write json=PATH, or json=- for stdout";
 
 /// How long it goes on unless somebody says otherwise.
 const USUAL: Duration = Duration::from_secs(60);

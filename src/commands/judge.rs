@@ -16,11 +16,9 @@ use crate::sinks::{Render, Sinks};
 use crate::traces::traces;
 
 use self::report::{Judged, Judgment};
+use super::violation::FORMATS;
 
 mod report;
-
-const FORMATS: &str =
-    "formats are json, junit, markdown, html and pretty; write json=PATH, or json=- for stdout";
 
 /// The tools that make all traffic of the accounts that they record.
 const COMPLETE: [&str; 3] = ["touchstone-check", "touchstone-explore", "touchstone-load"];

@@ -17,6 +17,7 @@ mod replay;
 mod serve;
 mod serve_durable;
 mod stop;
+mod violation;
 mod watch;
 mod watch_demo;
 mod watch_headless;

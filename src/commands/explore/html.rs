@@ -6,7 +6,8 @@ use touchstone_history::Level;
 use touchstone_output::html::page;
 use touchstone_output::text::one_line;
 
-use super::report::{Report, requirement_text, shown};
+use super::report::{Report, shown};
+use crate::commands::violation::requirement_text;
 
 const STYLE: &str = "svg { width: 100%; font: 12px ui-monospace, monospace; } \
     svg line { stroke: var(--line); } svg text { fill: var(--text); } svg circle { fill: var(--blue); } \

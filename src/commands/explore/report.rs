@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
-use touchstone_cases::requirements;
 use touchstone_explore::{Ended, Explored, Finding};
-use touchstone_harness::Verdict;
 use touchstone_history::Level;
 use touchstone_output::text::{json_without_controls, one_line, plural};
 use touchstone_output::{Style, markdown::code};
+
+use crate::commands::violation::{requirement_text, test_case, title};
 
 /// What was explored, and how to do it again.
 #[derive(Debug)]
@@ -84,16 +84,11 @@ impl Report {
         let mut text = String::new();
         for finding in &self.explored.findings {
             let violation = &finding.violation;
-            let verdict = match violation.level {
-                Level::Must => Verdict::Fail,
-                Level::Should => Verdict::Warn,
-            };
-            let title = format!("{} {}", violation.level, violation.requirement);
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
                 "{}  {}\n  {}\n  broken in {}; {}\n",
-                style.paint(verdict.colour(), title),
+                title(style, violation.level, violation.requirement),
                 requirement_text(violation.requirement),
                 one_line(&violation.text),
                 plural(finding.rounds, "round"),
@@ -220,28 +215,13 @@ impl Report {
                 steps.collect::<Vec<_>>().join("\n"),
                 self.reproduce(finding)
             );
-            // As in the report of `check`, only a MUST fails.
-            let status = if violation.level == Level::Must {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status
-                    .set_message(one_line(&violation.text))
-                    .set_description(details);
-                status
-            } else {
-                TestCaseStatus::success()
-            };
-            let mut case = TestCase::new(violation.requirement, status);
+            let mut case = test_case(violation, details);
             case.set_system_out(one_line(&violation.text));
             suite.add_test_case(case);
         }
         report.add_test_suite(suite);
         report.to_string().map_err(std::io::Error::other)
     }
-}
-
-pub(super) fn requirement_text(id: &str) -> &'static str {
-    let found = requirements().find(|requirement| requirement.id == id);
-    found.map_or("", |requirement| requirement.text)
 }
 
 /// How small the history is, and how often it shows.

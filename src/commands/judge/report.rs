@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use maud::html;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
-use touchstone_cases::requirements;
 use touchstone_client::trace::Header;
 use touchstone_fixtures::Level;
-use touchstone_harness::Verdict;
 use touchstone_history::{Knowledge, Violation};
 use touchstone_output::html::page;
 use touchstone_output::text::{json_without_controls, one_line, plural};
 use touchstone_output::{Style, markdown::code};
+
+use crate::commands::violation::{requirement_text, test_case, title};
 
 /// How many violations of one requirement a person is shown.
 const SHOWN: usize = 3;
@@ -121,11 +121,7 @@ impl Judgment {
         let mut text = String::new();
         for group in self.groups() {
             let (level, id) = (group.level, group.requirement);
-            let verdict = match level {
-                Level::Must => Verdict::Fail,
-                Level::Should => Verdict::Warn,
-            };
-            let title = style.paint(verdict.colour(), format!("{level} {id}"));
+            let title = title(style, level, id);
             // Writing to a string does not fail.
             let _ = writeln!(text, "{title}  {}", requirement_text(id));
             for (trace, violation) in group.found.iter().take(SHOWN) {
@@ -235,17 +231,7 @@ impl Judgment {
                 suite.add_test_case(TestCase::new("judged", TestCaseStatus::success()));
             }
             for violation in &trace.violations {
-                // As in the report of `check`, only a MUST fails.
-                let status = if violation.level == Level::Must {
-                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                    status
-                        .set_message(one_line(&violation.text))
-                        .set_description(place(trace, violation));
-                    status
-                } else {
-                    TestCaseStatus::success()
-                };
-                let mut case = TestCase::new(violation.requirement, status);
+                let mut case = test_case(violation, place(trace, violation));
                 let text = one_line(&violation.text);
                 case.set_system_out(format!("{text}\n{}", place(trace, violation)));
                 suite.add_test_case(case);
@@ -254,11 +240,6 @@ impl Judgment {
         }
         report.to_string().map_err(std::io::Error::other)
     }
-}
-
-fn requirement_text(id: &str) -> &'static str {
-    let found = requirements().find(|requirement| requirement.id == id);
-    found.map_or("", |requirement| requirement.text)
 }
 
 /// Where the records of a violation stand: the header of a trace is its first line.
