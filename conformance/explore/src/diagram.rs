@@ -9,11 +9,11 @@ use touchstone_client::{
     Direction,
     trace::{Kind, Record, Traced},
 };
-use touchstone_output::text::one_line;
+use touchstone_output::text::cut;
 
 /// How many lines are shown besides those that break the rule.
 const LINES: usize = 40;
-/// How many characters of a packet.
+/// How many columns of a packet.
 const SHOWN: usize = 110;
 
 /// A sequence diagram: lanes, and what happens in them.
@@ -116,13 +116,7 @@ fn is_noise(record: &Record) -> bool {
 
 /// What a record says, nothing where it is not worth a line.
 fn words(record: &Record) -> Option<String> {
-    let cut = |text: &str| {
-        let line = one_line(text);
-        match line.chars().count() > SHOWN {
-            true => line.chars().take(SHOWN).collect::<String>() + "…",
-            false => line.into_owned(),
-        }
-    };
+    let cut = |text: &str| cut(text, SHOWN);
     let arrow = |direction: Direction| match direction {
         Direction::Sent => "→",
         Direction::Received => "←",

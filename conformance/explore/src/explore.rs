@@ -272,18 +272,14 @@ fn suspect(
         of_round.entry(violation.requirement).or_insert(violation);
     }
     for (requirement, violation) in of_round {
-        let rounds = suspects.get(requirement).map_or(0, |known| known.rounds) + 1;
-        let is_smaller = suspects
-            .get(requirement)
-            .is_none_or(|known| size < known.size);
-        let known = suspects.entry(requirement).or_insert(Suspect {
+        let known = suspects.entry(requirement).or_insert_with(|| Suspect {
             violation: violation.clone(),
             seed,
             size,
-            rounds,
+            rounds: 0,
         });
-        known.rounds = rounds;
-        if is_smaller {
+        known.rounds += 1;
+        if size < known.size {
             (known.violation, known.seed, known.size) = (violation, seed, size);
         }
     }

@@ -228,7 +228,7 @@ pub(crate) enum Act {
 }
 
 impl Plan {
-    /// The steps whose actors there are, and the actors that matter to them.
+    /// The same without the steps whose actors there are not, and without empty phases.
     pub(crate) fn effective(&self) -> Self {
         let there: BTreeSet<u8> = self.cast.iter().map(|actor| actor.id).collect();
         let is_there = |step: &&Step| step.actor < ACCOUNTS || there.contains(&step.actor);

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use touchstone_explore::{Ended, Explored, Finding};
 use touchstone_history::Level;
 use touchstone_output::text::{json_without_controls, one_line, plural};
-use touchstone_output::{Style, markdown::code};
+use touchstone_output::{
+    Style,
+    markdown::{block, code},
+};
 
 use crate::commands::violation::{requirement_text, test_case, title};
 
@@ -190,10 +193,11 @@ impl Report {
             for (number, step) in (1..).zip(&finding.steps) {
                 let _ = writeln!(text, "{number}. {}", code(step));
             }
-            let diagram = finding.diagram.to_string().replace("```", "'''");
+            let diagram = finding.diagram.to_string();
             let _ = writeln!(
                 text,
-                "\n```\n{diagram}```\n\n{}",
+                "\n{}\n\n{}",
+                block(diagram.trim_end()),
                 code(&self.reproduce(finding))
             );
         }
