@@ -20,6 +20,7 @@ use crate::reports;
 use crate::target::Server;
 
 use super::proxy_inspect::Inspection;
+use super::serve::stop_signal;
 use super::watch_source::{self, Reading, Watching};
 use super::{proxy_rules, watch_headless, watch_screen};
 
@@ -52,8 +53,10 @@ pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit,
     let exit = if arguments.headless.headless {
         let plan = watch_headless::plan(&arguments.headless, filter)?;
         let reading = watch_headless::reading(record);
+        // Signals are caught before it says where it listens, so that a script may stop it right after.
+        let stopped = stop_signal().context("cannot catch signals")?;
         let watching = start(&arguments, &reading, &inspection).await?;
-        match watch_headless::print(watching, &plan).await? {
+        match watch_headless::print(watching, &plan, stopped).await? {
             // A signal is how a proxy ends, and clients may have been refused with good reason.
             None | Some(Ending::Unconnected) => Exit::Passed,
             Some(ending) => watch_headless::exit_of(ending, &arguments.headless, false)?,

@@ -4,7 +4,6 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use tokio::signal::unix::{SignalKind, signal};
 use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::headless::{self, Ending, Plan};
 use touchstone_tui_monitor::source::{Overflow, RecordTo};
@@ -14,14 +13,16 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::reports;
 
+use super::serve::stop_signal;
 use super::watch_source::{self, Reading, Watching};
 
 /// Prints until there is a reason to end, and makes an exit code of it.
 pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
     let plan = plan(&arguments.headless, arguments.filter.as_deref())?;
+    let stopped = stop_signal().context("cannot catch signals")?;
     let reading = reading(arguments.record.clone());
     let watching = watch_source::open(&arguments.source, reading).await?;
-    let Some(ending) = print(watching, &plan).await? else {
+    let Some(ending) = print(watching, &plan, stopped).await? else {
         return Ok(Exit::Interrupted);
     };
     exit_of(ending, &arguments.headless, arguments.source.tap)
@@ -38,18 +39,19 @@ pub(crate) fn reading(record: Option<PathBuf>) -> Reading {
     }
 }
 
-/// Prints what is watched. Nothing when a signal was the end.
-pub(crate) async fn print(mut watching: Watching, plan: &Plan) -> Result<Option<Ending>, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch signals")?;
+/// Prints what is watched. Nothing when `stopped` was the end.
+pub(crate) async fn print(
+    mut watching: Watching,
+    plan: &Plan,
+    stopped: impl Future<Output = ()>,
+) -> Result<Option<Ending>, Failure> {
     for note in &watching.notes {
         reports::notice(note);
     }
     let mut out = BufWriter::new(std::io::stdout());
     let ending = tokio::select! {
         ending = headless::run(&mut watching.source, plan, &mut out) => Some(ending),
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
+        () = stopped => None,
     };
     let closed = watching.close().await;
     let ending = ending.transpose().map_err(|error| {
