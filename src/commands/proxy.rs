@@ -94,6 +94,8 @@ async fn start(
         None,
     )?;
     let certificate = certificate(arguments)?;
+    // Before the source, whose recording would otherwise be there already for who mends a rule.
+    let gates = proxy_rules::gates(&arguments.rules)?;
     let scheme = match certificate {
         Some(_) => "https",
         None => "http",
@@ -123,7 +125,7 @@ async fn start(
     let plan = Plan {
         server: server.options,
         certificate,
-        gates: proxy_rules::gates(&arguments.rules)?,
+        gates,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, plan, recorder, stop.clone()));
