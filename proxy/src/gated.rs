@@ -4,20 +4,19 @@
 //! their requests and answers.
 
 use std::io::{self, Cursor};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use touchstone_client::trace::{Exchange, Kind, Record, Recorder, Traced};
-use touchstone_client::{Direction, Frame as Packet, NetStream};
+use touchstone_client::{Frame as Packet, NetStream};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::gate::{self, Action, Shared};
 use crate::observe::{Messages, What, Witness, label_token, target_without_secrets};
-use crate::relay::{Stop, read};
+use crate::relay::{Stop, read, write};
 use crate::scan::{MAX_KEPT, Piece, Scanner, Seen, Side};
 
 /// The code of a close frame that says that an endpoint goes away.
@@ -43,12 +42,6 @@ pub(crate) struct Gated<'a> {
     pub(crate) seen: Vec<Seen>,
     /// A message that goes on behind the next one.
     pub(crate) behind: Option<(Bytes, Vec<Seen>)>,
-}
-
-/// What becomes of a message.
-enum Fate {
-    Goes,
-    Stays,
 }
 
 impl Gated<'_> {
@@ -162,11 +155,7 @@ impl Gated<'_> {
             | Traced::Binary { .. } => return None,
             _ => {}
         }
-        let direction = match self.side {
-            Side::Client => Direction::Sent,
-            Side::Server => Direction::Received,
-        };
-        Some(Kind::Packet(direction, traced))
+        Some(Kind::Packet(self.side.direction(), traced))
     }
 
     /// Does it. False when the direction is over.
@@ -178,8 +167,8 @@ impl Gated<'_> {
             Kind::Packet(_, packet) => Some(packet),
             _ => None,
         };
-        let fate = match (&action, packet) {
-            (Action::Drop, None) | (Action::Drop, Some(_)) => Fate::Stays,
+        match (&action, packet) {
+            (Action::Drop, _) => {}
             (Action::Delay(time), _) => {
                 self.mark(&action, &name);
                 sleep(*time).await;
@@ -224,17 +213,14 @@ impl Gated<'_> {
             }
             (Action::Answer(json), Some(Traced::Event { ack: Some(id), .. })) => {
                 self.reply(&gate::answer(*id, json)).await;
-                Fate::Stays
             }
             (Action::Refuse, Some(Traced::Connect(_))) if self.side == Side::Client => {
                 self.reply(&gate::refusal()).await;
-                Fate::Stays
             }
             (Action::Http(status), None) => {
                 self.scanner.withdraw();
                 // Nobody listens any more if this fails.
                 let _ = self.back.send(gate::http_answer(*status)).await;
-                Fate::Stays
             }
             (Action::Close, _) => {
                 self.mark(&action, &name);
@@ -254,17 +240,13 @@ impl Gated<'_> {
                 self.mark(&action, &name);
                 return self.freeze().await;
             }
-            _ => Fate::Goes,
-        };
-        match fate {
-            Fate::Goes => self.pass(wire, seen).await?,
-            Fate::Stays => {
-                self.mark(&action, &name);
-                // What the server sent is in the record, though the client did not get it.
-                if self.side == Side::Server {
-                    self.tell(seen);
-                }
-            }
+            // It is no action for this kind of message.
+            _ => return self.pass(wire, seen).await.map(|()| true),
+        }
+        self.mark(&action, &name);
+        // What the server sent is in the record, though the client did not get it.
+        if self.side == Side::Server {
+            self.tell(seen);
         }
         Ok(true)
     }
@@ -285,10 +267,7 @@ impl Gated<'_> {
 
     /// Sends a packet to whoever sent in this direction.
     async fn reply(&mut self, packet: &str) {
-        let other = match self.side {
-            Side::Client => Side::Server,
-            Side::Server => Side::Client,
-        };
+        let other = self.side.other();
         let frame = frame(OpCode::Data(Data::Text), packet.as_bytes(), other);
         // Nobody listens any more if this fails.
         let _ = self.back.send(frame).await;
@@ -324,15 +303,9 @@ impl Gated<'_> {
     }
 
     async fn write(&mut self, wire: &[u8]) -> Result<(), Stop> {
-        let written = async {
-            self.to.write_all(wire).await?;
-            self.to.flush().await
-        };
-        let receiver = match self.side {
-            Side::Client => Side::Server,
-            Side::Server => Side::Client,
-        };
-        written.await.map_err(|error| Stop::Broken(receiver, error))
+        write(self.to, wire)
+            .await
+            .map_err(|error| Stop::Broken(self.side.other(), error))
     }
 
     async fn end(&mut self) {
@@ -385,6 +358,3 @@ fn read_back(wire: &Bytes) -> Vec<Seen> {
 pub(crate) fn close_frame(side: Side) -> Bytes {
     frame(OpCode::Control(Control::Close), &GOING_AWAY, side)
 }
-
-/// How long a goodbye may take.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use touchstone_client::trace::Recorder;
 use touchstone_client::{ConnectOptions, NetStream};
 
 use crate::gate::{self, Gates};
-use crate::gated::{GOODBYE, Gated, close_frame};
+use crate::gated::{Gated, close_frame};
 use crate::observe::{self, Ended, Messages, What, Witness};
 use crate::scan::{Piece, Rewrite, Scanner, Side};
 use crate::tls::Certificate;
@@ -32,6 +32,8 @@ const READ: usize = 64 << 10;
 const INSERTED: usize = 64;
 /// The pause after a connection could not be accepted, as when there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a proxy needs.
 pub struct Plan {
@@ -232,10 +234,6 @@ async fn pump(
     from: &mut ReadHalf<NetStream>,
     to: &mut WriteHalf<NetStream>,
 ) -> Result<(), Stop> {
-    let other = match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
-    };
     let mut pieces = Vec::new();
     loop {
         let input = read(from)
@@ -251,11 +249,9 @@ async fn pump(
             witness.tell(link, side, What::Seen(seen));
         }
         if !wire.is_empty() {
-            let written = async {
-                to.write_all(&wire).await?;
-                to.flush().await
-            };
-            written.await.map_err(|error| Stop::Broken(other, error))?;
+            write(to, &wire)
+                .await
+                .map_err(|error| Stop::Broken(side.other(), error))?;
         }
         if is_end {
             witness.tell(link, side, What::End);
@@ -264,6 +260,12 @@ async fn pump(
             return Ok(());
         }
     }
+}
+
+/// Writes all of it, and lets nothing of it wait.
+pub(crate) async fn write(to: &mut WriteHalf<NetStream>, wire: &[u8]) -> io::Result<()> {
+    to.write_all(wire).await?;
+    to.flush().await
 }
 
 /// What the pieces are on the wire, without copying where it is one.

@@ -199,12 +199,7 @@ impl Observer {
                 }
             }
             What::Problem(text) => self.recorder.mark_at(at, "-", text),
-            What::Mark(text) => {
-                let link = self.links.get(&link);
-                let sid = link.and_then(|link| link.socket.as_ref()?.sid.as_deref());
-                let name = sid.and_then(|sid| self.sessions.name(sid)).unwrap_or("-");
-                self.recorder.mark_at(at, name, text);
-            }
+            What::Mark(text) => self.recorder.mark_at(at, self.name(link), text),
         }
     }
 
@@ -252,10 +247,6 @@ impl Observer {
                 let Some(socket) = &mut link.socket else {
                     return;
                 };
-                let direction = match side {
-                    Side::Client => Direction::Sent,
-                    Side::Server => Direction::Received,
-                };
                 let Some(frame) = socket.messages.feed(side, frame) else {
                     return;
                 };
@@ -268,23 +259,25 @@ impl Observer {
                     socket.sid = Some(sid);
                 }
                 if let Some(sid) = &socket.sid {
-                    self.sessions.frames(at, sid, direction, &frames);
+                    self.sessions.frames(at, sid, side.direction(), &frames);
                 }
             }
             Seen::Unreadable(why) => {
-                let name = link
-                    .socket
-                    .as_ref()
-                    .and_then(|socket| self.sessions.name(socket.sid.as_deref()?))
-                    .unwrap_or("-");
                 let sender = match side {
                     Side::Client => "client",
                     Side::Server => "server",
                 };
                 let text = format!("what the {sender} sends cannot be read from here on: {why}");
-                self.recorder.mark_at(at, name, text);
+                self.recorder.mark_at(at, self.name(number), text);
             }
         }
+    }
+
+    /// What the session of a connection that became a WebSocket is called.
+    fn name(&self, link: u64) -> &str {
+        let link = self.links.get(&link);
+        let sid = link.and_then(|link| link.socket.as_ref()?.sid.as_deref());
+        sid.and_then(|sid| self.sessions.name(sid)).unwrap_or("-")
     }
 
     fn closed(&mut self, at: Instant, number: u64, ended: &Ended) {

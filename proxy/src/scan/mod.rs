@@ -13,7 +13,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use touchstone_client::Secret;
+use touchstone_client::{Direction, Secret};
 
 use self::body::Body;
 pub(crate) use self::frames::Frame;
@@ -32,6 +32,24 @@ const MAX_WAITING: usize = 1_024;
 pub(crate) enum Side {
     Client,
     Server,
+}
+
+impl Side {
+    /// The other end.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
+    /// What it sends, as its client has it.
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::Client => Direction::Sent,
+            Self::Server => Direction::Received,
+        }
+    }
 }
 
 /// A piece of what goes on, and the message that it completes.
@@ -290,17 +308,7 @@ impl Scanner {
             }
         };
         let body = Box::new(Body::new(self.side, asked.number, asked.is_head, found));
-        if body.is_over() {
-            let next = self.after(&body);
-            out.push(Piece {
-                wire,
-                seen: Some(body.into_seen()),
-            });
-            next
-        } else {
-            out.push(Piece { wire, seen: None });
-            State::Body(body)
-        }
+        self.go_on(body, wire, out)
     }
 
     fn body(&mut self, mut body: Box<Body>, input: &mut Bytes, out: &mut Vec<Piece>) -> State {
@@ -308,6 +316,11 @@ impl Scanner {
             return give_up("no body as its head has it", out);
         };
         let wire = input.split_to(length);
+        self.go_on(body, wire, out)
+    }
+
+    /// Passes on a piece of a message, and tells the message if that was the last of it.
+    fn go_on(&self, body: Box<Body>, wire: Bytes, out: &mut Vec<Piece>) -> State {
         if body.is_over() {
             let next = self.after(&body);
             out.push(Piece {
