@@ -58,40 +58,30 @@ pub(crate) fn label_token(recorder: &Recorder, auth: &mut Value) {
 pub(super) fn hide_in_body(target: &str, body: &mut Value) {
     let path = target.split('?').next().unwrap_or_default();
     let has_token = SIGN_IN.iter().any(|route| path.ends_with(route));
-    if let Value::Object(map) = body {
-        for (key, value) in map {
-            let stays = key == "token" && has_token;
-            let is_handed_over = key == "response" && path.contains(PAIRING);
-            match value {
-                Value::String(text) if !stays && (is_handed_over || is_secret(key)) => hide(text),
-                Value::String(_) => {}
-                other => hide_below(other),
-            }
-        }
-    } else {
-        hide_below(body);
-    }
+    let is_pairing = path.contains(PAIRING);
+    hide(body, |key| match key {
+        "token" => !has_token,
+        "response" => is_pairing,
+        _ => is_secret(key),
+    });
 }
 
-fn hide_below(value: &mut Value) {
+/// Hides the strings of an object whose keys are so, and further below all that are secret.
+fn hide(value: &mut Value, is_hidden: impl Fn(&str) -> bool) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(hide_below),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, is_secret)),
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
-                    Value::String(text) if is_secret(key) => hide(text),
-                    other => hide_below(other),
+                    // That there was none has to be seen.
+                    Value::String(text) if !text.is_empty() && is_hidden(key) => {
+                        HIDDEN.clone_into(text);
+                    }
+                    other => hide(other, is_secret),
                 }
             }
         }
         _ => {}
-    }
-}
-
-fn hide(text: &mut String) {
-    // That there was none has to be seen.
-    if !text.is_empty() {
-        HIDDEN.clone_into(text);
     }
 }
 
