@@ -57,8 +57,16 @@ struct Connection {
     /// Methods that were registered before the client was gone.
     missing: HashSet<String>,
     requests: HashSet<u64>,
-    calls: HashMap<u64, (String, Value)>,
+    calls: HashMap<u64, Call>,
     pinged_us: Option<u64>,
+}
+
+/// An event that waits for its answer. Its payload may be large, and is not kept.
+#[derive(Debug)]
+struct Call {
+    event: String,
+    about: Option<String>,
+    local: Option<String>,
 }
 
 /// How often clients did something, of how often they could have.
@@ -178,13 +186,13 @@ impl Clients {
                 },
             ) => {
                 let data = args.data().unwrap_or(Value::Null);
-                self.call(name, event, data, *ack);
+                self.call(name, event, &data, *ack);
             }
             (Direction::Received, Traced::Ack { id, args, .. }) => {
-                if let Some((event, data)) = connection.calls.remove(id) {
+                if let Some(call) = connection.calls.remove(id) {
                     let answer = args.data().unwrap_or(Value::Null);
                     let account = connection.peer.account.clone();
-                    self.answered(account, event, &data, &answer);
+                    self.answered(account, call, &answer);
                 }
             }
             (_, Traced::Disconnect | Traced::Close) => self.end(name, t_us),
@@ -216,7 +224,7 @@ impl Clients {
         }
     }
 
-    fn call(&mut self, name: &str, event: &str, data: Value, ack: Option<u64>) {
+    fn call(&mut self, name: &str, event: &str, data: &Value, ack: Option<u64>) {
         let Some(connection) = self.connections.get_mut(name) else {
             return;
         };
@@ -235,29 +243,36 @@ impl Clients {
             }
             _ => {}
         }
-        if let Some(local) = data["localId"].as_str() {
-            let key = (account.clone(), local.to_owned());
+        let (about, local) = (subject(data), data["localId"].as_str().map(str::to_owned));
+        if let Some(local) = &local {
+            let key = (account.clone(), local.clone());
             self.repeats.done += u64::from(self.unanswered.remove(&key));
         }
-        if let (Some(expected), Some(about)) = (data["expectedVersion"].as_u64(), subject(&data)) {
-            let key = (account, event.to_owned(), about);
+        if let (Some(expected), Some(about)) = (data["expectedVersion"].as_u64(), &about) {
+            let key = (account, event.to_owned(), about.clone());
             let told = self.mismatches.remove(&key);
             self.retries.done += u64::from(told == Some(expected));
         }
         if let Some(id) = ack
             && connection.calls.len() < REMEMBERED
         {
-            connection.calls.insert(id, (event.to_owned(), data));
+            let call = Call {
+                event: event.to_owned(),
+                about,
+                local,
+            };
+            connection.calls.insert(id, call);
         }
     }
 
-    fn answered(&mut self, account: String, event: String, call: &Value, answer: &Value) {
+    fn answered(&mut self, account: String, call: Call, answer: &Value) {
         if answer["result"] == "version-mismatch"
-            && let (Some(version), Some(about)) = (answer["version"].as_u64(), subject(call))
+            && let (Some(version), Some(about)) = (answer["version"].as_u64(), call.about)
             && self.mismatches.len() < REMEMBERED
         {
             self.retries.all += 1;
-            self.mismatches.insert((account, event, about), version);
+            let key = (account, call.event, about);
+            self.mismatches.insert(key, version);
         }
     }
 
@@ -272,13 +287,13 @@ impl Clients {
         let Some(connection) = self.connections.remove(name) else {
             return;
         };
-        for (event, data) in connection.calls.into_values() {
-            if event == "message"
-                && let Some(local) = data["localId"].as_str()
+        for call in connection.calls.into_values() {
+            if call.event == "message"
+                && let Some(local) = call.local
                 && self.unanswered.len() < REMEMBERED
             {
                 self.repeats.all += 1;
-                let key = (connection.peer.account.clone(), local.to_owned());
+                let key = (connection.peer.account.clone(), local);
                 self.unanswered.insert(key);
             }
         }
