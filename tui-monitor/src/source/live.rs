@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use touchstone_output::text::{display_url, error_chain};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -14,8 +13,9 @@ use touchstone_client::{
     ConnectError, ConnectOptions, End, Secret, connect,
     provision::{ProvisionError, Rest},
 };
+use touchstone_output::text::{display_url, error_chain};
 
-use super::{Backoff, Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, gap};
+use super::{Backoff, Options, Origin, Post, SIGHTINGS, Sighting, Source, TOOL, What, channel, gap};
 use crate::event::{Direction, Scope, SourceState};
 
 /// How many characters of an id a label shows.
@@ -93,7 +93,8 @@ fn ids(list: &Value) -> Vec<String> {
 /// those that were open once are tried again for ever.
 pub fn start(live: Live, options: &Options) -> Source {
     let (outlet, source) = channel(options);
-    let mut post = Post::new(options, outlet, &display_url(&live.server.url));
+    let target = display_url(&live.server.url);
+    let mut post = Post::new(options, outlet, TOOL, &target);
     let options = options.clone();
     tokio::spawn(async move {
         post.begin(&options).await;

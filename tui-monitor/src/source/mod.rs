@@ -260,13 +260,13 @@ struct Post {
 }
 
 impl Post {
-    fn new(options: &Options, outlet: Outlet, target: &str) -> Self {
+    fn new(options: &Options, outlet: Outlet, tool: &str, target: &str) -> Self {
         let (start, start_ms) = (outlet.start, options.clock.unix_ms());
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             desk: Desk::new(RPC_PATIENCE),
-            tape: Tape::new(TOOL, options.record.clone(), target, start_ms),
+            tape: Tape::new(tool, options.record.clone(), target, start_ms),
             outlet,
             start,
             start_ms,
@@ -442,7 +442,7 @@ mod tests {
             seed: 0,
         };
         let (outlet, mut source) = channel(&options);
-        let mut post = Post::new(&options, outlet, "test");
+        let mut post = Post::new(&options, outlet, TOOL, "test");
         for _ in 0..5 {
             let sighting = Sighting {
                 at: Instant::now(),

@@ -6,15 +6,12 @@ use std::sync::Arc;
 use serde_json::Value;
 use touchstone_client::{
     Direction as Way,
-    trace::{Kind, Record, Traced},
+    trace::{DROPPED, Kind, Record, Traced},
 };
 
 use super::record::DECISION;
 use super::{Origin, What};
 use crate::event::{Direction, Scope};
-
-/// How the mark of a recorder begins that had to let records go; their number follows.
-pub(super) const DROPPED: &str = "earlier records dropped";
 
 /// Whose the connections of a trace are, as far as it has been read.
 #[derive(Debug, Default)]
@@ -49,6 +46,7 @@ impl Origins {
         origin.clone()
     }
 }
+
 /// What a record shows. Nothing for heartbeats and the packets of the transport.
 pub(super) fn what_of(record: Record) -> Option<What> {
     let text = |value: &Value| {

@@ -10,7 +10,7 @@ use touchstone_client::provision::{Rest, rest::Chunks};
 use touchstone_output::text::error_chain;
 
 use super::record::{DECISION, TAP};
-use super::{Backoff, Options, Origin, Post, Sighting, Source, What, channel, gap};
+use super::{Backoff, Options, Origin, Post, Sighting, Source, TOOL, What, channel, gap};
 use crate::event::{Scope, SourceState};
 
 /// Where a server offers it.
@@ -22,7 +22,7 @@ const MAX_LINE: usize = 64 << 20;
 /// source ends when the tap cannot be opened at first; once open, it is tried again for ever.
 pub fn start(rest: Rest, target: &str, options: &Options) -> Source {
     let (outlet, source) = channel(options);
-    let post = Post::new(options, outlet, target);
+    let post = Post::new(options, outlet, TOOL, target);
     let options = options.clone();
     tokio::spawn(async move {
         let mut watcher = Watcher { rest, post };

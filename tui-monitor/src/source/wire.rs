@@ -6,19 +6,18 @@
 
 use std::pin::pin;
 use std::time::Duration;
-use touchstone_output::text::error_chain;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_client::{
     Direction as Way,
     provision::Rest,
-    trace::{Bounds, Kind, Record, Recorder, Traced},
+    trace::{Bounds, DROPPED, Kind, Record, Recorder, Traced},
 };
+use touchstone_output::text::error_chain;
 
-use super::record::Tape;
-use super::sighted::{self, Origins, what_of};
-use super::{Options, Origin, Post, SIGHTINGS, Sighting, Source, What, channel, tap};
+use super::sighted::{Origins, what_of};
+use super::{Options, Origin, Post, SIGHTINGS, Sighting, Source, TOOL, What, channel, tap};
 use crate::event::{Lint, SourceState};
 
 /// How often the recorder is emptied. A screen shows some 30 frames a second.
@@ -44,11 +43,7 @@ pub struct Wire<'a> {
 /// ends when it is closed.
 pub fn start(wire: Wire<'_>, options: &Options) -> (Source, Recorder) {
     let (outlet, source) = channel(options);
-    let mut post = Post::new(options, outlet, wire.target);
-    if let Some(tool) = wire.tool {
-        let start_ms = post.start_ms;
-        post.tape = Tape::new(tool, options.record.clone(), wire.target, start_ms);
-    }
+    let post = Post::new(options, outlet, wire.tool.unwrap_or(TOOL), wire.target);
     let rest = wire.rest;
     let recorder = Recorder::new(post.start, Bounds::default());
     let mut watcher = Watcher {
@@ -152,7 +147,7 @@ impl Watcher {
 fn lost(record: &Record) -> u64 {
     match &record.kind {
         Kind::Mark(mark) => mark
-            .strip_prefix(sighted::DROPPED)
+            .strip_prefix(DROPPED)
             .and_then(|count| count.strip_prefix(": ")?.parse().ok())
             .unwrap_or(0),
         _ => 0,
