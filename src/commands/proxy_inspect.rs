@@ -14,8 +14,6 @@ use touchstone_tui_monitor::event::{Lint, LintKind};
 pub(crate) struct Inspection {
     judge: Judge,
     clients: Clients,
-    musts: u64,
-    others: u64,
     /// By requirement: how often it was broken, and how at first.
     found: BTreeMap<&'static str, (u64, Violation)>,
 }
@@ -25,8 +23,6 @@ impl Default for Inspection {
         Self {
             judge: Judge::new(Knowledge::Partial),
             clients: Clients::default(),
-            musts: 0,
-            others: 0,
             found: BTreeMap::new(),
         }
     }
@@ -49,10 +45,6 @@ impl Inspection {
     fn count(&mut self, found: Vec<Violation>) -> Vec<Lint> {
         let lints = found.iter().map(lint).collect();
         for violation in found {
-            match violation.level {
-                Level::Must => self.musts += 1,
-                _ => self.others += 1,
-            }
             let first = self.found.entry(violation.requirement);
             first.or_insert((0, violation)).0 += 1;
         }
@@ -61,7 +53,14 @@ impl Inspection {
 
     /// Whether a requirement of level MUST was broken.
     pub(crate) fn has_failures(&self) -> bool {
-        self.musts > 0
+        self.musts() > 0
+    }
+
+    /// How often requirements of level MUST were broken.
+    fn musts(&self) -> u64 {
+        let found = self.found.values();
+        let musts = found.filter(|(_, first)| first.level == Level::Must);
+        musts.map(|(count, _)| count).sum()
     }
 
     /// What was found, as lines for people.
@@ -69,12 +68,13 @@ impl Inspection {
         let records = plural(self.judge.records(), "record");
         let connections = plural(self.judge.connections(), "connection");
         let accounts = plural(self.judge.accounts(), "account");
-        let mut lines = vec![match self.musts + self.others {
+        let found: u64 = self.found.values().map(|(count, _)| count).sum();
+        let mut lines = vec![match found {
             0 => format!("{records} of {connections} and {accounts}: nothing wrong found"),
-            found => format!(
+            _ => format!(
                 "{records} of {connections} and {accounts}: {}, of which {} of level MUST",
                 plural(found, "violation"),
-                self.musts
+                self.musts()
             ),
         }];
         for (count, first) in self.found.values() {
