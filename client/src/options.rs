@@ -182,7 +182,7 @@ impl ConnectOptions {
     }
 
     /// Host and port as the URL has them, and as the Host header does.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         match self.url.port() {
             Some(port) => format!("{host}:{port}"),

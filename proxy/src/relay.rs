@@ -93,14 +93,10 @@ struct Shared {
 }
 
 fn rewrite(plan: &Plan) -> Rewrite {
-    let url = &plan.server.url;
-    let host = url.host_str().unwrap_or_default();
+    let server = &plan.server;
     Rewrite {
-        authority: match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        },
-        prefix: url.path().trim_end_matches('/').to_owned(),
+        authority: server.authority(),
+        prefix: server.url.path().trim_end_matches('/').to_owned(),
         // A message that was compressed with those before it can be neither left out nor changed.
         is_plain: plan.gates.is_some(),
     }
