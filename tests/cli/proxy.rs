@@ -6,7 +6,7 @@ use std::process::Child;
 
 use rustix::process::Signal;
 
-use crate::support::{Ran, Served, check, free_address, signal, touchstone};
+use crate::support::{Ran, Served, check, free_address, run, signal, touchstone};
 
 /// A proxy before a server.
 struct Between {
@@ -52,6 +52,13 @@ impl Between {
     }
 }
 
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 #[test]
 fn the_suite_finds_the_same_through_it_and_its_record_is_right() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -90,7 +97,7 @@ fn a_server_that_breaks_a_rule_fails_a_strict_run() {
     let served = Served::start(&["--fault", "dup-update=2"]);
     let strict = Between::start(&served.url, &["--strict"]);
     let suite = ["check", &strict.url, "--only", "session.*", "--no-slow"];
-    touchstone(&suite).output().expect("it starts");
+    run(&suite);
     let ran = strict.end();
     assert_eq!(ran.code, 10, "{}", ran.stderr);
     assert!(ran.stderr.contains("of level MUST"), "{}", ran.stderr);
@@ -158,13 +165,7 @@ fn a_client_meets_what_rules_say() {
     let between = Between::start(&served.url, &[&when[..], &kept].concat());
     let account = check(&["account", &between.url], 0, &[]);
     let token = account.stdout.trim();
-    let emit = |event, data| {
-        let emit = ["emit", &between.url, event, data, "--token", token];
-        touchstone(&emit)
-            .output()
-            .map(Ran::from)
-            .expect("it starts")
-    };
+    let emit = |event, data| run(&["emit", &between.url, event, data, "--token", token]);
     let first = emit("ping", "{}");
     assert!(
         first.stdout.contains("disturbed"),

@@ -8,27 +8,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use touchstone_client::trace::{Kind, Record, Traced};
 
-use crate::stand::{SWITCH, Stand, at_end, frame, pass, upgrade};
+use crate::stand::{Stand, at_end, frame, pass, upgrade};
 
 #[tokio::test]
 async fn a_websocket_of_any_cut_is_passed_on_and_read() {
     let stand = Stand::new(None).await;
-    let (mut client, mut server) = stand.connection().await;
-    let (sent, expected) = (upgrade("proxy"), upgrade(&stand.upstream));
-    pass(
-        &mut client,
-        &mut server,
-        sent.as_bytes(),
-        expected.as_bytes(),
-    )
-    .await;
-    pass(
-        &mut server,
-        &mut client,
-        SWITCH.as_bytes(),
-        SWITCH.as_bytes(),
-    )
-    .await;
+    let (mut client, mut server) = stand.websocket(&upgrade("proxy")).await;
     let opened = frame(
         r#"0{"sid":"e1","pingInterval":25000,"pingTimeout":20000}"#,
         None,
@@ -86,7 +71,7 @@ async fn what_is_not_http_is_passed_on() {
         "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ] {
         let (mut client, mut server) = stand.connection().await;
-        pass(&mut client, &mut server, sent.as_bytes(), sent.as_bytes()).await;
+        pass(&mut client, &mut server, sent, sent).await;
         pass(&mut server, &mut client, b"what?", b"what?").await;
     }
     // Half a head goes on when nothing more comes.
@@ -162,22 +147,10 @@ async fn exchanges_are_recorded_without_secrets() {
         )
     };
     let (sent, expected) = (heads("proxy"), heads(host));
-    pass(
-        &mut client,
-        &mut server,
-        sent.as_bytes(),
-        expected.as_bytes(),
-    )
-    .await;
+    pass(&mut client, &mut server, &sent, &expected).await;
     let answers = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n\
         {\"success\":true}HTTP/1.1 404 Not Found\r\n\r\n{\"pushToken\":\"a-push-token\"}";
-    pass(
-        &mut server,
-        &mut client,
-        answers.as_bytes(),
-        answers.as_bytes(),
-    )
-    .await;
+    pass(&mut server, &mut client, answers, answers).await;
     drop(server);
     assert_eq!(at_end(&mut client).await.unwrap(), b"");
     drop(client);

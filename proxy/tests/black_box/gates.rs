@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use touchstone_client::trace::{Kind, Record, Traced};
 use touchstone_proxy::{Action, Gate, Gates};
 
-use crate::stand::{SWITCH, Stand, at_end, frame, pass, upgrade};
+use crate::stand::{Stand, at_end, frame, pass, upgrade};
 
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
@@ -31,24 +31,9 @@ impl Gate for One {
 async fn socket(action: Action) -> (Stand, TcpStream, TcpStream) {
     let gates: Gates = Arc::new(move || Box::new(One(action.clone())));
     let stand = Stand::new(Some(gates)).await;
-    let (mut client, mut server) = stand.connection().await;
-    let (sent, expected) = (upgrade("proxy"), upgrade(&stand.upstream));
     let deflate = "Upgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate";
-    let sent = sent.replace("Upgrade: websocket", deflate);
-    pass(
-        &mut client,
-        &mut server,
-        sent.as_bytes(),
-        expected.as_bytes(),
-    )
-    .await;
-    pass(
-        &mut server,
-        &mut client,
-        SWITCH.as_bytes(),
-        SWITCH.as_bytes(),
-    )
-    .await;
+    let sent = upgrade("proxy").replace("Upgrade: websocket", deflate);
+    let (client, server) = stand.websocket(&sent).await;
     (stand, client, server)
 }
 

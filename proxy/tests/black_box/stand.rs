@@ -57,6 +57,14 @@ impl Stand {
         (client, server)
     }
 
+    /// The two ends of a WebSocket that a client has asked for with `sent`.
+    pub(crate) async fn websocket(&self, sent: &str) -> (TcpStream, TcpStream) {
+        let (mut client, mut server) = self.connection().await;
+        pass(&mut client, &mut server, sent, &upgrade(&self.upstream)).await;
+        pass(&mut server, &mut client, SWITCH, SWITCH).await;
+        (client, server)
+    }
+
     /// What was recorded to the end, after what `is_last` is true for has been.
     pub(crate) async fn records(self, is_last: impl Fn(&Record) -> bool) -> Vec<Record> {
         let mut looks = tokio::time::interval(Duration::from_millis(5));
@@ -73,7 +81,13 @@ impl Stand {
 }
 
 /// Sends from one end, and checks what arrives at the other.
-pub(crate) async fn pass(from: &mut TcpStream, to: &mut TcpStream, sent: &[u8], expected: &[u8]) {
+pub(crate) async fn pass(
+    from: &mut TcpStream,
+    to: &mut TcpStream,
+    sent: &(impl AsRef<[u8]> + ?Sized),
+    expected: &(impl AsRef<[u8]> + ?Sized),
+) {
+    let (sent, expected) = (sent.as_ref(), expected.as_ref());
     from.write_all(sent).await.expect("a connection");
     let mut arrived = vec![0; expected.len()];
     timeout(PATIENCE, to.read_exact(&mut arrived))
@@ -107,7 +121,7 @@ pub(crate) fn frame(payload: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     bytes
 }
 
-pub(crate) const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
 
 pub(crate) fn upgrade(host: &str) -> String {
     format!(
