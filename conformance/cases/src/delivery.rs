@@ -9,7 +9,7 @@ use touchstone_harness::{
     case::{Flow, Stop, case_table},
     ctx::Ctx,
     focus::Clue,
-    ledger::requirement_table,
+    ledger::{Requirement, requirement_table},
     peer::Arrival,
     stage::{Delivery, Role, Stage, Wanted},
     words,
@@ -117,18 +117,8 @@ async fn seq(cx: &mut Ctx) -> Flow {
     };
     arrivals.extend(stage.observe(cx, &[updated]).await?);
     arrivals.push(changed(cx, &stage).await?);
-    let seqs: Vec<_> = arrivals
-        .iter()
-        .map(|arrival| arrival.data["seq"].as_i64())
-        .collect();
-    let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-    cx.check_by(
-        cx.not_rising(&arrivals, update_seq, [Role::U1, Role::U2].map(Role::name)),
-        &SEQ,
-        rises,
-        "a rising seq",
-        json!(seqs),
-    );
+    let hearers = [Role::U1, Role::U2].map(Role::name);
+    rising(cx, &SEQ, "a rising seq", &arrivals, update_seq, hearers);
     let holes = match (arrivals.first(), arrivals.last()) {
         (Some(first), Some(last)) => unseen_between(stage.peer(Role::U2), first, last) > 0,
         _ => false,
@@ -141,6 +131,21 @@ async fn seq(cx: &mut Ctx) -> Flow {
 /// The number of an update.
 pub(crate) fn update_seq(arrival: &Arrival) -> Option<i64> {
     arrival.data["seq"].as_i64()
+}
+
+/// Judges that `number` rises from each of `arrivals` at these connections to the next.
+pub(crate) fn rising<'n>(
+    cx: &mut Ctx,
+    by: &'static Requirement,
+    expected: &str,
+    arrivals: &[Arrival],
+    number: impl Fn(&Arrival) -> Option<i64>,
+    names: impl IntoIterator<Item = &'n str>,
+) {
+    let numbers: Vec<_> = arrivals.iter().map(&number).collect();
+    let rises = numbers.windows(2).all(|pair| pair[0] < pair[1]);
+    let clue = cx.not_rising(arrivals, number, names);
+    cx.check_by(clue, by, rises, expected, words::list_or_none(numbers));
 }
 
 async fn order(cx: &mut Ctx) -> Flow {
@@ -196,15 +201,8 @@ async fn order(cx: &mut Ctx) -> Flow {
     // each once: a second delivery is a fault of its own, judged by delivery.no-duplicate.
     changes.sort_by_key(is_change);
     changes.dedup_by_key(|arrival| is_change(arrival));
-    let seqs: Vec<_> = changes.iter().map(update_seq).collect();
-    let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-    cx.check_by(
-        cx.not_rising(&changes, update_seq, [Role::U2.name()]),
-        &SEQ,
-        rises,
-        "a rising seq",
-        json!(seqs),
-    );
+    let hearers = [Role::U2.name()];
+    rising(cx, &SEQ, "a rising seq", &changes, update_seq, hearers);
     Ok(())
 }
 

@@ -80,15 +80,8 @@ async fn burst(cx: &mut Ctx) -> Flow {
             let id = arrival.envelope_id();
             id.is_none_or(|id| told.insert(id.to_owned()))
         });
-        let seqs: Vec<_> = once.iter().map(message_seq).collect();
-        let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-        cx.check_by(
-            cx.not_rising(&once, message_seq, [peer.name.as_str()]),
-            &message::SEQ,
-            rises,
-            "a rising seq",
-            words::list_or_none(seqs),
-        );
+        let (by, hearer) = (&message::SEQ, [peer.name.as_str()]);
+        delivery::rising(cx, by, "a rising seq", &once, message_seq, hearer);
     }
     Ok(())
 }
@@ -148,15 +141,9 @@ async fn concurrent(cx: &mut Ctx) -> Flow {
             .cloned()
             .collect();
         changes.sort_by_key(|arrival| arrival.data["body"]["metadata"]["version"].as_i64());
-        let seqs: Vec<_> = changes.iter().map(delivery::update_seq).collect();
-        let rises = seqs.windows(2).all(|pair| pair[0] < pair[1]);
-        cx.check_by(
-            cx.not_rising(&changes, delivery::update_seq, [Role::U2.name()]),
-            &delivery::SEQ,
-            rises,
-            "a seq that rises with each change of one connection",
-            words::list_or_none(seqs),
-        );
+        let (by, number) = (&delivery::SEQ, delivery::update_seq);
+        let expected = "a seq that rises with each change of one connection";
+        delivery::rising(cx, by, expected, &changes, number, [Role::U2.name()]);
     }
 
     let wanted = Wanted::update("new-message", &marker);
