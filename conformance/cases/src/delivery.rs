@@ -133,6 +133,14 @@ pub(crate) fn update_seq(arrival: &Arrival) -> Option<i64> {
     arrival.data["seq"].as_i64()
 }
 
+/// Which of `markers` an arrival holds, counted from 0.
+pub(crate) fn number_among(markers: &[String], arrival: &Arrival) -> Option<i64> {
+    let of = markers
+        .iter()
+        .position(|marker| arrival.raw.contains(marker));
+    of.and_then(|number| i64::try_from(number).ok())
+}
+
 /// Judges that `number` rises from each of `arrivals` at these connections to the next.
 pub(crate) fn rising<'n>(
     cx: &mut Ctx,
@@ -182,12 +190,7 @@ async fn order(cx: &mut Ctx) -> Flow {
         format!("{lost} never arrived"),
     );
     let told = words::disorder(&numbers);
-    let is_change = |arrival: &Arrival| {
-        let of = markers
-            .iter()
-            .position(|marker| arrival.raw.contains(marker));
-        of.and_then(|number| i64::try_from(number).ok())
-    };
+    let is_change = |arrival: &Arrival| number_among(&markers, arrival);
     let mut changes = log.clone();
     changes.retain(|arrival| is_change(arrival).is_some());
     cx.check_by(

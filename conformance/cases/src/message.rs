@@ -305,12 +305,7 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
     );
     let arrived: Vec<_> = places.into_iter().flatten().collect();
     let ordered = arrived.is_sorted();
-    let number = |arrival: &Arrival| {
-        let of = markers
-            .iter()
-            .position(|marker| arrival.raw.contains(marker));
-        of.and_then(|number| i64::try_from(number).ok())
-    };
+    let number = |arrival: &Arrival| super::delivery::number_among(markers, arrival);
     let mut messages = log.to_vec();
     messages.retain(|arrival| number(arrival).is_some());
     cx.check_by(

@@ -220,15 +220,14 @@ async fn machine_alive(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
-async fn future(cx: &mut Ctx) -> Flow {
-    const HOUR_MS: u64 = 3_600_000;
-    /// Clocks of server and suite may differ.
-    const SKEW_MS: u64 = HOUR_MS / 2;
-    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let machine = OwnMachine::connect(cx, &stage).await?;
-    let now = cx.shared.clock.unix_ms();
-    let time = now + HOUR_MS;
-    let rows = [
+/// A heartbeat of the session and one of a machine, both of this time: the event, its sender, its data, and
+/// what announces it.
+fn heartbeats<'a>(
+    stage: &'a Stage,
+    machine: &'a OwnMachine,
+    time: u64,
+) -> [(&'static str, &'a Peer, Value, Wanted); 2] {
+    [
         (
             "session-alive",
             stage.peer(Role::U1),
@@ -241,8 +240,18 @@ async fn future(cx: &mut Ctx) -> Flow {
             json!({"machineId": machine.id, "time": time}),
             machine.heartbeat(),
         ),
-    ];
-    for (event, sender, data, wanted) in rows {
+    ]
+}
+
+async fn future(cx: &mut Ctx) -> Flow {
+    const HOUR_MS: u64 = 3_600_000;
+    /// Clocks of server and suite may differ.
+    const SKEW_MS: u64 = HOUR_MS / 2;
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let machine = OwnMachine::connect(cx, &stage).await?;
+    let now = cx.shared.clock.unix_ms();
+    let time = now + HOUR_MS;
+    for (event, sender, data, wanted) in heartbeats(&stage, &machine, time) {
         cx.emit(sender, event, data).await?;
         let activity = Delivery {
             wanted,
@@ -484,21 +493,7 @@ async fn recent(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
     let machine = OwnMachine::connect(cx, &stage).await?;
     let time = cx.shared.clock.unix_ms() - NINE_MINUTES_MS;
-    let rows = [
-        (
-            "session-alive",
-            stage.peer(Role::U1),
-            json!({"sid": stage.s1.id, "time": time}),
-            Wanted::ephemeral("activity", &stage.s1.id),
-        ),
-        (
-            "machine-alive",
-            &machine.peer,
-            json!({"machineId": machine.id, "time": time}),
-            machine.heartbeat(),
-        ),
-    ];
-    for (event, sender, data, wanted) in rows {
+    for (event, sender, data, wanted) in heartbeats(&stage, &machine, time) {
         cx.emit(sender, event, data).await?;
         cx.round_trip(sender).await?;
         stage.prove_silence(cx).await?;
