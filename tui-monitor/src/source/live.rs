@@ -15,7 +15,9 @@ use touchstone_client::{
 };
 use touchstone_output::text::{display_url, error_chain};
 
-use super::{Backoff, Options, Origin, Post, SIGHTINGS, Sighting, Source, TOOL, What, channel, gap};
+use super::{
+    Backoff, Options, Origin, Post, SIGHTINGS, Sighting, Source, TOOL, What, channel, gap,
+};
 use crate::event::{Direction, Scope, SourceState};
 
 /// How many characters of an id a label shows.
