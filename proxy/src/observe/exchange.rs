@@ -133,7 +133,9 @@ fn exchange(
     let took = at.saturating_duration_since(began);
     let body = |content| {
         let text = content::text(content).filter(|text| !text.is_empty())?;
-        let mut body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let Ok(mut body) = serde_json::from_str(&text) else {
+            return Some(Value::String(secrets::hidden_text(&request.target, text)));
+        };
         secrets::hide_in_body(&request.target, &mut body);
         Some(body)
     };

@@ -85,13 +85,34 @@ fn hide(value: &mut Value, is_hidden: impl Fn(&str) -> bool) {
     }
 }
 
+/// A body that is no JSON, or whose end is missing. Nobody knows where a secret in it would end: what is said
+/// where accounts sign in and are paired, and what gives a value to a secret name, is hidden as a whole.
+pub(super) fn hidden_text(target: &str, text: String) -> String {
+    let path = target.split('?').next().unwrap_or_default();
+    let lower = text.to_ascii_lowercase();
+    let is_part_of_name = |c: char| c.is_alphanumeric() || "_-\"' ".contains(c);
+    let gives_value = |word: &&str| {
+        lower.match_indices(*word).any(|(at, word)| {
+            let rest = &lower[at + word.len()..];
+            rest.trim_start_matches(is_part_of_name)
+                .starts_with([':', '='])
+        })
+    };
+    let is_secret =
+        path.contains(SIGN_IN[0]) || ["token", "jwt"].iter().chain(&WORDS).any(gives_value);
+    match is_secret {
+        true => HIDDEN.to_owned(),
+        false => text,
+    }
+}
+
+/// What the name of a secret contains, beside those that end in `token`.
+const WORDS: [&str; 5] = ["authorization", "secret", "password", "apikey", "api_key"];
+
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_token = key.ends_with("token") || key == "jwt";
-    is_token
-        || ["authorization", "secret", "password", "apikey", "api_key"]
-            .iter()
-            .any(|word| key.contains(word))
+    is_token || WORDS.iter().any(|word| key.contains(word))
 }
 
 #[cfg(test)]
@@ -99,6 +120,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn bodies_that_are_no_json() {
+        #[track_caller]
+        fn check(target: &str, text: &str, expected: &str) {
+            assert_eq!(hidden_text(target, text.to_owned()), expected);
+        }
+        check("/v1/x", "a=1&access_token=abc", "…");
+        check("/v1/x", r#"{"a":1,"token": "ab"#, "…");
+        check("/v1/x", r#"{"a":1,"b": "ab"#, r#"{"a":1,"b": "ab"#);
+        check("/v1/x", "Invalid token", "Invalid token");
+        check("/p/v1/auth/response?a=1", "publicKey", "…");
+    }
 
     #[test]
     fn targets() {
