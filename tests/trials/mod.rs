@@ -36,11 +36,14 @@ pub(crate) async fn side_by_side<T: Send + 'static>(
     places: usize,
     trials: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
-    let outcomes = iter(trials).map(tokio::spawn).buffered(places);
-    outcomes
-        .map(|outcome| outcome.expect("a trial comes to its end"))
-        .collect()
-        .await
+    let numbered = iter(trials).map(tokio::spawn).enumerate();
+    let trials = numbered.map(|(number, trial)| async move {
+        (number, trial.await.expect("a trial comes to its end"))
+    });
+    // A slow trial must not keep the places of those behind it, as it would in `buffered`.
+    let mut outcomes: Vec<_> = trials.buffer_unordered(places).collect().await;
+    outcomes.sort_unstable_by_key(|(number, _)| *number);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// A number that looks random and is the same everywhere (FNV-1a).
