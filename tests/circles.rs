@@ -14,10 +14,6 @@ const KNOWN: &[(&str, usize)] = &[
     ("conformance/cases", 4),
     // A command that shows what another one receives.
     (".", 5),
-    // One module per event, which the router of the socket calls and which announce through it.
-    ("examples/server", 10),
-    // The application is what its parts are given.
-    ("reference-server", 16),
 ];
 
 type Module = Vec<String>;

@@ -13,13 +13,13 @@ use crate::announce::{Announcement, Event};
 use crate::app::App;
 use crate::builders::Stamp;
 use crate::connection::Connection;
-use crate::control::Decision;
 use crate::decide::{Context, Outcome};
 use crate::outbox::{self, Delivery, Leaving, Record};
 use crate::packet;
 use crate::router::{ConnectionId, RecipientFilter, Routed as _, Routing, recipients};
-use crate::seams::{Cause, Effects, Emission, Reply};
+use crate::seams::{Cause, Effects, Emission, Reply, Server};
 use crate::store::{Account, Change, NewAccount, PublicKey, Rows, Store, lock_both};
+use crate::tap::Decision;
 
 /// Resolves when an answer may be given.
 pub(crate) struct Receipt(Option<oneshot::Receiver<()>>);
@@ -82,7 +82,8 @@ impl<'a> Commit<'a> {
         reply: Option<&mut Reply>,
     ) -> Vec<(Value, Routing)> {
         if let Some(seams) = self.app.seams() {
-            seams.outcome(self.app, cause, &self.rows, &mut effects, reply);
+            let server: Arc<Server> = Arc::clone(self.app) as _;
+            seams.outcome(&server, cause, &self.rows, &mut effects, reply);
         }
         let is_kept = self.app.config.storage.is_some();
         for change in effects.changes {
@@ -139,7 +140,7 @@ impl<'a> Commit<'a> {
                 skip,
                 connections: &connections,
             };
-            seams.route(app, &emission, &mut recipients);
+            seams.route(&**app, &emission, &mut recipients);
         }
         let mut routing = Routing::default();
         if app.tap.is_offered() {
@@ -373,7 +374,7 @@ impl App {
     }
 
     /// Lets something happen that a seam has kept back.
-    pub fn happen(self: &Arc<Self>, account: &Arc<Account>, effects: Effects) {
+    pub(crate) fn happen(self: &Arc<Self>, account: &Arc<Account>, effects: Effects) {
         let mut commit = Commit::new(self, account);
         commit.happen(&Cause::of("kept", account, &Value::Null), effects, None);
         commit.finish();

@@ -14,8 +14,6 @@ use tokio::sync::oneshot;
 
 use crate::packet::Passed;
 use crate::router::{ConnectionId, Routed, Scope};
-use crate::seams::Seams;
-use crate::store::Account;
 
 /// Why a packet could not be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +45,9 @@ pub(crate) trait Link: Send + Sync {
     fn way(&self) -> Way;
 }
 
+/// Whether a packet is queued for a connection, where something takes part in that.
+pub(crate) type Gate = Arc<dyn Fn(&Arc<Connection>, &Str) -> bool + Send + Sync>;
+
 /// What a called socket acknowledged: its first argument, if it gave one.
 pub(crate) type CallAnswer = Option<Passed>;
 
@@ -55,9 +56,9 @@ pub struct Connection {
     id: ConnectionId,
     socket_id: String,
     scope: Scope,
-    account: Arc<Account>,
+    account_id: String,
     link: Box<dyn Link>,
-    seams: Option<Arc<dyn Seams>>,
+    gate: Option<Gate>,
     is_gone: AtomicBool,
     /// Requests of ours that the client has not answered yet. `None` once it has left.
     calls: Mutex<Option<Calls>>,
@@ -74,17 +75,17 @@ impl Connection {
         id: ConnectionId,
         socket_id: String,
         scope: Scope,
-        account: Arc<Account>,
+        account_id: String,
         link: Box<dyn Link>,
-        seams: Option<Arc<dyn Seams>>,
+        gate: Option<Gate>,
     ) -> Self {
         Self {
             id,
             socket_id,
             scope,
-            account,
+            account_id,
             link,
-            seams,
+            gate,
             is_gone: AtomicBool::new(false),
             calls: Mutex::new(Some(Calls::default())),
         }
@@ -98,19 +99,18 @@ impl Connection {
 
     /// The account that it belongs to.
     #[must_use]
-    pub fn account(&self) -> &Arc<Account> {
-        &self.account
+    pub fn account_id(&self) -> &str {
+        &self.account_id
     }
 
     /// Queues a packet. Whoever falls so far behind that its queue is full is disconnected here.
     pub fn send(self: &Arc<Self>, packet: Str) {
-        let is_sent = |seams: &Arc<dyn Seams>| seams.send(self, &packet);
-        if self.seams.as_ref().is_none_or(is_sent) {
+        if self.gate.as_ref().is_none_or(|gate| gate(self, &packet)) {
             self.push(packet);
         }
     }
 
-    /// Queues a packet and the attachments that it announces. Such a packet passes the seams.
+    /// Queues a packet and the attachments that it announces. Such a packet passes the gate.
     pub(crate) fn send_with(self: &Arc<Self>, packet: Str, attachments: &[Bytes]) {
         if attachments.is_empty() {
             self.send(packet);
@@ -125,7 +125,7 @@ impl Connection {
         self.link.way()
     }
 
-    /// Queues a packet, past all seams.
+    /// Queues a packet, past the gate.
     pub fn push(&self, packet: Str) {
         self.queue(packet, &[]);
     }

@@ -44,6 +44,7 @@ struct Sender {
 /// Handles one event of a connection. Unknown events are ignored, as by every server of this family.
 pub(crate) fn dispatch(
     app: &Arc<App>,
+    mut account: Arc<Account>,
     connection: &Arc<Connection>,
     event: &str,
     raw: Option<&RawValue>,
@@ -56,7 +57,6 @@ pub(crate) fn dispatch(
     } else {
         Data::parse(raw)
     };
-    let mut account = Arc::clone(connection.account());
     let mut wait = None;
     let ask = || {
         let Some(seams) = app.seams() else {
@@ -70,9 +70,9 @@ pub(crate) fn dispatch(
             data: &mut data.0,
             ack,
         };
-        let flow = seams.call(app, &mut call);
+        let flow = seams.call(&**app, &mut call);
         if flow == Flow::Handle {
-            wait = seams.before_call(app, &call);
+            wait = seams.before_call(&**app, &call);
         }
         flow
     };

@@ -8,30 +8,29 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use engineioxide::handler::EngineIoHandler;
 use engineioxide::socket::Sid;
-use engineioxide::{DisconnectReason, Socket, Str, TransportType};
+use engineioxide::{DisconnectReason, Str};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
 use crate::app::App;
 use crate::commit::Commit;
-use crate::connection::{Connection, Link, PushError, Way};
+use crate::connection::{Connection, Gate};
 use crate::decide;
 use crate::dispatch::dispatch;
 use crate::first_ping::FirstPing;
 use crate::handshake;
-use crate::listener::{KillSwitch, RequestKillSwitch};
+use crate::listener::RequestKillSwitch;
 use crate::outbox::Delivery;
 use crate::packet::{self, Packet, PacketError, Pending};
 use crate::router::{Routed as _, Scope};
-use crate::seams::{Admission, Cause, Client, Flow, Wait};
+use crate::seams::{self, Admission, Flow, Unconnected, Wait};
 use crate::store::Account;
+use crate::transport::{Client, Stage, Transport, TransportLink, TransportState, end};
 
 /// Takes clients in and hands their events to the handlers.
 #[derive(Clone)]
@@ -44,66 +43,6 @@ pub(crate) struct Gateway {
 
 /// Packets that may wait for a decision about their sender; with more the transport ends.
 const MAX_UNDECIDED: usize = 1_000;
-
-/// An Engine.IO session.
-pub(crate) type Transport = Socket<TransportState>;
-
-/// What the gateway keeps per Engine.IO session.
-#[derive(Default)]
-pub(crate) struct TransportState {
-    state: Mutex<State>,
-    first_ping: FirstPing,
-    queue: Queue,
-}
-
-/// The bytes that wait for a client: what was queued for it, without what it has been sent.
-#[derive(Default)]
-struct Queue {
-    queued: AtomicU64,
-    /// What it has fetched by polling.
-    polled: AtomicU64,
-    /// How many may be queued before it is looked whether they wait.
-    unchecked: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    stage: Stage,
-    /// A binary packet whose attachments are still coming.
-    pending: Option<Pending>,
-    /// Ends the TCP connection that packets are written to.
-    switch: Option<Arc<KillSwitch>>,
-    /// What had been written to it when it became that.
-    written_before: u64,
-    /// Why this side has ended the transport: what still comes is not looked at.
-    ended: Option<&'static str>,
-    connect_timeout: Option<AbortHandle>,
-    /// Packets that wait until it is decided whether their sender is let in.
-    undecided: Option<VecDeque<Packet>>,
-}
-
-#[derive(Clone, Default)]
-enum Stage {
-    /// No CONNECT yet, or only refused ones, or the client has left the namespace.
-    #[default]
-    Outside,
-    Inside(Arc<Connection>),
-    /// The transport has ended.
-    Over,
-}
-
-impl TransportState {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn moves_to(&mut self, switch: &Arc<KillSwitch>) {
-        self.written_before = switch.written();
-        self.switch = Some(Arc::clone(switch));
-    }
-}
 
 impl Gateway {
     pub(crate) fn new(app: Arc<App>) -> Self {
@@ -132,11 +71,7 @@ impl Gateway {
     /// A session has fetched so many bytes by polling.
     pub(crate) fn has_polled(&self, sid: Sid, bytes: u64) {
         if let Some(transport) = self.transports().get(&sid) {
-            transport
-                .data
-                .queue
-                .polled
-                .fetch_add(bytes, Ordering::Relaxed);
+            transport.data.has_polled(bytes);
         }
     }
 
@@ -249,9 +184,9 @@ impl Gateway {
             (Packet::Connect(auth), Stage::Outside) => self.connect(transport, auth.as_deref()),
             // A second CONNECT changes nothing: the client is inside.
             (Packet::Connect(_), _) | (_, Stage::Over) => Ok(()),
-            (Packet::Disconnect, Stage::Inside(connection)) => {
+            (Packet::Disconnect, Stage::Inside(client)) => {
                 transport.data.lock().stage = Stage::Outside;
-                self.leave(&connection, "left the namespace");
+                self.leave(&client, "left the namespace");
                 Ok(())
             }
             (
@@ -260,10 +195,22 @@ impl Gateway {
                     args,
                     attachments,
                 },
-                Stage::Inside(connection),
+                Stage::Inside(client),
             ) => {
                 let (name, data) = packet::event(&args)?;
-                dispatch(&self.app, &connection, &name, data, &attachments, ack);
+                let Client {
+                    account,
+                    connection,
+                } = client;
+                dispatch(
+                    &self.app,
+                    account,
+                    &connection,
+                    &name,
+                    data,
+                    &attachments,
+                    ack,
+                );
                 Ok(())
             }
             (
@@ -272,9 +219,11 @@ impl Gateway {
                     args,
                     attachments,
                 },
-                Stage::Inside(connection),
+                Stage::Inside(client),
             ) => {
-                connection.answered(id, packet::first_argument(&args, &attachments)?);
+                client
+                    .connection
+                    .answered(id, packet::first_argument(&args, &attachments)?);
                 Ok(())
             }
             // Speaking before CONNECT, or after a refusal: the transport ends, as with real servers.
@@ -297,7 +246,7 @@ impl Gateway {
             Some(Err(_)) => return self.connect_unreadable(transport),
         };
         let seams = self.app.seams();
-        match seams.and_then(|seams| seams.before_admission(&self.app, &auth)) {
+        match seams.and_then(|seams| seams.before_admission(&*self.app, &auth)) {
             Some(wait) => self.decide_later(transport, auth, wait),
             None => self.decide(transport, &auth),
         }
@@ -307,10 +256,10 @@ impl Gateway {
     /// CONNECT with a payload that is not JSON.
     fn connect_unreadable(&self, transport: &Arc<Transport>) -> Result<(), PacketError> {
         let seams = self.app.seams();
-        let admission = seams.map(|seams| seams.admit(&self.app, &Value::Null, Admission::Closed));
+        let admission = seams.map(|seams| seams.admit(&*self.app, &Value::Null, Admission::Closed));
         match admission {
             Some(Admission::Admitted { account, scope }) => {
-                self.enter(transport, connection(&self.app, transport, account, scope));
+                self.enter(transport, account, scope);
                 Ok(())
             }
             _ => Err(PacketError::Arguments),
@@ -349,9 +298,9 @@ impl Gateway {
             Err(refusal) => Admission::Refused(refusal.to_string()),
         };
         if let Some(seams) = self.app.seams() {
-            admission = seams.admit(&self.app, auth, admission);
+            admission = seams.admit(&*self.app, auth, admission);
             if !matches!(admission, Admission::Admitted { .. }) {
-                seams.refused(&self.app, &self.client(transport), auth);
+                seams.refused(&*self.app, &seams::Client(&self.outside(transport)), auth);
             }
         }
         match admission {
@@ -375,13 +324,13 @@ impl Gateway {
                 let _ = transport.emit(packet::encode_disconnect());
             }
             Admission::Admitted { account, scope } => {
-                self.enter(transport, connection(&self.app, transport, account, scope));
+                self.enter(transport, account, scope);
             }
         }
     }
 
-    fn client<'a>(&'a self, transport: &'a Arc<Transport>) -> Client<'a> {
-        Client {
+    fn outside<'a>(&'a self, transport: &'a Arc<Transport>) -> Outside<'a> {
+        Outside {
             app: &self.app,
             transport,
         }
@@ -390,16 +339,20 @@ impl Gateway {
     /// Answers CONNECT and puts the connection where events reach it, in this order: no client
     /// receives an event before it knows that it is connected. The account's lock is held all the
     /// while, so that a transport that ends in this moment is taken out after it was put in.
-    fn enter(&self, transport: &Arc<Transport>, connection: Connection) {
-        let connection = Arc::new(connection);
-        let account = connection.account();
+    fn enter(&self, transport: &Arc<Transport>, account: Arc<Account>, scope: Scope) {
+        let connection = connection(&self.app, transport, &account, scope);
+        let client = Client {
+            account,
+            connection,
+        };
+        let (account, connection) = (&client.account, &client.connection);
         let mut commit = Commit::new(&self.app, account);
         {
             let mut state = transport.data.lock();
             if matches!(state.stage, Stage::Over) {
                 return;
             }
-            state.stage = Stage::Inside(Arc::clone(&connection));
+            state.stage = Stage::Inside(client.clone());
             if let Some(timeout) = state.connect_timeout.take() {
                 timeout.abort();
             }
@@ -411,31 +364,28 @@ impl Gateway {
             "connected"
         );
         let answer = packet::encode_connected(connection.socket_id());
-        commit.deliver(Delivery::Packet(
-            Arc::clone(&connection),
-            answer,
-            Vec::new(),
-        ));
-        let outcome = decide::connection::enter(&commit.context(), &connection);
-        commit.happen(&cause("enter", &connection), outcome.effects, None);
+        commit.deliver(Delivery::Packet(Arc::clone(connection), answer, Vec::new()));
+        let outcome = decide::connection::enter(&commit.context(), connection);
+        commit.happen(&client.cause("enter"), outcome.effects, None);
         commit.finish();
     }
 
     /// Takes a connection out of everything that knows it.
-    fn leave(&self, connection: &Arc<Connection>, reason: &str) {
+    fn leave(&self, client: &Client, reason: &str) {
+        let connection = &client.connection;
         tracing::info!(socket = connection.socket_id(), reason, "disconnected");
         connection.leave();
-        let mut commit = Commit::new(&self.app, connection.account());
+        let mut commit = Commit::new(&self.app, &client.account);
         let outcome = decide::connection::leave(&commit.context(), connection);
-        commit.happen(&cause("leave", connection), outcome.effects, None);
+        commit.happen(&client.cause("leave"), outcome.effects, None);
         commit.finish();
     }
 
     /// Whether a packet that ends its transport is ignored instead.
     fn is_ignored(&self, transport: &Arc<Transport>, ack: Option<u64>) -> bool {
         self.app.seams().is_some_and(|seams| {
-            let client = self.client(transport);
-            seams.misplaced(&self.app, &client, ack) == Flow::Ignore
+            let outside = self.outside(transport);
+            seams.misplaced(&*self.app, &seams::Client(&outside), ack) == Flow::Ignore
         })
     }
 
@@ -485,9 +435,9 @@ impl EngineIoHandler for Gateway {
                 state.ended,
             )
         };
-        if let Stage::Inside(connection) = stage {
+        if let Stage::Inside(client) = stage {
             let reason = ended.map_or_else(|| format!("{reason:?}"), str::to_owned);
-            self.leave(&connection, &reason);
+            self.leave(&client, &reason);
         }
     }
 
@@ -502,151 +452,42 @@ impl EngineIoHandler for Gateway {
     }
 }
 
-/// A connection comes or goes.
-fn cause<'a>(name: &'a str, connection: &'a Arc<Connection>) -> Cause<'a> {
-    Cause {
-        name,
-        account: connection.account(),
-        connection: Some(connection),
-        ack: None,
-        data: &Value::Null,
-    }
-}
-
 /// The connection that a client becomes.
-pub(crate) fn connection(
+fn connection(
     app: &App,
     transport: &Arc<Transport>,
-    account: Arc<Account>,
+    account: &Account,
     scope: Scope,
-) -> Connection {
-    let link = Box::new(TransportLink {
-        transport: Arc::clone(transport),
-        max_queued: app.config.max_queued,
-        has_polled: transport.transport_type() == TransportType::Polling,
+) -> Arc<Connection> {
+    let link = Box::new(TransportLink::new(transport, app.config.max_queued));
+    let gate = app.seams().map(|seams| {
+        let seams = Arc::clone(seams);
+        Arc::new(move |to: &Arc<Connection>, packet: &Str| seams.send(to, packet)) as Gate
     });
-    let (id, seams) = (app.connections.next_id(), app.seams().cloned());
-    Connection::new(id, transport.id.to_string(), scope, account, link, seams)
+    let (id, name) = (app.connections.next_id(), transport.id.to_string());
+    let account = account.id().to_owned();
+    Arc::new(Connection::new(id, name, scope, account, link, gate))
 }
 
-/// Ends a transport as official servers do: a WebSocket by its close frame alone. A client that is
-/// sent an Engine.IO close packet takes its end for wanted, and some never come back.
-fn end(transport: &Transport, reason: &'static str) {
-    let websocket = {
-        let mut state = transport.data.lock();
-        state.ended = Some(reason);
-        let is_websocket = transport.transport_type() == TransportType::Websocket;
-        state.switch.clone().filter(|_| is_websocket)
-    };
-    match websocket {
-        // engineioxide closes a WebSocket that it cannot read, after it has sent what was queued.
-        Some(switch) => switch.stop_reading(),
-        None => transport.close(DisconnectReason::ClosingServer),
+/// A client that is not connected, for the seams.
+struct Outside<'a> {
+    app: &'a App,
+    transport: &'a Arc<Transport>,
+}
+
+impl Unconnected for Outside<'_> {
+    fn connection(&self, account: &Account, scope: Scope) -> Arc<Connection> {
+        connection(self.app, self.transport, account, scope)
+    }
+
+    fn push(&self, frame: Str) {
+        // A full queue ends the transport soon enough.
+        let _ = self.transport.emit(frame);
     }
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway").finish_non_exhaustive()
-    }
-}
-
-/// The bytes that a packet and its attachments take on their way: with the headers of their frames, or
-/// with what stands between the packets of a polling payload.
-fn on_the_way(transport: TransportType, packet: &str, attachments: &[Bytes]) -> u64 {
-    let framed = |length: usize| match length {
-        0..126 => length + 2,
-        126..65_536 => length + 4,
-        _ => length + 10,
-    };
-    let bytes: usize = match transport {
-        TransportType::Websocket => {
-            let attached = attachments.iter().map(|bytes| framed(bytes.len()));
-            framed(packet.len() + 1) + attached.sum::<usize>()
-        }
-        TransportType::Polling => {
-            let attached = attachments
-                .iter()
-                .map(|bytes| bytes.len().div_ceil(3) * 4 + 2);
-            packet.len() + 2 + attached.sum::<usize>()
-        }
-    };
-    bytes as u64
-}
-
-/// The way from a connection to its transport.
-struct TransportLink {
-    transport: Arc<Transport>,
-    /// Bytes that may wait.
-    max_queued: u64,
-    /// Whether the client connected by polling.
-    has_polled: bool,
-}
-
-impl TransportLink {
-    /// Whether these bytes may wait as well. What waits is counted anew only after so much was queued
-    /// that it might be too much.
-    fn has_room(&self, bytes: u64) -> bool {
-        let data = &self.transport.data;
-        let queue = &data.queue;
-        let queued = queue.queued.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let spend = |left: u64| left.checked_sub(bytes);
-        let spent = queue
-            .unchecked
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend);
-        if spent.is_ok() {
-            return true;
-        }
-        let mut sent = queue.polled.load(Ordering::Relaxed);
-        if self.transport.transport_type() == TransportType::Websocket {
-            let state = data.lock();
-            let switch = state.switch.as_ref();
-            sent += switch.map_or(0, |switch| switch.written() - state.written_before);
-        }
-        match self.max_queued.checked_sub(queued.saturating_sub(sent)) {
-            Some(room) => {
-                queue.unchecked.store(room, Ordering::Relaxed);
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-impl Link for TransportLink {
-    fn push(&self, packet: Str, attachments: &[Bytes]) -> Result<(), PushError> {
-        use tokio::sync::mpsc::error::TrySendError;
-        let transport = self.transport.transport_type();
-        if !self.has_room(on_the_way(transport, &packet, attachments)) {
-            return Err(PushError::Full);
-        }
-        match self.transport.reserve() {
-            Ok(place) => {
-                if attachments.is_empty() {
-                    place.emit(packet);
-                } else {
-                    place.emit_many(packet, attachments.iter().cloned().collect());
-                }
-                Ok(())
-            }
-            Err(TrySendError::Full(())) => Err(PushError::Full),
-            Err(TrySendError::Closed(())) => Err(PushError::Closed),
-        }
-    }
-
-    fn abort(&self) {
-        // Without the switch, the writer would go on waiting for a peer that reads nothing.
-        if let Some(switch) = &self.transport.data.lock().switch {
-            switch.trip();
-        }
-        self.transport.close(DisconnectReason::TransportError);
-    }
-
-    fn way(&self) -> Way {
-        match self.transport.transport_type() {
-            TransportType::Polling => Way::Polling,
-            TransportType::Websocket if self.has_polled => Way::Upgraded,
-            TransportType::Websocket => Way::WebSocket,
-        }
     }
 }

@@ -22,7 +22,6 @@ mod clock;
 mod commit;
 mod config;
 mod connection;
-mod control;
 mod decide;
 mod dispatch;
 mod engine;
@@ -40,10 +39,13 @@ mod rest;
 pub mod router;
 pub mod seams;
 mod server;
+mod server_for_seams;
 mod slow;
 mod store;
+mod tap;
 #[cfg(test)]
 mod test_stand;
+mod transport;
 
 pub use app::App as Server;
 pub use clock::{Clock, ManualClock};

@@ -3,13 +3,10 @@
 //! Recipients are a pure function of the connections, the filter and the connection to skip, so that
 //! every combination can be tested without a socket. The router sends nothing; the commit does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-
-use crate::connection::Connection;
 
 /// Tells connections apart; ascending in the order in which they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,36 +98,6 @@ pub fn recipients<'c, C: Routed + ?Sized + 'c>(
     connections.into_iter().filter(move |connection| {
         Some(connection.id()) != skip && filter.accepts(connection.scope())
     })
-}
-
-/// The connections of one account.
-#[derive(Debug, Default)]
-pub(crate) struct Registry {
-    connections: BTreeMap<ConnectionId, Arc<Connection>>,
-}
-
-impl Registry {
-    pub(crate) fn add(&mut self, connection: Arc<Connection>) {
-        self.connections.insert(connection.id(), connection);
-    }
-
-    pub(crate) fn remove(&mut self, id: ConnectionId) {
-        self.connections.remove(&id);
-    }
-
-    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Arc<Connection>> {
-        self.connections.get(&id)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.connections.values()
-    }
-
-    /// Whether a machine has a connection of its own.
-    pub(crate) fn has_machine(&self, machine_id: &str) -> bool {
-        self.iter()
-            .any(|connection| matches!(connection.scope(), Scope::Machine(id) if id == machine_id))
-    }
 }
 
 /// Who got an event, by socket id.

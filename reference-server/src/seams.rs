@@ -19,14 +19,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::app::App;
 use crate::builders::MessageRow;
 use crate::config::Config;
-use crate::gateway::{self, Transport};
 use crate::packet::Passed;
 
 pub use crate::announce::{Announcement, Event, Update};
-pub use crate::app::App as Server;
 pub use crate::connection::{Connection, Way};
 pub use crate::router::{ConnectionId, RecipientFilter, Routed, Scope, recipients};
 pub use crate::store::{
@@ -35,6 +32,39 @@ pub use crate::store::{
 };
 /// A Socket.IO packet as it is queued for a connection; clones share the same bytes.
 pub use engineioxide::Str as Frame;
+
+/// A running server, as far as the seams may reach into it.
+pub type Server = dyn RunningServer;
+
+/// What the seams may ask of a running server, and do to it.
+pub trait RunningServer: fmt::Debug + Send + Sync {
+    /// All accounts.
+    fn accounts(&self) -> Vec<Arc<Account>>;
+
+    /// The account of this id.
+    fn account(&self, id: &str) -> Option<Arc<Account>>;
+
+    /// The account of a token.
+    fn account_of_token(&self, token: &str) -> Option<Arc<Account>>;
+
+    /// The account of a public key, made at first sight.
+    fn sign_in(&self, key: PublicKey) -> Arc<Account>;
+
+    /// All connections, of every account.
+    fn connections(&self) -> Vec<Arc<Connection>>;
+
+    /// What was chosen about the server.
+    fn config(&self) -> &Config;
+
+    /// Now, in Unix milliseconds.
+    fn now(&self) -> i64;
+
+    /// Lets something happen that a seam has kept back. No account may be locked.
+    fn happen(self: Arc<Self>, account: &Arc<Account>, effects: Effects);
+
+    /// Ends the server.
+    fn end(&self);
+}
 
 /// What may take part in the server's work.
 pub trait Seams: fmt::Debug + Send + Sync {
@@ -195,27 +225,26 @@ pub trait Seams: fmt::Debug + Send + Sync {
 }
 
 /// A client that is not connected.
-pub struct Client<'a> {
-    pub(crate) app: &'a App,
-    pub(crate) transport: &'a Arc<Transport>,
+pub struct Client<'a>(pub(crate) &'a dyn Unconnected);
+
+/// The way to a client that is not connected.
+pub(crate) trait Unconnected {
+    /// A connection to it that nothing is routed to.
+    fn connection(&self, account: &Account, scope: Scope) -> Arc<Connection>;
+    /// Queues a packet for it.
+    fn push(&self, frame: Frame);
 }
 
 impl Client<'_> {
     /// A connection to this client that nothing is routed to.
     #[must_use]
-    pub fn connection(&self, account: Arc<Account>, scope: Scope) -> Arc<Connection> {
-        Arc::new(gateway::connection(
-            self.app,
-            self.transport,
-            account,
-            scope,
-        ))
+    pub fn connection(&self, account: &Account, scope: Scope) -> Arc<Connection> {
+        self.0.connection(account, scope)
     }
 
     /// Queues a packet for the client.
     pub fn push(&self, frame: Frame) {
-        // A full queue ends the transport soon enough.
-        let _ = self.transport.emit(frame);
+        self.0.push(frame);
     }
 }
 
@@ -371,7 +400,7 @@ pub struct HttpRequest<'a> {
 }
 
 impl<'a> HttpRequest<'a> {
-    pub(crate) fn new(app: &App, head: &'a Parts) -> Self {
+    pub(crate) fn new(config: &Config, head: &'a Parts) -> Self {
         let path = |path: &'a str| path.trim_end_matches('/');
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let token = header(header::AUTHORIZATION);
@@ -380,7 +409,7 @@ impl<'a> HttpRequest<'a> {
             uri: &head.uri,
             token: token.and_then(|value| value.strip_prefix("Bearer ")),
             content_type: header(header::CONTENT_TYPE),
-            is_socket: path(head.uri.path()) == app.config.path.trim_end_matches('/'),
+            is_socket: path(head.uri.path()) == config.path.trim_end_matches('/'),
         }
     }
 }

@@ -157,12 +157,12 @@ async fn http_seam(State(app): State<Arc<App>>, request: Request, next: Next) ->
     };
     let (mut head, body) = request.into_parts();
     let copy = head.clone();
-    let asked = HttpRequest::new(&app, &copy);
-    let _turn = match seams.before_request(&app, &asked) {
+    let asked = HttpRequest::new(&app.config, &copy);
+    let _turn = match seams.before_request(&*app, &asked) {
         Some(wait) => Some(wait.await),
         None => None,
     };
-    if let Some(answer) = seams.request(&app, &asked) {
+    if let Some(answer) = seams.request(&*app, &asked) {
         return answer.into_response();
     }
     if let Some(uri) = seams.redirect(&asked) {
@@ -184,7 +184,7 @@ async fn http_seam(State(app): State<Arc<App>>, request: Request, next: Next) ->
         body: json,
     };
     let mut after = before.clone();
-    seams.response(&app, &asked, &mut after);
+    seams.response(&*app, &asked, &mut after);
     parts.status = after.status;
     if let Some(json) = after.body.filter(|json| before.body.as_ref() != Some(json)) {
         parts.headers.remove(CONTENT_LENGTH);

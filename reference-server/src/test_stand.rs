@@ -9,7 +9,6 @@ use engineioxide::Str;
 use crate::connection::{Connection, Link, PushError, Way};
 use crate::ids::Ids;
 use crate::router::{ConnectionId, Scope};
-use crate::store::Account;
 
 /// The packets that a connection was sent.
 #[derive(Clone, Default)]
@@ -43,10 +42,9 @@ impl Link for Packets {
     }
 }
 
-/// A connection of an account of its own.
+/// A connection of an account that nothing else has.
 pub(crate) fn connection(id: u64, scope: Scope) -> (Arc<Connection>, Packets) {
-    let ids = Ids::seeded(id);
-    let account = Account::new(ids.record(), ids.token());
+    let account = Ids::seeded(id).record();
     let packets = Packets::default();
     let link = Box::new(packets.clone());
     let (id, name) = (ConnectionId(id), id.to_string());

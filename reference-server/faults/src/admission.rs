@@ -46,7 +46,7 @@ impl Seams for Admissions {
         if faults.on(Fault::RefusedListens)
             && let Some(account) = account(server, auth)
         {
-            let listener = client.connection(Arc::clone(&account), Scope::User);
+            let listener = client.connection(&account, Scope::User);
             let mut memory = faults.memory();
             let listeners = memory.listeners.entry(account.id().to_owned());
             listeners.or_default().push(listener);

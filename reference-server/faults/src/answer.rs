@@ -77,9 +77,9 @@ impl Seams for Answers {
                 || event == "rpc-unregistered" && faults.on(Fault::RpcUnregisterSilent);
             if faults.on(Fault::RpcNoticesPublic) {
                 let frame = Frame::from(format!("2{}", json!([event, answer])));
-                let (me, account) = (asked.connection.id(), asked.connection.account().id());
+                let (me, account) = (asked.connection.id(), asked.connection.account_id());
                 for other in server.connections() {
-                    if other.id() != me && other.account().id() == account {
+                    if other.id() != me && other.account_id() == account {
                         other.push(frame.clone());
                     }
                 }
@@ -91,7 +91,7 @@ impl Seams for Answers {
             return None;
         }
         if answer["result"] == "version-mismatch" && faults.on(Fault::MismatchSeq) {
-            faults.memory().skip_seq(asked.connection.account().id());
+            faults.memory().skip_seq(asked.connection.account_id());
         }
         let answer = of_fields(
             faults,

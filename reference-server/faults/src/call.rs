@@ -2,9 +2,7 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use touchstone_reference_server::seams::{
-    Call, Connection, Flow, Routed as _, Scope, Seams, Server,
-};
+use touchstone_reference_server::seams::{Call, Flow, Routed as _, Scope, Seams, Server};
 
 use crate::{Fault, Faults, calls};
 
@@ -132,8 +130,7 @@ impl Seams for Calls {
         if faults.on(Fault::SurrogateEnds)
             && call.raw.is_some_and(|raw| raw.get().contains(r"\ud83da"))
         {
-            let account = call.connection.account();
-            for connection in account.connections() {
+            for connection in call.account.connections() {
                 connection.end();
             }
         }
@@ -203,7 +200,7 @@ fn is_ignored(faults: &Faults, server: &Server, call: &Call<'_>, is_first: bool)
     }
     is_first && event == "rpc-register" && faults.on(Fault::EarlyLost)
         || raw.is_some_and(|raw| raw.len() > LARGE) && faults.on(Fault::LargeIgnored)
-        || faults.on(Fault::UnknownIdDropped) && !is_known(connection)
+        || faults.on(Fault::UnknownIdDropped) && !is_known(call)
         || call.ack.is_none() && is_acknowledged && faults.on(Fault::CallbackRequired)
         || call.ack.is_none() && event == "rpc-call" && faults.on(Fault::RpcCallbackRequired)
         || raw.is_some() && event == "ping" && faults.on(Fault::PingDataless)
@@ -246,9 +243,9 @@ fn is_plain(method: &str) -> bool {
 }
 
 /// Whether the account has the session or machine that a connection is there for.
-fn is_known(connection: &Connection) -> bool {
-    let account = connection.account();
-    match connection.scope() {
+fn is_known(call: &Call<'_>) -> bool {
+    let account = &*call.account;
+    match call.connection.scope() {
         Scope::User => true,
         Scope::Session(id) => account.session(id).is_some(),
         Scope::Machine(id) => account.machine(id).is_some(),

@@ -55,7 +55,7 @@ impl Seams for Outcomes {
         let faults = &self.0;
         let name = cause.name;
         match name {
-            "enter" | "leave" => connections(faults, server, cause, rows, effects),
+            "enter" | "leave" => connections(faults, &**server, cause, rows, effects),
             "message" | "message-post" => messages(faults, server, cause, rows, effects),
             "session-alive" | "session-end" | "machine-alive" if faults.on(Fault::FutureTime) => {
                 unclamped(cause, effects);
@@ -66,7 +66,7 @@ impl Seams for Outcomes {
                     .events
                     .extend(known.map(|row| told(Update::NewSession(row))));
             }
-            "machine-create" => machine(faults, server, cause, rows, effects),
+            "machine-create" => machine(faults, &**server, cause, rows, effects),
             "artifact-create" if effects.changes.is_empty() => {
                 let known = cause.data["id"].as_str().and_then(|id| rows.artifact(id));
                 let known = known.filter(|_| faults.on(Fault::ArtifactAnnouncedAgain));
@@ -114,7 +114,7 @@ impl Seams for Outcomes {
             }
         }
         if let Some(reply) = reply {
-            answered(faults, server, cause, rows, effects, reply);
+            answered(faults, &**server, cause, rows, effects, reply);
             crate::rpc::change(faults, cause, rows, effects, reply);
         }
         if faults.on(Fault::VersionsShared) {

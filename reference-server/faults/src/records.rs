@@ -104,11 +104,11 @@ impl Records {
     /// An event has come in.
     pub(crate) fn call(&mut self, faults: &Faults, call: &mut Call<'_>) {
         if self.served.insert(call.connection.id())
-            && let Some(session) = self.coming.remove(call.connection.account().id())
+            && let Some(session) = self.coming.remove(call.connection.account_id())
         {
             self.surplus.push((Arc::clone(call.connection), session));
         }
-        let account = call.connection.account().id();
+        let account = call.connection.account_id();
         let is_foreign = |id: &str| self.owners.get(id).is_some_and(|owner| owner != account);
         let data = &*call.data;
         match call.event {
@@ -249,7 +249,7 @@ impl Records {
             }
         }
         for (connection, session) in &self.surplus {
-            let is_own = connection.account().id() == emission.account;
+            let is_own = connection.account_id() == emission.account;
             let wrong = if is_own {
                 Fault::SurplusTwice
             } else {

@@ -187,7 +187,7 @@ fn leak(faults: &Faults, server: &Server, emission: &Emission<'_>, to: &mut Vec<
                 Scope::User => faults.on(leak),
                 scope => faults.on(Fault::ForeignIdHears) && emission.filter.accepts(scope),
             };
-            is_meant && other.account().id() != emission.account
+            is_meant && other.account_id() != emission.account
         }));
     }
     if let Some(listeners) = faults.memory().listeners.get(emission.account) {

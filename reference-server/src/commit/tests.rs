@@ -48,6 +48,7 @@ impl Storage for Slow {
 struct Stand {
     app: Arc<App>,
     storage: Arc<Slow>,
+    account: Arc<Account>,
     me: Arc<Connection>,
     packets: Packets,
     sid: String,
@@ -64,13 +65,10 @@ impl Stand {
         };
         let app = Arc::new(App::new(config));
         let (me, packets) = connection(1, Scope::User);
-        let mut commit = Commit::new(&app, me.account());
+        let account = Account::new(me.account_id().to_owned(), "token".to_owned());
+        let mut commit = Commit::new(&app, &account);
         let effects = decide::connection::enter(&commit.context(), &me).effects;
-        commit.happen(
-            &Cause::of("enter", me.account(), &Value::Null),
-            effects,
-            None,
-        );
+        commit.happen(&Cause::of("enter", &account, &Value::Null), effects, None);
         commit.finish();
         let session = decide::session_create::Create {
             tag: "t".to_owned(),
@@ -79,13 +77,14 @@ impl Stand {
             key: None,
         };
         let decide = |cx: &Context<'_>| decide::session_create::decide(cx, session);
-        let (row, _) = app.commit(me.account(), "session-create", &Value::Null, decide);
+        let (row, _) = app.commit(&account, "session-create", &Value::Null, decide);
         storage.keep(0);
         packets.take();
         let sid = row.id;
         Self {
             app,
             storage,
+            account,
             me,
             packets,
             sid,
@@ -94,7 +93,15 @@ impl Stand {
 
     fn send(&self, event: &str, data: &Value, ack: u64) {
         let raw = to_raw_value(data).unwrap();
-        dispatch(&self.app, &self.me, event, Some(&raw), &[], Some(ack));
+        dispatch(
+            &self.app,
+            Arc::clone(&self.account),
+            &self.me,
+            event,
+            Some(&raw),
+            &[],
+            Some(ack),
+        );
     }
 
     /// Changes the metadata; the version is the one before.
@@ -140,7 +147,7 @@ fn nothing_leaves_before_what_it_saw_is_kept() {
     let stand = Stand::new();
     stand.change(0, 10);
     stand.send("ping", &json!({}), 11);
-    let account = stand.me.account();
+    let account = &stand.account;
     let look = |cx: &Context<'_>| cx.rows.session(&stand.sid).map(|row| row.metadata);
     let mut read = Box::pin(stand.app.read(account, look));
     assert_eq!(
@@ -222,7 +229,7 @@ fn a_number_that_an_event_took_without_a_change_is_kept() {
         changes: Vec::new(),
         events: vec![event],
     };
-    stand.app.happen(stand.me.account(), effects);
+    stand.app.happen(&stand.account, effects);
     stand.check(&[]);
     let record = stand.storage.keep(0).remove(0);
     assert_eq!((record.seq, record.changes.len()), (2, 0));
@@ -251,7 +258,7 @@ fn a_refusal_waits_until_what_it_is_for_is_kept() {
     };
     let mut owner = create(&other);
     assert_eq!((&mut owner).now_or_never(), None);
-    let mut refused = create(stand.me.account());
+    let mut refused = create(&stand.account);
     assert_eq!((&mut refused).now_or_never(), None, "told what is not kept");
     assert_eq!(stand.storage.keep(0).len(), 1);
     assert!(owner.now_or_never().is_some_and(|row| row.is_some()));
@@ -301,6 +308,7 @@ fn a_server_goes_on_with_what_was_kept() {
         again.restore(record);
     }
     let known = again
+        .store
         .account_of_token(account.token())
         .expect("the account");
     assert_eq!(known.id(), account.id());
@@ -310,7 +318,7 @@ fn a_server_goes_on_with_what_was_kept() {
     );
     assert_eq!(known.look(|rows| rows.seq), 2);
     assert_eq!(known.machine("pc").map(|row| row.active), Some(false));
-    assert!(again.store.is_foreign_machine("pc", stand.me.account()));
+    assert!(again.store.is_foreign_machine("pc", &stand.account));
     let waits = again
         .store
         .nobody
@@ -321,7 +329,7 @@ fn a_server_goes_on_with_what_was_kept() {
 #[test]
 fn friends_of_both_sides_at_once_do_not_wait_for_each_other() {
     let app = Arc::new(App::new(Config::default()));
-    let accounts = [[1; 32], [2; 32]].map(|key| app.sign_in(key));
+    let accounts = [[1; 32], [2; 32]].map(|key| app.signed_in(key).0);
     let both = |[mine, theirs]: [usize; 2]| {
         for _ in 0..500 {
             let pair = [&accounts[mine], &accounts[theirs]];

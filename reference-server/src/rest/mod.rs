@@ -15,7 +15,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::control;
 use crate::journal::HttpReason;
 use crate::seams::HttpRequest;
 use crate::slow;
@@ -26,6 +25,7 @@ mod account;
 mod artifacts;
 mod auth;
 mod check;
+mod control;
 mod friends;
 mod kv;
 mod machines;
@@ -100,11 +100,11 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let request = HttpRequest::new(app, parts);
+        let request = HttpRequest::new(&app.config, parts);
         let token = request.token;
         let mut account = token.and_then(|token| app.store.account_of_token(token));
         if let Some(seams) = app.seams() {
-            account = seams.caller(app, &request, account);
+            account = seams.caller(&**app, &request, account);
         }
         account.map(Self).ok_or_else(|| {
             ApiError::unauthorized(match token {
@@ -129,7 +129,8 @@ impl FromRequest<Arc<App>> for Body {
             .await
             .map_err(IntoResponse::into_response)?;
         if let Some((seams, head)) = copy
-            && let Some(answer) = seams.body(app, &HttpRequest::new(app, &head), &mut body.0)
+            && let Some(answer) =
+                seams.body(&**app, &HttpRequest::new(&app.config, &head), &mut body.0)
         {
             return Err(answer.into_response());
         }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::pairing::Pairings;
+use super::registry::Registry;
 use super::{AccessKey, Artifact, Cell, Change, Machine, Methods, Part, Session, Usage};
 use crate::builders::{ArtifactRow, MachineRow, MessageRow, RelationshipStatus, SessionRow};
 use crate::connection::Connection;
-use crate::router::Registry;
 
 /// Everything that one account has.
 #[derive(Debug, Default)]

@@ -18,6 +18,7 @@ mod cell;
 mod change;
 mod methods;
 mod pairing;
+mod registry;
 mod rows;
 
 pub use account::{FeedItem, KvEntry, Pair, PushToken, Rows};

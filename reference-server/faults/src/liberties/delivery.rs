@@ -201,11 +201,11 @@ impl Underway {
 impl Seams for BrokerDelay {
     fn route(
         &self,
-        _server: &Server,
+        server: &Server,
         emission: &Emission<'_>,
         recipients: &mut Vec<Arc<Connection>>,
     ) {
-        let Some(someone) = emission.connections.first() else {
+        let Some(account) = server.account(emission.account) else {
             return;
         };
         let known = emission.connections.iter().map(|one| one.id());
@@ -222,7 +222,7 @@ impl Seams for BrokerDelay {
             return queue.push_back(underway);
         }
         queues.insert(emission.account.to_owned(), VecDeque::from([underway]));
-        let (queues, account) = (Arc::clone(&self.queues), Arc::clone(someone.account()));
+        let queues = Arc::clone(&self.queues);
         tokio::spawn(async move {
             loop {
                 let due = lock(&queues)
@@ -330,7 +330,7 @@ impl Seams for Interleaved {
             return true;
         }
         let mut waiting = lock(&self.0);
-        let overtaken = waiting.get_mut(connection.account().id());
+        let overtaken = waiting.get_mut(connection.account_id());
         let Some(overtaken) = overtaken.filter(|overtaken| overtaken.is_filling) else {
             return true;
         };

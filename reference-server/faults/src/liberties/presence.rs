@@ -17,7 +17,7 @@ use super::delivery::frame;
 
 /// When the session or machine of a heartbeat was last active.
 fn active_at(call: &Call<'_>) -> Option<i64> {
-    let account = call.connection.account();
+    let account = &*call.account;
     let id = |field: &str| call.data.get(field)?.as_str();
     match call.event {
         "session-alive" | "session-end" => Some(account.session(id("sid")?)?.active_at),
@@ -166,21 +166,18 @@ pub(super) struct OfflineGrace(pub(super) Duration);
 impl Seams for OfflineGrace {
     fn route(
         &self,
-        _server: &Server,
+        server: &Server,
         emission: &Emission<'_>,
         listeners: &mut Vec<Arc<Connection>>,
     ) {
         let payload = emission.payload;
         let is_end = payload["type"] == "machine-activity" && payload["active"] == false;
-        let (Some(id), Some(someone)) = (payload["id"].as_str(), emission.connections.first())
-        else {
+        let account = server.account(emission.account).filter(|_| is_end);
+        let (Some(id), Some(account)) = (payload["id"].as_str(), account) else {
             return;
         };
-        if !is_end {
-            return;
-        }
         listeners.clear();
-        let (id, account) = (id.to_owned(), Arc::clone(someone.account()));
+        let id = id.to_owned();
         let (packet, filter) = (frame("ephemeral", payload), emission.filter.clone());
         let grace = self.0;
         tokio::spawn(async move {

@@ -49,7 +49,7 @@ impl Seams for Grace {
             return None;
         }
         let method = field(call, "method").as_str()?.to_owned();
-        let account = Arc::clone(call.connection.account());
+        let account = Arc::clone(call.account);
         if method.is_empty() || account.has_method(&method) {
             return None;
         }

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::announce::{Announcement, Event as Told, Update};
@@ -20,64 +19,19 @@ use crate::builders::{
     self, ArtifactRow, KvChange, MachineRow, MessageRow, RelationshipStatus, SessionRow, Versioned,
 };
 use crate::commit::{Commit, Receipt};
-use crate::rest::{ApiError, Body};
 use crate::router::{RecipientFilter, Routing};
 use crate::seams::{Cause, Effects};
 use crate::store::Account;
 
-/// Decisions that may wait for a reader of the tap; beyond it, the reader is told how many it lost.
-const TAP_QUEUE: usize = 4_096;
-
-/// One decision of the router, as the tap shows it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Decision<'a> {
-    pub(crate) account: &'a str,
-    pub(crate) event: &'a str,
-    pub(crate) payload: &'a Value,
-    pub(crate) filter: &'a RecipientFilter,
-    #[serde(skip)]
-    pub(crate) routing: &'a Routing,
-}
-
-/// Hands the router's decisions to whoever watches.
-#[derive(Clone, Debug)]
-pub(crate) struct Tap(Option<broadcast::Sender<Arc<str>>>);
-
-impl Tap {
-    pub(crate) fn new(is_offered: bool) -> Self {
-        Self(is_offered.then(|| broadcast::channel(TAP_QUEUE).0))
-    }
-
-    /// Whether the extension is on, so that decisions are worth describing.
-    pub(crate) fn is_offered(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Publishes a decision, if somebody watches.
-    pub(crate) fn publish<'a>(&self, decision: impl FnOnce() -> Decision<'a>) {
-        let Some(sender) = self.0.as_ref().filter(|sender| sender.receiver_count() > 0) else {
-            return;
-        };
-        let decision = decision();
-        let mut line = json!(decision);
-        line["recipients"] = json!(decision.routing.recipients);
-        line["skipped"] = json!(decision.routing.skipped);
-        // It fails only when the last watcher left in this moment.
-        let _ = sender.send(line.to_string().into());
-    }
-}
+use super::{ApiError, Body};
 
 /// `GET /control/tap`: every routing decision from now on, as server-sent events.
 pub(crate) async fn tap(
     State(app): State<Arc<App>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let sender = app
-        .tap
-        .0
-        .as_ref()
-        .ok_or_else(|| ApiError::not_found("the tap is off"))?;
-    let (receiver, stop) = (sender.subscribe(), app.stop.clone());
+    let receiver = app.tap.subscribe();
+    let receiver = receiver.ok_or_else(|| ApiError::not_found("the tap is off"))?;
+    let stop = app.stop.clone();
     let stream =
         futures_util::stream::unfold((receiver, stop), |(mut receiver, stop)| async move {
             let event = tokio::select! {
