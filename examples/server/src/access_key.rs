@@ -4,10 +4,9 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::account::{Account, App};
-use crate::http::Body;
+use crate::account::{Account, App, Link};
 use crate::refusal::{Outcome, Refusal, text};
-use crate::socket::Link;
+use crate::request::Body;
 use crate::sql::sql;
 
 /// The key of a session and a machine, `null` where they have none.

@@ -55,6 +55,20 @@ pub(crate) struct Connection {
     pub(crate) end: CancellationToken,
 }
 
+/// A connection, as its own events see it.
+pub(crate) struct Link {
+    pub(crate) sid: Sid,
+    pub(crate) account: Account,
+    pub(crate) scope: Scope,
+    pub(crate) outbox: mpsc::Sender<Outgoing>,
+    pub(crate) end: CancellationToken,
+    /// Taken when CONNECT has been answered.
+    pub(crate) receivers: Mutex<Option<(mpsc::Receiver<Call>, mpsc::Receiver<Outgoing>)>>,
+}
+
+/// An event, its data and where it is answered; nothing when the client has left.
+pub(crate) type Call = Option<(String, Value, Answer)>;
+
 /// What waits to be sent to a connection, in this order.
 pub(crate) enum Outgoing {
     Event(&'static str, Arc<Value>),

@@ -4,10 +4,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::account::{App, Audience};
+use crate::account::{App, Audience, Link};
 use crate::cas::{Versioned, Written};
 use crate::refusal::{Outcome, Refusal, text};
-use crate::socket::Link;
 use crate::sql::{int, sql};
 
 const INVALID: &str = "Invalid parameters";

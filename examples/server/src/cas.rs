@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::account::{App, Audience};
+use crate::account::{App, Audience, Link};
 use crate::refusal::{Outcome, Refusal, text};
-use crate::socket::Link;
 use crate::sql::{int, sql};
 
 /// A versioned value: its table, and its column. The version is in a column beside it.

@@ -4,11 +4,10 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::account::{Account, App, Audience, Change, Scope};
-use crate::http::Body;
+use crate::account::{Account, App, Audience, Change, Link, Scope};
 use crate::refusal::{Outcome, Refusal, text};
+use crate::request::Body;
 use crate::session::heartbeat;
-use crate::socket::Link;
 use crate::sql::sql;
 
 const STORED: &str = "SELECT * FROM machines WHERE _account = ? AND id = ?";

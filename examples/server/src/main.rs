@@ -13,6 +13,7 @@ mod machine;
 mod message;
 mod presence;
 mod refusal;
+mod request;
 mod rpc;
 mod session;
 mod socket;

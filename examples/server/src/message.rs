@@ -4,11 +4,10 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::account::{Account, App, Audience, Change, id};
-use crate::http::Body;
+use crate::account::{Account, App, Audience, Change, Link, id};
 use crate::refusal::{Outcome, Refusal, text};
+use crate::request::Body;
 use crate::session;
-use crate::socket::Link;
 use crate::sql::sql;
 
 /// `message`

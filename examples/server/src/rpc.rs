@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::account::Outgoing;
+use crate::account::{Link, Outgoing};
 use crate::arguments::{Answer, Arguments};
 use crate::refusal::{Outcome, Refusal, text};
-use crate::socket::Link;
 
 /// `rpc-register` and `rpc-unregister`, which are answered by events
 pub(crate) async fn register(link: &Link, event: &str, data: &Value) -> Option<Value> {

@@ -4,10 +4,9 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::account::{Account, App, Audience, Change, id, now};
-use crate::http::Body;
+use crate::account::{Account, App, Audience, Change, Link, id, now};
 use crate::refusal::{Outcome, Refusal, text};
-use crate::socket::Link;
+use crate::request::Body;
 use crate::sql::sql;
 
 const NOT_FOUND: Refusal = Refusal::NotFound("Session not found");

@@ -11,13 +11,12 @@ use axum::serve::IncomingStream;
 use serde_json::{Value, json};
 use socketioxide::extract::{Event, Extension, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
-use socketioxide::socket::Sid;
 use socketioxide::{SendError, SocketError, SocketIo};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Account, App, Connection, Outgoing, Scope};
+use crate::account::{App, Connection, Link, Outgoing, Scope};
 use crate::arguments::{Answer, Arguments};
 use crate::refusal::Refusal;
 use crate::{access_key, artifact, cas, machine, message, rpc, session, usage};
@@ -26,20 +25,6 @@ use crate::{access_key, artifact, cas, machine, message, rpc, session, usage};
 const CALLS: usize = 16_384;
 /// Events and answers that may wait until a connection takes them.
 const OUTBOX: usize = 4_096;
-
-/// A connection, as its own events see it.
-pub(crate) struct Link {
-    pub(crate) sid: Sid,
-    pub(crate) account: Account,
-    pub(crate) scope: Scope,
-    pub(crate) outbox: mpsc::Sender<Outgoing>,
-    end: CancellationToken,
-    /// Taken when CONNECT has been answered.
-    receivers: Mutex<Option<(mpsc::Receiver<Call>, mpsc::Receiver<Outgoing>)>>,
-}
-
-/// An event, its data and where it is answered; nothing when the client has left.
-type Call = Option<(String, Value, Answer)>;
 
 pub(crate) fn attach(io: &SocketIo, app: App) {
     let admitting = app.clone();

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::account::{App, Audience, id};
+use crate::account::{App, Audience, Link, id};
 use crate::refusal::{Outcome, Refusal};
 use crate::session;
-use crate::socket::Link;
 use crate::sql::sql;
 
 /// `usage-report`
