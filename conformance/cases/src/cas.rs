@@ -3,7 +3,7 @@
 //!
 //! The judgments are written once and take the requirements of the event that they are made for.
 
-use crate::readback::Watched;
+use crate::{malformed, readback::Watched};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -323,6 +323,30 @@ impl Cas {
         Ok(())
     }
 
+    /// Sends data that is wrong in each way that `rows` makes of right ones: each is answered with an error,
+    /// and nothing is written or announced.
+    pub(crate) async fn malformed(
+        &self,
+        cx: &mut Ctx,
+        stage: &Stage,
+        id: &str,
+        rows: impl Fn(&Value) -> Vec<Value>,
+        by: &'static Requirement,
+    ) -> Flow {
+        let peer = stage.peer(Role::U1);
+        // The right version, so that only what is wrong keeps it from being written.
+        let start = json!(cx.marker("before"));
+        let version = self.write(cx, peer, id, &start).await?;
+        let marker = cx.marker("malformed");
+        let rows = rows(&self.data(id, &json!(marker), &json!(version)));
+        let watched = Watched::of(stage);
+        let before = watched.read(cx).await?;
+        malformed::check(cx, by, peer, self.event, rows).await?;
+        let wanted = Wanted::update(self.update, marker);
+        stage.observe_nothing(cx, &wanted, by).await?;
+        watched.unchanged(cx, &before, by).await
+    }
+
     /// The current version and value, as a write with a version from the future is told.
     pub(crate) async fn peek(&self, cx: &mut Ctx, peer: &Peer, id: &str) -> Flow<(Value, Value)> {
         let answer = self.peeked(cx, peer, id).await?;
@@ -393,4 +417,33 @@ impl Cas {
 /// A version between the current one and the next.
 fn current_fraction(current: i64) -> Value {
     serde_json::from_str(&format!("{current}.5")).unwrap_or(Value::Null)
+}
+
+/// Another account writes these parts of a row, with the right version: nothing is written or announced. `rows`
+/// are the row and one of the other account.
+pub(crate) async fn foreign(
+    cx: &mut Ctx,
+    stage: &Stage,
+    parts: [&Cas; 2],
+    [id, strangers]: [&str; 2],
+    by: &'static Requirement,
+) -> Flow {
+    let (owner, stranger) = (stage.peer(Role::U1), stage.peer(Role::V1));
+    let watched = Watched::of(stage);
+    for cas in parts {
+        let value = json!(cx.marker("own"));
+        let version = cas.write(cx, owner, id, &value).await?;
+        let before = watched.read(cx).await?;
+        let marker = cx.marker("foreign");
+        // Whether it is answered at all is judged elsewhere, so this does not wait for it: the same event for
+        // a row of its own shows that it was handled.
+        let data = cas.data(id, &json!(marker), &json!(version));
+        cx.emit(stranger, cas.event, data).await?;
+        let own = json!(cx.marker("own"));
+        cas.write(cx, stranger, strangers, &own).await?;
+        let wanted = Wanted::update(cas.update, &marker);
+        stage.observe_nothing(cx, &wanted, by).await?;
+        watched.unchanged(cx, &before, by).await?;
+    }
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! Machines: `machine-update-metadata`, `machine-update-state`, and what their creation announces.
 
-use crate::readback::Watched;
 use serde_json::{Value, json};
 
-use super::{cas::Cas, malformed};
+use super::{
+    cas::{self, Cas},
+    malformed,
+};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -315,43 +317,18 @@ async fn unknown(cx: &mut Ctx) -> Flow {
 
 async fn foreign(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::M1, Role::V1]).await?;
-    let owner = stage.peer(Role::U1);
-    let stranger = stage.peer(Role::V1);
     let strangers = cx.machine(stage.other_account()).await?;
-    let watched = Watched::of(&stage);
-    for cas in [&METADATA, &STATE] {
-        let value = json!(cx.marker("own"));
-        let version = cas.write(cx, owner, stage.m1_id(), &value).await?;
-        let before = watched.read(cx).await?;
-        let marker = cx.marker("foreign");
-        let data = cas.data(stage.m1_id(), &json!(marker), &json!(version));
-        cx.emit(stranger, cas.event, data).await?;
-        // The same event for a row of its own: what came before it has been handled.
-        let own = json!(cx.marker("own"));
-        cas.write(cx, stranger, &strangers.id, &own).await?;
-        let wanted = Wanted::update(cas.update, &marker);
-        stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
-        watched.unchanged(cx, &before, &FOREIGN).await?;
-    }
-    Ok(())
+    let rows = [stage.m1_id(), &strangers.id];
+    cas::foreign(cx, &stage, [&METADATA, &STATE], rows, &FOREIGN).await
 }
 
 async fn malformed_data(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::M1]).await?;
-    let (peer, id) = (stage.peer(Role::U1), stage.m1_id());
     for cas in [&METADATA, &STATE] {
-        // The right version, so that only what is wrong keeps it from being written.
-        let start = json!(cx.marker("before"));
-        let version = cas.write(cx, peer, id, &start).await?;
-        let marker = cx.marker("malformed");
-        let good = cas.data(id, &json!(marker), &json!(version));
-        let watched = Watched::of(&stage);
-        let before = watched.read(cx).await?;
-        let rows = malformed::variations(&good, &["machineId", cas.field, "expectedVersion"]);
-        malformed::check(cx, &MALFORMED, peer, cas.event, rows).await?;
-        let wanted = Wanted::update(cas.update, marker);
-        stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
-        watched.unchanged(cx, &before, &MALFORMED).await?;
+        let keys = ["machineId", cas.field, "expectedVersion"];
+        let rows = |good: &Value| malformed::variations(good, &keys);
+        cas.malformed(cx, &stage, stage.m1_id(), rows, &MALFORMED)
+            .await?;
     }
     Ok(())
 }

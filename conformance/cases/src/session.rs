@@ -1,9 +1,11 @@
 //! Sessions: `update-metadata`, `update-state`, and what their creation and deletion announce.
 
-use crate::readback::Watched;
 use serde_json::{Value, json};
 
-use super::{cas::Cas, malformed};
+use super::{
+    cas::{self, Cas},
+    malformed,
+};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -390,47 +392,22 @@ async fn unknown(cx: &mut Ctx) -> Flow {
 
 async fn foreign(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::V1]).await?;
-    let owner = stage.peer(Role::U1);
-    let stranger = stage.peer(Role::V1);
-    let watched = Watched::of(&stage);
-    for cas in [&METADATA, &STATE] {
-        let value = json!(cx.marker("own"));
-        let version = cas.write(cx, owner, &stage.s1.id, &value).await?;
-        let before = watched.read(cx).await?;
-        let marker = cx.marker("foreign");
-        let data = cas.data(&stage.s1.id, &json!(marker), &json!(version));
-        // Whether it is answered at all is judged by session.unknown, so this does not wait for it: the
-        // same event for a session of its own shows that it was handled.
-        cx.emit(stranger, cas.event, data).await?;
-        let own = json!(cx.marker("own"));
-        cas.write(cx, stranger, stage.other_session(), &own).await?;
-        let wanted = Wanted::update(cas.update, &marker);
-        stage.observe_nothing(cx, &wanted, &FOREIGN).await?;
-        watched.unchanged(cx, &before, &FOREIGN).await?;
-    }
-    Ok(())
+    let rows = [&*stage.s1.id, stage.other_session()];
+    cas::foreign(cx, &stage, [&METADATA, &STATE], rows, &FOREIGN).await
 }
 
 async fn malformed_data(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
     for cas in [&METADATA, &STATE] {
-        // The right version, so that only what is wrong keeps it from being written.
-        let start = json!(cx.marker("before"));
-        let peer = stage.peer(Role::U1);
-        let version = cas.write(cx, peer, &stage.s1.id, &start).await?;
-        let marker = cx.marker("malformed");
-        let good = cas.data(&stage.s1.id, &json!(marker), &json!(version));
-        let watched = Watched::of(&stage);
-        let before = watched.read(cx).await?;
-        let mut rows = malformed::variations(&good, &["sid", cas.field, "expectedVersion"]);
-        // Null is a value for agentState.
-        rows.retain(|row| {
-            !(cas.field == "agentState" && row.get("agentState") == Some(&Value::Null))
-        });
-        malformed::check(cx, &MALFORMED, peer, cas.event, rows).await?;
-        let wanted = Wanted::update(cas.update, marker);
-        stage.observe_nothing(cx, &wanted, &MALFORMED).await?;
-        watched.unchanged(cx, &before, &MALFORMED).await?;
+        let keys = ["sid", cas.field, "expectedVersion"];
+        let rows = |good: &Value| {
+            let mut rows = malformed::variations(good, &keys);
+            // Null is a value for agentState.
+            rows.retain(|row| row.get("agentState") != Some(&Value::Null));
+            rows
+        };
+        cas.malformed(cx, &stage, &stage.s1.id, rows, &MALFORMED)
+            .await?;
     }
     Ok(())
 }
