@@ -13,9 +13,6 @@ use crate::support::{Served, check, free_address, signal};
 
 const KEY: &str = "sesame-0123456789";
 
-/// How often another port is tried, when somebody has taken the free one meanwhile.
-const TRIES: usize = 5;
-
 struct Nginx {
     child: Child,
     folder: TempDir,
@@ -35,33 +32,28 @@ impl Nginx {
     fn start(server: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         certify(folder.path());
-        for _ in 0..TRIES {
-            let address = free_address();
-            let configuration = configuration(folder.path(), &address, server);
-            fs::write(folder.path().join("nginx.conf"), configuration).expect("a file");
-            let mut child = Command::new("nginx")
-                .arg("-p")
-                .arg(folder.path())
-                .args(["-c", "nginx.conf", "-e", "stderr"])
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("nginx is there: interop/run installs it");
-            let errors = BufReader::new(child.stderr.take().expect("its errors"));
-            // It says when its worker runs, and ends when it cannot listen.
-            let started = errors
-                .lines()
-                .map_while(Result::ok)
-                .any(|line| line.contains("start worker process "));
-            if started {
-                return Self {
-                    child,
-                    folder,
-                    address,
-                };
-            }
-            child.wait().ok();
+        let address = free_address();
+        let configuration = configuration(folder.path(), &address, server);
+        fs::write(folder.path().join("nginx.conf"), configuration).expect("a file");
+        let mut child = Command::new("nginx")
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf", "-e", "stderr"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nginx is there: interop/run installs it");
+        let errors = BufReader::new(child.stderr.take().expect("its errors"));
+        // It says when its worker runs, and ends when it cannot listen.
+        let started = errors
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains("start worker process "));
+        assert!(started, "nginx does not start");
+        Self {
+            child,
+            folder,
+            address,
         }
-        panic!("nginx does not start");
     }
 
     fn url(&self) -> String {
