@@ -101,6 +101,8 @@ pub struct CaseReport {
     pub notes: Vec<String>,
     /// How long it took.
     pub duration: Duration,
+    /// The longest time for which this machine was too busy to go on with it.
+    pub stalled: Duration,
     /// Whether it failed beside other cases and passed when it was repeated alone.
     pub flaky: bool,
     /// Why its failure is expected, when a baseline lists all that it breaks. The verdict stays.

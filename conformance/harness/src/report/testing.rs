@@ -45,6 +45,7 @@ pub(crate) fn case(
         reason: None,
         notes: Vec::new(),
         duration: Duration::from_millis(12),
+        stalled: Duration::ZERO,
         flaky: false,
         known: None,
         reproduce: format!("touchstone check http://127.0.0.1:3006 --only '{id}' --seed 7"),

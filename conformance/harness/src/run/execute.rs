@@ -159,6 +159,7 @@ pub(crate) async fn execute(
             reason,
             notes: cx.notes,
             duration: started.elapsed(),
+            stalled,
             flaky: false,
             known: None,
             reproduce,

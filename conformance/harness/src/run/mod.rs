@@ -294,6 +294,7 @@ impl Run<'_> {
             reason: Some(reason),
             notes: Vec::new(),
             duration: Duration::ZERO,
+            stalled: Duration::ZERO,
             flaky: false,
             known: None,
             reproduce: self.reproduce(case),

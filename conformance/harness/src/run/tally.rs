@@ -1,5 +1,7 @@
 //! Adding up: verdicts of repeated cases, and of requirements from the cases that judge them. Pure.
 
+use std::time::Duration;
+
 use crate::{
     case::Registry,
     event::{CaseReport, RequirementReport},
@@ -16,10 +18,14 @@ pub(super) fn needs_load(first: &CaseReport, again: &CaseReport) -> bool {
 /// Verdicts of cases that judged nothing.
 const UNJUDGED: [Verdict; 3] = [Verdict::Skip, Verdict::Blocked, Verdict::Error];
 
+/// For how long a machine has to keep a case from going on, so that this explains what does not show again.
+const STALLED: Duration = Duration::from_millis(500);
+
 /// What stands after a case was repeated alone, and, where it passed then, several times beside others
 /// (`loaded`). A failure that shows again stands: there are faults that need load. One that shows only
 /// once is neither a verdict on the server nor nothing: it stays as a warning that is marked flaky, with
-/// its first evidence, except where data of another account was seen, which no accident explains. One
+/// its first evidence, except where data of another account was seen, which no accident explains, and where
+/// this machine was too busy to go on with the case, which explains it better than the server does. One
 /// whose repetition could not be judged has not been refuted, and stays as it is. What could not be
 /// judged in company, and can be alone, was never held against the server.
 pub(super) fn repeated(
@@ -56,6 +62,15 @@ pub(super) fn repeated(
         first.notes.push(format!(
             "{alone}; what reaches another account does so by no accident"
         ));
+    } else if first.stalled >= STALLED && times > 0 && again.verdict <= Verdict::Info {
+        let stalled = first.stalled.as_secs_f64();
+        let broken: Vec<_> = first.broken().map(|(one, _)| one.id).collect();
+        again.notes.push(format!(
+            "{} looked broken while this machine was too busy to go on with the case for {stalled:.1} s; \
+             {alone}, and {times} times beside others",
+            broken.join(", ")
+        ));
+        return again;
     } else {
         first.flaky = true;
         first.verdict = Verdict::Warn;
@@ -135,8 +150,6 @@ pub(super) fn requirements(registry: Registry, cases: &[CaseReport]) -> Vec<Requ
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{case::testing::REGISTRY, verdict::Finding};
 
@@ -157,6 +170,7 @@ mod tests {
             reason: None,
             notes: Vec::new(),
             duration: Duration::ZERO,
+            stalled: Duration::ZERO,
             flaky: false,
             known: None,
             reproduce: String::new(),
@@ -210,6 +224,25 @@ mod tests {
         for again in [Fail, Verdict::Error, Verdict::Blocked] {
             assert!(!needs_load(&report(Fail), &report(again)));
         }
+    }
+
+    #[test]
+    fn a_busy_machine_explains_what_does_not_show_again() {
+        #[track_caller]
+        fn check(stalled: u64, again: Verdict, loaded: &[Verdict], expected: (Verdict, bool)) {
+            let mut first = report(Verdict::Fail);
+            first.stalled = Duration::from_millis(stalled);
+            let loaded: Vec<_> = loaded.iter().map(|&verdict| report(verdict)).collect();
+            let report = repeated(first, report(again), &loaded);
+            assert_eq!((report.verdict, report.flaky), expected);
+        }
+        use Verdict::{Fail, Pass, Warn};
+        check(900, Pass, &[Pass, Pass], (Pass, false));
+        check(100, Pass, &[Pass, Pass], (Warn, true));
+        check(900, Pass, &[Pass, Fail], (Fail, false));
+        check(900, Warn, &[Pass, Pass], (Warn, true));
+        // What was not tried again beside others may need load.
+        check(900, Pass, &[], (Warn, true));
     }
 
     #[test]
