@@ -143,6 +143,37 @@ fn no_token_is_shown_or_recorded_and_the_record_can_be_sent_again() {
 }
 
 #[test]
+fn tls_on_both_sides_is_reached_and_trusted_as_by_other_commands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (pem, key) = (path("server.pem"), path("server.key"));
+    fs::write(&pem, made.cert.pem()).expect("a file");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let served = Served::start(&[]);
+    // One that offers TLS, and before it others that come by TLS.
+    let offers = Between::start(&served.url, &["--tls-cert", &pem, "--tls-key", &key]);
+    assert!(offers.url.starts_with("https://"), "{}", offers.url);
+    for trust in [&["--cacert", &pem][..], &["--insecure"]] {
+        let comes = Between::start(&offers.url, trust);
+        check(
+            &["check", &comes.url, "--only", "transport.*", "--no-slow"],
+            0,
+            &[],
+        );
+        let ran = comes.end();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains("nothing wrong found"), "{}", ran.stderr);
+    }
+    let doubts = Between::start(&offers.url, &[]);
+    check(&["account", &doubts.url], 4, &[]);
+    let ran = doubts.end();
+    assert!(ran.stdout.contains("ertificate"), "{}", ran.stdout);
+    let ran = offers.end();
+    assert!(ran.stderr.contains("nothing wrong found"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_client_meets_what_rules_say() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = folder.path().join("rules.toml");

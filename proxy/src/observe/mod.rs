@@ -284,9 +284,7 @@ impl Observer {
         let Some(link) = self.links.remove(&number) else {
             return;
         };
-        for (token, exchange) in link.exchanges.unanswered(at) {
-            self.recorder.http_at(at, token.as_ref(), exchange);
-        }
+        self.leave_open(at, link.exchanges);
         if let Some(socket) = link.socket
             && let Some(sid) = &socket.sid
         {
@@ -295,7 +293,20 @@ impl Observer {
         }
     }
 
-    fn finish(&mut self) {
-        self.sessions.finish();
+    /// Records requests without an answer.
+    fn leave_open(&self, at: Instant, exchanges: Exchanges) {
+        for (token, exchange) in exchanges.unanswered(at) {
+            self.recorder.http_at(at, token.as_ref(), exchange);
+        }
+    }
+
+    /// The proxy ends, and cuts what is left.
+    fn finish(mut self) {
+        let now = Instant::now();
+        let links = std::mem::take(&mut self.links);
+        for link in links.into_values() {
+            self.leave_open(now, link.exchanges);
+        }
+        self.sessions.finish(now);
     }
 }

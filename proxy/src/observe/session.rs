@@ -138,8 +138,7 @@ impl Sessions {
     }
 
     /// The proxy ends, and cuts what is left.
-    pub(super) fn finish(&mut self) {
-        let now = Instant::now();
+    pub(super) fn finish(&mut self, now: Instant) {
         for (_, session) in self.by_sid.drain() {
             self.recorder
                 .mark_at(now, &session.name, "ended: the proxy ended");

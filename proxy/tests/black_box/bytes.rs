@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use touchstone_client::trace::{Kind, Record, Traced};
 
 use crate::stand::{Stand, at_end, frame, pass, upgrade};
@@ -102,34 +101,6 @@ async fn a_reset_becomes_a_reset() {
     drop(server);
     let error = at_end(&mut client).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-}
-
-#[tokio::test]
-async fn a_server_that_is_down_is_told_once() {
-    let Stand {
-        server,
-        address,
-        recorder,
-        stop,
-        running,
-        ..
-    } = Stand::new(None).await;
-    drop(server);
-    for _ in 0..3 {
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let error = at_end(&mut client).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    }
-    stop.cancel();
-    running.await.unwrap();
-    let records = recorder.records();
-    let [record] = &records[..] else {
-        panic!("{records:?}");
-    };
-    assert!(
-        matches!(&record.kind, Kind::Mark(text) if text.starts_with("failed: ")),
-        "{record:?}"
-    );
 }
 
 #[tokio::test]

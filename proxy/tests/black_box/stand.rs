@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -26,17 +26,23 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn new(gates: Option<Gates>) -> Self {
+        Self::with(|plan| plan.gates = gates).await
+    }
+
+    /// With a plan that is not as usual.
+    pub(crate) async fn with(change: impl FnOnce(&mut Plan)) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let upstream = server.local_addr().expect("an address").to_string();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let recorder = Recorder::new(Instant::now(), Bounds::default());
         let stop = CancellationToken::new();
-        let plan = Plan {
+        let mut plan = Plan {
             server: ConnectOptions::new(format!("http://{upstream}").parse().expect("a URL")),
             certificate: None,
-            gates,
+            gates: None,
         };
+        change(&mut plan);
         let running = tokio::spawn(serve(listener, plan, recorder.clone(), stop.clone()));
         Self {
             server,
@@ -82,13 +88,14 @@ impl Stand {
 
 /// Sends from one end, and checks what arrives at the other.
 pub(crate) async fn pass(
-    from: &mut TcpStream,
-    to: &mut TcpStream,
+    from: &mut (impl AsyncWrite + Unpin),
+    to: &mut (impl AsyncRead + Unpin),
     sent: &(impl AsRef<[u8]> + ?Sized),
     expected: &(impl AsRef<[u8]> + ?Sized),
 ) {
     let (sent, expected) = (sent.as_ref(), expected.as_ref());
     from.write_all(sent).await.expect("a connection");
+    from.flush().await.expect("a connection");
     let mut arrived = vec![0; expected.len()];
     timeout(PATIENCE, to.read_exact(&mut arrived))
         .await
@@ -98,7 +105,7 @@ pub(crate) async fn pass(
     assert!(arrived == expected, "{} instead of {}", texts[0], texts[1]);
 }
 
-pub(crate) async fn at_end(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn at_end(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut rest = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut rest))
         .await
