@@ -6,14 +6,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::oneshot;
 use touchstone_client::codec::packet::{self, Body, Packet};
 use touchstone_client::trace::{Kind, Record, Traced};
+
+use crate::hold::{Held, Verdict};
 
 /// Looks at the messages of one connection, before they go on.
 pub trait Gate: Send {
     /// What is done to this packet or request; nothing where it goes on as it is. The record's connection
     /// has no name yet, and its token is a label.
     fn decide(&mut self, record: Record) -> Option<Action>;
+
+    /// Takes the message that [`decide`](Self::decide) has just held.
+    fn hold(&mut self, held: Held) {
+        held.release();
+    }
 }
 
 /// Makes a gate for each new connection.
@@ -46,6 +54,9 @@ pub enum Action {
     Freeze,
     /// A request does not go on, and is answered with this status.
     Http(u16),
+    /// It goes on when somebody says so, as it is or changed. Heartbeats go on meanwhile, and what follows
+    /// in its direction behind it.
+    Hold,
 }
 
 impl Action {
@@ -64,12 +75,13 @@ impl Action {
             Self::CloseHalf => "ends the direction at".to_owned(),
             Self::Freeze => "freezes the direction at".to_owned(),
             Self::Http(status) => format!("answers with {status}"),
+            Self::Hold => "holds".to_owned(),
         }
     }
 
     /// The mark that stands in the record for it.
     pub(crate) fn mark(&self, name: &str) -> String {
-        format!("the proxy {} {name}", self.verb())
+        mark(&self.verb(), name)
     }
 }
 
@@ -88,8 +100,14 @@ impl fmt::Display for Action {
             Self::CloseHalf => f.write_str("close=half"),
             Self::Freeze => f.write_str("freeze"),
             Self::Http(status) => write!(f, "http={status}"),
+            Self::Hold => f.write_str("hold"),
         }
     }
+}
+
+/// The mark for something that the proxy does.
+pub(crate) fn mark(verb: &str, name: &str) -> String {
+    format!("the proxy {verb} {name}")
 }
 
 /// The gate of a connection, for both of its directions.
@@ -101,10 +119,23 @@ impl Shared {
         Self(Arc::new(Mutex::new(gate)))
     }
 
-    pub(crate) fn decide(&self, record: Record) -> Option<Action> {
+    pub(crate) fn decide(&self, record: &Record) -> Option<Decision> {
         let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.decide(record)
+        let action = gate.decide(record.clone())?;
+        if action != Action::Hold {
+            return Some(Decision::Act(action));
+        }
+        let (held, verdict) = Held::new(record.clone());
+        gate.hold(held);
+        Some(Decision::Held(verdict))
     }
+}
+
+/// What is to be done.
+pub(crate) enum Decision {
+    Act(Action),
+    /// Wait for this.
+    Held(oneshot::Receiver<Verdict>),
 }
 
 /// What a record is called in a mark.
@@ -192,9 +223,18 @@ pub(crate) fn refusal() -> String {
 /// An answer that no server gave.
 pub(crate) fn http_answer(status: u16) -> Bytes {
     let body = format!(r#"{{"error":"status {status} by touchstone proxy"}}"#);
+    http(status, "application/json", &body)
+}
+
+/// What a server answers to packets that it takes.
+pub(crate) fn packets_taken() -> Bytes {
+    http(200, "text/html", "ok")
+}
+
+fn http(status: u16, kind: &str, body: &str) -> Bytes {
     let length = body.len();
     format!(
-        "HTTP/1.1 {status} By touchstone proxy\r\nContent-Type: application/json\r\n\
+        "HTTP/1.1 {status} By touchstone proxy\r\nContent-Type: {kind}\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .into()

@@ -16,14 +16,18 @@
 //! out a token, a signature or a secret of a pairing.
 
 mod clients;
+mod engine;
 mod gate;
 mod gated;
+mod hold;
 mod observe;
 mod relay;
 mod scan;
+mod stream;
 mod tls;
 
 pub use clients::Clients;
 pub use gate::{Action, Gate, Gates};
+pub use hold::Held;
 pub use relay::{Plan, serve};
 pub use tls::{Certificate, CertificateError};

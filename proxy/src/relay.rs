@@ -2,16 +2,11 @@
 //!
 //! Ends go on as they are: a direction that ends is ended on the other side, a reset becomes a reset.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::ready;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,14 +15,13 @@ use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::Recorder;
 use touchstone_client::{ConnectOptions, NetStream};
 
-use crate::gate::{self, Gates};
-use crate::gated::{Gated, close_frame};
-use crate::observe::{self, Ended, Messages, What, Witness};
+use crate::gate::Gates;
+use crate::gated::{Gated, LinkState, Sessions, State, close};
+use crate::observe::{self, Ended, What, Witness};
 use crate::scan::{Piece, Rewrite, Scanner, Side};
+use crate::stream::{Stop, read, write};
 use crate::tls::Certificate;
 
-/// How much one read takes at most.
-const READ: usize = 64 << 10;
 /// How many packets of the proxy itself may wait for one side.
 const INSERTED: usize = 64;
 /// The pause after a connection could not be accepted, as when there are no more file descriptors.
@@ -54,6 +48,7 @@ pub async fn serve(listener: TcpListener, plan: Plan, recorder: Recorder, stop: 
         plan,
         recorder,
         witness: witness.clone(),
+        sessions: Sessions::default(),
     });
     let mut links = JoinSet::new();
     let mut number = 0;
@@ -90,6 +85,7 @@ struct Shared {
     rewrite: Arc<Rewrite>,
     witness: Witness,
     recorder: Recorder,
+    sessions: Sessions,
 }
 
 fn rewrite(plan: &Plan) -> Rewrite {
@@ -152,7 +148,7 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
             )
         }
         Some(gates) => {
-            let gate = gate::Shared::new(gates());
+            let link_state = LinkState::new(gates);
             let (back_to_client, for_client) = mpsc::channel(INSERTED);
             let (back_to_server, for_server) = mpsc::channel(INSERTED);
             let gated = |side, scanner, from, to, inserted, back| Gated {
@@ -160,16 +156,15 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
                 side,
                 witness,
                 recorder: &shared.recorder,
-                gate: gate.clone(),
+                gates,
+                sessions: &shared.sessions,
+                link_state: &link_state,
                 scanner,
                 from,
                 to,
                 inserted,
                 back,
-                messages: Messages::new(None),
-                held: BytesMut::new(),
-                seen: Vec::new(),
-                behind: None,
+                state: State::default(),
             };
             let client = gated(
                 Side::Client,
@@ -200,9 +195,11 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
         Err(Stop::Clean) => {
             let goodbye = async {
                 // Whoever has gone meanwhile needs no goodbye.
-                let _ = to_client.write_all(&close_frame(Side::Server)).await;
+                if answers.is_websocket() {
+                    let _ = to_client.write_all(&close(Side::Server)).await;
+                    let _ = to_server.write_all(&close(Side::Client)).await;
+                }
                 let _ = to_client.shutdown().await;
-                let _ = to_server.write_all(&close_frame(Side::Client)).await;
                 let _ = to_server.shutdown().await;
             };
             let _ = timeout(GOODBYE, goodbye).await;
@@ -210,15 +207,6 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
         }
     };
     tell(Side::Client, What::Closed(ended));
-}
-
-/// Why a connection is over before both directions have ended.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// This side broke.
-    Broken(Side, io::Error),
-    /// Both sides are to be told.
-    Clean,
 }
 
 /// Passes on one direction to its end.
@@ -258,12 +246,6 @@ async fn pump(
     }
 }
 
-/// Writes all of it, and lets nothing of it wait.
-pub(crate) async fn write(to: &mut WriteHalf<NetStream>, wire: &[u8]) -> io::Result<()> {
-    to.write_all(wire).await?;
-    to.flush().await
-}
-
 /// What the pieces are on the wire, without copying where it is one.
 fn joined(pieces: &[Piece]) -> Bytes {
     let mut parts = pieces
@@ -279,21 +261,4 @@ fn joined(pieces: &[Piece]) -> Bytes {
         whole.extend_from_slice(part);
     }
     joined.map_or_else(|| first.clone(), BytesMut::freeze)
-}
-
-thread_local! {
-    /// Where reads go first, so that a connection without traffic has no buffer.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
-}
-
-/// Waits for bytes; none at the end.
-pub(crate) async fn read(from: &mut ReadHalf<NetStream>) -> io::Result<Bytes> {
-    poll_fn(|cx| {
-        BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
-            Ok(Bytes::copy_from_slice(buffer.filled())).into()
-        })
-    })
-    .await
 }

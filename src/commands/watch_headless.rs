@@ -50,11 +50,15 @@ pub(crate) async fn print(
     }
     let mut out = BufWriter::new(std::io::stdout());
     let ending = tokio::select! {
-        ending = headless::run(&mut watching.source, plan, &mut out) => Some(ending),
-        () = stopped => None,
+        ending = headless::run(&mut watching.source, plan, &mut out) => ending.map(Some),
+        () = stopped => {
+            watching.end().await;
+            let rest = headless::run(&mut watching.source, plan, &mut out).await;
+            rest.map(|_| None)
+        }
     };
     let closed = watching.close().await;
-    let ending = ending.transpose().map_err(|error| {
+    let ending = ending.map_err(|error| {
         let error = anyhow::Error::from(error).context("cannot write to stdout");
         Failure::expected(Exit::Incomplete, error)
     })?;

@@ -27,17 +27,10 @@ pub(crate) struct Watching {
     pub(crate) target: String,
     /// What whoever watches should know of it, where that is not listed among the events.
     pub(crate) notes: Vec<String>,
-    behind: Behind,
-}
-
-/// What was started for a source, and ends with it.
-pub(crate) enum Behind {
-    /// Nothing.
-    Nothing,
-    /// The embedded server and its load.
-    Demo(Demo),
-    /// A proxy.
-    Proxy(Running),
+    /// The embedded server and its load, where they were started for it.
+    demo: Option<Demo>,
+    /// The proxy whose source it is.
+    proxy: Option<Running>,
 }
 
 impl Watching {
@@ -46,14 +39,15 @@ impl Watching {
             source,
             target,
             notes: Vec::new(),
-            behind: Behind::Nothing,
+            demo: None,
+            proxy: None,
         }
     }
 
     /// What a proxy sees.
     pub(crate) fn proxy(source: Source, target: String, running: Running) -> Self {
         Self {
-            behind: Behind::Proxy(running),
+            proxy: Some(running),
             ..Self::of(source, target)
         }
     }
@@ -72,27 +66,26 @@ impl Watching {
         let (source, recorder) = wire::start(wire, options);
         demo.load(recorder)?;
         Ok(Self {
-            source,
-            target: format!("demonstration at {url}"),
-            notes: Vec::new(),
-            behind: Behind::Demo(demo),
+            demo: Some(demo),
+            ..Self::of(source, format!("demonstration at {url}"))
         })
+    }
+
+    /// Lets the source end. What it has seen until now is still received, and so is what a proxy sees to
+    /// its end; a demonstration has no end to show.
+    pub(crate) async fn end(&mut self) {
+        if let Some(running) = self.proxy.take() {
+            running.stop().await;
+        }
+        self.source.end();
     }
 
     /// Ends the source, and what was started for it. A recording that is not whole is a failure even
     /// if its reader has left meanwhile.
-    pub(crate) async fn close(self) -> Result<(), Failure> {
-        // What a proxy saw to its end is still shown and recorded; a demonstration has no end to show.
-        let demo = match self.behind {
-            Behind::Nothing => None,
-            Behind::Demo(demo) => Some(demo),
-            Behind::Proxy(running) => {
-                running.stop().await;
-                None
-            }
-        };
+    pub(crate) async fn close(mut self) -> Result<(), Failure> {
+        self.end().await;
         let closed = self.source.close().await;
-        if let Some(demo) = demo {
+        if let Some(demo) = self.demo {
             demo.stop().await?;
         }
         closed.map_err(|error| Failure::expected(Exit::Incomplete, error))

@@ -166,7 +166,7 @@ fn tls_on_both_sides_is_reached_and_trusted_as_by_other_commands() {
         assert!(ran.stderr.contains("nothing wrong found"), "{}", ran.stderr);
     }
     let doubts = Between::start(&offers.url, &[]);
-    check(&["account", &doubts.url], 4, &[]);
+    check(&["account", &doubts.url], 3, &[]);
     let ran = doubts.end();
     assert!(ran.stdout.contains("ertificate"), "{}", ran.stdout);
     let ran = offers.end();

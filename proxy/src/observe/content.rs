@@ -8,7 +8,7 @@ use crate::scan::{Content, MAX_KEPT};
 
 /// The text of a body. Nothing where it was too large, is compressed in another way than usual, or is not
 /// UTF-8.
-pub(super) fn text(content: &Content) -> Option<String> {
+pub(crate) fn text(content: &Content) -> Option<String> {
     let bytes = content.bytes.as_ref()?;
     let bytes = match content.encoding.as_deref() {
         None | Some("identity") => bytes.to_vec(),

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use touchstone_client::codec::payload;
 use touchstone_client::trace::Exchange;
 use touchstone_client::{Frame, Secret};
-use url::form_urlencoded;
 
 use super::{content, secrets};
+use crate::engine::Engine;
 use crate::scan::{Request, Response};
 
 /// The exchanges of a connection.
@@ -34,31 +34,6 @@ pub(super) enum Answer {
     /// The connection is a WebSocket now, of this session or of a new one, with these extensions.
     Switched(Option<String>, Option<String>),
     Exchange(Option<Secret>, Exchange),
-}
-
-/// What Engine.IO says in the query of a request.
-struct Engine {
-    is_polling: bool,
-    sid: Option<String>,
-}
-
-impl Engine {
-    fn of(target: &str) -> Option<Self> {
-        let (_, query) = target.split_once('?')?;
-        let (mut transport, mut sid, mut is_engine) = (None, None, false);
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*key {
-                "EIO" => is_engine = true,
-                "transport" => transport = Some(value),
-                "sid" => sid = Some(value.into_owned()),
-                _ => {}
-            }
-        }
-        is_engine.then(|| Self {
-            is_polling: transport.as_deref() == Some("polling"),
-            sid,
-        })
-    }
 }
 
 impl Exchanges {

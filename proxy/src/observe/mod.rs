@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use touchstone_client::Direction;
 use touchstone_client::trace::{CONTRIVED, DROPPED, Recorder};
 
+pub(crate) use self::content::text as text_of;
 use self::exchange::{Answer, Exchanges, Meaning};
 pub(crate) use self::messages::Messages;
 pub(crate) use self::secrets::{hidden_in_target as target_without_secrets, label_token};

@@ -17,6 +17,8 @@ pub(super) struct Body {
     end: End,
     kept: BytesMut,
     is_cut: bool,
+    /// Whether somebody may hold it until it is whole.
+    pub(super) may_wait: bool,
 }
 
 /// Where the body ends.
@@ -79,6 +81,7 @@ impl Body {
             end,
             kept: BytesMut::new(),
             is_cut: false,
+            may_wait: side == Side::Client,
         }
     }
 

@@ -5,6 +5,7 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::{MAX_KEPT, Piece, Seen};
 
@@ -17,6 +18,21 @@ pub(crate) struct Frame {
     pub(crate) header: FrameHeader,
     /// Nothing where it was too large to be kept.
     pub(crate) payload: Option<Bytes>,
+}
+
+impl Frame {
+    /// Whether it is nobody's message: a control frame, or a heartbeat of Engine.IO.
+    pub(crate) fn is_heartbeat(&self) -> bool {
+        let header = &self.header;
+        match (header.opcode, self.payload.as_deref()) {
+            (OpCode::Control(_), _) => true,
+            (OpCode::Data(Data::Text), Some(&[byte])) => {
+                let key = header.mask.map_or(0, |mask| mask[0]);
+                header.is_final && !header.rsv1 && matches!(byte ^ key, b'2' | b'3')
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The frames of one direction.
@@ -52,7 +68,7 @@ impl Frames {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => {
                     let wire = mem::take(input);
-                    out.push(Piece { wire, seen: None });
+                    out.push(Piece::part(wire));
                     return true;
                 }
                 Err(_) => return false,
@@ -76,10 +92,7 @@ impl Current {
     /// Takes what belongs to the frame; `head` stands before it. Gives the frame back while it lasts.
     fn feed(mut self, input: &mut Bytes, head: Bytes, out: &mut Vec<Piece>) -> Option<Self> {
         if !head.is_empty() {
-            out.push(Piece {
-                wire: head,
-                seen: None,
-            });
+            out.push(Piece::part(head));
         }
         let length = input
             .len()
@@ -100,17 +113,14 @@ impl Current {
             }
         };
         if !is_over {
-            out.push(Piece { wire, seen: None });
+            out.push(Piece::part(wire));
             return Some(self);
         }
         let frame = Frame {
             payload: (!self.is_cut).then_some(payload),
             header: self.header,
         };
-        out.push(Piece {
-            wire,
-            seen: Some(Seen::Frame(frame)),
-        });
+        out.push(Piece::last(wire, Seen::Frame(frame)));
         None
     }
 }

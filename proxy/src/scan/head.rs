@@ -127,9 +127,52 @@ fn rewritten(head: &[u8], request: &httparse::Request<'_, '_>, rewrite: &Rewrite
     out.freeze()
 }
 
+/// The same message with another body, which is neither compressed nor in chunks. Nothing where the
+/// message has no complete head.
+pub(crate) fn with_body(message: &[u8], body: &str) -> Option<Bytes> {
+    const OF_BODY: [&str; 3] = ["content-length", "transfer-encoding", "content-encoding"];
+    let mut out = BytesMut::with_capacity(message.len() + body.len());
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.trim_ascii_end();
+        if text.is_empty() {
+            let length = body.len();
+            out.put_slice(format!("Content-Length: {length}\r\n").as_bytes());
+            out.put_slice(line);
+            out.put_slice(body.as_bytes());
+            return Some(out.freeze());
+        }
+        let name = text.split(|byte| *byte == b':').next().unwrap_or_default();
+        let is_of_body = OF_BODY
+            .iter()
+            .any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
+        if !is_of_body {
+            out.put_slice(line);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_gets_another_body() {
+        #[track_caller]
+        fn check(message: &str, expected: Option<&str>) {
+            let other = with_body(message.as_bytes(), "ab");
+            assert_eq!(other.as_deref(), expected.map(str::as_bytes), "{message}");
+        }
+        check(
+            "POST /?a HTTP/1.1\r\nA: content-length:1\r\ncontent-length: 4\r\n\r\n\r\n\r\n",
+            Some("POST /?a HTTP/1.1\r\nA: content-length:1\r\nContent-Length: 2\r\n\r\nab"),
+        );
+        check(
+            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nContent-Encoding: gzip\n\n1\nx\n0\n\n",
+            Some("HTTP/1.1 200 OK\nContent-Length: 2\r\n\nab"),
+        );
+        check("HTTP/1.1 200 OK\r\n", None);
+    }
 
     #[track_caller]
     fn check(sent: &str, expected: &str) {

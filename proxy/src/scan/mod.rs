@@ -7,18 +7,21 @@
 mod body;
 mod frames;
 mod head;
+mod seen;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use touchstone_client::{Direction, Secret};
 
 use self::body::Body;
 pub(crate) use self::frames::Frame;
 use self::frames::Frames;
 use self::head::Parsed;
+pub(crate) use self::head::with_body;
+pub(crate) use self::seen::{Content, Piece, Request, Response, Seen, Side};
+use crate::engine::Engine;
 
 /// The longest head that is read, as servers have it.
 const MAX_HEAD: usize = 64 << 10;
@@ -26,98 +29,6 @@ const MAX_HEAD: usize = 64 << 10;
 pub(crate) const MAX_KEPT: usize = 16 << 20;
 /// How many requests may wait for their answers before nothing more is understood.
 const MAX_WAITING: usize = 1_024;
-
-/// Which end of a connection sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
-    Client,
-    Server,
-}
-
-impl Side {
-    /// The other end.
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-
-    /// What it sends, as its client has it.
-    pub(crate) fn direction(self) -> Direction {
-        match self {
-            Self::Client => Direction::Sent,
-            Self::Server => Direction::Received,
-        }
-    }
-}
-
-/// A piece of what goes on, and the message that it completes.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    pub(crate) wire: Bytes,
-    pub(crate) seen: Option<Seen>,
-}
-
-/// A message.
-#[derive(Debug)]
-pub(crate) enum Seen {
-    Request(Box<Request>),
-    Response(Box<Response>),
-    Frame(Frame),
-    /// Nothing that follows can be read, for this reason.
-    Unreadable(&'static str),
-}
-
-/// A request as far as it matters here. Its number counts those of the connection.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) number: u64,
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) token: Option<Secret>,
-    pub(crate) content: Content,
-}
-
-/// The final answer to the request of the same number.
-#[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) number: u64,
-    pub(crate) status: u16,
-    /// The value of `Sec-WebSocket-Extensions`.
-    pub(crate) extensions: Option<String>,
-    pub(crate) content: Content,
-}
-
-/// The body of a request or response.
-#[derive(Debug, Default)]
-pub(crate) struct Content {
-    /// The value of `Content-Encoding`.
-    pub(crate) encoding: Option<String>,
-    /// Nothing where it was too large to be kept.
-    pub(crate) bytes: Option<Bytes>,
-}
-
-impl Seen {
-    /// The frame that it is.
-    pub(crate) fn frame(&self) -> Option<Frame> {
-        match self {
-            Self::Frame(frame) => Some(frame.clone()),
-            _ => None,
-        }
-    }
-
-    /// How many bytes it keeps, roughly.
-    pub(crate) fn weight(&self) -> usize {
-        let kept = |content: &Content| content.bytes.as_ref().map_or(0, Bytes::len);
-        256 + match self {
-            Self::Request(request) => request.target.len() + kept(&request.content),
-            Self::Response(response) => kept(&response.content),
-            Self::Frame(frame) => frame.payload.as_ref().map_or(0, Bytes::len),
-            Self::Unreadable(_) => 0,
-        }
-    }
-}
 
 /// What of a request's head is another at the server than at the proxy.
 #[derive(Debug)]
@@ -143,6 +54,8 @@ struct Asked {
     number: u64,
     is_head: bool,
     is_upgrade: bool,
+    /// Whether packets are its answer.
+    is_poll: bool,
 }
 
 /// One direction of a connection.
@@ -196,10 +109,7 @@ impl Scanner {
                     false => give_up("no WebSocket frame", out),
                 },
                 State::Unreadable => {
-                    out.push(Piece {
-                        wire: mem::take(&mut input),
-                        seen: None,
-                    });
+                    out.push(Piece::passing(mem::take(&mut input)));
                     State::Unreadable
                 }
             };
@@ -209,31 +119,29 @@ impl Scanner {
     /// The direction has ended: what was held back goes on, and a body that has no other end is complete.
     pub(crate) fn end(&mut self, out: &mut Vec<Piece>) {
         match mem::replace(&mut self.state, State::Unreadable) {
-            State::Head(head) if self.side == Side::Client => out.push(Piece {
-                wire: head.freeze(),
-                seen: None,
-            }),
-            State::Body(body) => out.extend(body.end().map(|seen| Piece {
-                wire: Bytes::new(),
-                seen: Some(seen),
-            })),
+            State::Head(head) if self.side == Side::Client => {
+                out.push(Piece::passing(head.freeze()));
+            }
+            State::Body(body) => {
+                out.extend(body.end().map(|seen| Piece::last(Bytes::new(), seen)));
+            }
             _ => {}
         }
     }
 
-    /// Whether what comes now goes on piece by piece, whoever would hold it.
-    pub(crate) fn is_streaming(&self) -> bool {
-        match &self.state {
-            State::Head(_) | State::Body(_) => self.side == Side::Server,
-            State::Undecided(_) | State::Unreadable => true,
-            State::Frames(_) => false,
-        }
+    /// Whether what comes now are frames.
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self.state, State::Frames(_))
     }
 
-    /// The last request does not go on: the server will not answer it.
-    pub(crate) fn withdraw(&self) {
+    /// The request of this number does not go on: the server will not answer it.
+    pub(crate) fn withdraw(&self, number: u64) {
         let mut pairing = self.pairing();
-        if let Some(asked) = pairing.waiting.pop_back()
+        let at = pairing
+            .waiting
+            .iter()
+            .position(|asked| asked.number == number);
+        if let Some(asked) = at.and_then(|at| pairing.waiting.remove(at))
             && asked.is_upgrade
         {
             pairing.switched = Some(false);
@@ -257,14 +165,22 @@ impl Scanner {
             Parsed::Partial if head.len() < MAX_HEAD => {
                 let wire = mem::take(input);
                 if !is_client {
-                    out.push(Piece { wire, seen: None });
+                    let is_poll = self
+                        .pairing()
+                        .waiting
+                        .front()
+                        .is_some_and(|asked| asked.is_poll);
+                    out.push(match is_poll {
+                        true => Piece::part(wire),
+                        false => Piece::passing(wire),
+                    });
                 }
                 State::Head(head)
             }
             Parsed::Partial | Parsed::Broken => {
                 let wire = mem::take(input);
                 let wire = if is_client { head.freeze() } else { wire };
-                out.push(Piece { wire, seen: None });
+                out.push(Piece::passing(wire));
                 give_up("no HTTP head", out)
             }
         }
@@ -279,6 +195,8 @@ impl Scanner {
                     number: self.count,
                     is_head: found.method == "HEAD",
                     is_upgrade: found.is_upgrade,
+                    is_poll: found.method == "GET"
+                        && Engine::of(&found.target).is_some_and(|engine| engine.is_polling),
                 };
                 let mut pairing = self.pairing();
                 pairing.waiting.push_back(asked);
@@ -287,14 +205,14 @@ impl Scanner {
                 }
                 if pairing.waiting.len() > MAX_WAITING {
                     drop(pairing);
-                    out.push(Piece { wire, seen: None });
+                    out.push(Piece::passing(wire));
                     return give_up("too many requests without an answer", out);
                 }
                 asked
             }
             // An interim answer: the final one follows.
             Side::Server if (100..200).contains(&found.status) && found.status != 101 => {
-                out.push(Piece { wire, seen: None });
+                out.push(Piece::passing(wire));
                 return State::Head(BytesMut::new());
             }
             Side::Server => {
@@ -307,7 +225,9 @@ impl Scanner {
                 asked
             }
         };
-        let body = Box::new(Body::new(self.side, asked.number, asked.is_head, found));
+        let may_wait = self.side == Side::Client || asked.is_poll;
+        let mut body = Box::new(Body::new(self.side, asked.number, asked.is_head, found));
+        body.may_wait = may_wait;
         self.go_on(body, wire, out)
     }
 
@@ -323,13 +243,13 @@ impl Scanner {
     fn go_on(&self, body: Box<Body>, wire: Bytes, out: &mut Vec<Piece>) -> State {
         if body.is_over() {
             let next = self.after(&body);
-            out.push(Piece {
-                wire,
-                seen: Some(body.into_seen()),
-            });
+            out.push(Piece::last(wire, body.into_seen()));
             next
         } else {
-            out.push(Piece { wire, seen: None });
+            out.push(match body.may_wait {
+                true => Piece::part(wire),
+                false => Piece::passing(wire),
+            });
             State::Body(body)
         }
     }
@@ -353,7 +273,7 @@ impl Scanner {
         let Some(switched) = switched else {
             let wire = mem::take(input);
             early.extend_from_slice(&wire);
-            out.push(Piece { wire, seen: None });
+            out.push(Piece::passing(wire));
             return match early.len() {
                 0..MAX_HEAD => State::Undecided(early),
                 _ => give_up("too much before the answer to an upgrade", out),
@@ -384,9 +304,6 @@ impl Scanner {
 }
 
 fn give_up(why: &'static str, out: &mut Vec<Piece>) -> State {
-    out.push(Piece {
-        wire: Bytes::new(),
-        seen: Some(Seen::Unreadable(why)),
-    });
+    out.push(Piece::last(Bytes::new(), Seen::Unreadable(why)));
     State::Unreadable
 }

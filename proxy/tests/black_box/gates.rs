@@ -10,10 +10,10 @@ use touchstone_proxy::{Action, Gate, Gates};
 
 use crate::stand::{Stand, at_end, frame, pass, upgrade};
 
-const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
+pub(crate) const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
 /// Does one thing to the event `x`, to CONNECT, and to requests for `/x`.
-struct One(Action);
+pub(crate) struct One(pub(crate) Action);
 
 impl Gate for One {
     fn decide(&mut self, record: Record) -> Option<Action> {
@@ -28,7 +28,7 @@ impl Gate for One {
 }
 
 /// A WebSocket through a proxy that does `action`.
-async fn socket(action: Action) -> (Stand, TcpStream, TcpStream) {
+pub(crate) async fn socket(action: Action) -> (Stand, TcpStream, TcpStream) {
     let gates: Gates = Arc::new(move || Box::new(One(action.clone())));
     let stand = Stand::new(Some(gates)).await;
     let deflate = "Upgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate";
@@ -53,8 +53,8 @@ async fn from_server(action: Action, expected: &[&str]) {
     pass(&mut server, &mut client, &sent, &expected.concat()).await;
 }
 
-const X: &str = r#"42["x",{"a":1}]"#;
-const Y: &str = r#"42["y"]"#;
+pub(crate) const X: &str = r#"42["x",{"a":1}]"#;
+pub(crate) const Y: &str = r#"42["y"]"#;
 
 #[tokio::test]
 async fn messages_are_dropped_doubled_swapped_and_changed() {

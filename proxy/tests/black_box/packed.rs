@@ -7,7 +7,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use serde_json::json;
 use touchstone_client::trace::{Kind, Record, Traced};
 
-use crate::stand::{Stand, at_end, pass, upgrade};
+use crate::stand::{Stand, at_end, frame_of, pass, upgrade};
 
 #[tokio::test]
 async fn a_body_that_is_gzipped() {
@@ -51,18 +51,7 @@ fn packed(state: &mut Compress, text: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
         .compress_vec(text.as_bytes(), &mut payload, FlushCompress::Sync)
         .unwrap();
     payload.truncate(payload.len() - 4);
-    let length = u8::try_from(payload.len()).unwrap();
-    assert!(length < 126);
-    let mut bytes = vec![0xc1, length | if mask.is_some() { 0x80 } else { 0 }];
-    bytes.extend(mask.into_iter().flatten());
-    let key = mask.unwrap_or_default();
-    bytes.extend(
-        payload
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    bytes
+    frame_of(0xc1, &payload, mask)
 }
 
 #[tokio::test]

@@ -114,14 +114,19 @@ pub(crate) async fn at_end(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Re
 }
 
 pub(crate) fn frame(payload: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
+    frame_of(0x81, payload.as_bytes(), mask)
+}
+
+/// A frame with this first byte, which has its type.
+pub(crate) fn frame_of(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("a short payload");
     assert!(length < 126);
-    let mut bytes = vec![0x81, length | if mask.is_some() { 0x80 } else { 0 }];
+    let mut bytes = vec![first, length | if mask.is_some() { 0x80 } else { 0 }];
     bytes.extend(mask.into_iter().flatten());
     let key = mask.unwrap_or_default();
     bytes.extend(
         payload
-            .bytes()
+            .iter()
             .zip(key.iter().cycle())
             .map(|(byte, key)| byte ^ key),
     );

@@ -83,10 +83,15 @@ pub struct Source {
     pub controls: mpsc::Sender<Control>,
     /// When the clock of its entries began, unless it plays a recording.
     pub start: Instant,
-    stop: DropGuard,
+    stop: Option<DropGuard>,
 }
 
 impl Source {
+    /// Lets it end: what it has seen until now is still received.
+    pub fn end(&mut self) {
+        self.stop = None;
+    }
+
     /// Ends the source and waits until its recording is written.
     ///
     /// # Errors
@@ -117,7 +122,7 @@ impl Source {
             inputs,
             controls,
             start: Instant::now(),
-            stop: CancellationToken::new().drop_guard(),
+            stop: Some(CancellationToken::new().drop_guard()),
         };
         (source, feed)
     }
@@ -160,7 +165,7 @@ fn channel(options: &Options) -> (Outlet, Source) {
         inputs: received,
         controls: told,
         start,
-        stop: stop.drop_guard(),
+        stop: Some(stop.drop_guard()),
     };
     (outlet, source)
 }
