@@ -62,7 +62,7 @@ pub use listener::Listener;
 pub use net::NetStream;
 pub use options::{ConnectOptions, Transport};
 pub use received::{Event, Reply};
-pub use secret::Secret;
+pub use secret::{SECRET_WORDS, Secret, is_secret_key};
 pub use socket::{PendingReply, Socket};
 pub use spawn::{Server, SpawnCommand, SpawnError};
 pub use stop::StopSignals;

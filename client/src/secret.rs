@@ -40,6 +40,16 @@ pub(crate) fn redact(value: &str) -> String {
     value.chars().take(shown).chain(['…']).collect()
 }
 
+/// What the keys of secrets contain, beside those that end in `token`.
+pub const SECRET_WORDS: [&str; 5] = ["authorization", "secret", "password", "apikey", "api_key"];
+
+/// Whether the string under this key of a JSON object is to be shown to nobody.
+pub fn is_secret_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let is_token = key.ends_with("token") || key == "jwt";
+    is_token || SECRET_WORDS.iter().any(|word| key.contains(word))
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({})", redact(&self.0))

@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::record::{Exchange, Kind, Record, Traced, hide_proofs};
-use crate::{codec::Args, secret::redact, tap::Direction};
+use crate::{
+    codec::Args,
+    secret::{is_secret_key, redact},
+    tap::Direction,
+};
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -273,18 +277,15 @@ fn hidden(mut body: Value) -> Value {
     body
 }
 
-/// A copy in which the strings under `token` and `authorization`, at any depth, are redacted.
+/// A copy in which the strings under secret keys, at any depth, are redacted.
 fn without_tokens(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(without_tokens).collect(),
         Value::Object(map) => {
             let redacted = map.iter().map(|(key, value)| {
-                let secret = ["token", "authorization"]
-                    .iter()
-                    .any(|s| key.eq_ignore_ascii_case(s));
                 let value = match value {
                     // That there was none has to be seen.
-                    Value::String(text) if secret && !text.is_empty() => {
+                    Value::String(text) if is_secret_key(key) && !text.is_empty() => {
                         Value::String(redact(text))
                     }
                     other => without_tokens(other),

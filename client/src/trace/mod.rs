@@ -1,7 +1,7 @@
 //! `touchstone-trace`, version 1: what went over the wire, as JSON lines.
 //!
 //! `docs/trace.md` has the format, for those who write a reader. Tokens are redacted when written: strings
-//! under `token` or `authorization` in `data`, `request` and `response`. A [`Recorder`] has put `a1…`,
+//! under keys that [`is_secret_key`](crate::is_secret_key) names, in `data`, `request` and `response`. A [`Recorder`] has put `a1…`,
 //! `a2…` in their place before, so that accounts can be told apart.
 //!
 //! This module must not decide what a trace means.

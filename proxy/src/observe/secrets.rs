@@ -4,8 +4,8 @@
 //! and challenges, which the recorder hides.
 
 use serde_json::Value;
-use touchstone_client::Secret;
 use touchstone_client::trace::{HIDDEN, Recorder};
+use touchstone_client::{SECRET_WORDS, Secret, is_secret_key};
 use url::form_urlencoded;
 
 /// The routes whose `token` is the one that clients then connect with.
@@ -33,7 +33,7 @@ pub(crate) fn hidden_in_target(target: &str) -> String {
         for part in query.split('&') {
             let key = part.split('=').next().unwrap_or_default();
             let name = form_urlencoded::parse(key.as_bytes()).next();
-            let is_secret = name.is_some_and(|(name, _)| is_secret(&name)) || key == "code";
+            let is_secret = name.is_some_and(|(name, _)| is_secret_key(&name)) || key == "code";
             shown.push(separator);
             match is_secret {
                 true => shown.extend([key, "=", HIDDEN]),
@@ -62,14 +62,14 @@ pub(super) fn hide_in_body(target: &str, body: &mut Value) {
     hide(body, |key| match key {
         "token" => !has_token,
         "response" => is_pairing,
-        _ => is_secret(key),
+        _ => is_secret_key(key),
     });
 }
 
 /// Hides the strings of an object whose keys are so, and further below all that are secret.
 fn hide(value: &mut Value, is_hidden: impl Fn(&str) -> bool) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, is_secret)),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, is_secret_key)),
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
@@ -77,7 +77,7 @@ fn hide(value: &mut Value, is_hidden: impl Fn(&str) -> bool) {
                     Value::String(text) if !text.is_empty() && is_hidden(key) => {
                         HIDDEN.clone_into(text);
                     }
-                    other => hide(other, is_secret),
+                    other => hide(other, is_secret_key),
                 }
             }
         }
@@ -98,21 +98,15 @@ pub(super) fn hidden_text(target: &str, text: String) -> String {
                 .starts_with([':', '='])
         })
     };
-    let is_secret =
-        path.contains(SIGN_IN[0]) || ["token", "jwt"].iter().chain(&WORDS).any(gives_value);
+    let is_secret = path.contains(SIGN_IN[0])
+        || ["token", "jwt"]
+            .iter()
+            .chain(&SECRET_WORDS)
+            .any(gives_value);
     match is_secret {
         true => HIDDEN.to_owned(),
         false => text,
     }
-}
-
-/// What the name of a secret contains, beside those that end in `token`.
-const WORDS: [&str; 5] = ["authorization", "secret", "password", "apikey", "api_key"];
-
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let is_token = key.ends_with("token") || key == "jwt";
-    is_token || WORDS.iter().any(|word| key.contains(word))
 }
 
 #[cfg(test)]

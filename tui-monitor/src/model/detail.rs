@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
+use touchstone_client::is_secret_key;
 use touchstone_fixtures::{
     EventKind, Violation, schema, validate_ack, validate_ephemeral, validate_update,
 };
@@ -404,7 +405,8 @@ impl Page {
                         plain(": "),
                     ];
                     let tail = if at == last { "" } else { "," };
-                    if is_secret(key) && value.is_string() {
+                    // Sources redact; this is the second door, for recordings that somebody else wrote.
+                    if is_secret_key(key) && value.is_string() {
                         self.json(depth + 1, lead, &Value::from("…"), tail);
                     } else {
                         self.json(depth + 1, lead, value, tail);
@@ -436,13 +438,6 @@ impl Page {
             }
         }
     }
-}
-
-/// Sources redact; this is the second door, for recordings that somebody else wrote.
-fn is_secret(key: &str) -> bool {
-    ["token", "authorization"]
-        .iter()
-        .any(|secret| key.eq_ignore_ascii_case(secret))
 }
 
 /// The schema that an entry is judged by, and what it violates; nothing where there is none.
