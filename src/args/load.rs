@@ -150,6 +150,11 @@ pub(crate) struct LoadPlanArguments {
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Print a scenario that has the connections, rates and sizes of this recording, such as one of
+    /// `touchstone proxy`
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["scenario", "scale", "duration", "seed", "shard", "json"])]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -8,12 +8,14 @@ mod check;
 mod connection;
 mod event;
 mod quantity;
+mod recorded;
 mod text;
 
 pub use self::{
     connection::{Churn, HalfOpen, Herd, How, Shift, Slow, Turn},
     event::{EventKind, Scope},
     quantity::{Load, Permille, Scale, ScaleError, Size, Span},
+    recorded::Recorded,
 };
 
 use serde::Deserialize;
@@ -220,7 +222,7 @@ pub struct Phase {
 }
 
 /// The three kinds of connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// A user's app, which hears of everything.

@@ -65,6 +65,9 @@ pub(crate) async fn run(arguments: LoadArguments, quiet: bool) -> Result<Exit, F
 }
 
 fn show_plan(arguments: &LoadPlanArguments) -> Result<Exit, Failure> {
+    if let Some(trace) = &arguments.from {
+        return output::print(&scenario::recorded(trace)?);
+    }
     let planned = Planned::of(&arguments.schedule)?;
     let (schedule, summary) = (&planned.schedule, &planned.summary);
     if arguments.json {

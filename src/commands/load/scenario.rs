@@ -1,12 +1,14 @@
 //! From the arguments to a schedule: the scenario by its name or its file, the scale, the seed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use touchstone_client::trace::Reader;
 use touchstone_fixtures::{SCENARIOS, ScenarioText, scenario};
-use touchstone_loadgen::scenario::{Scale, Scenario};
+use touchstone_loadgen::scenario::{Recorded, Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Summary};
 use touchstone_loadgen::slo::Slo;
 
@@ -57,6 +59,25 @@ impl Planned {
     pub(super) fn title(&self) -> String {
         format!("{} at scale {}", self.schedule.scenario().name, self.scale)
     }
+}
+
+/// A scenario of what was recorded.
+///
+/// # Errors
+/// The file is no trace, or has no connection.
+pub(super) fn recorded(path: &Path) -> Result<String, Failure> {
+    let name = path.display().to_string();
+    let read = || -> anyhow::Result<Recorded> {
+        let mut recorded = Recorded::default();
+        for record in Reader::new(BufReader::new(File::open(path)?))? {
+            recorded.see(&record?);
+        }
+        Ok(recorded)
+    };
+    let recorded = read()
+        .with_context(|| format!("cannot use {name}"))
+        .map_err(Failure::usage)?;
+    recorded.scenario(&name).map_err(Failure::usage)
 }
 
 /// The built-in scenarios, one per line, with what they are good for.

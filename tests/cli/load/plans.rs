@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::desk::{Desk, SMALL};
-use crate::support::check;
+use super::desk::{Desk, SMALL, shown};
+use crate::support::{Served, check};
 
 fn plan(scenario: &str, more: &[&str]) -> Value {
     let all = [&["load", "plan", "--json", "--scenario", scenario], more].concat();
@@ -78,4 +78,29 @@ fn scenarios_that_are_none_are_told_before_the_run() {
         2,
         &["is over"],
     );
+}
+
+#[test]
+fn a_recording_becomes_a_scenario() {
+    let desk = Desk::new();
+    let served = Served::start(&[]);
+    let (small, trace) = (desk.scenario(SMALL), shown(&desk.path("trace.jsonl")));
+    let run = ["load", &served.url, "--scenario", &small, "--trace", &trace];
+    check(&[&run[..], &["--trace-accounts", "5"]].concat(), 0, &[]);
+    let made = check(&["load", "plan", "--from", &trace], 0, &[]).stdout;
+    let written = desk.scenario(&made);
+    let planned = plan(&written, &[]);
+    assert_eq!(planned["connections"], 20, "{made}");
+    assert!(planned["emits"].as_u64() > Some(20), "{planned}");
+    for part in [
+        "event = \"message\"",
+        "event = \"machine-update-state\"",
+        "sessions = 10",
+    ] {
+        assert!(made.contains(part), "no {part} in\n{made}");
+    }
+    let none = ["load", "plan", "--from", &small];
+    check(&none, 2, &["cannot use", "not a touchstone-trace file"]);
+    let both = [&none[..], &["--seed", "3"]].concat();
+    check(&both, 2, &["cannot be used with"]);
 }
