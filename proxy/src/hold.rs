@@ -1,8 +1,10 @@
 //! A message that somebody holds: what it is, and what becomes of it.
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use touchstone_client::codec::packet::{self, Body, Packet};
+use touchstone_client::is_secret_key;
 use touchstone_client::trace::{Kind, Record, Traced};
 
 /// A message that does not go on before its verdict. When this is dropped, it goes on as it is.
@@ -11,7 +13,7 @@ pub struct Held {
     /// What it is, as whoever decided to hold it was shown it.
     pub record: Record,
     /// What of it can be changed: an event as an array that begins with its name, an answer as the array of
-    /// its values. Nothing for a request, for CONNECT, and for what has binary attachments.
+    /// its values. Nothing for a request, for CONNECT, and for what has binary attachments or holds a secret.
     pub text: Option<String>,
     verdict: oneshot::Sender<Verdict>,
 }
@@ -30,6 +32,8 @@ impl Held {
     pub(crate) fn new(record: Record) -> (Self, oneshot::Receiver<Verdict>) {
         let (verdict, decided) = oneshot::channel();
         let text = packet_of(&record).and_then(text);
+        let text =
+            text.filter(|text| !serde_json::from_str(text).is_ok_and(|json| has_secret(&json)));
         let held = Self {
             record,
             text,
@@ -73,12 +77,7 @@ impl Held {
         }
     }
 
-    /// Waits until nobody wants the verdict any more, since the connection has ended.
-    pub async fn over(&mut self) {
-        self.verdict.closed().await;
-    }
-
-    /// Whether nobody wants the verdict any more.
+    /// Whether nobody wants the verdict any more, since the connection has ended.
     pub fn is_over(&self) -> bool {
         self.verdict.is_closed()
     }
@@ -99,7 +98,7 @@ fn text(packet: &Traced) -> Option<String> {
             attachments: 0,
             ..
         } => {
-            let name = serde_json::Value::from(name.as_str());
+            let name = Value::from(name.as_str());
             Some(match args.is_empty() {
                 true => format!("[{name}]"),
                 false => format!("[{name},{}]", args.as_str()),
@@ -111,6 +110,16 @@ fn text(packet: &Traced) -> Option<String> {
             ..
         } => Some(args.to_array()),
         _ => None,
+    }
+}
+
+fn has_secret(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_secret),
+        Value::Object(map) => map
+            .iter()
+            .any(|(key, value)| value.is_string() && is_secret_key(key) || has_secret(value)),
+        _ => false,
     }
 }
 
@@ -218,6 +227,8 @@ mod tests {
             "[]",
             Err("this message cannot be changed"),
         );
+        let secret = r#"42["x",{"a":[{"pushToken":"t"}]}]"#;
+        check(secret, None, "[]", Err("this message cannot be changed"));
         let binary = r#"451-["x",{"_placeholder":true,"num":0}]"#;
         check(binary, None, "[]", Err("this message cannot be changed"));
     }

@@ -78,7 +78,7 @@ pub(crate) struct RuleArguments {
     pub(crate) when: Vec<String>,
 
     /// drop, delay=2s, duplicate, reorder, corrupt, answer=JSON, refuse, close, close=abrupt, close=half,
-    /// freeze or http=502
+    /// freeze, http=502, or hold, which waits until somebody decides on the screen
     #[arg(long = "do", id = "action", value_name = "ACTION", requires = "when")]
     pub(crate) action: Vec<String>,
 

@@ -13,6 +13,7 @@ mod protocol;
 mod proxy;
 mod proxy_inspect;
 mod proxy_rules;
+mod proxy_screen;
 mod replay;
 mod serve;
 mod serve_durable;

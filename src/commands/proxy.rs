@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use touchstone_proxy::{Certificate, Plan, serve};
@@ -20,6 +21,7 @@ use crate::reports;
 use crate::target::Server;
 
 use super::proxy_inspect::Inspection;
+use super::proxy_screen::{Aside, Holding, WAITING};
 use super::serve::stop_signal;
 use super::watch_source::{self, Reading, Watching};
 use super::{proxy_rules, watch_headless, watch_screen};
@@ -55,7 +57,7 @@ pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit,
         let reading = watch_headless::reading(record);
         // Signals are caught before it says where it listens, so that a script may stop it right after.
         let stopped = stop_signal().context("cannot catch signals")?;
-        let watching = start(&arguments, &reading, &inspection).await?;
+        let watching = start(&arguments, &reading, &inspection, None).await?;
         match watch_headless::print(watching, &plan, stopped).await? {
             // A signal is how a proxy ends, and clients may have been refused with good reason.
             None | Some(Ending::Unconnected) => Exit::Passed,
@@ -64,8 +66,13 @@ pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit,
     } else {
         let plan = watch_screen::plan(&arguments.screen, filter, color)?;
         let reading = watch_screen::reading(record);
-        let watching = start(&arguments, &reading, &inspection).await?;
-        match watch_screen::run(plan, watching).await? {
+        let (hold, holdings) = mpsc::channel(WAITING);
+        let watching = start(&arguments, &reading, &inspection, Some(hold)).await?;
+        let aside = Aside {
+            holdings,
+            inspection: Arc::clone(&inspection),
+        };
+        match watch_screen::run(plan, watching, Some(aside)).await? {
             Exit::Interrupted => Exit::Passed,
             exit => exit,
         }
@@ -86,6 +93,7 @@ async fn start(
     arguments: &ProxyArguments,
     reading: &Reading,
     inspection: &Arc<Mutex<Inspection>>,
+    hold: Option<mpsc::Sender<Holding>>,
 ) -> Result<Watching, Failure> {
     let options = watch_source::options(reading)?;
     let server = Server::of(
@@ -95,7 +103,7 @@ async fn start(
     )?;
     let certificate = certificate(arguments)?;
     // Before the source, whose recording would otherwise be there already for who mends a rule.
-    let gates = proxy_rules::gates(&arguments.rules)?;
+    let gates = proxy_rules::gates(&arguments.rules, hold)?;
     let scheme = match certificate {
         Some(_) => "https",
         None => "http",

@@ -63,6 +63,11 @@ impl Inspection {
         musts.map(|(count, _)| count).sum()
     }
 
+    /// What clients have done until now, as lines for people.
+    pub(crate) fn card(&self) -> Vec<String> {
+        self.clients.card()
+    }
+
     /// What was found, as lines for people.
     pub(crate) fn summary(&self) -> Vec<String> {
         let records = plural(self.judge.records(), "record");
@@ -84,8 +89,11 @@ impl Inspection {
             };
             lines.push(format!("{}{more}", lint(first).text));
         }
-        let card = self.clients.card();
-        lines.extend(card.into_iter().map(|line| format!("INFO clients: {line}")));
+        lines.extend(
+            self.card()
+                .into_iter()
+                .map(|line| format!("INFO clients: {line}")),
+        );
         lines
     }
 }

@@ -8,18 +8,21 @@ use anyhow::{Context as _, anyhow};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::mpsc;
 use touchstone_client::trace::Record;
-use touchstone_proxy::{Action, Gate, Gates};
+use touchstone_proxy::{Action, Gate, Gates, Held};
+use touchstone_tui_monitor::event::Entry;
 use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::source::preview::Preview;
 
 use crate::args::RuleArguments;
 use crate::error::Failure;
 
+use super::proxy_screen::Holding;
 use super::watch_headless::filter;
 
 const ACTIONS: &str = "actions are drop, delay=2s, duplicate, reorder, corrupt, answer=JSON, refuse, \
-                       close, close=abrupt, close=half, freeze and http=502";
+                       close, close=abrupt, close=half, freeze, http=502 and hold";
 
 /// A rule and how often it was met.
 struct Rule {
@@ -68,8 +71,12 @@ fn always() -> f64 {
     1.0
 }
 
-/// What makes the gates of connections. Nothing where there is no rule.
-pub(crate) fn gates(arguments: &RuleArguments) -> Result<Option<Gates>, Failure> {
+/// What makes the gates of connections. Nothing where there is no rule. What a rule holds is given to
+/// `hold`, where there is a screen.
+pub(crate) fn gates(
+    arguments: &RuleArguments,
+    hold: Option<mpsc::Sender<Holding>>,
+) -> Result<Option<Gates>, Failure> {
     let mut rules = Vec::new();
     if arguments.when.len() != arguments.action.len() {
         let error = anyhow!("each --when needs one --do behind it");
@@ -92,12 +99,18 @@ pub(crate) fn gates(arguments: &RuleArguments) -> Result<Option<Gates>, Failure>
     if rules.is_empty() {
         return Ok(None);
     }
+    if hold.is_none() && rules.iter().any(|rule| rule.action == Action::Hold) {
+        let error = anyhow!("nobody could let go on what is held: --headless has no screen");
+        return Err(Failure::usage(error).hint("leave out --headless, or use delay=2s"));
+    }
     let random = StdRng::seed_from_u64(arguments.seed.unwrap_or_else(rand::random));
     let rules = Arc::new(Mutex::new(Rules { rules, random }));
     Ok(Some(Arc::new(move || {
         Box::new(Judged {
             rules: Arc::clone(&rules),
             preview: Preview::default(),
+            entry: None,
+            hold: hold.clone(),
         })
     })))
 }
@@ -150,6 +163,7 @@ fn action(text: &str) -> anyhow::Result<Action> {
         ("close", Some("abrupt")) => Action::CloseAbruptly,
         ("close", Some("half")) => Action::CloseHalf,
         ("freeze", None) => Action::Freeze,
+        ("hold", None) => Action::Hold,
         ("http", Some(status)) => {
             let status = status.parse()?;
             anyhow::ensure!((200..600).contains(&status), "no status of a final answer");
@@ -163,6 +177,9 @@ fn action(text: &str) -> anyhow::Result<Action> {
 struct Judged {
     rules: Arc<Mutex<Rules>>,
     preview: Preview,
+    /// The message that is held next.
+    entry: Option<Entry>,
+    hold: Option<mpsc::Sender<Holding>>,
 }
 
 impl Gate for Judged {
@@ -170,7 +187,7 @@ impl Gate for Judged {
         let entry = self.preview.entry(record)?;
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let Rules { rules, random } = &mut *rules;
-        rules.iter_mut().find_map(|rule| {
+        let action = rules.iter_mut().find_map(|rule| {
             if rule.at_most.is_some_and(|most| rule.done >= most) || !rule.when.matches(&entry) {
                 return None;
             }
@@ -180,7 +197,16 @@ impl Gate for Judged {
             }
             rule.done += 1;
             Some(rule.action.clone())
-        })
+        });
+        self.entry = Some(entry).filter(|_| action == Some(Action::Hold));
+        action
+    }
+
+    fn hold(&mut self, held: Held) {
+        // What cannot be shown goes on.
+        if let (Some(hold), Some(entry)) = (&self.hold, self.entry.take()) {
+            let _ = hold.try_send(Holding { held, entry });
+        }
     }
 }
 
@@ -205,6 +231,7 @@ mod tests {
             "close=abrupt",
             "close=half",
             "freeze",
+            "hold",
             "http=502",
         ] {
             assert_eq!(action(text).expect(text).to_string(), text);
@@ -229,7 +256,7 @@ mod tests {
                 seed: Some(7),
                 rules: None,
             };
-            let gates = gates(&arguments).ok().flatten().expect("gates");
+            let gates = gates(&arguments, None).ok().flatten().expect("gates");
             let mut gate = gates();
             let done: String = (0..8)
                 .map(|_| {

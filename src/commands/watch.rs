@@ -20,5 +20,5 @@ pub(crate) async fn run(arguments: WatchArguments, color: Color) -> Result<Exit,
     let plan = watch_screen::plan(&arguments.screen, arguments.filter.as_deref(), color)?;
     let reading = watch_screen::reading(arguments.record.clone());
     let watching = watch_source::open(&arguments.source, reading).await?;
-    watch_screen::run(plan, watching).await
+    watch_screen::run(plan, watching, None).await
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use touchstone_client::Clock;
 use touchstone_output::text::plural;
-use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now};
+use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now, Verdict};
 use touchstone_tui_monitor::keys::Keymap;
 use touchstone_tui_monitor::run::{self, Left, World};
 use touchstone_tui_monitor::source::{Overflow, RecordTo};
@@ -24,6 +24,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::screen::{Inputs, Screen};
 
+use super::proxy_screen::{Aside, WAITING, attend};
 use super::watch_headless::filter;
 use super::watch_source::{Reading, Watching};
 
@@ -113,7 +114,11 @@ fn keys(path: &Path) -> Result<Keymap, Failure> {
 }
 
 /// Shows what the source sends until the user leaves or a signal ends it.
-pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    plan: Plan,
+    mut watching: Watching,
+    aside: Option<Aside>,
+) -> Result<Exit, Failure> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let mut screen = Screen::take(Inputs::All).context("cannot use the terminal")?;
     let size = crossterm::terminal::size().context("the terminal has no size")?;
@@ -128,10 +133,15 @@ pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Fail
         ..plan.setup
     });
     let (told, done) = mpsc::channel(16);
+    let (decisions, decided) = mpsc::channel(WAITING);
+    if let Some(aside) = aside {
+        tokio::spawn(attend(aside, decided, told.clone()));
+    }
     let mut desk = Desk {
         screen: &mut screen,
         clock,
         told,
+        decisions,
     };
     let keys = EventStream::new();
     let stop = signals.recv();
@@ -144,6 +154,8 @@ pub(crate) async fn run(plan: Plan, mut watching: Watching) -> Result<Exit, Fail
         &mut desk,
     )
     .await;
+    // What is held goes on now.
+    drop(desk);
     drop(screen);
     watching.close().await?;
     if Screen::is_lost() {
@@ -200,6 +212,8 @@ struct Desk<'a> {
     screen: &'a mut Screen,
     clock: Watch,
     told: mpsc::Sender<Input>,
+    /// Where it is decided about held messages.
+    decisions: mpsc::Sender<(u64, Verdict)>,
 }
 
 impl World for Desk<'_> {
@@ -239,6 +253,11 @@ impl World for Desk<'_> {
                     let saved = saved.map_err(|error| format!("cannot save: {error}"));
                     let _ = told.blocking_send(Input::Done(saved));
                 });
+            }
+            Effect::Decide(number, verdict) => {
+                if self.decisions.try_send((number, verdict)).is_err() {
+                    self.tell(Err("the proxy is busy".to_owned()));
+                }
             }
             Effect::Control(control) => {
                 let why = match source.try_send(control) {

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
+use std::thread;
 
 use rustix::process::Signal;
 
+use crate::load::{Desk, SMALL};
 use crate::support::{Ran, Served, check, free_address, run, signal, touchstone};
+use crate::terminal::Terminal;
 
 /// A proxy before a server.
 struct Between {
@@ -222,6 +225,83 @@ fn a_client_meets_what_rules_say() {
 }
 
 #[test]
+fn what_a_load_leaves_is_judged_replayed_and_planned_again() {
+    let desk = Desk::new();
+    let trace = desk.path("trace.jsonl");
+    let trace = trace.to_str().expect("UTF-8");
+    let served = Served::start(&[]);
+    let between = Between::start(&served.url, &["--record", trace, "--filter", "size < 0"]);
+    check(
+        &["load", &between.url, "--scenario", &desk.scenario(SMALL)],
+        0,
+        &[],
+    );
+    let ran = between.end();
+    assert!(ran.stderr.contains("nothing wrong found"), "{}", ran.stderr);
+    check(&["judge", trace], 0, &[]);
+    let other = Served::start(&[]);
+    check(
+        &["replay", trace, "--against", &other.url, "--as-fast"],
+        0,
+        &[],
+    );
+    let made = check(&["load", "plan", "--from", trace], 0, &[]).stdout;
+    let plan = ["load", "plan", "--scenario", &desk.scenario(&made)];
+    let planned = check(&plan, 0, &[]).stdout;
+    assert!(planned.contains("connections"), "{planned}");
+}
+
+#[test]
+fn a_person_edits_drops_and_releases_what_is_held() {
+    let served = Served::start(&[]);
+    let listen = free_address();
+    // Its answer has the same type.
+    let rule = [
+        "--when",
+        "type == \"ping\" && direction == \"sent\"",
+        "--do",
+        "hold",
+    ];
+    let terminal = Terminal::start(&[&["proxy", &listen, &served.url][..], &rule].concat());
+    terminal.wait_for("following");
+    let url = format!("http://{listen}");
+    let account = check(&["account", &url], 0, &[]);
+    let token = account.stdout.trim().to_owned();
+    let call = || {
+        let (url, token) = (url.clone(), token.clone());
+        thread::spawn(move || run(&["emit", &url, "ping", "{}", "--token", &token]))
+    };
+    let changed = call();
+    terminal.wait_for("1 message held");
+    terminal.send("ee");
+    terminal.wait_for("edit> [\"ping\"");
+    // What is no event is not sent, and the message is still held.
+    terminal.send("\x15[1]\r");
+    terminal.wait_for("begins with the event's name");
+    terminal.send("e\x15[\"artifact-read\",{\"artifactId\":\"a\"}]\r");
+    let ran = changed.join().expect("a run");
+    assert!(
+        ran.stdout.contains("Artifact not found"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    let released = call();
+    terminal.wait_for("1 message held");
+    terminal.send("r");
+    assert_eq!(released.join().expect("a run").stdout, "answer    {}\n");
+    terminal.wait_for("nothing is held");
+    terminal.send("\x1bc");
+    terminal.wait_for("of 1 reconnect");
+    // Whoever leaves lets go on what is held.
+    let left = call();
+    terminal.wait_for("1 message held");
+    terminal.send("\x1bq");
+    terminal.ends(0);
+    left.join().expect("a run");
+}
+
+#[test]
 fn what_cannot_be_used() {
     let nobody = free_address();
     check(
@@ -248,6 +328,11 @@ fn what_cannot_be_used() {
         &[&rules[..], &["drop", "--do", "drop"]].concat(),
         2,
         &["each --when needs one --do"],
+    );
+    check(
+        &[&rules[..], &["hold"]].concat(),
+        2,
+        &["--headless has no screen"],
     );
     check(
         &[&listen[..], &["--when", "type ==", "--do", "drop"]].concat(),

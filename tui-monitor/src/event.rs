@@ -342,6 +342,32 @@ pub enum Input {
     Tick(Now),
     /// An effect is done: what to tell, or why it failed.
     Done(Result<String, String>),
+    /// A message is held until somebody decides about it.
+    Held(Box<Held>),
+    /// The held message of this number is held no more.
+    Over(u64),
+    /// What the clients have done until now, as lines.
+    Card(Vec<String>),
+}
+
+/// A message on its way that is held.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// What it is. Its number counts the held messages.
+    pub entry: Arc<Entry>,
+    /// What of it can be changed: a JSON array. Nothing where it cannot be changed.
+    pub text: Option<String>,
+}
+
+/// What becomes of a held message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on as it is.
+    Release,
+    /// It does not go on.
+    Discard,
+    /// It goes on with this text.
+    Replace(String),
 }
 
 /// What was found out about an entry after it was shown.
@@ -492,6 +518,8 @@ pub enum Effect {
         /// What to write.
         entries: Vec<Arc<Entry>>,
     },
+    /// Decide about the held message of this number. [`Input::Over`] follows when that is done.
+    Decide(u64, Verdict),
     /// Something for the source.
     Control(Control),
     /// Leave.

@@ -96,6 +96,14 @@ pub enum Action {
     Forward,
     /// Seek backward.
     Backward,
+    /// List what a proxy holds, or edit it.
+    Held,
+    /// Let it go on.
+    Release,
+    /// Let it not go on.
+    Discard,
+    /// Show what the clients of a proxy have done.
+    Clients,
 }
 
 /// Where the help lists an action.
@@ -111,11 +119,20 @@ pub enum Group {
     Keep,
     /// A recording that is played.
     Play,
+    /// What a proxy holds and finds out.
+    Proxy,
 }
 
 impl Group {
     /// Every group, in the order of the help.
-    pub const ALL: [Self; 5] = [Self::Move, Self::Show, Self::Find, Self::Keep, Self::Play];
+    pub const ALL: [Self; 6] = [
+        Self::Move,
+        Self::Show,
+        Self::Find,
+        Self::Keep,
+        Self::Play,
+        Self::Proxy,
+    ];
 
     /// Its title.
     pub const fn title(self) -> &'static str {
@@ -125,6 +142,7 @@ impl Group {
             Self::Find => "Finding",
             Self::Keep => "Keeping",
             Self::Play => "An opened recording",
+            Self::Proxy => "A proxy",
         }
     }
 }
@@ -200,6 +218,10 @@ bindings! {
     Slower "slower" ["-"] Play "slower" "half as fast";
     Forward "forward" [">", "."] Play "seek on" "seek forward by a twentieth";
     Backward "backward" ["<", ","] Play "seek back" "seek backward by a twentieth";
+    Held "held" ["e"] Proxy "edit" "what is held; again: edit it";
+    Release "release" ["r"] Proxy "release" "let what is held go on";
+    Discard "discard" ["d"] Proxy "drop" "let what is held not go on";
+    Clients "clients" ["c"] Proxy "clients" "what clients have done until now";
 }
 
 /// A key, with its modifiers.

@@ -108,11 +108,13 @@ pub(crate) fn dialog(model: &Model) -> Rect {
     let (width, height) = model.size;
     let rows = match model.dialog {
         Some(Dialog::Bookmarks { .. }) => model.bookmarks.len().clamp(3, 30),
+        Some(Dialog::Clients { .. }) => model.card.len().clamp(3, 30),
         _ => help::lines(&model.keys, help_columns(model)).len(),
     };
     let rows = u16::try_from(rows + 2).unwrap_or(u16::MAX);
     let columns = match model.dialog {
         Some(Dialog::Help { .. }) if help_columns(model) == 1 => 76,
+        Some(Dialog::Clients { .. }) => 80,
         _ => 110,
     };
     let (dialog_width, dialog_height) = (columns.min(width), rows.min(height));
@@ -124,6 +126,25 @@ pub(crate) fn dialog(model: &Model) -> Rect {
     }
 }
 
+/// Where held messages are: the list of them, and the detail of one. The filter's line stays free, since a
+/// message is edited there.
+pub(crate) fn held(model: &Model) -> [Rect; 2] {
+    let (width, height) = model.size;
+    let body = Rect::new(0, 3.min(height), width, height.saturating_sub(4));
+    let rows = u16::try_from(model.held.len().clamp(1, 8) + 2).unwrap_or(u16::MAX);
+    let rows = rows.min(body.height);
+    let list = Rect {
+        height: rows,
+        ..body
+    };
+    let detail = Rect {
+        y: body.y + rows,
+        height: body.height - rows,
+        ..body
+    };
+    [list, detail]
+}
+
 /// Columns of the help.
 pub(crate) fn help_columns(model: &Model) -> usize {
     if model.size.0 >= 114 { 2 } else { 1 }
@@ -131,7 +152,11 @@ pub(crate) fn help_columns(model: &Model) -> usize {
 
 /// Rows that a dialog shows at a time.
 pub(crate) fn dialog_rows(model: &Model) -> usize {
-    usize::from(inside(dialog(model)).height)
+    let area = match model.dialog {
+        Some(Dialog::Held { .. }) => held(model)[0],
+        _ => dialog(model),
+    };
+    usize::from(inside(area).height)
 }
 
 /// How far the help can be scrolled.

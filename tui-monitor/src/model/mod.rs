@@ -24,7 +24,7 @@ use self::{
     connections::Connections, detail::Detail, list::List, prompt::Prompt, rates::Rates, ring::Ring,
     rpc::Calls, search::Search, side::Cursor,
 };
-use crate::event::{Entry, LintKind, Now, Playback, Recording};
+use crate::event::{Entry, Held, LintKind, Now, Playback, Recording};
 use crate::filter::{Clause, Filter};
 use crate::keys::Keymap;
 use crate::theme::Theme;
@@ -103,6 +103,13 @@ pub struct Model {
     pub(crate) narrowing: Option<Narrowing>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) message: Option<Message>,
+
+    /// What a proxy holds, by number, and since when.
+    pub(crate) held: BTreeMap<u64, (Held, Now)>,
+    /// The detail of the one that is chosen.
+    pub(crate) held_detail: Option<Detail>,
+    /// What the clients of a proxy have done.
+    pub(crate) card: Vec<String>,
 }
 
 /// What became of the events of a source.
@@ -154,6 +161,10 @@ pub(crate) enum Dialog {
     Help { scroll: usize },
     /// The bookmarks, with the cursor.
     Bookmarks { cursor: usize },
+    /// What a proxy holds, with the cursor.
+    Held { cursor: usize },
+    /// What the clients of a proxy have done, scrolled by lines.
+    Clients { scroll: usize },
 }
 
 /// Something to tell for a while.
@@ -205,6 +216,9 @@ impl Model {
             narrowing: None,
             dialog: None,
             message: None,
+            held: BTreeMap::new(),
+            held_detail: None,
+            card: Vec::new(),
         };
         model.settle();
         model

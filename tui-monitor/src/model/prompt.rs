@@ -1,11 +1,14 @@
 //! The line in which a filter or a search is typed: text, cursor, completion.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serde::de::IgnoredAny;
 
-use crate::filter::{FIELDS, Filter, FilterError, field_at, words_of};
+use crate::filter::{FIELDS, Filter, field_at, words_of};
 
-/// Longest text, in bytes: nobody types more, and a paste must not fill the memory.
+/// Longest text, in bytes: nobody types more, and a paste must not fill the memory. A message that is edited
+/// may be longer.
 const LONGEST: usize = 4_096;
+pub(crate) const LONGEST_EDIT: usize = 64 << 10;
 
 /// The fields whose words are offered where nothing tells which field is meant.
 const WORDY: [&str; 4] = ["type", "kind", "lints", "filter"];
@@ -15,6 +18,8 @@ const WORDY: [&str; 4] = ["type", "kind", "lints", "filter"];
 pub(crate) enum Purpose {
     Filter,
     Search,
+    /// The held message of this number.
+    Edit(u64),
 }
 
 /// A line that is being typed.
@@ -27,7 +32,7 @@ pub(crate) struct Prompt {
     /// The names that the word before the cursor may become, and which one is in the text.
     candidates: Vec<&'static str>,
     chosen: Option<usize>,
-    error: Option<FilterError>,
+    error: Option<String>,
 }
 
 /// What became of a key.
@@ -64,9 +69,9 @@ impl Prompt {
         self.text.split_at(self.cursor)
     }
 
-    /// Why the filter cannot be used as it is.
-    pub(crate) fn error(&self) -> Option<&FilterError> {
-        self.error.as_ref()
+    /// Why the text cannot be used as it is.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// What the word before the cursor may become, and which one is chosen.
@@ -110,7 +115,11 @@ impl Prompt {
     }
 
     fn insert(&mut self, character: char) {
-        if self.text.len() + character.len_utf8() <= LONGEST {
+        let longest = match self.purpose {
+            Purpose::Filter | Purpose::Search => LONGEST,
+            Purpose::Edit(_) => LONGEST_EDIT,
+        };
+        if self.text.len() + character.len_utf8() <= longest {
             self.text.insert(self.cursor, character);
             self.cursor += character.len_utf8();
         }
@@ -141,10 +150,18 @@ impl Prompt {
     fn changed(&mut self) {
         self.chosen = None;
         self.candidates.clear();
-        if self.purpose == Purpose::Search {
+        self.error = match self.purpose {
+            Purpose::Search => None,
+            Purpose::Filter => Filter::parse(&self.text)
+                .err()
+                .map(|error| error.to_string()),
+            Purpose::Edit(_) => serde_json::from_str::<Vec<IgnoredAny>>(&self.text)
+                .err()
+                .map(|error| format!("not a JSON array: {error}")),
+        };
+        if self.purpose != Purpose::Filter {
             return;
         }
-        self.error = Filter::parse(&self.text).err();
         let start = self.word_start();
         let word = &self.text[start..self.cursor];
         // Inside quotes stand the words of a field, outside of them the names of fields.
@@ -182,7 +199,9 @@ impl Prompt {
         self.text.replace_range(start..self.cursor, name);
         self.cursor = start + name.len();
         self.chosen = Some(next);
-        self.error = Filter::parse(&self.text).err();
+        self.error = Filter::parse(&self.text)
+            .err()
+            .map(|error| error.to_string());
     }
 }
 

@@ -88,6 +88,12 @@ impl Model {
             Action::Play | Action::Faster | Action::Slower | Action::Forward | Action::Backward => {
                 self.play(action, effects);
             }
+            Action::Held => self.dialog = Some(Dialog::Held { cursor: 0 }),
+            Action::Release | Action::Discard => {
+                let key = crate::help::hint(&self.keys, Action::Held).map(|(key, _)| key);
+                self.say(format!("{} lists what is held", key.unwrap_or_default()));
+            }
+            Action::Clients => self.dialog = Some(Dialog::Clients { scroll: 0 }),
         }
     }
 

@@ -12,6 +12,17 @@ impl Model {
     pub(super) fn in_dialog(&mut self, dialog: Dialog, action: Action, effects: &mut Vec<Effect>) {
         let height = isize::try_from(layout::dialog_rows(self)).unwrap_or(1);
         let step: isize = match action {
+            Action::Open
+            | Action::Held
+            | Action::Release
+            | Action::Discard
+            | Action::PageUp
+            | Action::PageDown
+                if let Dialog::Held { cursor } = dialog =>
+            {
+                self.decide(cursor, action, effects);
+                return;
+            }
             Action::Up => -1,
             Action::Down => 1,
             Action::PageUp => -height,
@@ -59,7 +70,7 @@ impl Model {
                 self.theme = self.theme.next();
                 return;
             }
-            Action::Back | Action::Help | Action::Bookmarks => {
+            Action::Back | Action::Help | Action::Bookmarks | Action::Clients => {
                 self.dialog = None;
                 return;
             }
@@ -68,11 +79,15 @@ impl Model {
         let last = match dialog {
             Dialog::Help { .. } => layout::help_scroll_end(self),
             Dialog::Bookmarks { .. } => self.bookmarks.len().saturating_sub(1),
+            Dialog::Held { .. } => self.held.len().saturating_sub(1),
+            Dialog::Clients { .. } => self.card.len().saturating_sub(1),
         };
         let to = |at: usize| at.saturating_add_signed(step).min(last);
         self.dialog = Some(match dialog {
             Dialog::Help { scroll } => Dialog::Help { scroll: to(scroll) },
             Dialog::Bookmarks { cursor } => Dialog::Bookmarks { cursor: to(cursor) },
+            Dialog::Held { cursor } => Dialog::Held { cursor: to(cursor) },
+            Dialog::Clients { scroll } => Dialog::Clients { scroll: to(scroll) },
         });
     }
 

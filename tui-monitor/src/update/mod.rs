@@ -6,6 +6,7 @@
 mod act;
 mod dialog;
 mod find;
+mod held;
 mod mouse;
 mod narrow;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 
-use crate::event::{Amendment, Effect, Entry, Input, Now, Recording, SourceState};
+use crate::event::{Amendment, Effect, Entry, Input, Now, Recording, SourceState, Verdict};
 use crate::keys::Key;
 use crate::layout::{self, Areas};
 use crate::model::connections::Connections;
@@ -54,6 +55,11 @@ impl Model {
             Input::Resize(columns, rows) => self.size = (columns, rows),
             Input::Done(Ok(told)) => self.say(told),
             Input::Done(Err(told)) => self.warn(told),
+            Input::Held(held) => {
+                self.held.insert(held.entry.number, (*held, self.now));
+            }
+            Input::Over(number) => self.over(number),
+            Input::Card(card) => self.card = card,
         }
         self.settle();
         effects
@@ -172,6 +178,7 @@ impl Model {
         {
             self.focus = Focus::List;
         }
+        self.settle_held();
         let areas = self.areas();
         self.list.settle(usize::from(areas.rows().height));
         if let Some(side) = areas.side.filter(|_| self.focus == Focus::Side) {
@@ -227,7 +234,7 @@ impl Model {
 
     fn key(&mut self, key: KeyEvent, effects: &mut Vec<Effect>) {
         if self.prompt.is_some() {
-            self.type_key(key);
+            self.type_key(key, effects);
             return;
         }
         let key = Key::of(key);
@@ -250,7 +257,7 @@ impl Model {
         }
     }
 
-    fn type_key(&mut self, key: KeyEvent) {
+    fn type_key(&mut self, key: KeyEvent, effects: &mut Vec<Effect>) {
         let Some(prompt) = &mut self.prompt else {
             return;
         };
@@ -262,6 +269,9 @@ impl Model {
                 self.prompt = None;
                 match purpose {
                     Purpose::Filter => self.filter_by(&text),
+                    Purpose::Edit(number) => {
+                        effects.push(Effect::Decide(number, Verdict::Replace(text)));
+                    }
                     Purpose::Search => {
                         let text = text.to_ascii_lowercase();
                         self.search_for(Wanted::Text(text), true);

@@ -99,6 +99,10 @@ fn source(pen: &Pen<'_>) -> Segments {
             format!("{} {} closed", glyphs.ring, tally.closed),
         ));
     }
+    if !model.held.is_empty() {
+        let held = text::count(model.held.len(), "message");
+        told.push((Tone::Warning, format!("{held} held")));
+    }
     match &model.ended {
         Some(reason) if reason.is_empty() => told.push((Tone::Warning, "ended".to_owned())),
         Some(reason) => told.push((Tone::Bad, format!("ended: {}", text::clean(reason)))),
@@ -198,11 +202,12 @@ pub(super) fn filter(pen: &mut Pen<'_>, area: Rect) -> Option<(u16, u16)> {
     let label = match prompt.purpose {
         Purpose::Filter => "filter> ",
         Purpose::Search => "search> ",
+        Purpose::Edit(_) => "edit> ",
     };
     let (verdict, tone) = match (prompt.purpose, prompt.error()) {
         (Purpose::Search, _) => ("", Tone::Plain),
-        (Purpose::Filter, None) => ("valid", Tone::Good),
-        (Purpose::Filter, Some(_)) => ("not valid", Tone::Bad),
+        (_, None) => ("valid", Tone::Good),
+        (_, Some(_)) => ("not valid", Tone::Bad),
     };
     let x = pen.put(area.x + 1, y, area.width, label, Tone::Key);
     let room = right.saturating_sub(x + 11);
@@ -235,13 +240,17 @@ pub(super) fn status(pen: &mut Pen<'_>, area: Rect) {
         let (candidates, chosen) = prompt.candidates();
         // That a half-typed word is not valid, the filter's line says already.
         if let Some(error) = prompt.error().filter(|_| candidates.is_empty()) {
-            pen.put(1, y, room, &text::clean(&error.to_string()), Tone::Bad);
+            pen.put(1, y, room, &text::clean(error), Tone::Bad);
             return;
         }
         let mut x = 1;
-        let hint = [("enter", "use"), ("esc", "leave"), ("tab", "complete")];
+        let hints = [("enter", "use"), ("esc", "leave"), ("tab", "complete")];
+        let hints = match prompt.purpose {
+            Purpose::Filter => &hints[..],
+            Purpose::Search | Purpose::Edit(_) => &hints[..2],
+        };
         if candidates.is_empty() {
-            for (key, about) in hint {
+            for (key, about) in hints {
                 x = put_hint(pen, x, y, room, key, about);
             }
         }
@@ -301,12 +310,14 @@ fn place(pen: &Pen<'_>) -> (String, Tone) {
 /// The actions that the status line offers, the most wanted first.
 fn hints(model: &Model) -> &'static [Action] {
     use Action::{
-        Back, Backward, Bookmark, Bottom, Copy, Faster, Filter, Forward, Help, Hide, NextLint,
-        NextPane, Only, Open, Pair, Pause, Play, Quit, Record, Right, Save, SaveList, Search, Side,
-        Slower, Zoom,
+        Back, Backward, Bookmark, Bottom, Copy, Discard, Faster, Filter, Forward, Held, Help, Hide,
+        NextLint, NextPane, Only, Open, Pair, Pause, Play, Quit, Record, Release, Right, Save,
+        SaveList, Search, Side, Slower, Zoom,
     };
     match (model.dialog, model.focus) {
         (Some(Dialog::Help { .. }), _) => &[Back, Quit],
+        (Some(Dialog::Clients { .. }), _) => &[Back, Quit],
+        (Some(Dialog::Held { .. }), _) => &[Release, Discard, Held, Back, Quit],
         (Some(Dialog::Bookmarks { .. }), _) => &[Open, Bookmark, Copy, Save, SaveList, Back],
         (None, Focus::Detail) => &[Back, Zoom, Pair, Copy, Save, Bookmark, NextPane, Help, Quit],
         (None, Focus::Side) if model.section == Section::Calls => {

@@ -1,8 +1,9 @@
-//! What lies over the rest: the help and the bookmarks.
+//! What lies over the rest: the help, the bookmarks, and what a proxy holds and finds out.
 
 use ratatui::widgets::{Clear, Widget as _};
 
 use super::Pen;
+use crate::event::Direction;
 use crate::help;
 use crate::layout;
 use crate::model::Dialog;
@@ -12,6 +13,10 @@ use crate::theme::Tone;
 pub(super) fn draw(pen: &mut Pen<'_>) {
     let model = pen.model;
     let Some(dialog) = model.dialog else { return };
+    if let Dialog::Held { cursor } = dialog {
+        held(pen, cursor);
+        return;
+    }
     let area = layout::dialog(model);
     Clear.render(area, pen.buffer);
     match dialog {
@@ -57,5 +62,67 @@ pub(super) fn draw(pen: &mut Pen<'_>) {
                 }
             }
         }
+        Dialog::Clients { scroll } => {
+            let inside = pen.frame(area, "What clients have done, judged by nobody", true);
+            if model.card.is_empty() {
+                let told = "nothing yet; only a proxy finds this out";
+                pen.put(inside.x, inside.y, inside.width, told, Tone::Faint);
+            }
+            for (y, line) in (inside.y..inside.bottom()).zip(model.card.iter().skip(scroll)) {
+                pen.put(inside.x, y, inside.width, &text::clean(line), Tone::Plain);
+            }
+        }
+        Dialog::Held { .. } => {}
+    }
+}
+
+/// What a proxy holds, and the detail of the chosen one.
+fn held(pen: &mut Pen<'_>, cursor: usize) {
+    let model = pen.model;
+    let [list, detail] = layout::held(model);
+    for area in [list, detail] {
+        Clear.render(area, pen.buffer);
+    }
+    let title = format!("{} held", text::count(model.held.len(), "message"));
+    let inside = pen.frame(list, &title, true);
+    if model.held.is_empty() {
+        let told = "nothing is held; a rule with --do hold does that";
+        pen.put(inside.x, inside.y, inside.width, told, Tone::Faint);
+    }
+    let rows = usize::from(inside.height);
+    let first = (cursor + 1).saturating_sub(rows);
+    let all = model.held.values().enumerate().skip(first);
+    for (y, (at, (held, since))) in (inside.y..inside.bottom()).zip(all) {
+        let entry = &held.entry;
+        let way = match entry.direction {
+            Direction::Received => pen.glyphs.received,
+            _ => pen.glyphs.sent,
+        };
+        let waits = model.now.t_us.saturating_sub(since.t_us);
+        let told = format!(
+            "#{:<6} {way} {:<10} {:<28} {:>9}  held for {}",
+            entry.number,
+            text::shown(&entry.account, 10),
+            text::shown(&entry.event, 28),
+            text::bytes(entry.size as usize),
+            text::span(waits),
+        );
+        pen.put(inside.x, y, inside.width, &told, Tone::Plain);
+        if at == cursor {
+            pen.select(inside, y);
+        }
+    }
+    let Some(shown) = &model.held_detail else {
+        pen.frame(detail, "", false);
+        return;
+    };
+    let title = match model.held.values().nth(cursor) {
+        Some((held, _)) if held.text.is_none() => "it cannot be edited",
+        _ => "what it is",
+    };
+    let inside = pen.frame(detail, title, false);
+    let height = usize::from(inside.height);
+    for (y, row) in (inside.y..inside.bottom()).zip(shown.window(height)) {
+        pen.line(inside, y, &row.line);
     }
 }

@@ -13,6 +13,7 @@ use crate::filter::Filter;
 use crate::model::testing::entry;
 
 mod find;
+mod held;
 mod hostile;
 mod narrow;
 mod stage;

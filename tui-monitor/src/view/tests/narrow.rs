@@ -65,7 +65,7 @@ fn one_key_goes_through_what_the_selected_row_is() {
         r#"type != "activity" && type != "new-message""#,
         "new-message is hidden",
     );
-    stage.keys("Fmessage\n");
+    stage.keys("Fg\n");
     check(&mut stage, "fcmb1\ni", of_type, "instead of the text");
     // What nobody selects makes no filter.
     let mut empty = Stage::new((80, 24));
