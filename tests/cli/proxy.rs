@@ -291,12 +291,16 @@ fn a_person_edits_drops_and_releases_what_is_held() {
     terminal.send("r");
     assert_eq!(released.join().expect("a run").stdout, "answer    {}\n");
     terminal.wait_for("nothing is held");
-    terminal.send("\x1bc");
+    terminal.send("\x1b");
+    terminal.wait("the list", |_, screen| {
+        !screen.contents().contains("nothing is held")
+    });
+    terminal.send("c");
     terminal.wait_for("of 1 reconnect");
     // Whoever leaves lets go on what is held.
     let left = call();
     terminal.wait_for("1 message held");
-    terminal.send("\x1bq");
+    terminal.send("q");
     terminal.ends(0);
     left.join().expect("a run");
 }

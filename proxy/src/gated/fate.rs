@@ -73,15 +73,17 @@ impl Gated<'_> {
             kind,
             recipients: None,
         };
+        let Some(decision) = gate.decide(&record) else {
+            return Ok(Fate::Pass);
+        };
         let name = gate::name_of(&record.kind);
         let packet = match &record.kind {
             Kind::Packet(_, packet) => Some(packet),
             _ => None,
         };
-        let action = match gate.decide(&record) {
-            None => return Ok(Fate::Pass),
-            Some(Decision::Held(verdict)) => return self.hold(&name, verdict).await,
-            Some(Decision::Act(action)) => action,
+        let action = match decision {
+            Decision::Held(verdict) => return self.hold(&name, verdict).await,
+            Decision::Act(action) => action,
         };
         let mark = action.mark(&name);
         Ok(match (action, packet) {

@@ -136,6 +136,15 @@ async fn connections_end_as_a_rule_says() {
     let masked = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
     assert_eq!(at_end(&mut server).await.unwrap(), masked);
 
+    // What is no WebSocket ends without a frame.
+    let gates: Gates = Arc::new(|| Box::new(One(Action::Close)));
+    let stand = Stand::new(Some(gates)).await;
+    let (mut client, mut server) = stand.connection().await;
+    client.write_all(b"GET /x HTTP/1.1\r\n\r\n").await.unwrap();
+    for stream in [&mut client, &mut server] {
+        assert_eq!(at_end(stream).await.unwrap(), b"");
+    }
+
     let (_stand, mut client, mut server) = socket(Action::CloseAbruptly).await;
     client.write_all(&frame(X, MASK)).await.unwrap();
     for stream in [&mut client, &mut server] {
