@@ -72,6 +72,11 @@ fn source(pen: &Pen<'_>) -> Segments {
     let glyphs = pen.glyphs;
     let mut told = Vec::new();
     let tally = model.connections.tally();
+    // Somebody waits for a decision, so it gives way to nothing.
+    if !model.held.is_empty() {
+        let held = text::count(model.held.len(), "message");
+        told.push((Tone::Warning, format!("{held} held")));
+    }
     if let Some(playback) = model.playback {
         let sign = if playback.playing {
             glyphs.play
@@ -98,10 +103,6 @@ fn source(pen: &Pen<'_>) -> Segments {
             Tone::Bad,
             format!("{} {} closed", glyphs.ring, tally.closed),
         ));
-    }
-    if !model.held.is_empty() {
-        let held = text::count(model.held.len(), "message");
-        told.push((Tone::Warning, format!("{held} held")));
     }
     match &model.ended {
         Some(reason) if reason.is_empty() => told.push((Tone::Warning, "ended".to_owned())),
