@@ -25,7 +25,7 @@ pub(crate) use load::{
     Recipients, ScheduleArguments,
 };
 pub(crate) use proxy::{ProxyArguments, RuleArguments};
-pub(crate) use reach::{ReachArguments, parse_address};
+pub(crate) use reach::{NetworkArguments, ReachArguments, parse_address};
 pub(crate) use replay::ReplayArguments;
 pub(crate) use watch::{
     AllName, Format, HeadlessArguments, ScreenArguments, SourceArguments, ThemeName, TimesName,
@@ -209,6 +209,9 @@ pub(crate) struct TargetArguments {
 
     #[command(flatten)]
     pub(crate) reach: ReachArguments,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]

@@ -5,7 +5,7 @@ use touchstone_output::text::display_url;
 
 use anyhow::{Context as _, anyhow};
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
-use touchstone_client::{ConnectOptions, Secret, TlsOptions};
+use touchstone_client::{ConnectOptions, Network, Secret, TlsOptions, Way};
 use touchstone_harness::Target;
 use url::{Host, Url};
 
@@ -82,6 +82,52 @@ impl Server {
             urls,
             options,
         })
+    }
+
+    /// The same server behind a network, which is there as long as the ways to it are kept.
+    pub(crate) async fn through(
+        mut self,
+        network: Option<Network>,
+        seed: u64,
+    ) -> Result<(Self, Vec<Way>), Failure> {
+        let (Some(network), mut ways) = (network, Vec::new()) else {
+            return Ok((self, Vec::new()));
+        };
+        let is_one = self.urls.len() == 1;
+        for url in &mut self.urls {
+            let (host, port) = self
+                .options
+                .at(url.clone())
+                .dialled()
+                .map_err(Failure::usage)?;
+            let way = network.way_to(host, port, seed).await;
+            let way = way.context("no free port on 127.0.0.1 for the network")?;
+            let begins = way.address();
+            match url.host() {
+                // Certificates and the Host header keep the name.
+                Some(Host::Domain(_)) if is_one => {
+                    self.options.connect_to = Some((begins.ip().to_string(), begins.port()));
+                }
+                Some(Host::Ipv4(address))
+                    if matches!(url.scheme(), "http" | "ws") || address == begins.ip() =>
+                {
+                    let moved = url
+                        .set_ip_host(begins.ip())
+                        .and(url.set_port(Some(begins.port())));
+                    moved.map_err(|()| anyhow!("{} has no port", display_url(url)))?;
+                }
+                _ => {
+                    let error = anyhow!("--network cannot stand before {}", display_url(url));
+                    return Err(Failure::usage(error).hint(
+                        "it needs one URL, or an address like 127.0.0.1 in each of several",
+                    ));
+                }
+            }
+            ways.push(way);
+        }
+        self.options = self.options.at(self.urls[0].clone());
+        self.name = format!("{} through --network {network}", self.name);
+        Ok((self, ways))
     }
 
     /// As the suite knows it.

@@ -8,7 +8,7 @@ use touchstone_client::SpawnCommand;
 use touchstone_client::provision::ProvisionSpec;
 use url::Url;
 
-use super::{ReachArguments, parse_base_url, parse_duration};
+use super::{NetworkArguments, ReachArguments, parse_base_url, parse_duration};
 
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("accused").args(["urls", "profile"]).multiple(true))]
@@ -20,6 +20,9 @@ pub(crate) struct ExploreArguments {
 
     #[command(flatten)]
     pub(crate) reach: ReachArguments,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]

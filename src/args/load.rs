@@ -11,7 +11,7 @@ use touchstone_loadgen::scenario::{Scale, Span};
 use touchstone_loadgen::schedule::Shard;
 use url::Url;
 
-use super::{ReachArguments, parse_base_url};
+use super::{NetworkArguments, ReachArguments, parse_base_url};
 
 /// The scenario of the first command that a newcomer runs: small, and everything happens in it.
 const DEFAULT_SCENARIO: &str = "interactive";
@@ -43,6 +43,9 @@ pub(crate) struct LoadRunArguments {
 
     #[command(flatten)]
     pub(crate) reach: ReachArguments,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
 
     /// How accounts, sessions and machines are made: `rest`, `file:PATH` or `command:CMD`
     /// [default: rest]

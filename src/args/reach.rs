@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use touchstone_client::Secret;
+use touchstone_client::{Network, Secret};
 
 /// How the server is reached. A command that has these has a group `accused` of what names the server.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,6 +33,16 @@ pub(crate) struct ReachArguments {
     /// header keep
     #[arg(long, value_name = "HOST:PORT", requires = "accused", value_parser = parse_address)]
     pub(crate) connect_to: Option<(String, u16)>,
+}
+
+/// What lies between this program and the server.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct NetworkArguments {
+    /// Reach the server through a network like this one: `slow`, `far`, `flaky`, `mobile`, or values such
+    /// as `delay=100ms,jitter=50ms,rate=250k,freeze=1s/10s,cut=30s`; docs/network.md says what they are
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) network: Option<Network>,
 }
 
 pub(crate) fn parse_address(text: &str) -> Result<(String, u16), String> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
-use touchstone_client::StopSignals;
+use touchstone_client::{StopSignals, Way};
 use touchstone_harness::report::Shows;
 use touchstone_harness::{
     Baseline, Case, Level, Plan, Recorded, RunError, Selection, Summary, Timeouts,
@@ -60,7 +60,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     } else {
         None
     };
-    let mut plan = plan(&arguments, embedded.as_ref())?;
+    let (mut plan, _ways) = plan(&arguments, embedded.as_ref()).await?;
     plan.selection = selection;
     plan.spawn = arguments.target.spawn.take();
     plan.fail_fast = arguments.fail_fast;
@@ -224,14 +224,29 @@ fn listing(cases: &[&Case]) -> Value {
     })
 }
 
-fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan, Failure> {
+/// What is run, and the ways to the server, which have to be kept meanwhile.
+async fn plan(
+    arguments: &CheckArguments,
+    embedded: Option<&Embedded>,
+) -> Result<(Plan, Vec<Way>), Failure> {
     let TargetArguments {
         urls,
         reach,
         provision,
+        network,
         ..
     } = &arguments.target;
+    if network.network.is_some_and(|network| network.cut.is_some()) {
+        let error = anyhow!("--network with cut ends connections that the cases need");
+        return Err(Failure::usage(error).hint("touchstone explore and load take it"));
+    }
+    let mut random = rand::rng();
+    // Four bytes are enough to tell runs apart, and a person can type them.
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| random.random::<u32>().into());
     let server = Server::of(urls, reach, embedded)?;
+    let (server, ways) = server.through(network.network, seed).await?;
     let provisioner = server.provisioner(&provision.clone().unwrap_or_default())?;
     let mut target = server.into_target(provisioner);
     target.timeouts = timeouts(&arguments.target);
@@ -239,17 +254,12 @@ fn plan(arguments: &CheckArguments, embedded: Option<&Embedded>) -> Result<Plan,
     if embedded.is_some() {
         target.timeouts = embedded::stated();
     }
-    let mut random = rand::rng();
-    // Four bytes are enough to tell runs apart, and a person can type them.
-    let seed = arguments
-        .seed
-        .unwrap_or_else(|| random.random::<u32>().into());
     let mut plan = Plan::new(touchstone_cases::REGISTRY, target, seed, random.random());
     plan.repeat = arguments.repeat.into();
     if let Some(jobs) = arguments.jobs {
         plan.jobs = jobs.into();
     }
-    Ok(plan)
+    Ok((plan, ways))
 }
 
 /// What the user states about the server, and the times of real servers for the rest.
@@ -300,6 +310,10 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
             target.provision.as_ref().map(ToString::to_string),
         ),
         ("--spawn", target.spawn.as_ref().map(ToString::to_string)),
+        (
+            "--network",
+            target.network.network.as_ref().map(ToString::to_string),
+        ),
     ];
     for (name, text) in texts {
         if let Some(text) = text {

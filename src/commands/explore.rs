@@ -63,6 +63,8 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         _ => None,
     };
     let server = Server::of(&arguments.urls, &arguments.reach, embedded.as_ref())?;
+    let network = arguments.network.network;
+    let (server, _ways) = server.through(network, settings.seed).await?;
     let spawned = match &arguments.spawn {
         Some(command) => {
             let launched = launch(command, &server.urls, &server.options, &stop.signals()).await;
@@ -196,6 +198,10 @@ fn command(arguments: &ExploreArguments) -> String {
             arguments.provision.as_ref().map(ToString::to_string),
         ),
         ("--spawn", arguments.spawn.as_ref().map(ToString::to_string)),
+        (
+            "--network",
+            arguments.network.network.as_ref().map(ToString::to_string),
+        ),
     ];
     for (name, value) in options {
         if let Some(value) = value {

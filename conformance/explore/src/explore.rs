@@ -11,6 +11,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -131,8 +132,8 @@ pub(crate) struct Suspect {
     pub(crate) rounds: u64,
 }
 
-/// What a round of `target` shows to be wrong. Where something is said to be missing, what was waited for in vain
-/// is waited for briefly from then on: of a server that is right, everything is waited for in full.
+/// What a round of `target` shows to be wrong. What was waited for in vain is waited for briefly from then on
+/// where something is said to be missing, and after a second time where nothing is.
 pub(crate) fn judge(round: &Round, target: &Target) -> Vec<Violation> {
     let mut judge = Judge::new(Knowledge::Complete);
     let mut found: Vec<Violation> = round
@@ -141,9 +142,8 @@ pub(crate) fn judge(round: &Round, target: &Target) -> Vec<Violation> {
         .flat_map(|record| judge.hear(record))
         .collect();
     found.extend(judge.finish());
-    if found.iter().any(|one| OMISSIONS.contains(&one.rule)) {
-        target.omits(round.missed.iter().cloned());
-    }
+    let is_accused = found.iter().any(|one| OMISSIONS.contains(&one.rule));
+    target.missed(&round.missed, is_accused);
     found
 }
 
@@ -156,7 +156,7 @@ pub async fn explore(
 ) -> Explored {
     let began = Instant::now();
     let finish = stop.child_token();
-    let mut rounds = start(&target, settings, &finish);
+    let (mut rounds, mut tasks) = start(&target, settings, &finish);
     let deadline = match settings.extent {
         Extent::For(long) => began + long,
         Extent::Rounds(_) => began + Duration::from_secs(365 * 24 * 3600),
@@ -190,10 +190,14 @@ pub async fn explore(
         }
         progress.broken = suspects.len();
         on(progress);
-        if failed >= BROKEN || (settings.fail_fast && !suspects.is_empty()) {
+        if settings.fail_fast && !suspects.is_empty() {
+            break;
+        }
+        if failed >= BROKEN {
             finish.cancel();
         }
     }
+    tasks.shutdown().await;
     let elapsed = began.elapsed();
     let mut explored = Explored {
         rounds: progress.rounds,
@@ -219,8 +223,9 @@ fn start(
     target: &Arc<Target>,
     settings: &Settings,
     finish: &CancellationToken,
-) -> mpsc::Receiver<Outcome> {
+) -> (mpsc::Receiver<Outcome>, JoinSet<()>) {
     let (sender, receiver) = mpsc::channel(settings.jobs);
+    let mut tasks = JoinSet::new();
     let next = Arc::new(AtomicU64::new(0));
     let first: Arc<[u64]> = settings.first.clone().into();
     let most = match settings.extent {
@@ -230,7 +235,7 @@ fn start(
     for _ in 0..settings.jobs {
         let (target, sender, next) = (Arc::clone(target), sender.clone(), Arc::clone(&next));
         let (finish, first, settings) = (finish.clone(), Arc::clone(&first), settings.clone());
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             while !finish.is_cancelled() {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= most {
@@ -257,7 +262,7 @@ fn start(
             }
         });
     }
-    receiver
+    (receiver, tasks)
 }
 
 /// Keeps of each requirement the smallest round that broke it.

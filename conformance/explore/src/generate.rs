@@ -36,18 +36,46 @@ pub(crate) fn tree(seed: u64) -> Tree {
     tree.unwrap_or_else(|reason| unreachable!("{reason}"))
 }
 
-/// The phases come first: they are the first to be made smaller.
-fn plans() -> BoxedStrategy<Plan> {
-    let plan = |(phases, cast)| Plan { cast, phases };
-    (phases(), cast()).prop_map(plan).boxed()
+/// What most steps of a plan are about. Where everything happens a little, hardly anything meets.
+#[derive(Debug, Clone, Copy)]
+enum Theme {
+    Mixed,
+    Messages,
+    Values,
+    Presence,
+    Rows,
+    Calls,
+    Requests,
+    Connections,
+    /// So many messages or changes that what is rare happens.
+    Crowd,
 }
 
-fn cast() -> impl Strategy<Value = Vec<Actor>> {
+/// The phases come first: they are the first to be made smaller.
+fn plans() -> BoxedStrategy<Plan> {
+    let theme = prop_oneof![
+        4 => Just(Theme::Mixed),
+        2 => Just(Theme::Messages),
+        2 => Just(Theme::Values),
+        1 => Just(Theme::Presence),
+        2 => Just(Theme::Rows),
+        3 => Just(Theme::Calls),
+        2 => Just(Theme::Requests),
+        2 => Just(Theme::Connections),
+        1 => Just(Theme::Crowd),
+    ];
+    let plan = |(phases, cast)| Plan { cast, phases };
+    let plans = move |theme| (phases(theme), cast(theme)).prop_map(plan);
+    theme.no_shrink().prop_flat_map(plans).boxed()
+}
+
+fn cast(theme: Theme) -> impl Strategy<Value = Vec<Actor>> {
     let actor = (
         0..ACCOUNTS + 1,
         prop_oneof![
             3 => Just(Scope::User),
             1 => Just(Scope::Surplus),
+            1 => Just(Scope::Foreign),
             3 => (0..SESSIONS).prop_map(Scope::Session),
             2 => (0..MACHINES).prop_map(Scope::Machine),
         ],
@@ -69,38 +97,78 @@ fn cast() -> impl Strategy<Value = Vec<Actor>> {
         };
         numbered.map(actor).collect::<Vec<_>>()
     });
-    actors.prop_flat_map(|actors| {
-        let most = actors.len();
+    actors.prop_flat_map(move |actors| {
+        let most = match theme {
+            Theme::Crowd => 2,
+            _ => actors.len(),
+        };
         subsequence(actors, 0..=most)
     })
 }
 
-fn phases() -> impl Strategy<Value = Vec<Vec<Step>>> {
-    vec(vec(step(), 1..8), 1..8)
+fn phases(theme: Theme) -> BoxedStrategy<Vec<Vec<Step>>> {
+    match theme {
+        // They come at the same time, and are enough for one account.
+        Theme::Crowd => vec(vec(crowded(), 1..4), 1..2).boxed(),
+        theme => vec(vec(step(theme), 1..8), 1..8).boxed(),
+    }
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step(theme: Theme) -> impl Strategy<Value = Step> {
+    let themed = match theme {
+        Theme::Messages => messages().boxed(),
+        Theme::Values => versioned().boxed(),
+        Theme::Presence => presence().boxed(),
+        Theme::Rows => rows().boxed(),
+        Theme::Calls => calls().boxed(),
+        Theme::Requests => requests().boxed(),
+        Theme::Connections => connections().boxed(),
+        Theme::Mixed | Theme::Crowd => act().boxed(),
+    };
+    let times = match theme {
+        // An answer is mistaken for another one only where many are under way.
+        Theme::Calls => times([60, 20, 20, 1]),
+        _ => times([200, 30, 10, 1]),
+    };
     let what = prop_oneof![
-        // Any act by any actor.
-        5 => (0..ACCOUNTS + CAST, act()),
+        2 => (0..ACCOUNTS + CAST, act()),
+        4 => (0..ACCOUNTS + CAST, themed),
         // One kind of act by many: races and crowds.
-        1 => (0..ACCOUNTS + CAST, Just(Act::WriteSession {
-            session: 0, part: Part::First, expect: Expect::Current, text: Text::Plain,
-        })),
-        1 => (0..ACCOUNTS + CAST, Just(Act::Message {
-            session: 0, local: None, differs: false, text: Text::Plain,
-        })),
+        1 => (0..ACCOUNTS + CAST, raced()),
     ];
-    (what.no_shrink(), times()).prop_map(|((actor, act), times)| Step { actor, act, times })
+    (what.no_shrink(), times).prop_map(|((actor, act), times)| Step { actor, act, times })
 }
 
-fn times() -> impl Strategy<Value = u16> {
+fn raced() -> impl Strategy<Value = Act> {
     prop_oneof![
-        200 => Just(1_u16),
-        30 => 2_u16..8,
-        10 => 8_u16..60,
-        2 => 60_u16..400,
-        1 => 400_u16..1500,
+        Just(Act::WriteSession {
+            session: 0,
+            part: Part::First,
+            expect: Expect::Current,
+            text: Text::Plain,
+        }),
+        Just(Act::Message {
+            session: 0,
+            local: None,
+            differs: false,
+            text: Text::Plain,
+        }),
+    ]
+}
+
+fn crowded() -> impl Strategy<Value = Step> {
+    let what = (0..ACCOUNTS + CAST, raced());
+    let times = 400_u16..1500;
+    (what.no_shrink(), times).prop_map(|((actor, act), times)| Step { actor, act, times })
+}
+
+/// How often, by the weights of once, some times, many times, and very many times.
+fn times([once, some, many, crowd]: [u32; 4]) -> impl Strategy<Value = u16> {
+    prop_oneof![
+        once => Just(1_u16),
+        some => 2_u16..8,
+        many => 8_u16..60,
+        crowd => 60_u16..400,
     ]
 }
 

@@ -78,7 +78,8 @@ impl Link {
         self.reads && self.socket.end().is_none()
     }
 
-    /// Waits until a sentinel or an activity has arrived here, and says whether it has.
+    /// Waits until a sentinel or an activity has arrived here, and says whether it has: who has left is sent
+    /// nothing any more.
     pub(crate) async fn sees(&self, sign: &str, patience: Duration) -> bool {
         let seen = async {
             loop {
@@ -91,7 +92,7 @@ impl Link {
                 }
                 tokio::select! {
                     () = changed => {}
-                    _ = self.socket.closed() => return false,
+                    _ = self.socket.closed() => return true,
                 }
             }
         };

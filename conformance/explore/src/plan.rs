@@ -33,13 +33,15 @@ pub(crate) enum Scope {
     User,
     /// User-scoped, with the ids of a session and a machine that it does not need.
     Surplus,
+    /// The same, with ids of the other account.
+    Foreign,
     Session(u8),
     Machine(u8),
 }
 
 impl Scope {
     pub(crate) fn is_user(self) -> bool {
-        matches!(self, Self::User | Self::Surplus)
+        matches!(self, Self::User | Self::Surplus | Self::Foreign)
     }
 }
 
@@ -252,7 +254,8 @@ impl Plan {
             .filter(|step| step.actor < ACCOUNTS)
             .map(|step| step.actor);
         let needs_other = |step: &Step| matches!(step.act, Act::Foreign { .. });
-        let others = self.phases.iter().flatten().any(needs_other);
+        let others = self.phases.iter().flatten().any(needs_other)
+            || self.cast.iter().any(|actor| actor.scope == Scope::Foreign);
         let all = if others { 0..ACCOUNTS } else { 0..0 };
         of_cast.chain(of_steps).chain(all).collect()
     }

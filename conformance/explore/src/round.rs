@@ -5,10 +5,12 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Mutex,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use touchstone_client::{
     CallError, ConnectError, ConnectOptions, PendingReply, Transport,
     provision::{ProvisionError, Rest},
@@ -81,7 +83,7 @@ pub(crate) fn name(actor: u8) -> String {
 
 /// Runs `plan` once. `nonce` tells it from all other runs.
 pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Round, RoundError> {
-    let recorder = Recorder::new(tokio::time::Instant::now(), BOUNDS);
+    let recorder = Recorder::new(Instant::now(), BOUNDS);
     let provisioner = target.provisioner.recorded(&recorder);
     let stage = Stage {
         target,
@@ -132,15 +134,22 @@ impl Stage<'_> {
         &self.world.accounts[&account]
     }
 
+    /// Another account than this one, if there is one.
+    fn other(&self, account: u8) -> &Holder {
+        let mut accounts = self.world.accounts.iter();
+        let other = accounts.find(|(number, _)| **number != account);
+        other.map_or(self.holder(account), |(_, other)| other)
+    }
+
     /// Opens the connection of an actor, and waits until it is served.
     async fn open(&self, peer: &mut Peer) -> Result<(), RoundError> {
         let options = self.options(&peer.actor, &peer.name);
         let link = match Link::open(&options).await {
             // Not every server has every transport, and a server may refuse surplus ids.
-            Err(_) if peer.actor.wire != Wire::WebSocket || peer.actor.scope == Scope::Surplus => {
+            Err(_) if peer.actor.wire != Wire::WebSocket || has_surplus(peer.actor.scope) => {
                 let mut plain = peer.actor.clone();
                 plain.wire = Wire::WebSocket;
-                if plain.scope == Scope::Surplus {
+                if has_surplus(plain.scope) {
                     plain.scope = Scope::User;
                 }
                 Link::open(&self.options(&plain, &peer.name)).await
@@ -164,9 +173,13 @@ impl Stage<'_> {
         let mut auth = json!({"token": holder.account.token.expose(), "clientType": "user-scoped"});
         match actor.scope {
             Scope::User => {}
-            Scope::Surplus => {
-                auth["sessionId"] = json!(holder.sessions[0]);
-                auth["machineId"] = json!(holder.machines[0]);
+            Scope::Surplus | Scope::Foreign => {
+                let named = match actor.scope {
+                    Scope::Foreign => self.other(actor.account),
+                    _ => holder,
+                };
+                auth["sessionId"] = json!(named.sessions[0]);
+                auth["machineId"] = json!(named.machines[0]);
             }
             Scope::Session(index) => {
                 auth["clientType"] = json!("session-scoped");
@@ -238,13 +251,7 @@ impl Stage<'_> {
     async fn send<'a>(&'a self, peer: &mut Peer, act: &Act, pending: &mut Vec<Pending<'a>>) {
         let account = peer.actor.account;
         let holder = self.holder(account);
-        let other = self
-            .world
-            .accounts
-            .iter()
-            .find(|(number, _)| **number != account);
-        let other = other.map_or(holder, |(_, other)| other);
-        let Some(deed) = deed(act, &self.world, holder, other) else {
+        let Some(deed) = deed(act, &self.world, holder, self.other(account)) else {
             return;
         };
         let Some(link) = &mut peer.link else { return };
@@ -310,7 +317,8 @@ impl Stage<'_> {
         learn: Learn,
         account: u8,
     ) -> Option<Value> {
-        let reply = match reply.within(self.target.patience(kind)).await {
+        let began = Instant::now();
+        let reply = match reply.within(self.patience(kind)).await {
             Ok(reply) => reply,
             Err(CallError::Timeout { .. }) => {
                 self.missed(kind);
@@ -319,6 +327,7 @@ impl Stage<'_> {
             // Who has left is answered nothing.
             Err(CallError::Ended { .. }) => return None,
         };
+        self.target.came(kind, began.elapsed());
         if matches!(learn, Learn::Nothing) {
             return None;
         }
@@ -391,7 +400,7 @@ impl Stage<'_> {
             }
             let receives = |other: &&&Peer| {
                 let is_theirs = match other.actor.scope {
-                    Scope::User | Scope::Surplus => true,
+                    Scope::User | Scope::Surplus | Scope::Foreign => true,
                     Scope::Session(own) => own == index,
                     Scope::Machine(_) => false,
                 };
@@ -418,7 +427,7 @@ impl Stage<'_> {
     async fn settle_rows(&self, sender: &Peer, peers: &[&Peer]) {
         for index in 0..crate::plan::SESSIONS {
             let receives = |peer: &&&Peer| match peer.actor.scope {
-                Scope::User | Scope::Surplus => index == 0,
+                Scope::User | Scope::Surplus | Scope::Foreign => index == 0,
                 Scope::Session(own) => own == index,
                 Scope::Machine(_) => false,
             };
@@ -479,21 +488,26 @@ impl Stage<'_> {
         peers: impl Iterator<Item = &'p &'p Peer>,
     ) {
         let kind = format!("a sentinel by {kind}");
-        let patience = self.target.patience(&kind);
+        let (patience, began) = (self.patience(&kind), Instant::now());
         let links = peers.filter_map(|peer| peer.link.as_ref());
         let seen = join_all(links.map(|link| link.sees(sign, patience))).await;
         if seen.contains(&false) {
             self.missed(&kind);
+        } else if !seen.is_empty() {
+            self.target.came(&kind, began.elapsed());
         }
+    }
+
+    /// How long something of this kind is waited for. What did not come in full time is not waited for in full
+    /// once more in the same round.
+    fn patience(&self, kind: &str) -> Duration {
+        let is_missed = lock(&self.missed).contains(kind);
+        self.target.patience(kind, is_missed)
     }
 
     /// Something of this kind did not come. Only the judge knows whether it had to.
     fn missed(&self, kind: &str) {
-        if kind == WITHOUT_TEXT {
-            self.target.omits([kind.to_owned()]);
-        } else {
-            lock(&self.missed).insert(kind.to_owned());
-        }
+        lock(&self.missed).insert(kind.to_owned());
     }
 
     /// Reads all that the account has.
@@ -525,6 +539,10 @@ impl Stage<'_> {
             .map(|path| self.ask(account, "GET", path, None, &Learn::Nothing));
         join_all(asked).await;
     }
+}
+
+fn has_surplus(scope: Scope) -> bool {
+    matches!(scope, Scope::Surplus | Scope::Foreign)
 }
 
 fn is_live(peer: &Peer) -> bool {

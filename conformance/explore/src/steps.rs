@@ -32,6 +32,9 @@ fn connects(actor: &Actor) -> String {
     let scope = match actor.scope {
         Scope::User => "user-scoped".to_owned(),
         Scope::Surplus => "user-scoped, with the ids of session 1 and machine 1 as well".to_owned(),
+        Scope::Foreign => {
+            "user-scoped, with the ids of session 1 and machine 1 of the other account".to_owned()
+        }
         Scope::Session(index) => format!("session-scoped, for session {}", index + 1),
         Scope::Machine(index) => format!("machine-scoped, for machine {}", index + 1),
     };

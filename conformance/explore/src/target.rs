@@ -1,6 +1,10 @@
 //! The server that is explored.
 
-use std::{collections::HashSet, sync::Mutex, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+    time::Duration,
+};
 
 use touchstone_client::{
     ConnectOptions,
@@ -12,8 +16,13 @@ use crate::world::lock;
 
 /// How long an answer or a sentinel may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same, once it is known that this server leaves things of its kind out.
+/// The same at least, once it is known that this server leaves things of its kind out.
 const BRIEF: Duration = Duration::from_millis(700);
+/// How many times longer than the slowest of its kind that did come.
+const MARGIN: u32 = 10;
+/// In how many rounds something is waited for in full that is left out, and that the judge has nothing
+/// against.
+const UNACCUSED: u32 = 2;
 
 /// A server, and how it is reached.
 #[derive(Debug)]
@@ -28,7 +37,7 @@ pub struct Target {
     pub rest: Rest,
     /// How long the server lets a callee be silent.
     pub rpc_timeout: Duration,
-    omits: Mutex<HashSet<String>>,
+    waits: Mutex<HashMap<String, Wait>>,
 }
 
 impl Target {
@@ -49,22 +58,58 @@ impl Target {
             provisioner,
             rest,
             rpc_timeout,
-            omits: Mutex::default(),
+            waits: Mutex::default(),
         })
     }
 
-    /// How long something of this kind is waited for: in full, and briefly where it is known to be left out.
-    pub(crate) fn patience(&self, kind: &str) -> Duration {
-        match lock(&self.omits).contains(kind) {
-            true => BRIEF,
-            false if kind.starts_with("rpc-call") => self.rpc_timeout + PATIENCE,
+    /// How long something of this kind is waited for: in full, and briefly where it is known to be left out,
+    /// by this server or in this round.
+    pub(crate) fn patience(&self, kind: &str, is_missed: bool) -> Duration {
+        let wait = lock(&self.waits).get(kind).copied().unwrap_or_default();
+        let more = match is_missed || wait.is_omitted || wait.unaccused >= UNACCUSED {
+            true => (wait.slowest * MARGIN).clamp(BRIEF, PATIENCE),
             false => PATIENCE,
+        };
+        match kind.starts_with("rpc-call") {
+            true => self.rpc_timeout + more,
+            false => more,
         }
     }
 
-    /// The server leaves out things of these kinds. What only came late once must not get here: whoever is
-    /// waited for briefly is accused of what the next stall delays.
-    pub(crate) fn omits(&self, kinds: impl IntoIterator<Item = String>) {
-        lock(&self.omits).extend(kinds);
+    /// Something of this kind came after it had been waited for so long.
+    pub(crate) fn came(&self, kind: &str, after: Duration) {
+        let mut waits = lock(&self.waits);
+        match waits.get_mut(kind) {
+            Some(wait) => wait.slowest = wait.slowest.max(after),
+            None => {
+                let wait = Wait {
+                    slowest: after,
+                    ..Wait::default()
+                };
+                waits.insert(kind.to_owned(), wait);
+            }
+        }
     }
+
+    /// A round ended without things of these kinds. What only came late once must not be taken for left out:
+    /// whoever is waited for briefly is accused of what the next stall delays.
+    pub(crate) fn missed(&self, kinds: &HashSet<String>, is_accused: bool) {
+        let mut waits = lock(&self.waits);
+        for kind in kinds {
+            let wait = waits.entry(kind.clone()).or_default();
+            wait.is_omitted |= is_accused;
+            wait.unaccused += 1;
+        }
+    }
+}
+
+/// What is known of a kind of things that are waited for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wait {
+    /// Whether the judge said that one was left out.
+    is_omitted: bool,
+    /// In how many rounds one did not come.
+    unaccused: u32,
+    /// How long the slowest took that came.
+    slowest: Duration,
 }

@@ -29,6 +29,8 @@ pub(crate) struct Memory {
     pub(crate) listeners: HashMap<String, Vec<Arc<Connection>>>,
     /// An update that waits for the next one to overtake it, and who is to receive it.
     pub(crate) held: HashMap<String, (Frame, Vec<Arc<Connection>>)>,
+    /// When a change of any account was accepted last.
+    pub(crate) changed: Option<Instant>,
     /// How many updates carried the seq of the one before them.
     pub(crate) shared_seqs: HashMap<String, u64>,
     /// How many connections have left.

@@ -1,12 +1,17 @@
 //! Faults in what the server counts.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 use touchstone_reference_server::builders::MessageRow;
 use touchstone_reference_server::seams::{Rows, Seams};
 
 use crate::{Fault, Faults};
+
+/// How long a change can be overwritten unseen with the fault `race-winners`.
+const RACE: Duration = Duration::from_millis(5);
 
 /// What is counted.
 #[derive(Debug)]
@@ -31,12 +36,20 @@ impl Seams for Numbers {
 
     fn is_current(&self, current: f64, expected: f64, right: bool) -> bool {
         let faults = &self.0;
+        let is_race = || {
+            let changed = faults.memory().changed;
+            changed.is_some_and(|changed| changed.elapsed() < RACE)
+        };
+        if right && faults.on(Fault::RaceWinners) {
+            faults.memory().changed = Some(Instant::now());
+        }
         right
             || faults.on(Fault::StaleAccept)
             || faults.on(Fault::FutureAccept) && expected > current
             || faults.on(Fault::FractionAccept) && expected > current && expected < current + 1.0
             || faults.on(Fault::NegativeAccept) && expected < 0.0
             || faults.on(Fault::TwoWinners) && expected >= current - 1.0 && expected <= current
+            || faults.on(Fault::RaceWinners) && expected == current - 1.0 && is_race()
     }
 
     fn next_version(&self, version: u64, right: u64) -> u64 {

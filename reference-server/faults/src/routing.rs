@@ -209,6 +209,21 @@ fn misdeliver(
     if strikes(Fault::LostUpdate, "/seq") {
         to.clear();
     }
+    if strikes(Fault::ReplacedHears, "/seq") {
+        let mut met = Vec::new();
+        to.retain(|one| {
+            let is_first = !met.contains(one.scope());
+            if is_first {
+                met.push(one.scope().clone());
+            }
+            is_first
+        });
+    }
+    if faults.on(Fault::SeqReused) && event_type.starts_with("delete-") {
+        let mut memory = faults.memory();
+        let account = emission.account.to_owned();
+        *memory.shared_seqs.entry(account).or_default() += 1;
+    }
     let is_change = ["update-session", "update-machine"].contains(&event_type);
     if strikes(Fault::DupUpdate, "/seq") || is_change && faults.on(Fault::ChangeTwice) {
         to.extend_from_within(..);

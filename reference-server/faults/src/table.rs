@@ -53,10 +53,13 @@ list! {
         LeaversSilence "leavers-silence" "the messages of an account are dropped after five of its connections have left"
         FloodSilence "flood-silence" "the messages of an account are dropped after one of its connections has sent a thousand events"
         BufferFull "buffer-full" "the messages of an account are dropped after five million bytes of them"
+        ReplacedHears "replaced-hears" [every 10] "each N-th update of an account reaches, of several connections of the same scope, only the one that came first"
         PayloadRestamped "payload-restamped" "createdAt of a payload that is handed to the router becomes the present time"
     }
     "Sequence and versions" {
         VersionsCut "versions-cut" "an expectedVersion is cut to 32 bits"
+        RaceWinners "race-winners" "an expectedVersion that is one behind is accepted in the five milliseconds after a change"
+        SeqReused "seq-reused" "the seq of the update that announces a deletion is given once more"
         RaceTwice "race-twice" "a change that follows one which several writers tried is announced twice"
         RaceSilent "race-silent" "a change that follows one which several writers tried is not announced"
         NegativeStored "negative-stored" "a change that expects a negative version is refused, and in lists from then on"

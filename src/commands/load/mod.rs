@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
 use touchstone_client::provision::Provisioner;
 use touchstone_client::{Clock, ConnectOptions};
-use touchstone_client::{SpawnCommand, launch};
+use touchstone_client::{SpawnCommand, Way, launch};
 use touchstone_loadgen::merge::join;
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{self, Report, Verdict, model};
@@ -100,7 +100,7 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
         [] => Some(Embedded::start(Config::default()).await?),
         _ => None,
     };
-    let target = Target::of(arguments, embedded.as_ref())?;
+    let target = Target::of(arguments, embedded.as_ref()).await?;
     let begin =
         |path: &PathBuf| TraceFile::begin(path, arguments.trace_accounts, &target.server.name);
     let trace = arguments.trace.as_ref().map(begin).transpose()?;
@@ -197,16 +197,25 @@ struct Target {
     server: Server,
     provisioner: Arc<Provisioner>,
     is_embedded: bool,
+    /// Kept as long as connections go through them.
+    _ways: Vec<Way>,
 }
 
 impl Target {
-    fn of(arguments: &LoadRunArguments, embedded: Option<&Embedded>) -> Result<Self, Failure> {
+    async fn of(
+        arguments: &LoadRunArguments,
+        embedded: Option<&Embedded>,
+    ) -> Result<Self, Failure> {
         let server = Server::of(&arguments.urls, &arguments.reach, embedded)?;
+        let (server, ways) = server
+            .through(arguments.network.network, arguments.schedule.seed)
+            .await?;
         let provisioner = server.provisioner(&arguments.provision.clone().unwrap_or_default())?;
         Ok(Self {
             server,
             provisioner: Arc::new(provisioner),
             is_embedded: embedded.is_some(),
+            _ways: ways,
         })
     }
 
