@@ -1,17 +1,11 @@
 //! Servers behind a slow network get the verdicts that they would get without it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
-use touchstone_client::ConnectOptions;
-use touchstone_client::StopSignals;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
+use touchstone_client::{ConnectOptions, Network, StopSignals};
 use touchstone_harness::{
     Case, CaseReport, Mismatch, Plan, Reporter, RunEvent, Selection, Target, Timeouts, Verdict, run,
 };
@@ -27,9 +21,6 @@ const DELAY: Duration = Duration::from_millis(200);
 /// When the server gives up connections and callees that say nothing. Dozens of servers, clients and
 /// networks share the machine here, and none of them may be taken for one that has left.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-/// How many chunks may be on their way in each direction.
-const ON_THE_WAY: usize = 1_024;
 
 type Verdicts = BTreeMap<&'static str, (Verdict, String)>;
 
@@ -92,7 +83,13 @@ async fn verdicts(fault: Option<&str>, delay: Duration, selection: Selection) ->
         .await
         .expect("a server");
     let port = server.url().port().expect("a port");
-    let proxy = slow_way(SocketAddr::from(([127, 0, 0, 1], port)), delay).await;
+    let network = Network {
+        delay,
+        ..Network::default()
+    };
+    let way = network.way_to("127.0.0.1".to_owned(), port, 17);
+    let way = way.await.expect("a free port");
+    let proxy = Url::parse(&format!("http://{}", way.address())).expect("a URL");
     let provision: ProvisionSpec = "rest".parse().expect("a kind of provisioner");
     let provisioner = Provisioner::open(&provision, &ConnectOptions::new(proxy.clone()));
     let mut target = Target::new(vec![proxy], provisioner.expect("a provisioner"));
@@ -133,53 +130,4 @@ impl Reporter for Seen {
         }
         Ok(())
     }
-}
-
-/// A proxy that lets everything arrive `delay` later, however much is on its way. It lives as long as
-/// the test's runtime.
-async fn slow_way(target: SocketAddr, delay: Duration) -> Url {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                // The TCP handshake would take one way there and one way back.
-                sleep(delay * 2).await;
-                let Ok(server) = TcpStream::connect(target).await else {
-                    return;
-                };
-                client.set_nodelay(true).ok();
-                server.set_nodelay(true).ok();
-                let (from_client, to_client) = client.into_split();
-                let (from_server, to_server) = server.into_split();
-                tokio::spawn(carry(from_client, to_server, delay));
-                tokio::spawn(carry(from_server, to_client, delay));
-            });
-        }
-    });
-    Url::parse(&format!("http://{address}")).expect("a URL")
-}
-
-/// Carries one direction of a connection until it ends.
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
-    let (send, mut chunks) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
-    let read = async move {
-        let mut buffer = vec![0; 16 << 10];
-        while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let due = Instant::now() + delay;
-            if send.send((due, buffer[..length].to_vec())).await.is_err() {
-                break;
-            }
-        }
-    };
-    let write = async move {
-        while let Some((due, chunk)) = chunks.recv().await {
-            sleep_until(due).await;
-            if to.write_all(&chunk).await.is_err() {
-                return;
-            }
-        }
-        to.shutdown().await.ok();
-    };
-    tokio::join!(read, write);
 }

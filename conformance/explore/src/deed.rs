@@ -371,8 +371,10 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
             http("POST", path, json!({"messages": [one(*local), one(None)]}))
         }
         Act::PostMachine { machine: index } => {
-            let body =
-                json!({"id": machine(holder, *index), "metadata": text_of(Text::Plain, world)});
+            let index = usize::from(*index);
+            let all = holder.machines.iter().chain(&holder.spare);
+            let id = all.skip(index).next()?;
+            let body = json!({"id": id, "metadata": text_of(Text::Plain, world)});
             http("POST", "/v1/machines".to_owned(), body)
         }
         Act::PostArtifact { artifact: index } => {

@@ -10,7 +10,8 @@ use proptest::{
 };
 
 use crate::plan::{
-    ACCOUNTS, Act, Actor, Callee, Expect, MACHINES, Part, Plan, SESSIONS, Scope, Step, Text, Wire,
+    ACCOUNTS, Act, Actor, Callee, Expect, MACHINES, Part, Plan, SESSIONS, SPARE, Scope, Step, Text,
+    Wire,
 };
 
 /// How many connections a plan may have besides the observers.
@@ -76,6 +77,7 @@ fn cast(theme: Theme) -> impl Strategy<Value = Vec<Actor>> {
             3 => Just(Scope::User),
             1 => Just(Scope::Surplus),
             1 => Just(Scope::Foreign),
+            1 => Just(Scope::ForeignSession),
             3 => (0..SESSIONS).prop_map(Scope::Session),
             2 => (0..MACHINES).prop_map(Scope::Machine),
         ],
@@ -98,11 +100,11 @@ fn cast(theme: Theme) -> impl Strategy<Value = Vec<Actor>> {
         numbered.map(actor).collect::<Vec<_>>()
     });
     actors.prop_flat_map(move |actors| {
-        let most = match theme {
-            Theme::Crowd => 2,
-            _ => actors.len(),
+        let how_many = match theme {
+            Theme::Crowd => 1..=3,
+            _ => 0..=actors.len(),
         };
-        subsequence(actors, 0..=most)
+        subsequence(actors, how_many)
     })
 }
 
@@ -110,6 +112,10 @@ fn phases(theme: Theme) -> BoxedStrategy<Vec<Vec<Step>>> {
     match theme {
         // They come at the same time, and are enough for one account.
         Theme::Crowd => vec(vec(crowded(), 1..4), 1..2).boxed(),
+        // Who has not registered anything is not called.
+        Theme::Calls => (vec(registered(), 1..4), vec(vec(step(theme), 1..8), 1..7))
+            .prop_map(|(first, rest)| [vec![first], rest].concat())
+            .boxed(),
         theme => vec(vec(step(theme), 1..8), 1..8).boxed(),
     }
 }
@@ -139,6 +145,15 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
     (what.no_shrink(), times).prop_map(|((actor, act), times)| Step { actor, act, times })
 }
 
+fn registered() -> impl Strategy<Value = Step> {
+    let what = (0..ACCOUNTS + CAST, 0_u8..2);
+    what.no_shrink().prop_map(|(actor, method)| Step {
+        actor,
+        act: Act::Register { method },
+        times: 1,
+    })
+}
+
 fn raced() -> impl Strategy<Value = Act> {
     prop_oneof![
         Just(Act::WriteSession {
@@ -157,7 +172,7 @@ fn raced() -> impl Strategy<Value = Act> {
 }
 
 fn crowded() -> impl Strategy<Value = Step> {
-    let what = (0..ACCOUNTS + CAST, raced());
+    let what = (0..ACCOUNTS, prop_oneof![3 => messages(), 1 => raced()]);
     let times = 400_u16..1500;
     (what.no_shrink(), times).prop_map(|((actor, act), times)| Step { actor, act, times })
 }
@@ -262,7 +277,7 @@ fn rows() -> impl Strategy<Value = Act> {
 
 fn calls() -> impl Strategy<Value = Act> {
     // The first methods are met more often than the odd ones.
-    let method = || prop_oneof![2 => 0_u8..3, 1 => 0..METHODS];
+    let method = || prop_oneof![4 => 0_u8..2, 1 => 0..METHODS];
     prop_oneof![
         4 => method().prop_map(|method| Act::Register { method }),
         1 => method().prop_map(|method| Act::Unregister { method }),
@@ -278,7 +293,7 @@ fn requests() -> impl Strategy<Value = Act> {
         1 => (0..SESSIONS).prop_map(|session| Act::ArchiveSession { session }),
         2 => (0..SESSIONS, option::of(0_u8..4))
             .prop_map(|(session, local)| Act::PostMessages { session, local }),
-        1 => (0..MACHINES).prop_map(|machine| Act::PostMachine { machine }),
+        1 => (0..MACHINES + SPARE).prop_map(|machine| Act::PostMachine { machine }),
         1 => (0_u8..3).prop_map(|artifact| Act::PostArtifact { artifact }),
         1 => (0_u8..3, expect()).prop_map(|(artifact, expect)| Act::ChangeArtifact { artifact, expect }),
         1 => (0_u8..3).prop_map(|artifact| Act::RemoveArtifact { artifact }),

@@ -9,6 +9,9 @@ pub(crate) const SESSIONS: u8 = 2;
 /// How many machines each account has.
 pub(crate) const MACHINES: u8 = 2;
 
+/// How many more machines steps may make.
+pub(crate) const SPARE: u8 = 2;
+
 /// A round, before it is run. The same seed gives the same plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Plan {
@@ -35,11 +38,18 @@ pub(crate) enum Scope {
     Surplus,
     /// The same, with ids of the other account.
     Foreign,
+    /// Session-scoped, for a session of the other account.
+    ForeignSession,
     Session(u8),
     Machine(u8),
 }
 
 impl Scope {
+    /// Whether it names what it does not need, or must not have: a server may refuse that.
+    pub(crate) fn is_odd(self) -> bool {
+        matches!(self, Self::Surplus | Self::Foreign | Self::ForeignSession)
+    }
+
     pub(crate) fn is_user(self) -> bool {
         matches!(self, Self::User | Self::Surplus | Self::Foreign)
     }
@@ -255,7 +265,10 @@ impl Plan {
             .map(|step| step.actor);
         let needs_other = |step: &Step| matches!(step.act, Act::Foreign { .. });
         let others = self.phases.iter().flatten().any(needs_other)
-            || self.cast.iter().any(|actor| actor.scope == Scope::Foreign);
+            || self
+                .cast
+                .iter()
+                .any(|actor| matches!(actor.scope, Scope::Foreign | Scope::ForeignSession));
         let all = if others { 0..ACCOUNTS } else { 0..0 };
         of_cast.chain(of_steps).chain(all).collect()
     }

@@ -146,10 +146,10 @@ impl Stage<'_> {
         let options = self.options(&peer.actor, &peer.name);
         let link = match Link::open(&options).await {
             // Not every server has every transport, and a server may refuse surplus ids.
-            Err(_) if peer.actor.wire != Wire::WebSocket || has_surplus(peer.actor.scope) => {
+            Err(_) if peer.actor.wire != Wire::WebSocket || peer.actor.scope.is_odd() => {
                 let mut plain = peer.actor.clone();
                 plain.wire = Wire::WebSocket;
-                if has_surplus(plain.scope) {
+                if plain.scope.is_odd() {
                     plain.scope = Scope::User;
                 }
                 Link::open(&self.options(&plain, &peer.name)).await
@@ -180,6 +180,10 @@ impl Stage<'_> {
                 };
                 auth["sessionId"] = json!(named.sessions[0]);
                 auth["machineId"] = json!(named.machines[0]);
+            }
+            Scope::ForeignSession => {
+                auth["clientType"] = json!("session-scoped");
+                auth["sessionId"] = json!(self.other(actor.account).sessions[0]);
             }
             Scope::Session(index) => {
                 auth["clientType"] = json!("session-scoped");
@@ -402,7 +406,7 @@ impl Stage<'_> {
                 let is_theirs = match other.actor.scope {
                     Scope::User | Scope::Surplus | Scope::Foreign => true,
                     Scope::Session(own) => own == index,
-                    Scope::Machine(_) => false,
+                    Scope::Machine(_) | Scope::ForeignSession => false,
                 };
                 is_theirs && other.actor.id != peer.actor.id
             };
@@ -429,7 +433,7 @@ impl Stage<'_> {
             let receives = |peer: &&&Peer| match peer.actor.scope {
                 Scope::User | Scope::Surplus | Scope::Foreign => index == 0,
                 Scope::Session(own) => own == index,
-                Scope::Machine(_) => false,
+                Scope::Machine(_) | Scope::ForeignSession => false,
             };
             if peers.iter().any(|peer| receives(&peer)) {
                 let holder = self.holder(sender.actor.account);
@@ -539,10 +543,6 @@ impl Stage<'_> {
             .map(|path| self.ask(account, "GET", path, None, &Learn::Nothing));
         join_all(asked).await;
     }
-}
-
-fn has_surplus(scope: Scope) -> bool {
-    matches!(scope, Scope::Surplus | Scope::Foreign)
 }
 
 fn is_live(peer: &Peer) -> bool {

@@ -1,7 +1,7 @@
 //! A plan as steps that a person can follow with any client.
 
 use crate::{
-    plan::{Act, Actor, Callee, Expect, Part, Plan, Scope, Step, Text, Wire},
+    plan::{Act, Actor, Callee, Expect, MACHINES, Part, Plan, Scope, Step, Text, Wire},
     round::name,
     values,
 };
@@ -35,6 +35,7 @@ fn connects(actor: &Actor) -> String {
         Scope::Foreign => {
             "user-scoped, with the ids of session 1 and machine 1 of the other account".to_owned()
         }
+        Scope::ForeignSession => "session-scoped, for session 1 of the other account".to_owned(),
         Scope::Session(index) => format!("session-scoped, for session {}", index + 1),
         Scope::Machine(index) => format!("machine-scoped, for machine {}", index + 1),
     };
@@ -253,6 +254,9 @@ fn act(act: &Act) -> String {
                 "requests `POST /v3/sessions/…/messages` of session {} with two messages: {local}",
                 one(session)
             )
+        }
+        Act::PostMachine { machine } if *machine >= MACHINES => {
+            format!("requests `POST /v1/machines` with the new id new-{machine}")
         }
         Act::PostMachine { machine } => {
             format!(

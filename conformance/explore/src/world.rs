@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use touchstone_client::provision::{Account, NewMachine, NewSession, ProvisionError, Provisioner};
 
-use crate::plan::{MACHINES, Plan, SESSIONS};
+use crate::plan::{MACHINES, Plan, SESSIONS, SPARE};
 
 /// The accounts of a round.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Holder {
     pub(crate) account: Account,
     pub(crate) sessions: Vec<String>,
     pub(crate) machines: Vec<String>,
+    /// The ids of machines that steps may make.
+    pub(crate) spare: Vec<String>,
     pub(crate) artifacts: Vec<String>,
     /// Sessions that steps have made, by tag.
     pub(crate) made: Mutex<HashMap<u8, String>>,
@@ -57,6 +59,7 @@ impl World {
                 account,
                 sessions: Vec::new(),
                 machines: Vec::new(),
+                spare: (0..SPARE).map(|_| uuid(&mut random)).collect(),
                 artifacts: (0..3).map(|_| uuid(&mut random)).collect(),
                 made: Mutex::default(),
             };

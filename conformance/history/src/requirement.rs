@@ -103,6 +103,7 @@ requirements! {
     MACHINE_PARTS = Should "update-machine.optional";
     NEW_ARTIFACT = Must "new-artifact.body";
     ARTIFACT_GONE = Must "delete-artifact.body";
+    KV_NEWS = Should "rest.kv.recipients";
     KV_BODY = Must "kv-batch-update.body";
     FEED_BODY = Must "new-feed-post.body";
     ACTIVITY_BODY = Must "presence.session-alive-body";

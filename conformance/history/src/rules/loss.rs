@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use touchstone_fixtures::{Subject, broadcast};
+use touchstone_fixtures::Subject;
 
 use super::{
     Rule,
     bounded::Bounded,
     message::sent_key,
+    news::{News, announced_by_event, announced_by_request, news_of},
     versioned::{Part, Told, Write, announced, requested_writes, writes},
 };
 use crate::{
@@ -426,90 +427,6 @@ impl Loss {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
-}
-
-/// What a success has done that is announced to user-scoped connections.
-struct News {
-    key: u64,
-    what: String,
-    requirement: &'static Requirement,
-}
-
-fn news(event: &str, id: &str, requirement: &'static Requirement) -> News {
-    News {
-        key: prints(&[&event.into(), &id.into()]),
-        what: format!("{event} of {id}"),
-        requirement,
-    }
-}
-
-fn announced_by_event(event: &str, data: &Value) -> Option<News> {
-    let id = |key: &str| data.get(key).and_then(Value::as_str);
-    Some(match event {
-        "artifact-create" => news("new-artifact", id("id")?, &r::ARTIFACT_NEWS),
-        "artifact-delete" => news("delete-artifact", id("artifactId")?, &r::ARTIFACT_END),
-        "usage-report" => {
-            let of_session = news("usage", id("sessionId")?, &r::USAGE_NEWS);
-            News {
-                key: usage_key(data, "sessionId"),
-                ..of_session
-            }
-        }
-        _ => return None,
-    })
-}
-
-fn announced_by_request(asked: &Asked<'_>) -> Option<News> {
-    let text = |body: Option<&'_ Value>, pointer: &str| {
-        let found = body.and_then(|body| body.pointer(pointer)?.as_str());
-        found.map(str::to_owned)
-    };
-    let (request, answer) = (
-        asked.exchange.request.as_ref(),
-        asked.exchange.response.as_ref(),
-    );
-    Some(match (asked.method, asked.path) {
-        ("POST", "/v1/sessions") => news(
-            "new-session",
-            &text(answer, "/session/id")?,
-            &r::SESSION_MADE,
-        ),
-        ("POST", "/v1/machines") => news("new-machine", &text(request, "/id")?, &r::MACHINE_MADE),
-        ("POST", "/v1/artifacts") => {
-            news("new-artifact", &text(request, "/id")?, &r::ARTIFACT_NEWS)
-        }
-        ("DELETE", path) => match path.strip_prefix("/v1/artifacts/") {
-            Some(id) => news("delete-artifact", id, &r::ARTIFACT_END),
-            None => {
-                let id = path.strip_prefix("/v1/sessions/")?;
-                news("delete-session", id, &r::SESSION_DELETED)
-            }
-        },
-        _ => return None,
-    })
-}
-
-/// The key of what an update's body or an ephemeral announces, as [`News`] have it.
-fn news_of(body: &Value) -> Option<u64> {
-    let name = body.get("t").or_else(|| body.get("type"))?.as_str()?;
-    match name {
-        "usage" => Some(usage_key(body, "id")),
-        "new-session" | "delete-session" | "new-machine" | "new-artifact" | "delete-artifact"
-        | "activity" | "machine-activity" => {
-            let (_, id) = broadcast(name)?.id(body)?;
-            Some(prints(&[&name.into(), &id.into()]))
-        }
-        _ => None,
-    }
-}
-
-fn usage_key(data: &Value, id: &str) -> u64 {
-    prints(&[
-        &"usage".into(),
-        &data[id],
-        &data["key"],
-        &data["tokens"]["total"],
-    ])
 }
 
 fn is_heartbeat(call: &Call) -> bool {

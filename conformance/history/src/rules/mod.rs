@@ -7,6 +7,7 @@ mod duplicate;
 mod isolation;
 mod loss;
 mod message;
+mod news;
 mod rpc;
 mod sending;
 mod seq;

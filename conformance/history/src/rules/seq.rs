@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::{
     Rule,
     bounded::Bounded,
@@ -11,15 +13,15 @@ use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
-    print::whole,
+    print::{prints, whole},
     requirement as r,
-    story::Happening,
+    story::{Call, Happening, Moment},
 };
 
 pub(crate) static RULE: Rule = Rule {
     name: "history.seq",
     needs: Knowledge::Complete,
-    text: "Of two changes that one connection makes one after the other, the second called after the first was \
+    text: "Of two changes or deletions that one connection makes one after the other, the second called after the first was \
            answered, the second has the higher seq.",
 };
 
@@ -28,10 +30,19 @@ const UPDATES: usize = 100_000;
 
 type Key = (Account, u64);
 
+/// An update with its number.
+#[derive(Debug, Clone, Copy)]
+struct Numbered {
+    seq: u64,
+    record: u64,
+    /// Whether there was another one of the same thing: what is made again can be deleted again.
+    is_one_of_many: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Seqs {
-    /// The seq of the update that announced a version, and where.
-    seqs: Bounded<Key, (u64, u64)>,
+    /// The update that announced a version, or a deletion.
+    seqs: Bounded<Key, Numbered>,
     /// What each connection changed since the last quiet point: when it was called and answered.
     changes: HashMap<u64, Vec<(u64, u64, Key)>>,
     count: usize,
@@ -57,22 +68,29 @@ impl Seqs {
         match happening {
             Happening::Answered(call, answer, now) => {
                 let account = accounts.root(call.connection.account);
+                if call.event == "artifact-delete" && answer["success"] == true {
+                    self.change(call, *now, (account, deletion(&call.data["artifactId"])));
+                }
                 for write in writes(call, Some(answer)) {
                     // What can be made again has its versions again.
                     if let (Told::Success(version, _), false) =
                         (&write.told, write.part.can_come_again())
                     {
-                        self.count += 1;
-                        if self.count > UPDATES {
-                            self.forget();
-                        }
                         let key = (account, write.part.key(write.id, *version));
-                        let changes = self.changes.entry(call.connection.number).or_default();
-                        changes.push((call.began.at, now.at, key));
+                        self.change(call, *now, key);
                     }
                 }
             }
             Happening::Received(connection, "update", update, now) => {
+                let mut add = |key, seq| {
+                    let numbered = Numbered {
+                        seq,
+                        record: now.record,
+                        is_one_of_many: false,
+                    };
+                    let known = self.seqs.entry(key, || numbered);
+                    known.is_one_of_many |= known.seq != seq;
+                };
                 let account = accounts.root(connection.account);
                 let (Some(body), Some(seq)) = (update.get("body"), whole(update.get("seq"))) else {
                     return;
@@ -83,8 +101,10 @@ impl Seqs {
                 {
                     for seen in announced(body) {
                         let key = (account, seen.part.key(seen.id, seen.version));
-                        self.seqs.insert_new(key, (seq, now.record));
+                        add(key, seq);
                     }
+                } else if body["t"] == "delete-artifact" {
+                    add((account, deletion(&body["artifactId"])), seq);
                 }
             }
             Happening::Quiet(_) => {
@@ -95,13 +115,23 @@ impl Seqs {
         }
     }
 
+    fn change(&mut self, call: &Call, now: Moment, key: Key) {
+        self.count += 1;
+        if self.count > UPDATES {
+            self.forget();
+        }
+        let changes = self.changes.entry(call.connection.number).or_default();
+        changes.push((call.began.at, now.at, key));
+    }
+
     fn settle(&mut self, findings: &mut Findings) {
         let mut connections: Vec<_> = self.changes.iter().collect();
         connections.sort_unstable_by_key(|(number, _)| **number);
         for (_, changes) in connections {
             let mut last: Option<(u64, u64, u64)> = None;
             for (began, answered, key) in changes {
-                let Some((seq, record)) = self.seqs.get(key).copied() else {
+                let numbered = self.seqs.get(key).filter(|one| !one.is_one_of_many);
+                let Some(Numbered { seq, record, .. }) = numbered.copied() else {
                     continue;
                 };
                 if let Some((before, other, ended)) = last
@@ -122,4 +152,8 @@ impl Seqs {
         self.changes.clear();
         self.count = 0;
     }
+}
+
+fn deletion(artifact: &Value) -> u64 {
+    prints(&[&"delete-artifact".into(), artifact])
 }
