@@ -326,14 +326,15 @@ async fn shrink_all(
             .into_iter()
             .partition(|other| shrunk.find(other.violation.requirement).is_some());
         open = without;
-        findings.push(finding(&suspect, &shrunk));
-        findings.extend(with.iter().map(|other| finding(other, &shrunk)));
+        let nodes = target.urls.len();
+        findings.push(finding(&suspect, &shrunk, nodes));
+        findings.extend(with.iter().map(|other| finding(other, &shrunk, nodes)));
     }
     findings.sort_by_key(|one| is_should(one.violation.level));
     findings
 }
 
-fn finding(suspect: &Suspect, shrunk: &Shrunk) -> Finding {
+fn finding(suspect: &Suspect, shrunk: &Shrunk, nodes: usize) -> Finding {
     let requirement = suspect.violation.requirement;
     let violation = shrunk
         .find(requirement)
@@ -342,7 +343,7 @@ fn finding(suspect: &Suspect, shrunk: &Shrunk) -> Finding {
     Finding {
         rounds: suspect.rounds,
         seed: shrunk.seed,
-        steps: crate::steps::steps(&shrunk.plan),
+        steps: crate::steps::steps(&shrunk.plan, nodes),
         shrunk: [shrunk.from, shrunk.plan.len()],
         shown: shrunk.shown,
         diagram: Diagram::of(&shrunk.records, &violation.records),

@@ -1,6 +1,9 @@
 //! What is done in a round: connections, and phases of steps that run at the same time.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    mem::{Discriminant, discriminant},
+};
 
 /// How many accounts a plan may use.
 pub(crate) const ACCOUNTS: u8 = 2;
@@ -29,6 +32,13 @@ pub(crate) struct Actor {
     pub(crate) account: u8,
     pub(crate) scope: Scope,
     pub(crate) wire: Wire,
+}
+
+impl Actor {
+    /// The node of a cluster that it connects to.
+    pub(crate) fn node(&self, nodes: usize) -> usize {
+        usize::from(self.id) % nodes
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -239,6 +249,13 @@ pub(crate) enum Act {
     Return,
 }
 
+/// A part of a plan: a connection with what it does, or all acts of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Portion {
+    Actor(u8),
+    Kind(Discriminant<Act>),
+}
+
 impl Plan {
     /// The same without the steps whose actors there are not, and without empty phases.
     pub(crate) fn effective(&self) -> Self {
@@ -254,6 +271,36 @@ impl Plan {
             cast: self.cast.clone(),
             phases,
         }
+    }
+
+    /// What can be left out of it at once.
+    pub(crate) fn parts(&self) -> Vec<Portion> {
+        let mut parts: Vec<_> = self
+            .cast
+            .iter()
+            .map(|actor| Portion::Actor(actor.id))
+            .collect();
+        for step in self.phases.iter().flatten() {
+            let kind = Portion::Kind(discriminant(&step.act));
+            if !parts.contains(&kind) {
+                parts.push(kind);
+            }
+        }
+        parts
+    }
+
+    /// The same without these parts, and without what has no effect then.
+    pub(crate) fn without(&self, parts: &HashSet<Portion>) -> Self {
+        let is_left = |step: &&Step| !parts.contains(&Portion::Kind(discriminant(&step.act)));
+        let is_there = |actor: &&Actor| !parts.contains(&Portion::Actor(actor.id));
+        let phases = self.phases.iter();
+        let plan = Self {
+            cast: self.cast.iter().filter(is_there).cloned().collect(),
+            phases: phases
+                .map(|phase| phase.iter().filter(is_left).cloned().collect())
+                .collect(),
+        };
+        plan.effective()
     }
 
     /// The accounts that take part. Each has an observer: a user-scoped connection.

@@ -195,7 +195,7 @@ impl Stage<'_> {
             }
         }
         let urls = &self.target.urls;
-        let url = urls[usize::from(actor.id) % urls.len()].clone();
+        let url = urls[actor.node(urls.len())].clone();
         let mut options = self.target.options.at(url).auth(auth);
         options.transport = match actor.wire {
             Wire::WebSocket => Transport::WebSocket,

@@ -114,10 +114,31 @@ pub(crate) async fn shrink(
         return best;
     }
     let times = (2 * times).clamp(2, MOST);
+    let goes_on = || Instant::now() < deadline && !stop.is_cancelled();
     let mut tried = HashSet::from([print(&best.plan)]);
-    let mut goes_on = tree.simplify();
-    while goes_on && Instant::now() < deadline && !stop.is_cancelled() {
-        let plan = tree.current().effective();
+    // Whole connections and kinds of acts first: most of a plan has nothing to do with what it shows.
+    let mut kept = best.plan.parts();
+    let mut without = HashSet::new();
+    let mut size = kept.len().div_ceil(2);
+    while size > 0 {
+        let mut at = 0;
+        while at < kept.len() && goes_on() {
+            let end = kept.len().min(at + size);
+            let plan = best.plan.without(&kept[at..end].iter().copied().collect());
+            match attempts.shows(&plan, times).await {
+                Some((records, violations)) => {
+                    (best.plan, best.records, best.violations) = (plan, records, violations);
+                    without.extend(kept.drain(at..end));
+                    on(best.plan.len());
+                }
+                None => at = end,
+            }
+        }
+        size /= 2;
+    }
+    let mut is_left = tree.simplify();
+    while is_left && goes_on() {
+        let plan = tree.current().without(&without);
         let is_same = print(&plan) == print(&best.plan);
         let shows = match is_same || !tried.insert(print(&plan)) {
             true => None,
@@ -128,7 +149,7 @@ pub(crate) async fn shrink(
             (best.plan, best.records, best.violations) = (plan, records, violations);
             on(best.plan.len());
         }
-        goes_on = if shows_it {
+        is_left = if shows_it {
             tree.simplify()
         } else {
             tree.complicate()

@@ -7,8 +7,12 @@ use crate::{
 };
 
 /// The steps of a plan, one line each. Those that begin with `meanwhile` are taken at the same time as the one
-/// before.
-pub(crate) fn steps(plan: &Plan) -> Vec<String> {
+/// before. Of several nodes they say which one a connection is at.
+pub(crate) fn steps(plan: &Plan, nodes: usize) -> Vec<String> {
+    let connects = |actor: &Actor| match nodes {
+        0 | 1 => connects(actor),
+        _ => format!("{}, at node {}", connects(actor), actor.node(nodes) + 1),
+    };
     let mut lines: Vec<String> = plan.actors().iter().map(connects).collect();
     for phase in &plan.phases {
         for (nth, step) in phase.iter().enumerate() {
@@ -332,5 +336,25 @@ fn answers(callee: Callee) -> String {
         Callee::Silent => "never answers".to_owned(),
         Callee::Dies => "drops its connection".to_owned(),
         Callee::Empty => "answers without any argument".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::tree;
+
+    #[test]
+    fn of_several_nodes_each_connection_names_its_own() {
+        let plan = tree(7).current().effective();
+        let count = plan.actors().len();
+        assert!(count > 1, "{count}");
+        let at = |nodes, word: &str| {
+            let steps = steps(&plan, nodes);
+            steps.iter().filter(|step| step.ends_with(word)).count()
+        };
+        assert_eq!((at(1, "node 1"), at(1, "node 2")), (0, 0));
+        assert_eq!(at(2, ", at node 1") + at(2, ", at node 2"), count);
+        assert!(at(2, ", at node 2") > 0);
     }
 }
