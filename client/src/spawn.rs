@@ -171,6 +171,15 @@ impl Server {
             }
         }
     }
+
+    /// Kills it, as a crash would end it.
+    pub async fn kill(mut self) {
+        if let Some(pid) = self.child.id() {
+            signal_group(pid, Signal::KILL);
+            // SIGKILL cannot be refused; waiting reaps the process.
+            let _ = self.child.wait().await;
+        }
+    }
 }
 
 impl Drop for Server {

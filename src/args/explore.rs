@@ -37,6 +37,14 @@ pub(crate) struct ExploreArguments {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "accused", help_heading = "Target")]
     pub(crate) rpc_timeout: Option<Duration>,
 
+    /// Kill the server in each round (SIGKILL), start it again, and say what it keeps; rounds run one by one
+    #[arg(long, requires = "spawn")]
+    pub(crate) crash: bool,
+
+    /// The server promises to keep what it acknowledged: what is gone after a crash breaks a requirement
+    #[arg(long, requires = "crash")]
+    pub(crate) durable: bool,
+
     /// Explore for this long [default: 60s]
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, conflicts_with = "rounds")]
     pub(crate) time: Option<Duration>,

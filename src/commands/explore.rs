@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::RngExt as _;
+use tokio::sync::Mutex;
 use touchstone_client::Clock;
 use touchstone_client::launch;
 use touchstone_client::trace::{Header, Writer};
-use touchstone_explore::{Ended, Explored, Extent, Progress, Settings, Target, explore};
+use touchstone_explore::{Crash, Ended, Explored, Extent, Progress, Settings, Target, explore};
 use touchstone_harness::Timeouts;
 use touchstone_output::text::{display_url, plural};
 
@@ -72,12 +73,25 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         }
         None => None,
     };
-    let target = target(&arguments, &server, embedded.is_some())?;
+    let mut target = target(&arguments, &server, embedded.is_some())?;
+    let spawned = match (spawned, &arguments.spawn) {
+        (Some(process), Some(command)) if arguments.crash => {
+            target.crash = Some(Crash {
+                command: command.clone(),
+                is_durable: arguments.durable,
+                stop: stop.signals(),
+                process: Mutex::new(Some(process)),
+            });
+            None
+        }
+        (spawned, _) => spawned,
+    };
+    let target = Arc::new(target);
     let started_at = Clock::System.unix_ms();
     let progress = Shown::new(quiet);
     let stopped = stop.finish();
     let tell = |progressed| progress.tell(progressed);
-    let exploring = explore(Arc::new(target), &settings, &stopped, &tell);
+    let exploring = explore(Arc::clone(&target), &settings, &stopped, &tell);
     let explored = tokio::select! {
         explored = Box::pin(exploring) => explored,
         () = stop.given_up() => {
@@ -85,8 +99,12 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         }
     };
     drop(progress);
-    if let Some(spawned) = spawned {
-        spawned.stop().await;
+    let crashed = match &target.crash {
+        Some(crash) => crash.process.lock().await.take(),
+        None => None,
+    };
+    for process in spawned.into_iter().chain(crashed) {
+        process.stop().await;
     }
     if let Some(embedded) = embedded {
         embedded.stop().await?;
@@ -148,7 +166,10 @@ fn settings(arguments: &ExploreArguments) -> Result<Settings, Failure> {
         first,
         nonce: random.random(),
         extent,
-        jobs: arguments.jobs.into(),
+        jobs: match arguments.crash {
+            true => 1,
+            false => arguments.jobs.into(),
+        },
         shrink_for: arguments.shrink_for,
         fail_fast: arguments.fail_fast,
     })
@@ -208,6 +229,15 @@ fn command(arguments: &ExploreArguments) -> String {
             flag(name, &value);
         }
     }
+    for (name, is_set) in [
+        ("--crash", arguments.crash),
+        ("--durable", arguments.durable),
+    ] {
+        if is_set {
+            words.push(name.to_owned());
+        }
+    }
+    let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
     for fault in &arguments.fault {
         flag("--fault", fault);
     }

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     reader::{Reader, TraceError},
-    record::{CONTRIVED, DROPPED, Exchange, HIDDEN, Kind, QUIET, Record, Traced},
+    record::{
+        CONTRIVED, DROPPED, Exchange, HIDDEN, Kind, QUIET, RESTARTED, RESTARTED_DURABLE, Record,
+        Traced,
+    },
     recorder::{Bounds, Recorder},
     writer::Writer,
 };

@@ -38,6 +38,10 @@ pub enum Kind {
 
 /// The mark of a moment at which everything that was caused before has arrived.
 pub const QUIET: &str = "quiet point";
+/// The mark of a moment at which the server was ended and started again.
+pub const RESTARTED: &str = "server restarted";
+/// The same, if it says that it keeps what it acknowledged.
+pub const RESTARTED_DURABLE: &str = "server restarted, and keeps what it acknowledged";
 /// The mark that stands before events which nothing but a test makes the server send, through its control
 /// extension: from then on they tell nothing about it.
 pub const CONTRIVED: &str = "events are emitted through the control extension";

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::Record;
-use touchstone_history::{Judge, Knowledge, Violation};
+use touchstone_history::{Judge, Keeps, Knowledge, Violation};
 
 use crate::{
     diagram::Diagram,
@@ -92,6 +92,8 @@ pub struct Explored {
     pub operations: u64,
     /// How long it took, without shrinking.
     pub elapsed: Duration,
+    /// What the server kept over its restarts, if it was restarted.
+    pub keeps: Option<Keeps>,
     /// What was found, MUST before SHOULD.
     pub findings: Vec<Finding>,
     /// How many rounds could not be run.
@@ -134,7 +136,7 @@ pub(crate) struct Suspect {
 
 /// What a round of `target` shows to be wrong. What was waited for in vain is waited for briefly from then on
 /// where something is said to be missing, and after a second time where nothing is.
-pub(crate) fn judge(round: &Round, target: &Target) -> Vec<Violation> {
+pub(crate) fn judge(round: &Round, target: &Target) -> (Vec<Violation>, Option<Keeps>) {
     let mut judge = Judge::new(Knowledge::Complete);
     let mut found: Vec<Violation> = round
         .records
@@ -144,7 +146,7 @@ pub(crate) fn judge(round: &Round, target: &Target) -> Vec<Violation> {
     found.extend(judge.finish());
     let is_accused = found.iter().any(|one| OMISSIONS.contains(&one.rule));
     target.missed(&round.missed, is_accused);
-    found
+    (found, judge.keeps())
 }
 
 /// Explores `target` until it is done, or `stop` ends it.
@@ -164,6 +166,7 @@ pub async fn explore(
     let mut progress = Progress::default();
     let mut suspects: BTreeMap<&'static str, Suspect> = BTreeMap::new();
     let (mut unrun, mut error, mut failed) = (0, None, 0);
+    let mut keeps = None;
     loop {
         let round = tokio::select! {
             round = rounds.recv() => round,
@@ -176,7 +179,8 @@ pub async fn explore(
             break;
         };
         match outcome {
-            Ok((operations, violations)) => {
+            Ok((operations, violations, kept)) => {
+                keeps = worse(keeps, kept);
                 failed = 0;
                 progress.rounds += 1;
                 progress.operations += operations;
@@ -203,6 +207,7 @@ pub async fn explore(
         rounds: progress.rounds,
         operations: progress.operations,
         elapsed,
+        keeps,
         findings: Vec::new(),
         unrun,
         error,
@@ -216,7 +221,11 @@ pub async fn explore(
 }
 
 /// The seed of a round with its number of steps, and what came of it: operations and violations.
-type Outcome = (u64, usize, Result<(u64, Vec<Violation>), RoundError>);
+type Outcome = (
+    u64,
+    usize,
+    Result<(u64, Vec<Violation>, Option<Keeps>), RoundError>,
+);
 
 /// Runs rounds, several at a time, until `finish` is cancelled or there are enough.
 fn start(
@@ -253,8 +262,8 @@ fn start(
                     settings.nonce.wrapping_add(index),
                 ));
                 let outcome = ran.await.map(|round| {
-                    let violations = judge(&round, &target);
-                    (round.operations, violations)
+                    let (violations, keeps) = judge(&round, &target);
+                    (round.operations, violations, keeps)
                 });
                 if sender.send((seed, size, outcome)).await.is_err() {
                     return;
@@ -263,6 +272,14 @@ fn start(
         });
     }
     (receiver, tasks)
+}
+
+/// What was kept over several restarts.
+fn worse(one: Option<Keeps>, other: Option<Keeps>) -> Option<Keeps> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(Keeps::Some),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Keeps of each requirement the smallest round that broke it.
@@ -326,15 +343,14 @@ async fn shrink_all(
             .into_iter()
             .partition(|other| shrunk.find(other.violation.requirement).is_some());
         open = without;
-        let nodes = target.urls.len();
-        findings.push(finding(&suspect, &shrunk, nodes));
-        findings.extend(with.iter().map(|other| finding(other, &shrunk, nodes)));
+        findings.push(finding(&suspect, &shrunk, target));
+        findings.extend(with.iter().map(|other| finding(other, &shrunk, target)));
     }
     findings.sort_by_key(|one| is_should(one.violation.level));
     findings
 }
 
-fn finding(suspect: &Suspect, shrunk: &Shrunk, nodes: usize) -> Finding {
+fn finding(suspect: &Suspect, shrunk: &Shrunk, target: &Target) -> Finding {
     let requirement = suspect.violation.requirement;
     let violation = shrunk
         .find(requirement)
@@ -343,7 +359,7 @@ fn finding(suspect: &Suspect, shrunk: &Shrunk, nodes: usize) -> Finding {
     Finding {
         rounds: suspect.rounds,
         seed: shrunk.seed,
-        steps: crate::steps::steps(&shrunk.plan, nodes),
+        steps: crate::steps::steps(&shrunk.plan, target.urls.len(), target.crash.is_some()),
         shrunk: [shrunk.from, shrunk.plan.len()],
         shown: shrunk.shown,
         diagram: Diagram::of(&shrunk.records, &violation.records),

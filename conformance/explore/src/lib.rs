@@ -7,6 +7,7 @@
 //! This crate knows no server and no case, prints nothing and reads no environment. It must not judge: what
 //! must hold of a history stands in `touchstone-history`.
 
+mod crash;
 mod deed;
 mod diagram;
 mod explore;
@@ -20,6 +21,7 @@ mod target;
 mod values;
 mod world;
 
+pub use crash::Crash;
 pub use diagram::{Diagram, Row};
 pub use explore::{Ended, Explored, Extent, Finding, Progress, Settings, explore};
 pub use plan::Plan;

@@ -12,12 +12,13 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use touchstone_client::{
-    CallError, ConnectError, ConnectOptions, PendingReply, Transport,
+    CallError, ConnectError, ConnectOptions, LaunchError, PendingReply, Transport,
     provision::{ProvisionError, Rest},
     trace::{Bounds, QUIET, Record, Recorder},
 };
 
 use crate::{
+    crash::{self, Crash},
     deed::{Deed, Learn, deed, write_machine, write_session},
     peer::{Link, Peer, SENTINEL},
     plan::{Act, Actor, Part, Plan, Scope, Step, Wire},
@@ -63,6 +64,9 @@ pub enum RoundError {
         /// Why.
         source: ConnectError,
     },
+    /// It was killed, and did not come back.
+    #[error("the server did not come back after it was killed")]
+    Restart(#[from] LaunchError),
 }
 
 /// What a step waits for in the end.
@@ -84,6 +88,9 @@ pub(crate) fn name(actor: u8) -> String {
 /// Runs `plan` once. `nonce` tells it from all other runs.
 pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Round, RoundError> {
     let recorder = Recorder::new(Instant::now(), BOUNDS);
+    if let Some(crash) = &target.crash {
+        crash.revive(target).await?;
+    }
     let provisioner = target.provisioner.recorded(&recorder);
     let stage = Stage {
         target,
@@ -102,7 +109,8 @@ pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Roun
     let opened = join_all(peers.iter_mut().map(|peer| stage.open(peer))).await;
     opened.into_iter().collect::<Result<(), _>>()?;
     let mut operations = peers.len() as u64;
-    for phase in &plan.phases {
+    let mut goes_on = true;
+    for (nth, phase) in plan.phases.iter().enumerate() {
         let mut steps: BTreeMap<u8, Vec<&Step>> = BTreeMap::new();
         for step in phase {
             steps.entry(step.actor).or_default().push(step);
@@ -112,10 +120,21 @@ pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Roun
             let steps = steps.remove(&peer.actor.id)?;
             Some(stage.perform(peer, steps))
         });
-        join_all(busy).await;
+        match target.crash.as_ref().filter(|_| nth == crash::phase(plan)) {
+            Some(crash) => {
+                tokio::join!(join_all(busy), crash.kill(nonce));
+                goes_on = stage.restart(crash, &mut peers).await?;
+                if !goes_on {
+                    break;
+                }
+            }
+            None => {
+                join_all(busy).await;
+            }
+        }
     }
     let accounts: Vec<u8> = stage.world.accounts.keys().copied().collect();
-    for account in accounts {
+    for account in accounts.into_iter().filter(|_| goes_on) {
         stage.settle(account, &mut peers).await?;
         stage.read(account).await;
     }
@@ -139,6 +158,32 @@ impl Stage<'_> {
         let mut accounts = self.world.accounts.iter();
         let other = accounts.find(|(number, _)| **number != account);
         other.map_or(self.holder(account), |(_, other)| other)
+    }
+
+    /// Starts the server again, and reads what it has; everybody who was there comes back. Says whether the
+    /// sessions are there, so that the round can go on.
+    async fn restart(&self, crash: &Crash, peers: &mut [Peer]) -> Result<bool, RoundError> {
+        crash.revive(self.target).await?;
+        self.recorder.mark("-", crash.mark());
+        let mut has_all = true;
+        for (account, holder) in &self.world.accounts {
+            self.read(*account).await;
+            let listed = self.ask(*account, "GET", "/v1/sessions", None, &Learn::Nothing);
+            let listed = listed.await.unwrap_or_default();
+            let rows = listed["sessions"].as_array().map_or(&[][..], Vec::as_slice);
+            let is_there = |id: &String| rows.iter().any(|row| row["id"] == id.as_str());
+            has_all &= holder.sessions.iter().all(is_there);
+        }
+        if has_all {
+            let gone = peers.iter_mut().filter(|peer| peer.link.is_some());
+            let back = gone.map(|peer| {
+                peer.returned = true;
+                self.open(peer)
+            });
+            let back = join_all(back).await;
+            back.into_iter().collect::<Result<(), _>>()?;
+        }
+        Ok(has_all)
     }
 
     /// Opens the connection of an actor, and waits until it is served.

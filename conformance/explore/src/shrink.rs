@@ -62,7 +62,7 @@ impl Attempts<'_> {
             let Ok(round) = Box::pin(round::run(plan, self.target, nonce)).await else {
                 continue;
             };
-            let violations = judge(&round, self.target);
+            let (violations, _) = judge(&round, self.target);
             if violations
                 .iter()
                 .any(|one| one.requirement == self.requirement)

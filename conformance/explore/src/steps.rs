@@ -1,6 +1,7 @@
 //! A plan as steps that a person can follow with any client.
 
 use crate::{
+    crash,
     plan::{Act, Actor, Callee, Expect, MACHINES, Part, Plan, Scope, Step, Text, Wire},
     round::name,
     values,
@@ -8,18 +9,23 @@ use crate::{
 
 /// The steps of a plan, one line each. Those that begin with `meanwhile` are taken at the same time as the one
 /// before. Of several nodes they say which one a connection is at.
-pub(crate) fn steps(plan: &Plan, nodes: usize) -> Vec<String> {
+pub(crate) fn steps(plan: &Plan, nodes: usize, is_killed: bool) -> Vec<String> {
     let connects = |actor: &Actor| match nodes {
         0 | 1 => connects(actor),
         _ => format!("{}, at node {}", connects(actor), actor.node(nodes) + 1),
     };
     let mut lines: Vec<String> = plan.actors().iter().map(connects).collect();
-    for phase in &plan.phases {
+    for (number, phase) in plan.phases.iter().enumerate() {
         for (nth, step) in phase.iter().enumerate() {
             // One actor's steps follow each other.
             let is_meanwhile = nth > 0 && phase[nth - 1].actor != step.actor;
             let before = if is_meanwhile { "meanwhile " } else { "" };
             lines.push(format!("{before}{}", taken(step)));
+        }
+        if is_killed && number == crash::phase(plan) {
+            let killed = "meanwhile the server is killed with SIGKILL; it is started again, all rows are read, and \
+                          everybody connects again";
+            lines.push(killed.to_owned());
         }
     }
     // What the quiet point is made of may break a rule, too.
@@ -350,7 +356,7 @@ mod tests {
         let count = plan.actors().len();
         assert!(count > 1, "{count}");
         let at = |nodes, word: &str| {
-            let steps = steps(&plan, nodes);
+            let steps = steps(&plan, nodes, false);
             steps.iter().filter(|step| step.ends_with(word)).count()
         };
         assert_eq!((at(1, "node 1"), at(1, "node 2")), (0, 0));

@@ -12,7 +12,7 @@ use touchstone_client::{
 };
 use url::Url;
 
-use crate::world::lock;
+use crate::{crash::Crash, world::lock};
 
 /// How long an answer or a sentinel may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +37,8 @@ pub struct Target {
     pub rest: Rest,
     /// How long the server lets a callee be silent.
     pub rpc_timeout: Duration,
+    /// How it is killed and started again in each round, if it is.
+    pub crash: Option<Crash>,
     waits: Mutex<HashMap<String, Wait>>,
 }
 
@@ -58,6 +60,7 @@ impl Target {
             provisioner,
             rest,
             rpc_timeout,
+            crash: None,
             waits: Mutex::default(),
         })
     }

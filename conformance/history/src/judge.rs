@@ -18,6 +18,17 @@ pub enum Knowledge {
     Complete,
 }
 
+/// What a server has after it was killed and started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Whatever it had acknowledged.
+    Acknowledged,
+    /// A part of that.
+    Some,
+    /// Nothing of that.
+    Nothing,
+}
+
 /// Judges a history, record by record.
 #[derive(Debug)]
 pub struct Judge {
@@ -49,6 +60,11 @@ impl Judge {
     pub fn finish(&mut self) -> Vec<Violation> {
         self.rules.finish(&self.story.accounts, &mut self.findings);
         self.findings.take()
+    }
+
+    /// What the server kept over a restart, if it was restarted.
+    pub fn keeps(&self) -> Option<Keeps> {
+        self.rules.keeps()
     }
 
     /// How many records were heard.

@@ -18,7 +18,7 @@ mod rules;
 mod story;
 
 pub use finding::Violation;
-pub use judge::{Judge, Knowledge};
+pub use judge::{Judge, Keeps, Knowledge};
 pub use requirement::{REQUIREMENTS, Requirement};
 pub use rules::{RULES, Rule};
 pub use touchstone_fixtures::Level;

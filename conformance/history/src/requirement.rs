@@ -129,5 +129,9 @@ requirements! {
     USAGE_NEWS = Should "usage.recipients";
     ALIVE = Must "presence.session-alive";
     MACHINE_ALIVE = Must "presence.machine-alive";
+    RESTART_KEPT = Should "restart.acknowledged-kept";
+    RESTART_NUMBERS = Should "restart.numbers";
+    RESTART_LOCAL_IDS = Should "restart.local-ids";
+    RESTART_TOKENS = Should "restart.tokens";
     SEQ_RISES = Should "update.seq-increases";
 }

@@ -9,7 +9,9 @@ use std::{
 use serde_json::Value;
 use touchstone_client::{
     Direction,
-    trace::{CONTRIVED, DROPPED, Exchange, Kind, QUIET, Record, Traced},
+    trace::{
+        CONTRIVED, DROPPED, Exchange, Kind, QUIET, RESTARTED, RESTARTED_DURABLE, Record, Traced,
+    },
 };
 
 use crate::account::{Account, Accounts, label};
@@ -123,6 +125,8 @@ pub(crate) enum Happening<'a> {
     Asked(&'a Asked<'a>),
     /// Whatever was caused before has arrived by now.
     Quiet(Moment),
+    /// The server was ended and started again, and whether it says that it keeps what it acknowledged.
+    Restarted(bool, Moment),
     /// Records are missing before this one.
     Dropped,
     /// From now on the server sends what nothing of the history causes.
@@ -191,6 +195,16 @@ impl Story {
             }
             Kind::Http(exchange) => self.exchange(&record.conn, exchange, now, &mut hear),
             Kind::Mark(text) if text == QUIET => hear(&Happening::Quiet(now), &self.accounts),
+            Kind::Mark(text) if text == RESTARTED || text == RESTARTED_DURABLE => {
+                let names: Vec<String> = self.open.keys().cloned().collect();
+                names
+                    .iter()
+                    .for_each(|name| self.fade(name, true, &mut hear));
+                hear(
+                    &Happening::Restarted(text == RESTARTED_DURABLE, now),
+                    &self.accounts,
+                );
+            }
             Kind::Mark(text) if text == CONTRIVED => hear(&Happening::Contrived, &self.accounts),
             Kind::Mark(text) if text.starts_with(DROPPED) => {
                 hear(&Happening::Dropped, &self.accounts);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use quick_junit::{Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use touchstone_explore::{Ended, Explored, Finding};
-use touchstone_history::Level;
+use touchstone_history::{Keeps, Level};
 use touchstone_output::text::{json_without_controls, one_line, plural};
 use touchstone_output::{
     Style,
@@ -54,6 +54,14 @@ impl Report {
             plural(explored.operations, "operation"),
             self.seed
         );
+        if let Some(keeps) = explored.keeps {
+            let kept = match keeps {
+                Keeps::Acknowledged => "all that it had acknowledged",
+                Keeps::Some => "a part of what it had acknowledged",
+                Keeps::Nothing => "nothing",
+            };
+            let _ = write!(text, " Killed and started again, it had {kept}.");
+        }
         if explored.unrun > 0 {
             let _ = write!(
                 text,
@@ -148,6 +156,7 @@ impl Report {
                 "rounds": explored.rounds,
                 "operations": explored.operations,
                 "violations": violations.len(),
+                "restartKeeps": keeps_json(explored.keeps),
                 "unrun": explored.unrun,
                 "interrupted": explored.ended == Ended::Interrupted,
             },
@@ -244,5 +253,14 @@ pub(super) fn shown(finding: &Finding) -> String {
                 tries => format!("{tries} tries"),
             }
         ),
+    }
+}
+
+fn keeps_json(keeps: Option<Keeps>) -> Value {
+    match keeps {
+        Some(Keeps::Acknowledged) => "acknowledged".into(),
+        Some(Keeps::Some) => "some".into(),
+        Some(Keeps::Nothing) => "nothing".into(),
+        None => Value::Null,
     }
 }

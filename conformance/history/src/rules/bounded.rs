@@ -32,6 +32,11 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.map.get_mut(key)
     }
 
+    /// Everything that is remembered, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.map.iter()
+    }
+
     /// Does something with every value.
     pub(crate) fn each(&mut self, change: impl FnMut(&mut V)) {
         self.map.values_mut().for_each(change);

@@ -8,6 +8,7 @@ mod isolation;
 mod loss;
 mod message;
 mod news;
+mod restart;
 mod rpc;
 mod sending;
 mod seq;
@@ -15,7 +16,12 @@ mod shapes;
 mod versioned;
 mod versions;
 
-use crate::{account::Accounts, finding::Findings, judge::Knowledge, story::Happening};
+use crate::{
+    account::Accounts,
+    finding::Findings,
+    judge::{Keeps, Knowledge},
+    story::Happening,
+};
 
 /// A rule, for people.
 #[derive(Debug)]
@@ -40,12 +46,15 @@ pub static RULES: &[&Rule] = &[
     &seq::RULE,
     &isolation::RULE,
     &rpc::RULE,
+    &restart::RULE,
     &shapes::RULE,
 ];
 
 #[derive(Debug)]
 pub(crate) struct Rules {
     knowledge: Knowledge,
+    /// Whether everything is seen, over all restarts.
+    is_whole: bool,
     /// Whether what arrives may have no cause in the history.
     is_contrived: bool,
     versions: versions::Versions,
@@ -56,6 +65,8 @@ pub(crate) struct Rules {
     loss: loss::Loss,
     answers: answers::Answers,
     seq: seq::Seqs,
+    /// What has to hold from one life of a server to the next.
+    restart: restart::Restart,
     isolation: isolation::Isolation,
     rpc: rpc::Rpc,
     shapes: shapes::Shapes,
@@ -65,6 +76,7 @@ impl Rules {
     pub(crate) fn new(knowledge: Knowledge) -> Self {
         Self {
             knowledge,
+            is_whole: knowledge == Knowledge::Complete,
             is_contrived: false,
             versions: versions::Versions::default(),
             message: message::Messages::default(),
@@ -74,6 +86,7 @@ impl Rules {
             loss: loss::Loss::default(),
             answers: answers::Answers::default(),
             seq: seq::Seqs::default(),
+            restart: restart::Restart::default(),
             isolation: isolation::Isolation::default(),
             rpc: rpc::Rpc::default(),
             shapes: shapes::Shapes::default(),
@@ -87,11 +100,26 @@ impl Rules {
         findings: &mut Findings,
     ) {
         match happening {
-            Happening::Dropped => self.knowledge = Knowledge::Partial,
+            Happening::Dropped => {
+                self.knowledge = Knowledge::Partial;
+                self.is_whole = false;
+            }
             Happening::Contrived => self.is_contrived = true,
             _ => {}
         }
         if self.is_contrived {
+            return;
+        }
+        if self.is_whole {
+            self.restart.hear(happening, accounts, findings);
+        }
+        // What was under way is open, and what a server may forget is no longer known.
+        if let Happening::Restarted(..) = happening {
+            *self = Self {
+                restart: std::mem::take(&mut self.restart),
+                is_whole: self.is_whole,
+                ..Self::new(Knowledge::Partial)
+            };
             return;
         }
         self.versions
@@ -109,6 +137,10 @@ impl Rules {
             self.answers.hear(happening, accounts, findings);
             self.seq.hear(happening, accounts, findings);
         }
+    }
+
+    pub(crate) fn keeps(&self) -> Option<Keeps> {
+        self.restart.keeps()
     }
 
     /// What was under way at the end may still be on its way: nothing is lost yet.

@@ -59,6 +59,7 @@ impl Shapes {
         accounts: &Accounts,
         findings: &mut Findings,
     ) {
+        let mut call = None;
         let (name, value, record) = match happening {
             Happening::Called(call) => {
                 if is_odd(call) {
@@ -76,7 +77,10 @@ impl Shapes {
             Happening::Received(_, name @ ("update" | "ephemeral"), payload, now) => {
                 (*name, *payload, now.record)
             }
-            Happening::Answered(call, answer, now) => (call.event.as_str(), *answer, now.record),
+            Happening::Answered(asked, answer, now) => {
+                call = Some(&asked.data);
+                (asked.event.as_str(), *answer, now.record)
+            }
             _ => return,
         };
         let shape = print_of_shape(name, value);
@@ -100,7 +104,7 @@ impl Shapes {
                     [&r::EPHEMERAL, &r::EPHEMERAL],
                 )
             }
-            event => of_answer(event, value),
+            event => of_answer(event, call.unwrap_or(&Value::Null), value),
         };
         if broken.is_empty() {
             self.right.entry(shape, || ());
@@ -202,8 +206,8 @@ pub(super) fn answer_of(event: &str) -> Option<&'static Requirement> {
     })
 }
 
-/// The requirements that an answer breaks.
-fn of_answer(event: &str, answer: &Value) -> Broken {
+/// The requirements that the answer to a call with this data breaks.
+fn of_answer(event: &str, data: &Value, answer: &Value) -> Broken {
     let Some(requirement) = answer_of(event) else {
         let is_never = CLIENT_EVENTS.contains(&event)
             && ack_variants(event).is_empty()
@@ -215,7 +219,11 @@ fn of_answer(event: &str, answer: &Value) -> Broken {
     };
     let violations = validate_ack(event, answer).map(|report| report.violations);
     let told = |violation: Violation| {
-        let requirement = if violation.level == Level::Must {
+        let is_absent = event == "artifact-update"
+            && ["/header", "/body"].contains(&violation.path.as_str())
+            && answer.pointer(&violation.path) == Some(&Value::Null)
+            && (answer["result"] != "success" || data.pointer(&violation.path).is_none());
+        let requirement = if violation.level == Level::Must && !is_absent {
             requirement
         } else {
             &r::ABSENT_PARTS

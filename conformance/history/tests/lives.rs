@@ -1,0 +1,276 @@
+//! Short histories written by hand: what a server may leave out of an answer, and what it has after it was
+//! killed and started again.
+
+use serde_json::{Value, json};
+use touchstone_client::{
+    Args, Direction,
+    trace::{Exchange, Kind, RESTARTED, RESTARTED_DURABLE, Record, Traced},
+};
+use touchstone_history::{Judge, Keeps, Knowledge};
+
+#[derive(Default)]
+struct History(Vec<Record>);
+
+impl History {
+    fn put(&mut self, conn: &str, kind: Kind) {
+        self.0.push(Record {
+            t_us: 10 * self.0.len() as u64,
+            conn: conn.to_owned(),
+            kind,
+            recipients: None,
+        });
+    }
+
+    fn asked(&mut self, method: &str, url: &str, status: u16, request: Value, response: Value) {
+        let exchange = Exchange {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            status: Some(status),
+            request: (!request.is_null()).then_some(request),
+            response: Some(response),
+            ms: 0,
+            us: Some(1),
+        };
+        let conn = if url == "/v1/auth" { "http" } else { "http/a1" };
+        self.put(conn, Kind::Http(exchange));
+    }
+
+    fn connect(&mut self, conn: &str) {
+        let auth = json!({"token": "a1…", "clientType": "user-scoped"});
+        self.put(conn, Kind::Packet(Direction::Sent, Traced::Connect(auth)));
+        let admitted = Traced::Connect(json!({"sid": conn}));
+        self.put(conn, Kind::Packet(Direction::Received, admitted));
+    }
+
+    fn event(
+        &mut self,
+        conn: &str,
+        direction: Direction,
+        name: &str,
+        data: &Value,
+        ack: Option<u64>,
+    ) {
+        let packet = Traced::Event {
+            name: name.to_owned(),
+            args: Args::one(data).expect("JSON"),
+            ack,
+            attachments: 0,
+        };
+        self.put(conn, Kind::Packet(direction, packet));
+    }
+
+    fn call(&mut self, conn: &str, name: &str, data: &Value, answer: &Value) {
+        let id = self.0.len() as u64;
+        self.event(conn, Direction::Sent, name, data, Some(id));
+        let args = Args::one(answer).expect("JSON");
+        let packet = Traced::Ack {
+            id,
+            args,
+            attachments: 0,
+        };
+        self.put(conn, Kind::Packet(Direction::Received, packet));
+    }
+
+    fn message(
+        &mut self,
+        conn: &str,
+        seq: u64,
+        [id, of_session, local_id]: [&str; 3],
+        number: u64,
+    ) {
+        let message = json!({
+            "id": id, "seq": number, "localId": local_id, "content": {"t": "encrypted", "c": "x"},
+            "createdAt": 1_753_000_000_000_u64, "updatedAt": 1_753_000_000_000_u64,
+        });
+        let body = json!({"t": "new-message", "sid": of_session, "message": message});
+        let update = json!({"id": format!("u{seq}"), "seq": seq, "createdAt": 1_753_000_000_000_u64, "body": body});
+        self.event(conn, Direction::Received, "update", &update, None);
+    }
+
+    /// The requirements that it breaks, and what was kept over a restart.
+    fn judged(&self) -> (Vec<&'static str>, Option<Keeps>) {
+        let mut judge = Judge::new(Knowledge::Complete);
+        let mut found: Vec<_> = self
+            .0
+            .iter()
+            .flat_map(|record| judge.hear(record))
+            .collect();
+        found.extend(judge.finish());
+        let mut broken: Vec<_> = found.iter().map(|one| one.requirement).collect();
+        broken.sort_unstable();
+        broken.dedup();
+        (broken, judge.keeps())
+    }
+}
+
+#[test]
+fn parts_that_do_not_apply_may_be_null() {
+    let part = |version: u64| json!({"version": version, "data": "eA=="});
+    let check = |data: Value, answer: Value, expected: &[&str]| {
+        let mut history = History::default();
+        history.connect("c");
+        history.call("c", "artifact-update", &data, &answer);
+        assert_eq!(history.judged().0, expected, "{answer}");
+    };
+    let written = json!({"artifactId": "a", "header": {"data": "eA==", "expectedVersion": 1}});
+    let success = |body: Value| json!({"result": "success", "header": part(2), "body": body});
+    check(
+        written.clone(),
+        success(Value::Null),
+        &["handler.absent-parts"],
+    );
+    let nothing = json!({"result": "success", "header": null});
+    check(written, nothing, &["artifact.update.answer"]);
+}
+
+/// A life of a server, what it says when it was killed and started again, and another life.
+struct Lives {
+    mark: &'static str,
+    /// The version and value of the metadata, the posted messages, the seq of the next update and message, and
+    /// the id of the message with the localId that is known.
+    metadata: (u64, &'static str),
+    listed: &'static [&'static str],
+    next: (u64, u64),
+    again: &'static str,
+    status: u16,
+}
+
+const KEPT: Lives = Lives {
+    mark: RESTARTED_DURABLE,
+    metadata: (1, "one"),
+    listed: &["m1"],
+    next: (4, 2),
+    again: "m1",
+    status: 200,
+};
+
+fn lived(lives: &Lives) -> (Vec<&'static str>, Option<Keeps>) {
+    let mut history = History::default();
+    let token = json!({"success": true, "token": "a1…"});
+    history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+    let row = |(version, value): (u64, &str)| json!({"id": "s", "metadata": value, "metadataVersion": version});
+    let made = json!({"session": row((0, "zero"))});
+    history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made);
+    history.connect("c");
+    let data = json!({"sid": "s", "metadata": "one", "expectedVersion": 0});
+    let answer = json!({"result": "success", "version": 1, "metadata": "one"});
+    history.call("c", "update-metadata", &data, &answer);
+    let posted = json!({"messages": [{"id": "m1", "seq": 1, "localId": "l1"}]});
+    history.asked(
+        "POST",
+        "/v3/sessions/s/messages",
+        200,
+        json!({"messages": []}),
+        posted,
+    );
+    history.message("c", 3, ["m1", "s", "l1"], 1);
+    history.put("-", Kind::Mark(lives.mark.to_owned()));
+    let sessions = match lives.status {
+        200 => json!({"sessions": [row(lives.metadata)]}),
+        _ => json!({"error": "Invalid token"}),
+    };
+    history.asked("GET", "/v1/sessions", lives.status, Value::Null, sessions);
+    let messages: Vec<Value> = lives
+        .listed
+        .iter()
+        .map(|id| json!({"id": id, "seq": 1}))
+        .collect();
+    let url = "/v3/sessions/s/messages?after_seq=0&limit=500";
+    history.asked("GET", url, 200, Value::Null, json!({"messages": messages}));
+    history.connect("d");
+    let (seq, number) = lives.next;
+    history.message("d", seq, ["m2", "s", "l2"], number);
+    history.message("d", seq + 1, [lives.again, "s", "l1"], 3);
+    history.judged()
+}
+
+#[test]
+fn what_is_gone_after_a_crash_is_named() {
+    let check = |lives: Lives, expected: &[&str]| {
+        let restart: Vec<_> = lived(&lives)
+            .0
+            .into_iter()
+            .filter(|broken| broken.starts_with("restart."))
+            .collect();
+        assert_eq!(restart, expected);
+    };
+    check(KEPT, &[]);
+    let acknowledged = ["restart.acknowledged-kept"];
+    check(
+        Lives {
+            metadata: (0, "zero"),
+            ..KEPT
+        },
+        &acknowledged,
+    );
+    check(
+        Lives {
+            metadata: (1, "other"),
+            ..KEPT
+        },
+        &acknowledged,
+    );
+    // Somebody's call that was not answered may have had its effect.
+    check(
+        Lives {
+            metadata: (2, "two"),
+            ..KEPT
+        },
+        &[],
+    );
+    check(
+        Lives {
+            listed: &[],
+            ..KEPT
+        },
+        &acknowledged,
+    );
+    check(
+        Lives {
+            next: (3, 2),
+            ..KEPT
+        },
+        &["restart.numbers"],
+    );
+    check(
+        Lives {
+            next: (4, 1),
+            ..KEPT
+        },
+        &["restart.numbers"],
+    );
+    check(
+        Lives {
+            again: "m3",
+            ..KEPT
+        },
+        &["restart.local-ids"],
+    );
+    check(
+        Lives {
+            status: 401,
+            ..KEPT
+        },
+        &["restart.tokens"],
+    );
+}
+
+#[test]
+fn a_server_that_promises_nothing_is_only_described() {
+    let lost = Lives {
+        mark: RESTARTED,
+        metadata: (0, "zero"),
+        listed: &[],
+        next: (1, 1),
+        again: "m3",
+        ..KEPT
+    };
+    let (broken, keeps) = lived(&lost);
+    assert!(
+        broken.iter().all(|broken| !broken.starts_with("restart.")),
+        "{broken:?}"
+    );
+    // Its session is there.
+    assert_eq!(keeps, Some(Keeps::Some));
+    assert_eq!(lived(&KEPT).1, Some(Keeps::Acknowledged));
+}
