@@ -74,6 +74,7 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         None => None,
     };
     let mut target = target(&arguments, &server, embedded.is_some())?;
+    target.is_unsteady = network.is_some_and(|network| network.cut.is_some());
     let spawned = match (spawned, &arguments.spawn) {
         (Some(process), Some(command)) if arguments.crash => {
             target.crash = Some(Crash {

@@ -2,6 +2,7 @@
 
 mod act;
 mod check;
+mod crash;
 mod documents;
 mod example;
 mod explore;
@@ -9,6 +10,7 @@ mod failure;
 mod judge;
 mod liberties;
 mod load;
+mod network;
 mod nginx;
 mod prefix;
 mod protocol;

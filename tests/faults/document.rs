@@ -24,6 +24,10 @@ pub(crate) fn render(table: &Table) -> String {
         if fault.layer != layer {
             layer = fault.layer;
             text += &format!("\n## {layer}\n");
+            if layer == "Storage" {
+                text += "\nThey show only where the server keeps its rows in a database, and is ended: \
+                         `tests/cli` finds them with `touchstone explore --crash`.\n";
+            }
         }
         let name = table.spelled(fault.name);
         text += &format!("\n### `{name}`\n\n{}.\n", capitalized(fault.description));

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::tried;
 use serde::{Deserialize, Serialize};
 use touchstone_harness::Selection;
-use touchstone_reference_faults::faults;
 
 use crate::trial::Outcome;
 
@@ -67,8 +67,8 @@ impl Table {
     /// Gives new faults a row, and drops the rows of those that are gone.
     pub(crate) fn adopt_new_faults(&mut self) {
         self.rows
-            .retain(|name, _| faults().iter().any(|fault| fault.name == name));
-        for fault in faults() {
+            .retain(|name, _| tried().any(|fault| fault.name == name));
+        for fault in tried() {
             self.rows.entry(fault.name.to_owned()).or_default();
         }
     }

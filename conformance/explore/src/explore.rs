@@ -30,6 +30,8 @@ use crate::{
 const SHRUNK: usize = 3;
 /// After how many rounds in a row that could not be run there is no use in going on.
 const BROKEN: u64 = 20;
+/// How often a round is tried again that an unsteady network did not let run.
+const AGAIN: u64 = 10;
 /// The rules that say that something did not come.
 const OMISSIONS: [&str; 2] = ["history.answers", "history.loss"];
 
@@ -256,12 +258,17 @@ fn start(
                 };
                 let plan = tree(seed).current().effective();
                 let size = plan.len();
-                let ran = Box::pin(round::run(
-                    &plan,
-                    &target,
-                    settings.nonce.wrapping_add(index),
-                ));
-                let outcome = ran.await.map(|round| {
+                let nonce = settings.nonce.wrapping_add(index);
+                let mut ran = Box::pin(round::run(&plan, &target, nonce)).await;
+                for again in 1..=AGAIN {
+                    if ran.is_ok() || !target.is_unsteady {
+                        break;
+                    }
+                    // Its accounts are others than those of all rounds.
+                    let nonce = nonce ^ (again << 56);
+                    ran = Box::pin(round::run(&plan, &target, nonce)).await;
+                }
+                let outcome = ran.map(|round| {
                     let (violations, keeps) = judge(&round, &target);
                     (round.operations, violations, keeps)
                 });

@@ -102,7 +102,7 @@ fn cast(theme: Theme) -> impl Strategy<Value = Vec<Actor>> {
     actors.prop_flat_map(move |actors| {
         let how_many = match theme {
             Theme::Crowd => 1..=3,
-            _ => 0..=actors.len(),
+            _ => 3..=actors.len(),
         };
         subsequence(actors, how_many)
     })

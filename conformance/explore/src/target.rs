@@ -39,6 +39,8 @@ pub struct Target {
     pub rpc_timeout: Duration,
     /// How it is killed and started again in each round, if it is.
     pub crash: Option<Crash>,
+    /// Whether connections may end for no fault of the server: a round that could not be run is tried again.
+    pub is_unsteady: bool,
     waits: Mutex<HashMap<String, Wait>>,
 }
 
@@ -61,6 +63,7 @@ impl Target {
             rest,
             rpc_timeout,
             crash: None,
+            is_unsteady: false,
             waits: Mutex::default(),
         })
     }

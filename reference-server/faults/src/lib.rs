@@ -48,6 +48,7 @@ mod routing;
 mod rpc;
 mod send;
 mod settings;
+mod storage;
 mod table;
 
 use chain::Chain;

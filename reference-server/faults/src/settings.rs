@@ -1,8 +1,11 @@
 //! Faults in what the server is told before it starts.
 
-use touchstone_reference_server::Config;
-use touchstone_reference_server::seams::Seams;
+use std::sync::Arc;
 
+use touchstone_reference_server::seams::Seams;
+use touchstone_reference_server::{Config, Storage};
+
+use crate::storage::Wrong;
 use crate::{Fault, Faults};
 
 /// What the server is told before it starts.
@@ -24,6 +27,16 @@ impl Seams for Settings {
         policy.page_repeats |= faults.on(Fault::PageRepeats);
         policy.access_key_any_pair |= faults.on(Fault::AccessKeyAnyPair);
         policy.revive_ended |= faults.on(Fault::ReviveEnded);
+        let of_storage = [
+            Fault::StorageLate,
+            Fault::StorageBehind,
+            Fault::StorageLocalIdless,
+            Fault::StorageSeqless,
+        ];
+        if of_storage.into_iter().any(|fault| faults.on(fault)) {
+            let wrong = |right| -> Arc<dyn Storage> { Arc::new(Wrong::new(faults.clone(), right)) };
+            config.storage = config.storage.take().map(wrong);
+        }
         faults.memory().fades_after = config.ping_interval + config.ping_timeout;
         if faults.on(Fault::SmallPayload) {
             config.max_payload = 100_000;

@@ -351,5 +351,10 @@ list! {
         ConnectionDropped "connection-dropped" [every 30] "a connection is ended by the N-th event that it sends"
         UpgradeSlow "upgrade-slow" "the upgrade from polling to a WebSocket takes three seconds"
         IdleEnds "idle-ends" "a connection that has sent no event for six sweeps is ended, though it answers pings"
+    }    "Storage" {
+        StorageLate "storage-late" "what is acknowledged is stored a fiftieth of a second later"
+        StorageBehind "storage-behind" "what is acknowledged is stored with the next change"
+        StorageLocalIdless "storage-local-idless" "messages are stored without their localId"
+        StorageSeqless "storage-seqless" "the seq of an account's updates is not stored"
     }
 }

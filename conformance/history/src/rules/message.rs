@@ -90,6 +90,9 @@ impl Messages {
                     (session, asked.account, messages)
                 {
                     let session = (accounts.root(account), sid.to_owned());
+                    if asked.method == "GET" && asked.exchange.url.contains("after_seq=0") {
+                        begins_with_one(sid, messages, asked.ended.record, findings);
+                    }
                     for message in messages {
                         self.told(&session, message, asked.ended.record, findings);
                     }
@@ -156,5 +159,16 @@ impl Messages {
                 add(&r::MESSAGE_LOCAL_ID, other.record, text);
             }
         }
+    }
+}
+
+/// All messages of a session were asked for, from the first one on.
+fn begins_with_one(sid: &str, messages: &[Value], record: u64, findings: &mut Findings) {
+    let seqs = messages
+        .iter()
+        .filter_map(|message| whole(message.get("seq")));
+    if let Some(first) = seqs.min().filter(|first| *first > 1) {
+        let text = format!("The first message of session {sid} has the seq {first}, and not 1.");
+        findings.add(RULE.name, &r::MESSAGE_SEQ, [record], text);
     }
 }

@@ -1,0 +1,82 @@
+//! `touchstone explore --crash`: what a server keeps when it is killed is said, and what it has lost is named.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{check, free_address};
+
+/// The report of exploring a server with these arguments.
+fn explored(serve: &str, explore: &[&str]) -> Value {
+    let address = free_address();
+    let program = env!("CARGO_BIN_EXE_touchstone");
+    let command = format!("{program} serve --listen {address} --quiet {serve}");
+    let url = format!("http://{address}");
+    let mut arguments = vec![
+        "explore", &url, "--spawn", &command, "--crash", "--seed", "1",
+    ];
+    arguments.extend(["--shrink-for", "0s", "--fail-fast", "--report", "json=-"]);
+    arguments.extend(explore);
+    // All that is lost is a SHOULD.
+    let ran = check(&arguments, 0, &[]);
+    serde_json::from_str(&ran.stdout).expect("a report")
+}
+
+fn database(folder: &TempDir) -> String {
+    format!(
+        "--database sqlite://{}",
+        folder.path().join("rows.db").display()
+    )
+}
+
+#[test]
+fn what_a_server_keeps_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = database(&folder);
+    for (serve, explore, keeps) in [
+        (
+            kept.as_str(),
+            &["--rounds", "5", "--durable"][..],
+            "acknowledged",
+        ),
+        ("", &["--rounds", "2"], "nothing"),
+    ] {
+        let report = explored(serve, explore);
+        assert_eq!(report["violations"], json!([]), "{report:#}");
+        assert_eq!(report["summary"]["restartKeeps"], keeps);
+    }
+}
+
+#[test]
+fn what_a_storage_loses_is_named() {
+    // Where a change is lost, its seq is given again.
+    let lost = &[
+        "restart.acknowledged-kept",
+        "restart.numbers",
+        "restart.tokens",
+    ][..];
+    for (fault, requirements) in [
+        ("storage-late", lost),
+        ("storage-behind", lost),
+        ("storage-local-idless", &["restart.local-ids"]),
+        ("storage-seqless", &["restart.numbers"]),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let serve = format!("{} --fault {fault}", database(&folder));
+        let report = explored(&serve, &["--rounds", "60", "--durable"]);
+        let violations = report["violations"].as_array().expect("a list");
+        let broken = violations.iter().map(|one| one["requirement"].as_str());
+        let broken: Vec<_> = broken.map(|id| id.expect("an id")).collect();
+        let is_named = broken.iter().all(|id| requirements.contains(id));
+        assert!(is_named && !broken.is_empty(), "{fault}: {broken:?}");
+    }
+}
+
+#[test]
+fn only_a_spawned_server_is_killed() {
+    check(&["explore", "--crash"], 2, &["--spawn"]);
+    check(
+        &["explore", "http://127.0.0.1:1", "--spawn", "x", "--durable"],
+        2,
+        &["--crash"],
+    );
+}
