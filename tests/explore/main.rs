@@ -39,7 +39,7 @@ async fn explored(config: Config, extent: Extent, shrink_for: Duration) -> Explo
         first: Vec::new(),
         nonce: 0,
         extent,
-        jobs: 4,
+        jobs: 8,
         shrink_for,
         fail_fast: true,
     };

@@ -24,6 +24,10 @@ pub(crate) fn render(table: &Table) -> String {
         if fault.layer != layer {
             layer = fault.layer;
             text += &format!("\n## {layer}\n");
+            if layer == "Histories" {
+                text += "\nThey need an interleaving or a sequence that no case stages for sure: `docs/explore.md` \
+                         says how soon `touchstone explore` finds them.\n";
+            }
             if layer == "Storage" {
                 text += "\nThey show only where the server keeps its rows in a database, and is ended: \
                          `tests/cli` finds them with `touchstone explore --crash`.\n";

@@ -16,7 +16,7 @@
 //!    [`Seams`] of its own, and all of them one `Chain`. A method of [`Seams`] that no module here
 //!    implements yet gets a module of its own, listed in `Faults::parts`.
 //! 3. `cargo test --test faults -- --ignored`, which measures the cases that catch it. A fault that no
-//!    case catches is either a missing case or not a fault.
+//!    case catches is either a missing case or not a fault; those of `Histories` and `Storage` are explored.
 //!
 //! # Liberties
 //!

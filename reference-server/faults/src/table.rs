@@ -53,13 +53,10 @@ list! {
         LeaversSilence "leavers-silence" "the messages of an account are dropped after five of its connections have left"
         FloodSilence "flood-silence" "the messages of an account are dropped after one of its connections has sent a thousand events"
         BufferFull "buffer-full" "the messages of an account are dropped after five million bytes of them"
-        ReplacedHears "replaced-hears" [every 10] "each N-th update of an account reaches, of several connections of the same scope, only the one that came first"
         PayloadRestamped "payload-restamped" "createdAt of a payload that is handed to the router becomes the present time"
     }
     "Sequence and versions" {
         VersionsCut "versions-cut" "an expectedVersion is cut to 32 bits"
-        RaceWinners "race-winners" "an expectedVersion that is one behind is accepted in the five milliseconds after a change"
-        SeqReused "seq-reused" "the seq of the update that announces a deletion is given once more"
         RaceTwice "race-twice" "a change that follows one which several writers tried is announced twice"
         RaceSilent "race-silent" "a change that follows one which several writers tried is not announced"
         NegativeStored "negative-stored" "a change that expects a negative version is refused, and in lists from then on"
@@ -351,7 +348,13 @@ list! {
         ConnectionDropped "connection-dropped" [every 30] "a connection is ended by the N-th event that it sends"
         UpgradeSlow "upgrade-slow" "the upgrade from polling to a WebSocket takes three seconds"
         IdleEnds "idle-ends" "a connection that has sent no event for six sweeps is ended, though it answers pings"
-    }    "Storage" {
+    }
+    "Histories" {
+        ReplacedHears "replaced-hears" [every 10] "each N-th update of an account reaches, of several connections of the same scope, only the one that came first"
+        RaceWinners "race-winners" "an expectedVersion that is one behind is accepted in the five milliseconds after a change"
+        SeqReused "seq-reused" "the seq of the update that announces a deletion is given once more"
+    }
+    "Storage" {
         StorageLate "storage-late" "what is acknowledged is stored a fiftieth of a second later"
         StorageBehind "storage-behind" "what is acknowledged is stored with the next change"
         StorageLocalIdless "storage-local-idless" "messages are stored without their localId"

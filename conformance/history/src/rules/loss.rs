@@ -10,6 +10,7 @@ use super::{
     bounded::Bounded,
     message::sent_key,
     news::{News, announced_by_event, announced_by_request, news_of},
+    posted::Posted,
     versioned::{Part, Told, Write, announced, requested_writes, writes},
 };
 use crate::{
@@ -46,6 +47,7 @@ pub(crate) struct Loss {
     owed: HashMap<(Account, u64), Owed>,
     /// Who sent which message, by session and localId or content.
     sends: HashMap<(Account, u64), Sent>,
+    posted: Posted,
     /// Sessions that an account has made, and not deleted.
     own: Bounded<(Account, String), ()>,
     /// What was sent before the last quiet point: sent again, it is told to nobody.
@@ -61,6 +63,7 @@ impl Default for Loss {
             lives: HashMap::new(),
             owed: HashMap::new(),
             sends: HashMap::new(),
+            posted: Posted::default(),
             own: Bounded::new(SESSIONS),
             before: Bounded::new(SENT),
             done: Bounded::new(SENT),
@@ -91,6 +94,8 @@ struct Owed {
     requirement: &'static Requirement,
     /// What must not have been done twice: the second time nothing is announced.
     once: Option<u64>,
+    /// Of a message, what it is known by before it has an id.
+    sent: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -164,6 +169,9 @@ impl Loss {
             Happening::Asked(asked) => {
                 if let Some(account) = asked.account.map(|account| accounts.root(account)) {
                     self.note_session(account, asked);
+                    if self.keeps() {
+                        self.posted.note(account, asked);
+                    }
                     if asked.is_done {
                         let deed = announced_by_request(asked);
                         self.owe_news(account, deed, asked.began, asked.ended.record);
@@ -284,6 +292,7 @@ impl Loss {
             record,
             requirement: &r::NO_LOSS,
             once: None,
+            sent: None,
         };
         self.owed.insert((account, part.key(id, version)), owed);
     }
@@ -302,6 +311,7 @@ impl Loss {
             record,
             requirement: news.requirement,
             once: Some(news.key),
+            sent: None,
         };
         self.owed.entry((account, news.key)).or_insert(owed);
     }
@@ -332,6 +342,7 @@ impl Loss {
                 record: call.began.record,
                 requirement,
                 once: None,
+                sent: None,
             });
         }
     }
@@ -340,12 +351,12 @@ impl Loss {
     fn owe_message(&mut self, account: Account, body: &Value, record: u64) -> u64 {
         let message = &body["message"];
         let key = prints(&[&body["sid"], &message["id"]]);
-        let sent = sent_key(
+        let sent_as = sent_key(
             &body["sid"],
             message.get("localId"),
             &message["content"]["c"],
         );
-        let sent = self.sends.get_mut(&(account, sent)).map(|sent| {
+        let sent = self.sends.get_mut(&(account, sent_as)).map(|sent| {
             sent.is_told = true;
             &*sent
         });
@@ -364,6 +375,7 @@ impl Loss {
             record,
             requirement: &r::NO_LOSS,
             once: None,
+            sent: Some(sent_as),
         });
         key
     }
@@ -373,7 +385,10 @@ impl Loss {
         let mut owed: Vec<_> = self.owed.drain().collect();
         owed.sort_unstable_by_key(|(_, owed)| owed.record);
         for ((account, key), owed) in owed {
-            let Some(began) = owed.began else { continue };
+            let posted = || self.posted.began(account, key, owed.sent);
+            let Some(began) = owed.began.or_else(posted) else {
+                continue;
+            };
             let done = |once: u64| {
                 self.done
                     .get(&(account, once))
@@ -416,6 +431,7 @@ impl Loss {
 
     fn clear(&mut self) {
         self.owed.clear();
+        self.posted.clear();
         for key in self.sends.drain().map(|(key, _)| key) {
             self.before.insert_new(key, ());
         }

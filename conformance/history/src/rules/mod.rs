@@ -8,6 +8,7 @@ mod isolation;
 mod loss;
 mod message;
 mod news;
+mod posted;
 mod restart;
 mod rpc;
 mod sending;

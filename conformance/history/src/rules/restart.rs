@@ -70,7 +70,8 @@ struct Acknowledged {
 /// The messages of a session.
 #[derive(Debug, Default)]
 struct Session {
-    /// Those that somebody was told of, by id: whether it was posted, and its answer told of it.
+    /// Those that somebody was told of, by id: whether it is surely stored, since the answer to a post told of
+    /// it, or since it was read after a restart.
     told: HashMap<String, (bool, u64)>,
     /// The highest seq before a restart, and where.
     highest: (u64, u64),
@@ -278,8 +279,13 @@ impl Restart {
                         "After the restart the localId {local_id} of session {sid} made a second message."
                     )
                 };
+                // What was told may not have been stored: only what is there has to be known.
+                let session = self.messages.get(&(account, sid.to_owned()));
+                let first_told = session.and_then(|session| session.told.get(&first));
+                let is_stored = first_told.is_some_and(|(is_stored, _)| *is_stored);
+                let is_kept = first == id || !is_stored;
                 let records = [before, record];
-                self.tell(first == id, &r::RESTART_LOCAL_IDS, records, text, findings);
+                self.tell(is_kept, &r::RESTART_LOCAL_IDS, records, text, findings);
             }
         }
     }
@@ -405,6 +411,12 @@ impl Restart {
                 let text = || format!("After the restart session {sid} has no message {id}.");
                 let is_kept = ids.contains(&id);
                 self.tell(is_kept, &r::RESTART_KEPT, [before, record], text, findings);
+            }
+            // What is read is stored.
+            if let Some(session) = self.messages.get_mut(&(account, sid.to_owned())) {
+                for (id, (is_stored, _)) in &mut session.told {
+                    *is_stored |= ids.contains(id);
+                }
             }
         }
     }
