@@ -48,9 +48,10 @@ fn what_a_server_keeps_is_said() {
 
 #[test]
 fn what_a_storage_loses_is_named() {
-    // Where a change is lost, its seq is given again.
+    // Where a change is lost, its seq is given again, and so is all that it had made.
     let lost = &[
         "restart.acknowledged-kept",
+        "restart.local-ids",
         "restart.numbers",
         "restart.tokens",
     ][..];
