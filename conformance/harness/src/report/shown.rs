@@ -8,6 +8,9 @@ use crate::{
     focus::Part,
 };
 
+/// What is said to a connection to which something did not come.
+pub(super) const MISSING: &str = "it did not come";
+
 /// A row of a shortened trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Row<'a> {
@@ -105,7 +108,7 @@ pub(super) fn lines(rows: &[Row<'_>]) -> Vec<String> {
             let (conn, said) = (one_line(&line.conn), one_line(&line.text));
             format!("{part:8} {ms:>8}  {conn:width$} {arrow} {said}")
         }
-        Row::Missing(name) => format!("{:8} {:>8}  {name:width$} < nothing came", "missing", "-"),
+        Row::Missing(name) => format!("{:8} {:>8}  {name:width$} < {MISSING}", "missing", "-"),
     };
     rows.iter().map(told).collect()
 }
@@ -153,7 +156,7 @@ mod tests {
             &[
                 "cause 2.0 u1 > line 2",
                 "delivery 5.0 u1 > line 5",
-                "missing - u2 < nothing came",
+                "missing - u2 < it did not come",
                 "proof 9.0 u1 > line 9",
             ],
         );

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::super::{
     one_line,
-    shown::{Row, rows},
+    shown::{MISSING, Row, rows},
     trace_ms,
 };
 use crate::{
@@ -52,8 +52,8 @@ impl<'a> Arrow<'a> {
                 to_server: false,
                 class: "missing",
                 at: String::new(),
-                text: "nothing came".to_owned(),
-                whole: Cow::Borrowed("nothing came"),
+                text: MISSING.to_owned(),
+                whole: Cow::Borrowed(MISSING),
             },
             Row::Line(line, part) => Self {
                 conn: &line.conn,
