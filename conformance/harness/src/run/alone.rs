@@ -10,7 +10,13 @@ use super::{
     execute::{Outcome, execute},
 };
 use crate::steps::{SLOW_DEATH, Steps, lives_on};
-use crate::{case::Case, event::CaseReport, own, verdict::Finding, verdict::Verdict};
+use crate::{
+    case::Case,
+    event::{CaseReport, Direction, TraceLine},
+    focus::{Focus, Part},
+    own,
+    verdict::{Finding, Verdict},
+};
 
 /// The attempt of a run that sends its inputs one by one.
 const STEPPING: u32 = 50;
@@ -129,10 +135,60 @@ pub(super) fn killed(report: &mut CaseReport, suspect: Option<String>) {
         false => format!("; what was sent last is suspected: {input}"),
     });
     report.reason = None;
-    report.findings.push(Finding::broken(
+    let mut finding = Finding::broken(
         &own::SURVIVES,
         "a server that goes on answering".into(),
         format!("it stopped answering while this case alone was running{suspect}"),
-    ));
+    );
+    finding.focus = last_words(&report.trace);
+    report.findings.push(finding);
     report.verdict = Verdict::Fail;
+}
+
+/// How a trace ends with the server: what was sent before the first connection ended, and that end.
+fn last_words(trace: &[TraceLine]) -> Vec<Focus> {
+    let ends = |line: &TraceLine| line.dir == Direction::Mark && line.text.starts_with("ended: ");
+    let end = trace.iter().position(ends);
+    let before = &trace[..end.unwrap_or(trace.len())];
+    let sends = |line: &TraceLine| line.dir == Direction::C2s && !line.text.starts_with("ping");
+    let cause = before.iter().rposition(sends);
+    let part = |part| move |line| Focus { line, part };
+    let wrong = end.map(part(Part::Wrong));
+    cause
+        .map(part(Part::Cause))
+        .into_iter()
+        .chain(wrong)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_before_the_first_end_are_marked() {
+        #[track_caller]
+        fn check(lines: &[(Direction, &str)], expected: &[(usize, Part)]) {
+            let line = |&(dir, text): &(Direction, &str)| TraceLine {
+                at_us: 0,
+                conn: "u1".into(),
+                dir,
+                text: text.into(),
+            };
+            let trace: Vec<_> = lines.iter().map(line).collect();
+            let found = last_words(&trace);
+            let found: Vec<_> = found.iter().map(|it| (it.line, it.part)).collect();
+            assert_eq!(found, expected);
+        }
+        let dies = [
+            (Direction::C2s, "message [[[["),
+            (Direction::C2s, "ping #1"),
+            (Direction::Mark, "ended: transport closed by the server"),
+            (Direction::C2s, "message again"),
+            (Direction::Mark, "ended: transport closed by the server"),
+        ];
+        check(&dies, &[(0, Part::Cause), (2, Part::Wrong)]);
+        check(&dies[..2], &[(0, Part::Cause)]);
+        check(&dies[2..3], &[(0, Part::Wrong)]);
+    }
 }
