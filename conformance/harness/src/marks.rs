@@ -10,3 +10,10 @@ pub(crate) const CUT: &str = " …(";
 pub const CASE: &str = "case: ";
 /// What stands before the verdict in the last mark of a recording.
 pub const VERDICT: &str = "verdict: ";
+
+/// What stands before and after the names of connections in a note on a case where their silence could not
+/// be proved.
+pub(crate) const UNPROVED: (&str, &str) = (
+    "silence of ",
+    " rests on a settle window, since no sentinel reached it",
+);

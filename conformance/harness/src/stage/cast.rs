@@ -1,6 +1,7 @@
 //! Who is on stage, and how events and their recipients are described. Plain data.
 
 use tokio::time::Instant;
+use touchstone_fixtures::{EPHEMERAL_TYPES, UPDATE_TYPES};
 
 use crate::{focus::Clue, ledger::Requirement, peer::Arrival};
 
@@ -143,6 +144,24 @@ impl Wanted {
     /// The kind of thing that is waited for: `update new-message`.
     pub fn named(&self) -> String {
         format!("{} {}", self.event, self.kind)
+    }
+
+    /// Whether `arrival` has the marker and is nothing that the specification knows: what is meant may have
+    /// come so.
+    pub(super) fn resembles(&self, arrival: &Arrival) -> bool {
+        let is_known = match arrival.name.as_str() {
+            "update" => arrival
+                .kind()
+                .is_some_and(|kind| UPDATE_TYPES.contains(&kind)),
+            "ephemeral" => arrival
+                .kind()
+                .is_some_and(|kind| EPHEMERAL_TYPES.contains(&kind)),
+            _ => true,
+        };
+        !is_known
+            && !self.marker.is_empty()
+            && arrival.raw.contains(&self.marker)
+            && self.since.is_none_or(|since| arrival.at > since)
     }
 
     /// Whether `arrival` is meant.

@@ -6,7 +6,6 @@ use super::{Delivery, Role, Stage, Wanted};
 use crate::{
     case::{Flow, Stop},
     ctx::Ctx,
-    focus::Clue,
     ledger::Requirement,
     own,
     peer::Arrival,
@@ -45,8 +44,7 @@ impl Stage {
             .collect();
         let expected = format!("{} for {}", wanted.kind, everyone.join(", "));
         let Some(first) = logs.iter().find_map(|(_, log)| log.first().cloned()) else {
-            self.blame_absence(cx, clue, delivery, &expected, waited)
-                .await?;
+            self.blame_absence(cx, delivery, &expected, waited).await?;
             return Err(Stop::Judged);
         };
         cx.check_by(
@@ -131,7 +129,6 @@ impl Stage {
     async fn blame_absence(
         &self,
         cx: &mut Ctx,
-        clue: Clue,
         delivery: &Delivery<'_>,
         expected: &str,
         waited: Duration,
@@ -140,22 +137,35 @@ impl Stage {
             "update" => self.lost_of_series(cx).await?,
             _ => 0,
         };
-        let waited = waited.as_secs_f64();
-        if lost > 0 {
-            cx.broken_by(
-                clue,
-                &own::NO_LOSS,
-                expected,
-                format!("nothing for anyone; of {PROBE_UPDATES} further updates {lost} got lost"),
-            );
-        } else {
-            cx.broken_by(
-                clue,
-                delivery.by,
-                expected,
-                format!("nothing for anyone within {waited:.1} s"),
-            );
+        let (by, mut actual) = match lost {
+            0 => {
+                let waited = waited.as_secs_f64();
+                let actual = format!("nothing for anyone within {waited:.1} s");
+                (delivery.by, actual)
+            }
+            _ => {
+                let series = format!("of {PROBE_UPDATES} further updates {lost} got lost");
+                (&own::NO_LOSS, format!("nothing for anyone; {series}"))
+            }
+        };
+        // What came to them in a shape that nobody knows is what a reader has to see.
+        let instead = |role: &Role| {
+            let came = self.peer(*role);
+            let came = came.all(|arrival| delivery.wanted.resembles(arrival));
+            came.into_iter().next().map(|arrival| (*role, arrival))
+        };
+        let instead: Vec<_> = delivery.reaches.iter().filter_map(instead).collect();
+        if let Some((role, arrival)) = instead.first() {
+            let (who, name) = (role.described(), &arrival.name);
+            actual.push_str(&format!("; instead {who} received {name} {}", arrival.raw));
         }
+        let has_other = |role: &Role| instead.iter().any(|(other, _)| other == role);
+        let (wrong, missing): (Vec<Role>, Vec<Role>) =
+            delivery.reaches.iter().partition(|role| has_other(role));
+        let clue = delivery.wanted.clue();
+        let clue = clue.missing(missing.iter().map(|role| role.name()));
+        let clue = clue.wrong(wrong.iter().map(|role| role.name()));
+        cx.broken_by(clue, by, expected, actual);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::{
     case::{Flow, Stop},
     ctx::Ctx,
     focus::Clue,
+    marks::UNPROVED,
     own,
     pace::Pace,
     peer::{Arrival, Peer},
@@ -434,9 +435,8 @@ async fn settle(cx: &mut Ctx, unproved: &[&str]) {
         return;
     }
     let names = unproved.join(", ");
-    cx.note(format!(
-        "silence of {names} rests on a settle window, since no sentinel reached it"
-    ));
+    let (before, after) = UNPROVED;
+    cx.note(format!("{before}{names}{after}"));
     let window = cx.shared.pace.settle();
     cx.step(&format!(
         "settle window of {} ms for {names}",
