@@ -3,6 +3,9 @@
 //! Progress while cases run is drawn by the binary, on standard error, from the same events; this
 //! renderer writes only what shall remain.
 
+mod failure;
+mod notes;
+
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -10,16 +13,18 @@ use std::{
 
 use touchstone_output::{Style, text::wrap};
 
+use self::notes::Notes;
 use super::{
-    Gone, Group, Section, also, by_reason, clean, first_to_mend, groups, nodes, one_line, plural,
-    shown::{self, Row},
-    tally, tally_of, to_explain, told_elsewhere, trait_text, word, worst_requirement,
+    Gone, Section, by_reason, clean, first_to_mend, groups, one_line, plural, tally, tally_of,
+    to_explain, trait_text, word, worst_requirement,
 };
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
-    focus::Part,
-    verdict::{Finding, Mismatch, Verdict},
+    verdict::Verdict,
 };
+
+/// How many kinds of things are explained where not all are asked for. The others stand in the list.
+const EXPLAINED: usize = 12;
 
 /// How many rows a wire trace takes on a terminal.
 const TRACE_ROWS: usize = 20;
@@ -33,6 +38,9 @@ pub struct Terminal<W> {
     out: W,
     style: Style,
     shows: Shows,
+    notes: Notes,
+    /// The cases that were explained, with their notes.
+    explained: Vec<&'static str>,
 }
 
 /// What the report for a person shows.
@@ -49,20 +57,33 @@ pub struct Shows {
 impl<W: Write> Terminal<W> {
     /// A report to `out`.
     pub fn new(out: W, style: Style, shows: Shows) -> Self {
-        Self { out, style, shows }
+        Self {
+            out,
+            style,
+            shows,
+            notes: Notes::default(),
+            explained: Vec::new(),
+        }
     }
 
     fn finished(&mut self, run: &RunReport) -> io::Result<()> {
         self.groups(run)?;
         self.first_to_mend(run)?;
-        for section in Section::ALL {
-            for group in groups(run, section) {
-                match section {
-                    Section::Errors => self.errors(run, &group)?,
-                    _ => self.group(&group)?,
-                }
+        self.notes = Notes::of(run, self.shows.full);
+        let all = Section::ALL.into_iter().flat_map(|section| {
+            groups(run, section)
+                .into_iter()
+                .map(move |one| (section, one))
+        });
+        let mut short = Vec::new();
+        for (section, group) in all {
+            match section {
+                Section::Errors => self.errors(run, &group)?,
+                _ if self.shows.full || self.explained.len() < EXPLAINED => self.group(&group)?,
+                _ => short.extend(group.cases),
             }
         }
+        self.in_short_only(&short)?;
         self.gone(run)?;
         self.reasons(run, Verdict::Error)?;
         self.reasons(run, Verdict::Blocked)?;
@@ -74,48 +95,6 @@ impl<W: Write> Terminal<W> {
         self.stale(run)?;
         self.list(run)?;
         self.summary(run)
-    }
-
-    /// What broke one kind of thing: the case that shows it best, and the others in short.
-    fn group(&mut self, group: &Group<'_>) -> io::Result<()> {
-        let Some((first, others)) = group.split() else {
-            return Ok(());
-        };
-        self.failure(first)?;
-        if self.shows.full {
-            return others.iter().try_for_each(|case| self.failure(case));
-        }
-        if !others.is_empty() {
-            let count = plural(others.len(), "other case");
-            let told = format!("the same kind of thing in {count} (--full shows all of it):");
-            writeln!(self.out, "  {}", self.style.dim(told))?;
-        }
-        for case in others {
-            self.in_short(case)?;
-        }
-        Ok(())
-    }
-
-    /// A case of which another one tells the mistake.
-    fn in_short(&mut self, case: &CaseReport) -> io::Result<()> {
-        let word = self.style.paint(case.verdict.colour(), word(case));
-        let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
-        writeln!(
-            self.out,
-            "    {word} {}  {requirement}",
-            self.style.bold(case.id)
-        )?;
-        if let Some((_, mismatch)) = case.told().next() {
-            let got = format!("got {}", one_line(&mismatch.actual));
-            let got = self.cut(&got, 6, 1);
-            writeln!(self.out, "      {}", self.style.dim(got))?;
-        }
-        Ok(())
-    }
-
-    fn errors(&mut self, run: &RunReport, group: &Group<'_>) -> io::Result<()> {
-        let alone = group.cases.iter().filter(|case| tells_alone(run, case));
-        alone.into_iter().try_for_each(|case| self.error(case))
     }
 
     /// `text` behind `lead`, on as many rows of a terminal as it takes. Elsewhere it stays on its line.
@@ -170,43 +149,6 @@ impl<W: Write> Terminal<W> {
         Ok(())
     }
 
-    fn heading(&mut self, case: &CaseReport, word: &str) -> io::Result<()> {
-        let word = self.style.paint(case.verdict.colour(), word);
-        let id = self.style.bold(case.id);
-        writeln!(self.out, "\n{word} {id}")
-    }
-
-    fn broken(&mut self, finding: &Finding, mismatch: &Mismatch) -> io::Result<()> {
-        let requirement = finding.requirement;
-        let verdict = Verdict::of_broken(requirement.level);
-        let level = self.style.paint(verdict.colour(), requirement.level);
-        writeln!(
-            self.out,
-            "  {level} {} ({})",
-            requirement.id, requirement.basis
-        )?;
-        let text = self.wrapped("    ", requirement.text);
-        writeln!(self.out, "{}", self.style.dim(text))?;
-        let expected = self.wrapped("    expected  ", &mismatch.expected);
-        let got = self.wrapped("    got       ", &mismatch.actual);
-        writeln!(self.out, "{expected}\n{got}")?;
-        match also(finding) {
-            Some(also) => writeln!(self.out, "    {}", self.style.dim(also)),
-            None => Ok(()),
-        }
-    }
-
-    /// What a case found, and what it met that another case tells.
-    fn found(&mut self, case: &CaseReport) -> io::Result<()> {
-        for (finding, mismatch) in case.told() {
-            self.broken(finding, mismatch)?;
-        }
-        for line in told_elsewhere(case) {
-            writeln!(self.out, "  {}", self.style.dim(line))?;
-        }
-        Ok(())
-    }
-
     /// What kept other cases from judging anything, in the order in which it pays to mend it.
     fn first_to_mend(&mut self, run: &RunReport) -> io::Result<()> {
         let first = first_to_mend(run);
@@ -225,76 +167,6 @@ impl<W: Write> Terminal<W> {
             )?;
             let text = self.wrapped("     ", requirement.text);
             writeln!(self.out, "{}", self.style.dim(text))?;
-        }
-        Ok(())
-    }
-
-    fn failure(&mut self, case: &CaseReport) -> io::Result<()> {
-        if let Some(reason) = &case.known {
-            return self.known(case, reason);
-        }
-        self.heading(case, &word(case).to_uppercase())?;
-        self.found(case)?;
-        if let Some(cause) = case.cause() {
-            writeln!(self.out, "{}", self.wrapped("  typical cause: ", &cause))?;
-        }
-        for note in &case.notes {
-            let note = self.wrapped("  note: ", &one_line(note));
-            writeln!(self.out, "{note}")?;
-        }
-        self.trace(case)?;
-        self.repeat(case)
-    }
-
-    /// How to see it again.
-    fn repeat(&mut self, case: &CaseReport) -> io::Result<()> {
-        if let Some(nodes) = nodes(case) {
-            writeln!(self.out, "  nodes: {}", one_line(&nodes))?;
-        }
-        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))?;
-        if case.trace.is_empty() {
-            return Ok(());
-        }
-        writeln!(self.out, "  look at it with: {}", one_line(&case.look()))
-    }
-
-    /// A failure that a baseline lists is told in short: somebody knows it already.
-    fn known(&mut self, case: &CaseReport, reason: &str) -> io::Result<()> {
-        self.heading(case, "KNOWN")?;
-        for (requirement, _) in case.broken() {
-            writeln!(self.out, "  {} {}", requirement.level, requirement.id)?;
-        }
-        writeln!(self.out, "  reason: {}", one_line(reason))?;
-        writeln!(self.out, "  repeat with: {}", one_line(&case.reproduce))
-    }
-
-    fn error(&mut self, case: &CaseReport) -> io::Result<()> {
-        self.heading(case, "ERROR")?;
-        if let Some(reason) = &case.reason {
-            writeln!(self.out, "  {}", indent(reason))?;
-        }
-        self.trace(case)?;
-        self.repeat(case)
-    }
-
-    fn trace(&mut self, case: &CaseReport) -> io::Result<()> {
-        if case.trace.is_empty() {
-            return Ok(());
-        }
-        // One row is the heading.
-        let rows = shown::rows(case, TRACE_ROWS - 1);
-        writeln!(self.out, "  {}:", shown::heading(case, &rows))?;
-        let each = (TRACE_ROWS - 1) / rows.len().max(1);
-        for (row, line) in rows.iter().zip(shown::lines(&rows)) {
-            let line = self.cut(&line, TRACE_HEAD / 4, each.clamp(1, 4));
-            let line = match row {
-                Row::Line(_, Some(Part::Wrong)) | Row::Missing(_) => {
-                    self.style.paint(Verdict::Fail.colour(), line)
-                }
-                Row::Line(_, Some(Part::Cause)) => line,
-                Row::Line(..) => self.style.dim(line),
-            };
-            writeln!(self.out, "    {line}")?;
         }
         Ok(())
     }
@@ -388,23 +260,23 @@ impl<W: Write> Terminal<W> {
 
     /// What qualifies verdicts is told also where they passed, once for all cases that it is true of.
     fn notes(&mut self, run: &RunReport) -> io::Result<()> {
-        let mut by_note: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let shown = |case: &&CaseReport| case.verdict == Verdict::Fail || case.flaky;
-        for case in run.cases.iter().filter(|case| !shown(case)) {
-            for note in &case.notes {
-                by_note.entry(note).or_default().push(case.id);
-            }
-        }
-        for (note, ids) in by_note {
-            writeln!(
-                self.out,
-                "\nnote: {}: {}",
-                one_line(note),
-                plural(ids.len(), "case")
-            )?;
-            writeln!(self.out, "  {}", self.style.dim(ids.join(", ")))?;
+        for (note, ids) in self.notes.at_the_end(run, &self.explained) {
+            let head = format!("note: {}: ", plural(ids.len(), "case"));
+            let note = self.wrapped(&head, &one_line(note));
+            let ids = self.style.dim(self.wrapped("  ", &ids.join(", ")));
+            writeln!(self.out, "\n{note}\n{ids}")?;
         }
         Ok(())
+    }
+
+    /// What broke beside the kinds of things that were explained.
+    fn in_short_only(&mut self, cases: &[&CaseReport]) -> io::Result<()> {
+        if cases.is_empty() {
+            return Ok(());
+        }
+        let count = plural(cases.len(), "other case");
+        writeln!(self.out, "\n{count} in short (--full shows all of it):")?;
+        cases.iter().try_for_each(|case| self.in_short(case))
     }
 
     fn dialect(&mut self, run: &RunReport) -> io::Result<()> {
@@ -464,15 +336,6 @@ impl<W: Write> Terminal<W> {
         }
         Ok(())
     }
-}
-
-/// Whether a case that could not be carried out is told by itself, with its trace: nothing else explains
-/// it, and it does not share its reason with others.
-fn tells_alone(run: &RunReport, case: &CaseReport) -> bool {
-    let same = |other: &&CaseReport| other.verdict == case.verdict && other.reason == case.reason;
-    case.verdict == Verdict::Error
-        && !case.lost_its_server()
-        && run.cases.iter().filter(same).count() == 1
 }
 
 /// The first few of a list, and how many more there are.
@@ -577,6 +440,99 @@ mod tests {
         {
             assert!(!line.trim_start().starts_with("::"), "{line}");
         }
+    }
+
+    fn shown(run: &RunReport, full: bool) -> String {
+        let shows = Shows {
+            full,
+            ..Shows::default()
+        };
+        testing::render_events(&testing::of_run(run.clone()), |out| {
+            Terminal::new(out, Style::Plain, shows)
+        })
+    }
+
+    /// How often `part` is in `text`.
+    #[track_caller]
+    fn count(text: &str, part: &str, expected: usize) {
+        assert_eq!(text.matches(part).count(), expected, "{part}\n{text}");
+    }
+
+    #[test]
+    fn many_findings_of_one_requirement_are_one_and_a_number() {
+        let mut run = testing::report();
+        let mut case = run.cases[1].clone();
+        let finding = case.findings[0].clone();
+        case.findings = vec![finding; 4];
+        run.cases = vec![case];
+        let short = shown(&run, false);
+        count(&short, "    expected  ", 1);
+        count(&short, ": 3 more findings of this case", 1);
+        let full = shown(&run, true);
+        count(&full, "    expected  ", 4);
+        count(&full, "more findings", 0);
+    }
+
+    #[test]
+    fn a_note_on_many_cases_stands_at_the_end_once() {
+        let mut run = testing::report();
+        let told = run.cases[1].clone();
+        let (before, after) = crate::marks::UNPROVED;
+        run.cases = ["a.0", "b.1", "c.2", "d.3"]
+            .map(|id| CaseReport {
+                id,
+                notes: vec![format!("{before}{id}{after}"), format!("note of {id}")],
+                ..told.clone()
+            })
+            .into();
+        let short = shown(&run, false);
+        count(&short, "settle window", 1);
+        count(
+            &short,
+            "note: 4 cases: some silence rests on a settle window",
+            1,
+        );
+        // One that is of few cases is told by the case itself, where it is explained.
+        count(&short, "  note: note of a.0\n", 1);
+        count(&short, "note of b.1", 1);
+        let full = shown(&run, true);
+        count(&full, "settle window", 4);
+        count(&full, "note of b.1", 1);
+    }
+
+    #[test]
+    fn beyond_some_kinds_of_failure_the_rest_is_in_short() {
+        let mut run = testing::report();
+        let mut told = run.cases[1].clone();
+        told.findings[0].broken = None;
+        let requirement = |at: usize| -> &'static crate::ledger::Requirement {
+            let id: &'static str = Box::leak(format!("session.kind-{at}").into_boxed_str());
+            Box::leak(Box::new(crate::ledger::Requirement {
+                id,
+                ..*told.findings[0].requirement
+            }))
+        };
+        run.cases = (0..EXPLAINED + 3)
+            .map(|at| CaseReport {
+                findings: vec![crate::verdict::Finding::broken(
+                    requirement(at),
+                    "an answer".into(),
+                    format!("silence number {at}"),
+                )],
+                ..told.clone()
+            })
+            .collect();
+        let short = shown(&run, false);
+        count(&short, "  typical cause: ", EXPLAINED);
+        count(
+            &short,
+            "3 other cases in short (--full shows all of it):",
+            1,
+        );
+        count(&short, ": got silence number", 3);
+        let full = shown(&run, true);
+        count(&full, "  typical cause: ", EXPLAINED + 3);
+        count(&full, "in short", 0);
     }
 
     #[test]
