@@ -9,9 +9,10 @@ use touchstone_client::{ConnectOptions, Network, Secret, TlsOptions, Way};
 use touchstone_harness::Target;
 use url::{Host, Url};
 
-use crate::args::ReachArguments;
+use crate::args::{DEFAULT_PATH, ReachArguments};
 use crate::embedded::Embedded;
 use crate::error::Failure;
+use crate::exit::Exit;
 
 /// What the protocol itself says in each request.
 const TAKEN: [&str; 7] = [
@@ -142,6 +143,17 @@ impl Server {
     pub(crate) fn provisioner(&self, spec: &ProvisionSpec) -> Result<Provisioner, Failure> {
         Provisioner::open(spec, &self.options).map_err(Failure::usage)
     }
+}
+
+/// The failure of a command that the server at `options` does not serve as it must.
+pub(crate) fn unserved(options: &ConnectOptions, error: impl Into<anyhow::Error>) -> Failure {
+    let target = match options.path.as_str() {
+        DEFAULT_PATH => display_url(&options.url),
+        path => format!("{} --path {path}", display_url(&options.url)),
+    };
+    Failure::expected(Exit::Unreachable, error).hint(format!(
+        "is the server running, and is the URL right? touchstone check {target} says in detail what it answers"
+    ))
 }
 
 fn roots(reach: &ReachArguments) -> Result<Option<TlsOptions>, Failure> {

@@ -28,6 +28,6 @@ pub(crate) async fn run(mut arguments: AccountArguments) -> Result<Exit, Failure
     };
     let account = provisioner.account(seed).await;
     provisioner.close().await;
-    let account = account.map_err(unusable)?;
+    let account = account.map_err(|error| unusable(error, &server.options))?;
     output::print(&format!("{}\n", account.token.expose()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::{Args, Event, connect};
+use touchstone_client::{Args, Event, Events, connect};
 use touchstone_fixtures::{CLIENT_EVENTS, ack_variants};
 use touchstone_output::text::{error_chain, one_line};
 
@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
 use crate::profile::{self, Accused};
-use crate::target::Server;
+use crate::target::{Server, unserved};
 
 use super::watch_source::token_of_environment;
 
@@ -49,28 +49,24 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
     let options = server.options.auth(auth);
     let (socket, mut events) = connect(&options)
         .await
-        .map_err(|error| Failure::expected(Exit::Unreachable, error))?;
+        .map_err(|error| unserved(&options, error))?;
     let event = event.as_str();
     let data = data.map_or_else(|| Args::raw(""), Args::from);
     // The specification's own events tell whether there is an answer; of others nobody knows.
     let is_answered = !ack_variants(event).is_empty();
     let is_known = CLIENT_EVENTS.contains(&event);
-    let ended = |end: &dyn std::error::Error| {
-        Failure::expected(
-            Exit::Unreachable,
-            anyhow!("the server ended the connection: {}", error_chain(end)),
-        )
-    };
     let sent_at = Instant::now();
     let mut answer = match is_known && !is_answered {
         true => {
-            socket.emit(event, data).await.map_err(|end| ended(&end))?;
+            if let Err(end) = socket.emit(event, data).await {
+                return Err(ended(&mut events, &end).await);
+            }
             None
         }
-        false => {
-            let asked = socket.request(event, data).await;
-            Some(Box::pin(asked.map_err(|end| ended(&end))?))
-        }
+        false => match socket.request(event, data).await {
+            Ok(answer) => Some(Box::pin(answer)),
+            Err(end) => return Err(ended(&mut events, &end).await),
+        },
     };
     let (mut until, longest) = (sent_at + arguments.time, sent_at + PATIENCE);
     if is_answered {
@@ -88,10 +84,13 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
             biased;
             event = events.recv() => match event {
                 Ok(event) => drop(output::print(&came(&event))?),
-                Err(end) => return Err(ended(&end)),
+                Err(end) => return Err(ended(&mut events, &end).await),
             },
             reply = reply, if waits => {
-                let reply = reply.map_err(|end| ended(&end))?;
+                let reply = match reply {
+                    Ok(reply) => reply,
+                    Err(end) => return Err(ended(&mut events, &end).await),
+                };
                 let text = reply.args.first_raw().unwrap_or("nothing");
                 output::print(&format!("answer    {}\n", one_line(text)))?;
                 answer = None;
@@ -106,6 +105,18 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
         return Err(Failure::expected(Exit::Incomplete, error));
     }
     Ok(Exit::Passed)
+}
+
+/// The end of the connection, after what the server said before it: that may be why.
+async fn ended(events: &mut Events, end: &dyn std::error::Error) -> Failure {
+    while let Ok(event) = events.recv().await {
+        if let Err(failure) = output::print(&came(&event)) {
+            return failure;
+        }
+    }
+    let error = anyhow!("the server ended the connection: {}", error_chain(end));
+    Failure::expected(Exit::Unreachable, error)
+        .hint("is the token one that this server knows? `touchstone account URL` prints one")
 }
 
 /// What the server sent, on one line.

@@ -25,7 +25,7 @@ use crate::profile::{self, Accused};
 use crate::reports;
 use crate::sinks::{Render, Sinks};
 use crate::spawned;
-use crate::target::Server;
+use crate::target::{Server, unserved};
 
 use self::report::Report;
 use super::serve::differing;
@@ -88,6 +88,7 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         (spawned, _) => spawned,
     };
     let target = Arc::new(target);
+    let options = server.options;
     let started_at = Clock::System.unix_ms();
     let progress = Shown::new(quiet);
     let stopped = stop.finish();
@@ -110,13 +111,11 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
     if let Some(embedded) = embedded {
         embedded.stop().await?;
     }
-    if explored.rounds == 0
+    if explored.operations == 0
         && explored.ended == Ended::Done
         && let Some(error) = explored.error
     {
-        return Err(Failure::expected(Exit::Unreachable, error).hint(
-            "touchstone check URL --only 'handshake.*' says in detail what the server answers",
-        ));
+        return Err(unserved(&options, error));
     }
     let mut report = Report {
         explored,
@@ -126,11 +125,14 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         seed: settings.seed,
         traces: Vec::new(),
     };
-    if let Some(folder) = &arguments.trace {
-        write_traces(&mut report, folder)?;
-    }
+    // What was found is told also where its traces cannot be kept.
+    let kept = match &arguments.trace {
+        Some(folder) => write_traces(&mut report, folder),
+        None => Ok(()),
+    };
     let exit = exit_of(&report.explored);
     sinks.write(&report, Report::text)?;
+    kept?;
     Ok(exit)
 }
 

@@ -72,7 +72,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             output::print(&String::from_utf8_lossy(&script))
         }
         Command::Man { folder } => {
-            clap_mangen::generate_to(Arguments::command(), &folder)
+            std::fs::create_dir_all(&folder)
+                .and_then(|()| clap_mangen::generate_to(Arguments::command(), &folder))
                 .with_context(|| format!("failed to write manual pages to {}", folder.display()))
                 .map_err(Failure::usage)?;
             Ok(Exit::Passed)

@@ -25,7 +25,7 @@ use crate::exit::Exit;
 use crate::profile::{self, Accused};
 use crate::reports;
 use crate::sinks::{Render, Sinks};
-use crate::target::Server;
+use crate::target::{Server, unserved};
 use crate::traces::traces;
 
 use super::serve::differing;
@@ -271,7 +271,10 @@ impl Player<'_> {
             sent: &self.sent,
         };
         let mut report = tokio::select! {
-            report = replay(recording, &plan) => report.map_err(failure)?,
+            report = replay(recording, &plan) => report.map_err(|error| match error {
+                ReplayError::Unreachable(_) => unserved(&self.target.server, error),
+                other => failure(other),
+            })?,
             () = self.stop.given_up() => {
                 let ended = anyhow!("ended while {name} was replayed");
                 return Err(Failure::expected(Exit::Interrupted, ended));
@@ -346,7 +349,6 @@ fn renderer(format: &str) -> Option<Render<ReplayRun>> {
 
 fn failure(error: ReplayError) -> Failure {
     match error {
-        ReplayError::Unreachable(_) => Failure::expected(Exit::Unreachable, error),
         ReplayError::Incomplete { .. } => Failure::expected(Exit::Incomplete, error),
         ReplayError::NothingSent { .. } => Failure::usage(error).hint(NOTHING_SENT),
         _ => Failure::usage(error),

@@ -15,7 +15,7 @@ use crate::args::{AllName, SourceArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::profile::{self, Accused};
-use crate::target::Server;
+use crate::target::{Server, unserved};
 
 use super::proxy::Running;
 use super::watch_demo::Demo;
@@ -56,7 +56,8 @@ impl Watching {
     async fn demo(options: &Options) -> Result<Self, Failure> {
         let demo = Demo::start().await?;
         let url = display_url(demo.url());
-        let rest = Rest::new(&ConnectOptions::new(demo.url().clone())).map_err(unusable)?;
+        let server = ConnectOptions::new(demo.url().clone());
+        let rest = Rest::new(&server).map_err(|error| unusable(error, &server))?;
         let wire = Wire {
             target: &url,
             tool: None,
@@ -167,7 +168,7 @@ pub(crate) async fn open(
         ..
     } = Server::of(&urls[..1], &reach, None)?;
     if arguments.tap {
-        let rest = Rest::new(&server).map_err(unusable)?;
+        let rest = Rest::new(&server).map_err(|error| unusable(error, &server))?;
         let source = tap::start(rest, &target, &options);
         return Ok(Watching::of(source, target));
     }
@@ -195,6 +196,7 @@ async fn accounts(
     server: &ConnectOptions,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Watched>, Failure> {
+    let unusable = |error| unusable(error, server);
     let mut accounts = Vec::new();
     let tokens = match &provision {
         None if arguments.token.is_empty() => token_of_environment().into_iter().collect(),
@@ -253,11 +255,11 @@ pub(crate) fn token_of_environment() -> Option<String> {
 }
 
 /// A server that does not do what is needed, or a file or program that does not.
-pub(crate) fn unusable(error: ProvisionError) -> Failure {
+pub(crate) fn unusable(error: ProvisionError, server: &ConnectOptions) -> Failure {
     match error {
         ProvisionError::NoAnswer { .. }
         | ProvisionError::Http { .. }
-        | ProvisionError::Unexpected { .. } => Failure::expected(Exit::Unreachable, error),
+        | ProvisionError::Unexpected { .. } => unserved(server, error),
         ProvisionError::Unsupported { .. } => Failure::expected(Exit::Unreachable, error)
             .hint("accounts of servers without that REST surface come with --token or --provision"),
         _ => Failure::usage(error),

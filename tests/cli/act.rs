@@ -109,3 +109,15 @@ fn explain_tells_of_one_id_once() {
         assert_eq!(heads.count(), 1, "{told}");
     }
 }
+
+#[test]
+fn what_a_server_says_before_it_ends_a_connection_is_shown() {
+    let served = Served::start(&[]);
+    let emit = ["emit", &served.url, "ping", "--token", "nobody"];
+    let ran = check(
+        &emit,
+        3,
+        &["the server ended the connection", "is the token one"],
+    );
+    assert!(ran.stdout.starts_with("received  error "), "{}", ran.stdout);
+}

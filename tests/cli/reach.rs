@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use crate::support::{Ran, Served, check, touchstone};
+use crate::support::{Ran, Served, check, free_address, touchstone};
 
 /// Those that need nothing but the server.
-const COMMANDS: [&[&str]; 4] = [
+const COMMANDS: [&[&str]; 5] = [
     &["check"],
+    &["explore"],
     &["load"],
     &["watch", "--headless"],
     &["account"],
@@ -61,6 +62,30 @@ fn what_cannot_be_used_is_refused_and_shows_no_value() {
     }
 }
 
+#[test]
+fn where_nobody_listens_every_command_says_so_and_what_to_do() {
+    let url = &format!("http://{}", free_address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let traces = folder.path().to_str().expect("a path");
+    check(
+        &["check", "--only", "ping.answer", "--trace", traces],
+        0,
+        &[],
+    );
+    let emit = ["emit", url, "ping", "--token", "t"];
+    let replay = ["replay", traces, "--against", url];
+    let others = COMMANDS
+        .iter()
+        .map(|command| [command, &[url.as_str()][..]].concat());
+    for arguments in others.chain([emit.to_vec(), replay.to_vec()]) {
+        check(
+            &arguments,
+            3,
+            &["Connection refused", "is the server running"],
+        );
+    }
+}
+
 /// A folder with a profile of this server, and a command that is run in it.
 fn with_profile(url: &str, arguments: &[&str]) -> Ran {
     let folder = tempfile::tempdir().expect("a folder");
@@ -86,6 +111,7 @@ fn every_command_takes_a_profile() {
     let traces = folder.path().to_str().expect("a path");
     with_profile(url, &["check", "--only", "ping.answer", "--trace", traces]);
     with_profile(url, &["replay", traces]);
+    with_profile(url, &["explore", "--rounds", "1", "--seed", "1"]);
     with_profile(url, &["load", "--scale", "0.25", "--duration", "3s"]);
     let token = with_profile(url, &["account"]).stdout;
     let token = token.trim();

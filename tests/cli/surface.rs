@@ -57,14 +57,16 @@ fn completions_name_every_command() {
 #[test]
 fn every_command_has_a_manual_page() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().display().to_string();
+    // A folder that is not there yet is made.
+    let pages = folder.path().join("new/pages");
+    let path = pages.display().to_string();
     check(&["man", &path], 0, &[]);
     for page in ["touchstone", "touchstone-check", "touchstone-load-merge"] {
-        let text = std::fs::read_to_string(folder.path().join(format!("{page}.1"))).expect(page);
+        let text = std::fs::read_to_string(pages.join(format!("{page}.1"))).expect(page);
         assert!(text.contains(".SH SYNOPSIS"), "{page}:\n{text}");
     }
-    let missing = folder.path().join("missing").display().to_string();
-    check(&["man", &missing], 2, &["failed to write manual pages to"]);
+    let file = pages.join("touchstone.1").display().to_string();
+    check(&["man", &file], 2, &["failed to write manual pages to"]);
 }
 
 /// A name that is all but a known one, wherever names are typed.

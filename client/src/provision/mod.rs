@@ -92,7 +92,7 @@ pub enum ProvisionError {
         body: String,
     },
     /// The server did not answer.
-    #[error("{method} {url} got no answer: {reason}")]
+    #[error("{method} {url} failed: {reason}")]
     NoAnswer {
         /// The method.
         method: String,

@@ -164,8 +164,7 @@ async fn a_server_that_is_not_there_is_told() {
             _ => tokio::task::yield_now().await,
         }
     };
-    let expected =
-        format!("POST {origin}/v1/auth got no answer: Connection refused (os error 111)");
+    let expected = format!("POST {origin}/v1/auth failed: Connection refused (os error 111)");
     assert_eq!(error.to_string(), expected);
 }
 

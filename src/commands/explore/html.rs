@@ -9,7 +9,7 @@ use touchstone_output::text::one_line;
 use super::report::{Report, shown};
 use crate::commands::violation::requirement_text;
 
-const STYLE: &str = "svg { width: 100%; font: 12px ui-monospace, monospace; } \
+const STYLE: &str = "figure { margin: 0; overflow-x: auto; } svg { display: block; font: 12px ui-monospace, monospace; } \
     svg line { stroke: var(--line); } svg text { fill: var(--text); } svg circle { fill: var(--blue); } \
     svg .bad { fill: var(--bad); } .shown { color: var(--dim); } .must { color: var(--bad); } \
     .should { color: var(--warn); }";
@@ -42,7 +42,7 @@ impl Report {
                 p { (requirement_text(violation.requirement)) }
                 p { strong { (one_line(&violation.text)) } }
                 p class="shown" { (shown(finding)) }
-                ol { @for step in &finding.steps { li { (one_line(step)) } } }
+                ol { @for step in &finding.steps { li { (with_code(&one_line(step))) } } }
                 (diagram(&finding.diagram))
                 p { code { (self.reproduce(finding)) } }
             }
@@ -50,13 +50,23 @@ impl Report {
     }
 }
 
-/// The diagram as a picture.
+/// A text with what stands between backticks as code.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (nth, part) in text.split('`').enumerate() {
+            @if nth % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+/// The diagram as a picture, in its own size: a narrow screen scrolls it.
 fn diagram(diagram: &Diagram) -> Markup {
     let x = |lane: usize| lane * LANE + LANE / 2;
     let bottom = TOP + diagram.rows.len() * ROW;
     let left = diagram.lanes.len() * LANE + 12;
+    let (width, height) = (left + 900, bottom + 8);
     html! {
-        svg viewBox=(format!("0 0 {} {}", left + 900, bottom + 8)) role="img" aria-label="sequence diagram" {
+        figure { svg viewBox=(format!("0 0 {width} {height}")) width=(width) height=(height) role="img" aria-label="sequence diagram" {
             @for (lane, name) in diagram.lanes.iter().enumerate() {
                 text x=(x(lane)) y="14" text-anchor="middle" { (one_line(name)) }
                 line x1=(x(lane)) x2=(x(lane)) y1="22" y2=(bottom) {}
@@ -67,6 +77,30 @@ fn diagram(diagram: &Diagram) -> Markup {
                 @if let Some(lane) = row.lane { circle class=(class) cx=(x(lane)) cy=(y) r="4" {} }
                 text class=(class) x=(left) y=(y + 4) { (row.text) }
             }
-        }
+        } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        let shown = with_code("A sends `ping` <b>").into_string();
+        assert_eq!(shown, "A sends <code>ping</code> &lt;b&gt;");
+    }
+
+    /// Scaled to a narrow screen, nobody can read it.
+    #[test]
+    fn a_diagram_has_a_size_of_its_own() {
+        let none = Diagram {
+            lanes: vec!["u1".to_owned()],
+            rows: Vec::new(),
+            is_cut: false,
+        };
+        let shown = diagram(&none).into_string();
+        assert!(shown.starts_with("<figure><svg"), "{shown}");
+        assert!(shown.contains(" width=\"976\" height=\"42\""), "{shown}");
     }
 }

@@ -12,7 +12,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use touchstone_output::text::display_url;
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
@@ -26,14 +25,12 @@ use touchstone_loadgen::run::{PORTS, RunError, RunPlan};
 use touchstone_loadgen::slo::{Slo, objectives};
 use touchstone_reference_server::Config;
 
-use crate::args::{
-    DEFAULT_PATH, LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArguments, Recipients,
-};
+use crate::args::{LoadArguments, LoadCommand, LoadPlanArguments, LoadRunArguments, Recipients};
 use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::profile::{self, Accused};
-use crate::target::Server;
+use crate::target::{Server, unserved};
 use crate::{output, reports, spawned};
 
 use self::live::Manner;
@@ -319,15 +316,7 @@ fn failure(error: RunError, options: &ConnectOptions) -> Failure {
             Exit::Interrupted,
             anyhow!("ended before the schedule began"),
         ),
-        RunError::Server { .. } | RunError::Unreachable { .. } => {
-            let target = match options.path.as_str() {
-                DEFAULT_PATH => display_url(&options.url),
-                path => format!("{} --path {path}", display_url(&options.url)),
-            };
-            Failure::expected(Exit::Unreachable, error).hint(format!(
-                "touchstone check {target} --only 'handshake.*' says in detail what the server answers"
-            ))
-        }
+        RunError::Server { .. } | RunError::Unreachable { .. } => unserved(options, error),
         RunError::Files(_) => {
             Failure::usage(error).hint("raise it with ulimit -n, or load with a smaller --scale")
         }
