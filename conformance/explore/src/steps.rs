@@ -29,11 +29,15 @@ pub(crate) fn steps(plan: &Plan, nodes: usize, is_killed: bool) -> Vec<String> {
         }
     }
     // What the quiet point is made of may break a rule, too.
-    let observers = plan.accounts().into_iter().map(name);
+    let observers: Vec<_> = plan.accounts().into_iter().map(name).collect();
+    let verb = match observers.len() {
+        1 => "repeats",
+        _ => "repeat",
+    };
     lines.push(format!(
-        "in the end {} repeats three times: `update-metadata` of each session and `machine-update-metadata` of each \
+        "in the end {} {verb} three times: `update-metadata` of each session and `machine-update-metadata` of each \
          machine that has a connection here, and everybody who sent a message sends one more to that session",
-        observers.collect::<Vec<_>>().join(" and ")
+        observers.join(" and ")
     ));
     lines
 }
