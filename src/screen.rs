@@ -54,9 +54,9 @@ impl Screen {
     /// Why there is no terminal that can be drawn on, if so.
     pub(crate) fn missing() -> Option<&'static str> {
         if !stdout().is_terminal() {
-            Some("stdout is no terminal")
+            Some("stdout is not a terminal")
         } else if !stdin().is_terminal() {
-            Some("stdin is no terminal")
+            Some("stdin is not a terminal")
         } else if is_dumb() {
             Some("the terminal cannot move its cursor (TERM=dumb)")
         } else {

@@ -77,7 +77,7 @@ pub enum ConnectError {
         body: String,
     },
     /// Something answered, but it speaks no WebSocket or no Engine.IO 4.
-    #[error("{url} is no Engine.IO 4 endpoint: {reason}")]
+    #[error("{url} is not an Engine.IO 4 endpoint: {reason}")]
     NotEngineIo {
         /// What was asked for.
         url: String,

@@ -320,7 +320,7 @@ fn what_cannot_be_used() {
         2,
         &["cannot read missing.pem"],
     );
-    check(&listen[..3], 2, &["no terminal"]);
+    check(&listen[..3], 2, &["not a terminal"]);
     let when = ["--when", "type == \"ping\"", "--do"];
     let rules = [&listen[..], &when].concat();
     check(

@@ -78,7 +78,7 @@ pub(super) async fn upgrade(
                 let start = excerpt(&String::from_utf8_lossy(&head), 60);
                 let what = match head.starts_with(b"HTTP/") {
                     true => "the head of the answer is not whole",
-                    false => "the answer is no HTTP",
+                    false => "the answer is not HTTP",
                 };
                 return Err(ConnectError::NotEngineIo {
                     url,

@@ -139,7 +139,7 @@ fn what_cannot_be_shown_is_refused_before_the_terminal_is_taken() {
     check(
         &["watch", "127.0.0.1:1", "--tap"],
         2,
-        &["stdout is no terminal", "--headless"],
+        &["stdout is not a terminal", "--headless"],
     );
     let keys = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(keys.path(), "[keys]\nleap = [\"x\"]\n").expect("a file");

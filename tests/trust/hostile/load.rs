@@ -54,7 +54,7 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             "sends garbage at once",
             rogue().texts(|_| vec![Do::Send(frame(TEXT, b"!")), Do::Pass]),
             &[3],
-            &["is no Engine.IO 4 endpoint"],
+            &["is not an Engine.IO 4 endpoint"],
         ),
         row(
             "sends garbage behind each event",

@@ -47,7 +47,7 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             "sends garbage at once",
             rogue().texts(|_| vec![Do::Send(frame(TEXT, b"!")), Do::Pass]),
             &[3],
-            &["cannot watch", "is no Engine.IO 4 endpoint"],
+            &["cannot watch", "is not an Engine.IO 4 endpoint"],
         ),
         row(
             "sends bytes that are no frame",
