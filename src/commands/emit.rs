@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use touchstone_client::{Args, Event, Events, connect};
+use touchstone_client::{Args, ConnectError, Event, Events, connect};
 use touchstone_fixtures::{CLIENT_EVENTS, ack_variants};
 use touchstone_output::text::{error_chain, one_line};
 
@@ -17,6 +17,9 @@ use crate::profile::{self, Accused};
 use crate::target::{Server, unserved};
 
 use super::watch_source::token_of_environment;
+
+/// What to do where the server does not want this client.
+const TOKEN: &str = "is the token one that this server knows? `touchstone account URL` prints one";
 
 /// How long an answer is awaited.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,9 +50,10 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
         auth["machineId"] = json!(id);
     }
     let options = server.options.auth(auth);
-    let (socket, mut events) = connect(&options)
-        .await
-        .map_err(|error| unserved(&options, error))?;
+    let (socket, mut events) = connect(&options).await.map_err(|error| match error {
+        ConnectError::Refused { .. } => Failure::expected(Exit::Unreachable, error).hint(TOKEN),
+        error => unserved(&options, error),
+    })?;
     let event = event.as_str();
     let data = data.map_or_else(|| Args::raw(""), Args::from);
     // The specification's own events tell whether there is an answer; of others nobody knows.
@@ -115,8 +119,7 @@ async fn ended(events: &mut Events, end: &dyn std::error::Error) -> Failure {
         }
     }
     let error = anyhow!("the server ended the connection: {}", error_chain(end));
-    Failure::expected(Exit::Unreachable, error)
-        .hint("is the token one that this server knows? `touchstone account URL` prints one")
+    Failure::expected(Exit::Unreachable, error).hint(TOKEN)
 }
 
 /// What the server sent, on one line.

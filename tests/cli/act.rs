@@ -111,13 +111,22 @@ fn explain_tells_of_one_id_once() {
 }
 
 #[test]
-fn what_a_server_says_before_it_ends_a_connection_is_shown() {
-    let served = Served::start(&[]);
-    let emit = ["emit", &served.url, "ping", "--token", "nobody"];
-    let ran = check(
-        &emit,
-        3,
-        &["the server ended the connection", "is the token one"],
-    );
-    assert!(ran.stdout.starts_with("received  error "), "{}", ran.stdout);
+fn who_is_refused_sees_what_the_server_says() {
+    for (liberty, reason) in [
+        (&[][..], "refused: Invalid authentication token"),
+        (
+            &["--liberty", "refusal-by-event"],
+            "the server ended the connection",
+        ),
+    ] {
+        let served = Served::start(liberty);
+        let emit = ["emit", &served.url, "ping", "--token", "nobody"];
+        let ran = check(
+            &emit,
+            3,
+            &[reason, "is the token one that this server knows?"],
+        );
+        let said = ran.stdout.contains("Invalid authentication token");
+        assert_eq!(said, !liberty.is_empty(), "{}", ran.stdout);
+    }
 }
