@@ -73,7 +73,9 @@ impl Args {
     /// Received arguments have valid syntax, but may be nested too deeply (128) or hold numbers
     /// out of range.
     pub fn values(&self) -> serde_json::Result<Vec<Value>> {
-        serde_json::from_str(&self.to_array())
+        let mut all: Vec<Value> = serde_json::from_str(&self.to_array())?;
+        all.iter_mut().for_each(whole);
+        Ok(all)
     }
 
     /// The first argument, `null` where there is none: nearly every event has exactly one.
@@ -84,7 +86,9 @@ impl Args {
         if self.is_empty() {
             Ok(Value::Null)
         } else {
-            self.first()
+            let mut first = self.first()?;
+            whole(&mut first);
+            Ok(first)
         }
     }
 
@@ -173,5 +177,43 @@ impl Eq for Args {}
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Args({})", self.as_str())
+    }
+}
+
+/// The largest integer up to which a double holds each.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Puts the integer in the place of each number that is one, however it was written: a server may send
+/// `1.0` for `1`, and JSON does not tell them apart.
+pub(crate) fn whole(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let is_whole = |double: &f64| double.fract() == 0.0 && double.abs() <= EXACT;
+            if let Some(double) = number.as_f64().filter(is_whole) {
+                #[expect(clippy::cast_possible_truncation, reason = "an integer within bounds")]
+                let integer = double as i64;
+                *number = integer.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole),
+        Value::Object(fields) => fields.values_mut().for_each(whole),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        let mut value = json!({"a": [1.0, -2.0, 0.5, 1e21], "b": {"c": 1_764_410_123_457.0}});
+        whole(&mut value);
+        let expected = json!({"a": [1, -2, 0.5, 1e21], "b": {"c": 1_764_410_123_457_i64}});
+        assert_eq!(value, expected);
+        let received = Args::from(json!({"seq": 3.0}));
+        assert_eq!(received.data().expect("JSON")["seq"].as_u64(), Some(3));
     }
 }

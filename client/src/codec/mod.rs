@@ -12,7 +12,7 @@ pub mod payload;
 mod tests;
 
 pub use args::Args;
-pub(crate) use args::range_in;
+pub(crate) use args::{range_in, whole};
 pub use tungstenite::Utf8Bytes as Text;
 
 use bytes::Bytes;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::{Account, Made, NewMachine, NewSession, ProvisionError};
 use crate::{
     ConnectOptions, Secret,
+    codec::whole,
     error::excerpt,
     http::{self, BodyError},
     trace::{Exchange, Recorder},
@@ -348,8 +349,11 @@ fn json_or_text(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
     }
-    serde_json::from_slice(body)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+    let Ok(mut value) = serde_json::from_slice(body) else {
+        return Value::String(String::from_utf8_lossy(body).into_owned());
+    };
+    whole(&mut value);
+    value
 }
 
 /// An unexpected answer may hold a token under another key, so only its shape is shown.
