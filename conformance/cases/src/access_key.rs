@@ -31,7 +31,7 @@ requirement_table! {
 }
 
 case_table! {
-    /// Stores an access key over the provisioner and reads it over the socket.
+    /// Reads an access key over the socket, before and after it is stored over the provisioner.
     ///
     /// Accepted is `{ok: true, accessKey}` with the stored data, its version and its times. Typical cause
     /// of a failure: the row is answered as it stands in the database: a column has another name there, or
@@ -78,10 +78,12 @@ async fn get(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::M1]).await?;
     let machine = stage.m1.clone().expect("the cast has a machine");
     let data = cx.marker("key");
+    let request = json!({"sessionId": stage.s1.id, "machineId": machine.id});
+    // What is answered while there is no key is judged elsewhere, and must not be kept.
+    let _none = cx.ask(stage.peer(Role::U1), EVENT, request.clone()).await?;
     let data = cx
         .access_key(&stage.account, &stage.s1, &machine, &data)
         .await?;
-    let request = json!({"sessionId": stage.s1.id, "machineId": machine.id});
     let answer = cx
         .call(&ANSWER, stage.peer(Role::U1), EVENT, request)
         .await?;

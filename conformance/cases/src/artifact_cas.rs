@@ -94,9 +94,13 @@ async fn stale(cx: &mut Ctx) -> Flow {
         (Some(json!(header - 1)), Some(json!(body)), &STALE),
         (Some(json!(header)), Some(json!(body - 1)), &STALE),
         (Some(json!(header + 1)), Some(json!(body + 1)), &STALE),
+        // The current versions to who looks at 32 bits of them.
+        (Some(json!(header + (1 << 32))), None, &STALE),
+        (None, Some(json!(body + (1 << 32))), &STALE),
         (half(header), None, &ODD_VERSION),
         (Some(json!(header)), half(body - 1), &ODD_VERSION),
         (None, Some(json!(-1)), &ODD_VERSION),
+        (Some(json!(-header)), None, &ODD_VERSION),
     ];
     let marker = encoded(&cx.marker("refused"));
     for (of_header, of_body, by) in rows {

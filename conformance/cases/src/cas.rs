@@ -125,6 +125,7 @@ impl Cas {
             // The current version to who looks at 32 bits of it.
             (json!(current + (1 << 32)), self.refuses_stale),
             (json!(-1), self.refuses_odd),
+            (json!(-current), self.refuses_odd),
             (json!(0.5), self.refuses_odd),
             (current_fraction(current), self.refuses_odd),
         ];

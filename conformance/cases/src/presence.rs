@@ -129,7 +129,8 @@ case_table! {
     /// the machine instead of the user-scoped connections.
     "presence.machine-connects" judges [MACHINE_ONLINE, NARROW] => machine_connects;
 
-    /// Of two connections of one machine, one ends; then the only connection of another machine does.
+    /// Of two connections of one machine, one ends, and so do one of a session and one of the user; then the
+    /// only connection of another machine does.
     ///
     /// Accepted is that the second machine is announced as gone and the first one is not. Most real servers
     /// get this wrong: a daemon that reconnects before its old connection is noticed as lost shows as
@@ -463,10 +464,19 @@ async fn machine_stays(cx: &mut Ctx) -> Flow {
     let witness = cx
         .connect("witness", token, Scope::Machine(&other.id))
         .await?;
+    // What is no connection of the machine does not take it along either.
+    let session = Scope::Session(&stage.s1.id);
+    let others = [
+        cx.connect("session", token, session).await?,
+        cx.connect("user", token, Scope::User).await?,
+    ];
     let user = stage.peer(Role::U1);
     // Ends are handled when the server notices them, so the end of another machine's only connection,
     // which must be announced, is the sentinel for this one.
     closing.socket.disconnect().await;
+    for other in &others {
+        other.socket.disconnect().await;
+    }
     witness.socket.disconnect().await;
     let deadline = cx.deadline();
     let noticed = user.wait_for(deadline, announced(&other.id, false)).await;

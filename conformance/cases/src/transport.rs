@@ -67,7 +67,8 @@ case_table! {
         BOGUS_TRANSPORT, UNKNOWN_SID, OTHER_VERSIONS
     ] => requests;
 
-    /// Sends a message of nine tenths of `maxPayload`.
+    /// Sends a message of nine tenths of `maxPayload` over a WebSocket, and over long-polling where that is
+    /// offered.
     ///
     /// Accepted is that it arrives unchanged. Messages of that size are rare and real: tool output. Typical
     /// cause of a failure: `maxPayload` is announced by one layer while another one, such as a proxy or a
@@ -172,6 +173,21 @@ async fn polling(cx: &mut Ctx) -> Flow {
         }
         let sid = &stage.s1.id;
         judge(cx, &series, (sender, receiver), sid, &POLLING).await?;
+    }
+    for (sender, receiver) in [(u1, &poller), (&poller, u1)] {
+        let marker = cx.marker("text");
+        let text = format!("{marker} \u{e9}\u{1f980}\u{2028}\u{1e}\\");
+        let data = json!({"sid": stage.s1.id, "message": text});
+        cx.emit(sender, "message", data).await?;
+        let wanted = Wanted::update("new-message", &marker);
+        let heard = |arrival: &Arrival| wanted.matches(arrival);
+        let arrival = cx.arrival(receiver, &wanted.named(), heard).await;
+        let told = arrival.as_ref().map_or(&Value::Null, |arrival| {
+            let content = arrival.data.pointer("/body/message/content/c");
+            content.unwrap_or(&Value::Null)
+        });
+        let expected = format!("{} at {}", json!(text), receiver.who);
+        cx.check(&POLLING, *told == json!(text), expected, told);
     }
     let served = cx.round_trip(&poller).await?;
     cx.check(&POLLING, served, "a ping that is answered", "no answer");
@@ -348,7 +364,16 @@ async fn closed_sessions(cx: &mut Ctx) -> Flow {
 
 async fn large_message(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let (sender, receiver) = (stage.peer(Role::U1), stage.peer(Role::U2));
+    large_from(cx, &stage, stage.peer(Role::U1)).await?;
+    let token = stage.account.token();
+    if let Some(poller) = connect_over(cx, "poller", token, Transport::Polling).await? {
+        large_from(cx, &stage, &poller).await?;
+    }
+    Ok(())
+}
+
+async fn large_from(cx: &mut Ctx, stage: &Stage, sender: &Peer) -> Flow {
+    let receiver = stage.peer(Role::U2);
     let marker = cx.marker("large");
     let size = sender.payload_limit().min(LARGEST) / 10 * 9;
     // The envelope of the event counts as well.
@@ -360,7 +385,7 @@ async fn large_message(cx: &mut Ctx) -> Flow {
     let arrival = receiver
         .wait_for(Instant::now() + patience, |arrival| wanted.matches(arrival))
         .await;
-    let told = format!("a message of {size} bytes, unchanged");
+    let told = format!("a message of {size} bytes from {}, unchanged", sender.who);
     let actual = match (&arrival, sender.ended()) {
         (Some(arrival), _) => {
             let content = arrival.data.pointer("/body/message/content/c");

@@ -125,6 +125,26 @@ async fn report(cx: &mut Ctx) -> Flow {
     for part in ["tokens", "cost"] {
         cx.equal(&BODY, part, &request[part], &body[part]);
     }
+    // More than 32 bits count, and fractions that 32 bits do not hold; a server may refuse them.
+    let key = cx.marker("usage");
+    let mut large = usage(&key, Some(&stage.s1.id), 0);
+    large["tokens"]["total"] = json!(4_294_967_301_i64);
+    large["cost"]["total"] = json!(1234.567);
+    let answer = cx
+        .call(&ANSWER, stage.peer(Role::S1), EVENT, large.clone())
+        .await?;
+    if answer["success"] == true {
+        let delivery = Delivery {
+            wanted: Wanted::ephemeral("usage", &key),
+            reaches: &[Role::U1, Role::U2],
+            by: &REACHES,
+            spares: &[],
+        };
+        let seen = stage.observe(cx, &[delivery]).await?;
+        for part in ["tokens", "cost"] {
+            cx.equal(&BODY, part, &large[part], &seen[0].data[part]);
+        }
+    }
     let nothing = usage(&cx.marker("usage"), Some(&stage.s1.id), 0);
     let answer = cx
         .call(&ANSWER, stage.peer(Role::S1), EVENT, nothing)

@@ -3,7 +3,7 @@
 use crate::readback::Watched;
 use serde_json::{Value, json};
 
-use super::{status, told};
+use super::{UNSEEN, far_ahead, status, told};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},
@@ -86,6 +86,8 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         && stale["currentData"] == json!(second);
     let expected = format!("version-mismatch with version {} and {second}", version + 1);
     cx.check(&STALE, held, expected, &stale);
+    let body = json!({"data": cx.marker("key"), "expectedVersion": version + 1 + UNSEEN});
+    far_ahead(cx, &STALE, &account, ("PUT", &path, &body)).await?;
     watched.unchanged(cx, &before, &STALE).await?;
 
     let unknown = format!("/v1/access-keys/{}/{}", cx.marker("nosession"), machine.id);

@@ -3,7 +3,7 @@
 use crate::readback::Watched;
 use serde_json::{Value, json};
 
-use super::{CAST, SCOPED, USERS, different};
+use super::{CAST, SCOPED, UNSEEN, USERS, different, far_ahead};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -81,6 +81,8 @@ async fn settings(cx: &mut Ctx) -> Flow {
         && stale["currentVersion"] == version + 1
         && stale["currentSettings"] == json!(value);
     cx.check(&STALE, held, "version-mismatch with what is stored", &stale);
+    let body = json!({"settings": late, "expectedVersion": version + 1 + UNSEEN});
+    far_ahead(cx, &STALE, account, ("POST", PATH, &body)).await?;
     stage.prove_silence(cx).await?;
     let count = different(&stage, Role::U2, &Wanted::update("update-account", &late));
     cx.check(

@@ -3,7 +3,7 @@
 use crate::artifact;
 use serde_json::{Value, json};
 
-use super::{CAST, SCOPED, USERS, different, find, status, told};
+use super::{CAST, SCOPED, UNSEEN, USERS, different, far_ahead, find, status, told};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -149,6 +149,8 @@ async fn lifecycle(cx: &mut Ctx) -> Flow {
         && answer["currentHeader"] == NEW_HEADER;
     let expected = format!("version-mismatch with header version {next} and {NEW_HEADER}");
     cx.check(&STALE, held, expected, &answer);
+    let ahead = json!({"header": HEADER, "expectedHeaderVersion": next + UNSEEN});
+    far_ahead(cx, &STALE, account, ("POST", &path, &ahead)).await?;
     let read = cx.rest(&STALE, account, "GET", &path, &Value::Null).await?;
     cx.equal(&STALE, "body", &json!(BODY), &read["body"]);
 

@@ -26,6 +26,23 @@ use touchstone_harness::{
     stage::{Role, Stage, Wanted},
 };
 
+/// What is added to a version that has to be refused: nothing to who looks at 32 bits of it.
+const UNSEEN: i64 = 1 << 32;
+
+/// Judges that a request with a version that is [`UNSEEN`] too high is no success.
+async fn far_ahead(
+    cx: &mut Ctx,
+    by: &'static Requirement,
+    account: &Account,
+    (method, path, body): (&str, &str, &Value),
+) -> Flow {
+    let answer = cx.rest_any(account, method, path, body).await?;
+    let written = answer.status < 300 && answer.body["success"] != false;
+    let expected = format!("a refusal of {body}");
+    cx.check(by, !written, expected, told(&answer));
+    Ok(())
+}
+
 /// Session- and machine-scoped connections of the account, which hear of nothing that is for users.
 const SCOPED: [Role; 4] = [Role::S1, Role::S2, Role::M1, Role::M2];
 

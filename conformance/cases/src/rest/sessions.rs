@@ -64,10 +64,12 @@ case_table! {
     /// in the order, or the page is full and `hasNext` is therefore true.
     "rest.session.pages" needs [Rest, SessionPages] judges [PAGES, ACTIVE, CHANGED_SINCE] => pages;
 
-    /// Deletes a session, then lists, deletes it again, and changes it over the socket.
+    /// Deletes a session, then lists, deletes it again, and changes it over the socket. Makes another one with
+    /// the tag of a deleted one.
     ///
-    /// Accepted is that it is gone everywhere. Typical cause of a failure: the row is only marked, and not
-    /// every read and write looks at the mark; or socket handlers keep a cache of sessions.
+    /// Accepted is that it is gone everywhere, and that the other one is new. Typical cause of a failure: the
+    /// row is only marked, and not every read and write looks at the mark; or socket handlers keep a cache of
+    /// sessions.
     "rest.session.deleted" needs [Rest, DeleteSession] judges [DELETED_GONE] => deleted;
 
     /// Deletes two sessions, one of them with the header `Content-Type: application/json` and without a body.
@@ -185,43 +187,55 @@ async fn list(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+/// Reads all sessions, `limit` on a page: the last page says that it is, also when it is full.
+async fn page_through(cx: &mut Ctx, stage: &Stage, limit: usize, expected: &[String]) -> Flow {
+    let mut seen = Vec::new();
+    let first = format!("/v2/sessions?limit={limit}");
+    let mut path = first.clone();
+    // Five sessions are three pages at most; a server whose pages never end is stopped at ten.
+    for _ in 0..10 {
+        let page = cx
+            .rest(&PAGES, &stage.account, "GET", &path, &Value::Null)
+            .await?;
+        let rows = page["sessions"].as_array().cloned().unwrap_or_default();
+        let fits = rows.len() <= limit;
+        let told = format!("{} of them", rows.len());
+        cx.check(&PAGES, fits, format!("{limit} sessions on a page"), told);
+        let ids = rows.iter().filter_map(|row| row["id"].as_str());
+        seen.extend(ids.map(str::to_owned));
+        let more = page["hasNext"] == true;
+        let left = seen.len() < expected.len();
+        let known = seen.len();
+        let told = format!(
+            "hasNext {left} after {known} of {} sessions",
+            expected.len()
+        );
+        cx.check(
+            &PAGES,
+            more == left,
+            told,
+            format!("hasNext {}", page["hasNext"]),
+        );
+        match page["nextCursor"].as_str().filter(|_| more) {
+            Some(cursor) => path = format!("{first}&cursor={cursor}"),
+            None => break,
+        }
+    }
+    seen.sort();
+    cx.check(&PAGES, seen == expected, json!(expected), json!(seen));
+    Ok(())
+}
+
 async fn pages(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
     let mut expected = vec![stage.s1.id.clone()];
     for _ in 0..4 {
         expected.push(cx.session(&stage.account).await?.id);
     }
-    let mut seen = Vec::new();
-    let mut path = String::from("/v2/sessions?limit=2");
-    // Five sessions are three pages; a server whose pages never end is stopped at ten.
-    for _ in 0..10 {
-        let page = cx
-            .rest(&PAGES, &stage.account, "GET", &path, &Value::Null)
-            .await?;
-        let rows = page["sessions"].as_array().cloned().unwrap_or_default();
-        let fits = rows.len() <= 2;
-        cx.check(
-            &PAGES,
-            fits,
-            "two sessions on a page",
-            format!("{} of them", rows.len()),
-        );
-        seen.extend(
-            rows.iter()
-                .filter_map(|row| row["id"].as_str())
-                .map(str::to_owned),
-        );
-        match page["nextCursor"]
-            .as_str()
-            .filter(|_| page["hasNext"] == true)
-        {
-            Some(cursor) => path = format!("/v2/sessions?limit=2&cursor={cursor}"),
-            None => break,
-        }
-    }
-    seen.sort();
     expected.sort();
-    cx.check(&PAGES, seen == expected, json!(expected), json!(seen));
+    for limit in [2, expected.len()] {
+        page_through(cx, &stage, limit, &expected).await?;
+    }
 
     let ended = stage.s1.id.clone();
     let time = cx.recent_time();
@@ -318,6 +332,22 @@ async fn deleted(cx: &mut Ctx) -> Flow {
             &answer.data,
         );
     }
+    let tag = cx.marker("tag");
+    let mut body = json!({"tag": tag, "metadata": cx.marker("metadata")});
+    let account = &stage.account;
+    let path = "/v1/sessions";
+    let made = cx
+        .rest(&session::DELETED, account, "POST", path, &body)
+        .await?;
+    let doomed = made["session"]["id"].as_str().unwrap_or_default();
+    let route = format!("{path}/{doomed}");
+    cx.rest(&session::DELETED, account, "DELETE", &route, &Value::Null)
+        .await?;
+    body["metadata"] = json!(cx.marker("metadata"));
+    let made = cx.rest(&DELETED_GONE, account, "POST", path, &body).await?;
+    let told = &made["session"]["metadata"];
+    let what = "metadata of a new session with the tag of a deleted one";
+    cx.equal(&DELETED_GONE, what, &body["metadata"], told);
     Ok(())
 }
 
