@@ -12,7 +12,7 @@ use touchstone_client::End;
 use super::{
     hazard::OTHERS_SERVED,
     rogue::{Read, Rogue, others_served},
-    rpc, rpc_owner,
+    rpc,
 };
 use touchstone_harness::{
     case::{Flow, Stop, case_table},
@@ -46,7 +46,7 @@ case_table! {
     ///
     /// Accepted is the result of both calls. Typical cause of a failure: registrations that are kept for a time,
     /// or renewed by heartbeats of a session alone.
-    "rpc.stays-registered", slow judges [rpc_owner::STAYS] => stays_registered;
+    "rpc.stays-registered", slow judges [rpc::STAYS] => stays_registered;
 
     /// Connects and answers no pings, while others go on as usual.
     ///
@@ -123,13 +123,13 @@ async fn stays_registered(cx: &mut Ctx) -> Flow {
             ),
         });
     }
-    let later = rpc::rpc(cx, &rpc_owner::STAYS, caller, &method, "later").await?;
+    let later = rpc::rpc(cx, &rpc::STAYS, caller, &method, "later").await?;
     let held = later["ok"] == true && later["result"] == "here";
     let told = format!(
         "the result of a call {} s later",
         patience.as_secs_f64().round()
     );
-    cx.check(&rpc_owner::STAYS, held, told, &later);
+    cx.check(&rpc::STAYS, held, told, &later);
     Ok(())
 }
 

@@ -46,6 +46,7 @@ mod rpc_many;
 mod rpc_owner;
 mod rpc_values;
 mod session;
+mod similar;
 mod surplus;
 mod transport;
 mod usage;
@@ -154,6 +155,10 @@ static MODULES: &[Module] = &[
     Module {
         requirements: values::REQUIREMENTS,
         cases: values::CASES,
+    },
+    Module {
+        requirements: similar::REQUIREMENTS,
+        cases: similar::CASES,
     },
     Module {
         requirements: envelope::REQUIREMENTS,

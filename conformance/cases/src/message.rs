@@ -11,6 +11,7 @@ use touchstone_harness::{
     ctx::{Ctx, Scope},
     focus::Clue,
     ledger::{Requirement, requirement_table},
+    opaque,
     peer::{Arrival, Peer},
     stage::{Delivery, Role, Series, Stage, Wanted},
     words,
@@ -81,12 +82,13 @@ case_table! {
         ORDER, own::NO_LOSS, own::NO_DUPLICATE
     ] => burst;
 
-    /// Sends a message twice with the same localId over one connection, then over another one, then ten
-    /// times at once.
+    /// Sends a message twice with the same localId over one connection, with forty others in between, then
+    /// over another one, then ten times at once.
     ///
     /// Accepted is one `new-message` for each localId. A client repeats a message when it does not know
     /// whether the first one arrived. Typical cause of a failure: the localId is looked up in one step and
-    /// inserted in another, without a unique index; or it is only remembered for one connection.
+    /// inserted in another, without a unique index; or it is only remembered for one connection, or for the
+    /// last few messages.
     "message.local-id" judges [LOCAL_ID] => local_id;
 
     /// Sends a localId again with another content, over another connection, and reads the messages over HTTP.
@@ -172,7 +174,12 @@ async fn recipients(cx: &mut Ctx) -> Flow {
 }
 
 /// Sends a message, sees that it reaches `u2`, and gives what arrived.
-async fn delivered(cx: &mut Ctx, stage: &Stage, data: Value, marker: &str) -> Flow<Arrival> {
+pub(super) async fn delivered(
+    cx: &mut Ctx,
+    stage: &Stage,
+    data: Value,
+    marker: &str,
+) -> Flow<Arrival> {
     delivered_by(cx, &REACHES, stage, data, marker).await
 }
 
@@ -331,6 +338,9 @@ fn different(peer: &Peer, local_id: &str) -> usize {
     ids.len()
 }
 
+/// How many other messages come before the first repetition of a localId.
+const BETWEEN: usize = 40;
+
 async fn local_id(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
     let rows: [(&str, &[Role]); 3] = [
@@ -354,12 +364,13 @@ async fn local_id(cx: &mut Ctx) -> Flow {
     ];
     for (told, senders) in rows {
         let local_id = cx.marker("local");
-        let same = cx.marker("same");
+        let (same, others) = (cx.marker("same"), cx.marker("other"));
         let data = json!({"sid": stage.s1.id, "message": same, "localId": local_id});
         for (place, &sender) in senders.iter().enumerate() {
-            if place == 1 {
-                // Who remembers the last message alone is found out by one in between.
-                let between = message(&stage.s1.id, &cx.marker("between"));
+            // Who remembers the last messages alone is found out by others in between.
+            for number in 0..if place == 1 { BETWEEN } else { 0 } {
+                let mut between = message(&stage.s1.id, &cx.marker("between"));
+                between["localId"] = json!(opaque::numbered(&others, number));
                 cx.emit(stage.peer(sender), "message", between).await?;
             }
             cx.emit(stage.peer(sender), "message", data.clone()).await?;

@@ -60,6 +60,11 @@ requirement_table! {
         "When several connections have registered a method, one of them receives the call.";
     OWNER = "rpc.owner", Info, Decision,
         "Which of several registrants answers is the server's choice.";
+    SECOND = "rpc.register.second", Should, Decision,
+        "A connection may register a method that another one has registered.";
+    STAYS = "rpc.stays-callable", Should, Decision,
+        "A method stays callable, call after call and by any caller, as long as its connection lives, \
+         without any heartbeat.";
 }
 
 case_table! {
@@ -111,11 +116,12 @@ case_table! {
     /// failure: the owner of the method is called without being compared with the caller.
     "rpc.same-socket" judges [SAME_SOCKET, SAME_SOCKET_TEXT] => same_socket;
 
-    /// Unregisters a method, then calls it.
+    /// Registers two methods, calls one of them, unregisters it, and calls both.
     ///
-    /// Accepted is `{ok: false}`, and no request for the former callee. Typical cause of a failure: the
-    /// method is removed from one of two maps, or under another key than it was registered.
-    "rpc.unregister" judges [GONE] => unregister;
+    /// Accepted is `{ok: false}` and no further request for the one, and the result of the other. Typical
+    /// cause of a failure: the method is removed from one of two maps, or under another key than it was
+    /// registered; who owns a method is kept from the last call; or all methods of a connection go with one.
+    "rpc.unregister" judges [GONE, STAYS] => unregister;
 
     /// A connection unregisters the method of another one, which is then called.
     ///
@@ -156,13 +162,23 @@ pub(super) const ABSENT_GRACE: Duration = Duration::from_secs(15);
 
 /// Registers `method` through `peer`.
 pub(super) async fn register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
+    register_as(cx, peer, method, &REGISTERED).await
+}
+
+/// As [`register`], where `parent` judges that the server answers such a registration.
+pub(super) async fn register_as(
+    cx: &mut Ctx,
+    peer: &Peer,
+    method: &str,
+    parent: &'static Requirement,
+) -> Flow {
     cx.emit(peer, "rpc-register", json!({"method": method}))
         .await?;
     let named = |a: &Arrival| a.name == "rpc-registered" && a.raw.contains(method);
     match cx.arrival(peer, "rpc-registered", named).await {
         Some(_) => Ok(()),
         None => Err(Stop::Blocked {
-            parent: &REGISTERED,
+            parent,
             reason: format!("{} cannot register a method", peer.who),
         }),
     }
@@ -201,20 +217,22 @@ pub(super) async fn rpc(
 }
 
 async fn register_and_back(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::S1]).await?;
-    let peer = stage.peer(Role::S1);
-    let method = cx.marker("method");
-    for (event, answer, by) in [
-        ("rpc-register", "rpc-registered", &REGISTERED),
-        ("rpc-unregister", "rpc-unregistered", &UNREGISTERED),
-    ] {
-        cx.emit(peer, event, json!({"method": method})).await?;
-        let named = |a: &Arrival| a.name == answer && a.raw.contains(&method);
-        let answered = cx.arrival(peer, answer, named).await;
-        let told = format!("the event {answer} for {method}");
-        cx.require(by, answered.is_some(), told, "no such event")?;
-        if let Some(arrival) = answered {
-            cx.schema(by, by, &format!("rpc/{answer}"), &arrival.data)?;
+    const ROLES: [Role; 3] = [Role::U1, Role::S1, Role::M1];
+    let stage = Stage::set(cx, &ROLES).await?;
+    for peer in ROLES.map(|role| stage.peer(role)) {
+        let method = cx.marker("method");
+        for (event, answer, by) in [
+            ("rpc-register", "rpc-registered", &REGISTERED),
+            ("rpc-unregister", "rpc-unregistered", &UNREGISTERED),
+        ] {
+            cx.emit(peer, event, json!({"method": method})).await?;
+            let named = |a: &Arrival| a.name == answer && a.raw.contains(&method);
+            let answered = cx.arrival(peer, answer, named).await;
+            let told = format!("the event {answer} for {method} at {}", peer.who);
+            cx.require(by, answered.is_some(), told, "no such event")?;
+            if let Some(arrival) = answered {
+                cx.schema(by, by, &format!("rpc/{answer}"), &arrival.data)?;
+            }
         }
     }
     Ok(())
@@ -379,8 +397,14 @@ async fn unregister(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
     let callee = stage.peer(Role::S1);
     let method = cx.marker("method");
+    let kept = cx.marker("kept");
     answer_as(callee, "s1");
-    register(cx, callee, &method).await?;
+    for name in [&method, &kept] {
+        register(cx, callee, name).await?;
+    }
+    let caller = stage.peer(Role::U1);
+    rpc(cx, &CALL, caller, &method, "call").await?;
+    let before = requests(callee, &method).len();
     cx.emit(callee, "rpc-unregister", json!({"method": method}))
         .await?;
     let answered = cx
@@ -393,14 +417,17 @@ async fn unregister(cx: &mut Ctx) -> Flow {
             reason,
         });
     }
-    let answer = call_absent(cx, &GONE, stage.peer(Role::U1), &method).await?;
-    let silent = requests(callee, &method).is_empty();
+    let answer = call_absent(cx, &GONE, caller, &method).await?;
+    let silent = requests(callee, &method).len() == before;
     cx.check(
         &GONE,
         answer["ok"] == false && silent,
         "ok false and no request",
         answer,
     );
+    let answer = rpc(cx, &STAYS, caller, &kept, "call").await?;
+    let expected = "the result of the method that was not unregistered";
+    cx.check(&STAYS, answer["result"] == "s1", expected, answer);
     Ok(())
 }
 
@@ -493,6 +520,16 @@ async fn overlapping(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+/// Ends `peer`, a connection of `machine`. The server has noticed when it announces that to `listener`; one
+/// that does not announce it gets the time of a few round trips.
+pub(super) async fn leaves(cx: &Ctx, peer: &Peer, machine: &str, listener: &Peer) {
+    peer.socket.disconnect().await;
+    let gone = Wanted::ephemeral("machine-activity", machine);
+    let deadline = tokio::time::Instant::now() + cx.shared.pace.sentinel();
+    let offline = |a: &Arrival| gone.matches(a) && a.data["active"] == false;
+    listener.wait_for(deadline, offline).await;
+}
+
 async fn reconnect(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1]).await?;
     let machine = cx.machine(&stage.account).await?;
@@ -503,15 +540,8 @@ async fn reconnect(cx: &mut Ctx) -> Flow {
         .await?;
     answer_as(&first, "before");
     register(cx, &first, &method).await?;
-    first.socket.disconnect().await;
-    // The server has noticed the end when it announces it. One that does not announce gets the time
-    // of a few round trips.
-    let gone = Wanted::ephemeral("machine-activity", &machine.id);
     let caller = stage.peer(Role::U1);
-    let deadline = tokio::time::Instant::now() + cx.shared.pace.sentinel();
-    let offline =
-        |a: &touchstone_harness::peer::Arrival| gone.matches(a) && a.data["active"] == false;
-    caller.wait_for(deadline, offline).await;
+    leaves(cx, &first, &machine.id, caller).await;
     drop(first);
     let second = cx
         .connect("after", token, Scope::Machine(&machine.id))
@@ -529,7 +559,7 @@ async fn several(cx: &mut Ctx) -> Flow {
     let method = cx.marker("method");
     for (role, name) in [(Role::S1, "first"), (Role::S2, "last")] {
         answer_as(stage.peer(role), name);
-        register(cx, stage.peer(role), &method).await?;
+        register_as(cx, stage.peer(role), &method, &SECOND).await?;
     }
     let answer = rpc(cx, &ONE_OWNER, stage.peer(Role::U1), &method, "call").await?;
     let asked: usize = [Role::S1, Role::S2]

@@ -1,5 +1,10 @@
 //! Calls in numbers: hundreds of them, from several callers, some at the same time, of two accounts.
 
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use touchstone_client::Args;
@@ -29,6 +34,82 @@ case_table! {
     /// of just this call. Typical causes of a failure: a waiter is stored after the request was sent, so that
     /// fast answers are lost; answers are matched by a number that two connections share.
     "rpc.numbers" judges [OWN_RESULT, FOREIGN_RESULT, rpc::REQUEST, rpc::OWN_ACCOUNT] => numbers;
+
+    /// Makes calls that are equal to each other, from two connections of one account and one of another,
+    /// which has the same method: one after the other, and nine at a time. The callees count them, and
+    /// answer with the number.
+    ///
+    /// Accepted is one `rpc-request` for each call at the callee of its account, and a number of its own for
+    /// each caller. Typical cause of a failure: results are kept for calls with the same method and params,
+    /// or calls that are equal to one under way wait for the answer to that.
+    "rpc.equal-calls" judges [OWN_RESULT, FOREIGN_RESULT, rpc::REQUEST] => equal_calls;
+}
+
+/// How many equal calls are under way at the same time, and how often.
+const EQUAL_ROUNDS: [(usize, usize); 2] = [(1, 6), (9, 2)];
+
+async fn equal_calls(cx: &mut Ctx) -> Flow {
+    let own = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
+    let other = Stage::set(cx, &[Role::U1, Role::S1]).await?;
+    let method = cx.marker("method");
+    let words = [cx.marker("mine"), cx.marker("foreign")];
+    for (stage, word) in [&own, &other].into_iter().zip(&words) {
+        let callee = stage.peer(Role::S1);
+        let (word, asked) = (word.clone(), AtomicUsize::new(0));
+        callee.respond(move |_| {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            Some(Args::from(json!(opaque::numbered(&word, number))))
+        });
+        rpc::register(cx, callee, &method).await?;
+    }
+    let callers = [
+        (own.peer(Role::U1), 0),
+        (other.peer(Role::U1), 1),
+        (own.peer(Role::U2), 0),
+    ];
+    let request = json!({"method": method, "params": cx.marker("params")});
+    let mut results = [Vec::new(), Vec::new()];
+    let mut made = [0, 0];
+    let mut place = 0;
+    for (at_once, rounds) in EQUAL_ROUNDS {
+        for _ in 0..rounds {
+            let asking: Vec<_> = (place..place + at_once)
+                .map(|n| callers[n % callers.len()])
+                .collect();
+            place += at_once;
+            let cx_ref = &*cx;
+            let asked = asking
+                .iter()
+                .map(|(caller, _)| cx_ref.ask(caller, "rpc-call", request.clone()));
+            let answers = join_all(asked).await;
+            for ((_, account), answer) in asking.into_iter().zip(answers) {
+                made[account] += 1;
+                let told = answer?.map_or_else(|_| Value::Null, |answer| answer.data);
+                results[account].push(told["result"].to_string());
+            }
+        }
+    }
+    for (account, stage) in [&own, &other].into_iter().enumerate() {
+        let (told, made) = (&results[account], made[account]);
+        let leaked: Vec<_> = told
+            .iter()
+            .filter(|result| result.contains(&words[1 - account]))
+            .collect();
+        let shown = leaked.first().map_or("none", |result| result.as_str());
+        let expected = "no result of the other account";
+        cx.check(&FOREIGN_RESULT, leaked.is_empty(), expected, shown);
+        let own_ones: BTreeSet<_> = told
+            .iter()
+            .filter(|result| result.contains(&words[account]))
+            .collect();
+        let expected = format!("{made} equal calls with a result each");
+        let shown = format!("{} different results", own_ones.len());
+        cx.check(&OWN_RESULT, own_ones.len() == made, expected, shown);
+        let came = rpc::requests(stage.peer(Role::S1), &method).len();
+        let expected = format!("{made} requests for {made} equal calls");
+        cx.check(&rpc::REQUEST, came == made, expected, came);
+    }
+    Ok(())
 }
 
 /// How many calls are under way at the same time, and how often.

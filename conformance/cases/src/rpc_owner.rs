@@ -14,13 +14,11 @@ use touchstone_harness::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, NoAnswer, Scope},
     ledger::requirement_table,
-    peer::Peer,
+    peer::{Arrival, Peer},
     stage::{Role, Stage},
 };
 
 requirement_table! {
-    SECOND = "rpc.register.second", Should, Decision,
-        "A connection may register a method that another one has registered.";
     UNKNOWN_SCOPE = "rpc.unknown-scope", Should, Decision,
         "A connection of a session or machine that does not exist, once admitted, registers methods that \
          are called.";
@@ -31,9 +29,6 @@ requirement_table! {
         "rpc-registered, rpc-unregistered and rpc-error go to the connection that asked, and to no other.";
     NEVER_ITSELF = "rpc.call.never-itself", Must, Specification,
         "A call goes to another connection, never to the one that makes it.";
-    STAYS = "rpc.stays-callable", Should, Decision,
-        "A method stays callable, call after call and by any caller, as long as its connection lives, \
-         without any heartbeat.";
     LEFT = "rpc.registrant-left", Should, Decision,
         "Once the only registrant of a method has left, a call of it is answered as one of a method that \
          nobody has ever registered.";
@@ -58,25 +53,28 @@ case_table! {
     /// is compared with the first registrant only, or with the account instead of the connection.
     "rpc.self-call" judges [NEVER_ITSELF] => self_call;
 
-    /// Two connections register the same method; the one that owns it takes it back.
+    /// Two connections register the same method. The one that is not called takes it back, or leaves; and the
+    /// one that is called takes it back.
     ///
-    /// Accepted is that the other one answers from then on, or that nobody does. Which of the two is noted
-    /// on the dialect card. Typical cause of a failure: one slot for each method: the one that takes its
-    /// registration back removes that of the other one while the server still answers as if it were there.
-    "rpc.takes-over" judges [TAKES_OVER] => takes_over;
+    /// Accepted is that whoever is called stays callable when the other one goes. When it goes itself, the
+    /// other one answers from then on, or nobody does: which of the two is noted on the dialect card.
+    /// Typical cause of a failure: one slot for each method, which is emptied by its name alone when anybody
+    /// who has once registered it takes it back or leaves.
+    "rpc.takes-over" judges [TAKES_OVER, rpc::STAYS, rpc::STRANGER] => takes_over;
 
-    /// Calls a method that is registered only after the call was sent.
+    /// Calls a method that is registered only after the call was sent, and calls it again.
     ///
     /// Accepted is a result as well as `ok: false`: servers wait for up to 15 s or not at all. What was
-    /// seen is noted on the dialect card. Typical cause of a failure: a call that waits for a registration
-    /// is woken by the wrong method or never, and is not answered at the end of its wait.
-    "rpc.late-registration" judges [LATE, rpc::NOT_AVAILABLE] => late;
+    /// seen is noted on the dialect card. The second call is answered with a result. Typical cause of a
+    /// failure: a call that waits for a registration is woken by the wrong method or never, and is not
+    /// answered at the end of its wait; or it is kept that there is no such method.
+    "rpc.late-registration" judges [LATE, rpc::NOT_AVAILABLE, rpc::CALL] => late;
 
     /// Two callers call one method twelve times in turn, while its connection sends nothing of its own.
     ///
     /// Accepted is a result each time. Typical cause of a failure: a registration that is used up, or that
     /// has to be renewed.
-    "rpc.stays-callable" judges [STAYS] => stays;
+    "rpc.stays-callable" judges [rpc::STAYS] => stays;
 
     /// A second connection registers a method that another one has.
     ///
@@ -84,7 +82,7 @@ case_table! {
     /// noticed that its old connection is gone. Which of them is called then is the server's choice.
     /// Typical cause of a failure: a method that is taken is answered with an error, since the registration
     /// of the old connection is still there.
-    "rpc.second-registrant" judges [SECOND] => second_registrant;
+    "rpc.second-registrant" judges [rpc::SECOND] => second_registrant;
 
     /// Connections of a session and a machine that do not exist register a method each, which is then called.
     /// Runs where such connections are admitted.
@@ -177,7 +175,7 @@ async fn self_call(cx: &mut Ctx) -> Flow {
     ] {
         let method = cx.marker("method");
         for role in roles {
-            register(cx, stage.peer(role), &method).await?;
+            second_register(cx, stage.peer(role), &method).await?;
         }
         let caller = stage.peer(Role::U1);
         let answer = rpc(cx, &NEVER_ITSELF, caller, &method, order).await?;
@@ -195,28 +193,91 @@ async fn self_call(cx: &mut Ctx) -> Flow {
 }
 
 async fn takes_over(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
+    let stage = Stage::set(cx, &[Role::U1, Role::M1, Role::M2]).await?;
     let method = cx.marker("method");
-    for (role, name) in [(Role::S1, "s1"), (Role::S2, "s2")] {
-        answer_as(stage.peer(role), name);
-        register(cx, stage.peer(role), &method).await?;
+    for role in [Role::M1, Role::M2] {
+        answer_as(stage.peer(role), role.name());
+        second_register(cx, stage.peer(role), &method).await?;
     }
-    let answer = rpc(cx, &rpc::ONE_OWNER, stage.peer(Role::U1), &method, "call").await?;
-    let owner = if answer["result"] == "s1" {
-        Role::S1
-    } else {
-        Role::S2
-    };
-    let owner = stage.peer(owner);
-    cx.emit(owner, "rpc-unregister", json!({"method": method}))
-        .await?;
-    cx.arrival(owner, "rpc-unregistered", |a| a.name == "rpc-unregistered")
-        .await;
-    let second = call_absent(cx, &rpc::NOT_AVAILABLE, stage.peer(Role::U1), &method).await?;
-    let another = second["ok"] == true && second["result"] != answer["result"];
-    cx.fact("rpc.takes-over", another);
+    let caller = stage.peer(Role::U1);
+    let [owner, other] = owner_first(cx, &stage, &method).await?;
+    unregister(cx, other, &method).await?;
+    let answer = rpc(cx, &rpc::STRANGER, caller, &method, "call").await?;
+    let held = answer["result"] == owner.name.as_str();
+    let expected = "the result of the owner, when another one has unregistered";
+    cx.check(&rpc::STRANGER, held, expected, &answer);
+
+    register_anew(cx, other, &method).await?;
+    let [owner, other] = owner_first(cx, &stage, &method).await?;
+    unregister(cx, owner, &method).await?;
+    let second = call_absent(cx, &rpc::NOT_AVAILABLE, caller, &method).await?;
+    cx.fact("rpc.takes-over", second["result"] == other.name.as_str());
     cx.held(&TAKES_OVER);
+
+    register_anew(cx, owner, &method).await?;
+    let [owner, other] = owner_first(cx, &stage, &method).await?;
+    let machine = if other.name == Role::M1.name() {
+        stage.m1_id()
+    } else {
+        stage.m2_id()
+    };
+    rpc::leaves(cx, other, machine, caller).await;
+    // Until the server has noticed, it may still ask the one that has left.
+    let noticed = cx.deadline();
+    loop {
+        let is_last = Instant::now() >= noticed;
+        let patience = cx.shared.pace.patience() + ABSENT_GRACE;
+        let request = json!({"method": method, "params": "call"});
+        let answer = cx.ask_within(caller, "rpc-call", request, patience).await?;
+        let answer = answer.map_or(Value::Null, |answer| answer.data);
+        let held = answer["result"] == owner.name.as_str();
+        if held || is_last {
+            let expected = "the result of the owner, when another registrant has left";
+            cx.check(&rpc::STAYS, held, expected, &answer);
+            return Ok(());
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Registers `method`, which another connection may have registered.
+async fn second_register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
+    rpc::register_as(cx, peer, method, &rpc::SECOND).await
+}
+
+/// Sends `event` about `method` and waits for one more `answer` than before: one of an earlier time proves
+/// nothing.
+async fn anew(cx: &mut Ctx, peer: &Peer, event: &str, answer: &str, method: &str) -> Flow<bool> {
+    let told = |log: &[Arrival]| log.iter().filter(|a| a.name == answer).count();
+    let before = told(&peer.all(|_| true));
+    cx.emit(peer, event, json!({"method": method})).await?;
+    let more = |log: &[Arrival]| (told(log) > before).then_some(());
+    Ok(peer.wait(cx.deadline(), more).await.is_some())
+}
+
+async fn unregister(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
+    anew(cx, peer, "rpc-unregister", "rpc-unregistered", method).await?;
     Ok(())
+}
+
+async fn register_anew(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
+    if anew(cx, peer, "rpc-register", "rpc-registered", method).await? {
+        return Ok(());
+    }
+    let reason = format!("{} cannot register a method again", peer.who);
+    let parent = &rpc::SECOND;
+    Err(Stop::Blocked { parent, reason })
+}
+
+/// The two machines' connections, both of which have registered `method`: the one that is called first.
+async fn owner_first<'s>(cx: &mut Ctx, stage: &'s Stage, method: &str) -> Flow<[&'s Peer; 2]> {
+    let [one, other] = [Role::M1, Role::M2].map(|role| stage.peer(role));
+    let answer = rpc(cx, &rpc::ONE_OWNER, stage.peer(Role::U1), method, "call").await?;
+    let is_one = answer["result"] == one.name.as_str();
+    let answered = is_one || answer["result"] == other.name.as_str();
+    let expected = "the result of one of two registrants";
+    cx.require(&rpc::ONE_OWNER, answered, expected, &answer)?;
+    Ok(if is_one { [one, other] } else { [other, one] })
 }
 
 async fn late(cx: &mut Ctx) -> Flow {
@@ -251,6 +312,9 @@ async fn late(cx: &mut Ctx) -> Flow {
     cx.check(&rpc::NOT_AVAILABLE, held, told, &answer);
     cx.fact("rpc.waits-for-absent", waited);
     cx.held(&LATE);
+    let answer = rpc(cx, &rpc::CALL, caller, &method, "call").await?;
+    let expected = "the result of the method, which is registered by now";
+    cx.check(&rpc::CALL, answer["result"] == "late", expected, &answer);
     Ok(())
 }
 
@@ -261,10 +325,10 @@ async fn stays(cx: &mut Ctx) -> Flow {
     register(cx, stage.peer(Role::S1), &method).await?;
     for n in 0..12 {
         let caller = stage.peer(if n % 2 == 0 { Role::U1 } else { Role::U2 });
-        let answer = rpc(cx, &STAYS, caller, &method, &n.to_string()).await?;
+        let answer = rpc(cx, &rpc::STAYS, caller, &method, &n.to_string()).await?;
         let held = answer["ok"] == true && answer["result"] == json!(n.to_string());
         cx.require(
-            &STAYS,
+            &rpc::STAYS,
             held,
             format!("the result of call {}", n + 1),
             &answer,
@@ -293,7 +357,7 @@ async fn second_registrant(cx: &mut Ctx) -> Flow {
         |a| format!("{} {}", a.name, a.raw),
     );
     cx.check(
-        &SECOND,
+        &rpc::SECOND,
         held,
         "rpc-registered for the second connection",
         told,

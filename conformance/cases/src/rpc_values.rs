@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use touchstone_client::Args;
 
-use super::rpc::{self, echo, register, requests};
+use super::{
+    rpc::{self, echo, register, requests},
+    similar, values,
+};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::{Ctx, same_json},
     ledger::requirement_table,
+    opaque,
     peer::Peer,
     stage::{Role, Stage},
 };
@@ -27,14 +31,14 @@ requirement_table! {
 
 case_table! {
     /// Calls a method with each kind of JSON as params: numbers up to the limits of a double, times in
-    /// milliseconds, falsy values, nested objects.
+    /// milliseconds, falsy values, nested objects and lists, keys of every form.
     ///
     /// Accepted is an `rpc-request` with just these params. Typical cause of a failure: falsy values are taken
     /// for missing ones, or numbers are kept in 32 bits.
     "rpc.params" judges [PARAMS] => params;
 
-    /// Calls a method with texts that look like JSON, like numbers and like nothing, which the callee gives
-    /// back.
+    /// Calls a method with texts that look like JSON, like numbers, like a time and like nothing, with
+    /// composed characters, and of 70 kB, which the callee gives back.
     ///
     /// Accepted is the same text at both ends. Typical cause of a failure: a text is parsed on its way.
     "rpc.texts" judges [TEXTS] => texts;
@@ -54,6 +58,13 @@ case_table! {
     "rpc.similar-names" judges [SIMILAR_NAMES] => similar_names;
 }
 
+/// How many lists are nested: what people write stays below it, and the limits of libraries lie above it.
+const DEPTH: usize = 32;
+
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!("inmost"), |inner, _| json!([inner]))
+}
+
 /// Values that have been changed on the way through real programs.
 fn catalogue(marker: &str) -> Vec<Value> {
     let mut all = vec![
@@ -70,6 +81,11 @@ fn catalogue(marker: &str) -> Vec<Value> {
         json!({"ok": true, "result": marker}),
         json!({"method": marker, "params": 1}),
         json!({"type": "Buffer", "data": [1, 2]}),
+        json!([[marker]]),
+        // Keys that have been renamed, sorted out, or taken for something of the server's language.
+        json!({"absent": null, "camelCase": 1, "snake_case": 2, "UPPER": 3, "\u{e9}": 4, "e\u{301}": 5,
+            "a b.c$d": 6, "constructor": 7, "length": 8, "toJSON": 9, "$ref": 10, "0": 11}),
+        nested(DEPTH),
     ];
     // The first integer that 24 bits do not hold, those around 31 and 32 bits, a time in milliseconds, the
     // largest that a double holds exactly, and fractions that 32 bits round.
@@ -83,7 +99,15 @@ fn catalogue(marker: &str) -> Vec<Value> {
     ] {
         all.push(json!({"number": number}));
     }
-    for number in [0.1, 1.000_000_1, 123_456.789, 1e-7, 1e21] {
+    for number in [
+        0.1,
+        1.000_000_1,
+        123_456.789,
+        1e-7,
+        1e21,
+        0.1 + 0.2,
+        f64::MAX,
+    ] {
         all.push(json!(number));
     }
     all.push(Value::Null);
@@ -122,6 +146,9 @@ async fn params(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+/// The bytes of a long text: more than 16 bits count, less than the smallest largest payload in use.
+const LONG: usize = 70_000;
+
 async fn texts(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
     let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
@@ -129,6 +156,8 @@ async fn texts(cx: &mut Ctx) -> Flow {
     echo(callee);
     register(cx, callee, &method).await?;
     let marker = cx.marker("text");
+    let announced = caller.socket.handshake().max_payload.unwrap_or(u64::MAX);
+    let long = usize::try_from(announced / 2).map_or(LONG, |half| half.min(LONG));
     let texts = [
         format!("{{\"ok\":false,\"error\":\"{marker}\"}}"),
         format!("[\"{marker}\"]"),
@@ -140,16 +169,28 @@ async fn texts(cx: &mut Ctx) -> Flow {
         "undefined".to_owned(),
         String::new(),
         format!(" {marker} \r\n"),
+        "0017".to_owned(),
+        "1.0".to_owned(),
+        "2026-01-02T03:04:05Z".to_owned(),
+        "e\u{301}\u{fb01}\u{1f469}\u{200d}\u{1f4bb}\u{feff}".to_owned(),
+        opaque::filled(&marker, long),
     ];
     for text in texts {
         let value = json!(text);
         let (answer, got) = received(cx, &TEXTS, caller, callee, (&method, &value)).await?;
-        let kept = got.as_ref() == Some(&value);
-        let told = got.map_or_else(|| "not one request".to_owned(), |got| got.to_string());
-        cx.check(&TEXTS, kept, format!("the params {value}"), told);
+        let told = match &got {
+            Some(got) => values::shown(&text, got),
+            None => "not one request".to_owned(),
+        };
+        let expected = format!("the params {}", values::sent(&text));
+        cx.check(&TEXTS, got.as_ref() == Some(&value), expected, told);
         let held = answer["ok"] == true && answer.get("result") == Some(&value);
-        let expected = json!({"ok": true, "result": value});
-        cx.check(&TEXTS, held, expected, answer);
+        let told = match answer.get("result") {
+            Some(result) if answer["ok"] == true => values::shown(&text, result),
+            _ => answer.to_string(),
+        };
+        let expected = format!("ok and the result {}", values::sent(&text));
+        cx.check(&TEXTS, held, expected, told);
     }
     Ok(())
 }
@@ -185,16 +226,7 @@ async fn similar_names(cx: &mut Ctx) -> Flow {
     rpc::answer_as(stage.peer(Role::S1), "first");
     rpc::answer_as(stage.peer(Role::S2), "second");
     let marker = cx.marker("method");
-    let long = format!("{marker}{}", "x".repeat(300));
-    let pairs = [
-        (format!("{marker}:read"), format!("{marker}:READ")),
-        (format!("{marker}:list"), format!("{marker}:list ")),
-        (format!("{marker}:open"), format!(" {marker}:open")),
-        (format!("{long}a"), format!("{long}b")),
-        (format!("{marker}:\u{e9}"), format!("{marker}:e\u{301}")),
-        (format!("{marker}.stop"), format!("{marker}:stop")),
-    ];
-    for (one, other) in &pairs {
+    for (one, other) in &similar::pairs(&marker, 300) {
         let callees = [(Role::S1, one, "first"), (Role::S2, other, "second")];
         for (role, name, _) in callees {
             register_exactly(cx, stage.peer(role), name).await?;
@@ -227,4 +259,25 @@ async fn register_exactly(cx: &mut Ctx, peer: &Peer, name: &str) -> Flow {
     let registered = peer.wait(cx.deadline(), more).await.is_some();
     let expected = format!("rpc-registered for {}", json!(name));
     cx.require(&SIMILAR_NAMES, registered, expected, "no such event")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number that this side reads inexactly would be a false accusation.
+    #[test]
+    fn numbers_are_read_exactly_however_they_are_written() {
+        for value in catalogue("marker") {
+            let told = serde_json::from_str(&value.to_string()).expect("JSON");
+            assert!(same_json(&value, &told), "{value} is read as {told}");
+            let Some(number) = value.as_f64() else {
+                continue;
+            };
+            for text in [format!("{number:.16e}"), format!("{number}")] {
+                let told: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(told.as_f64(), Some(number), "{text}");
+            }
+        }
+    }
 }

@@ -27,19 +27,24 @@ requirement_table! {
          those, receives nothing of that account.";
     SURPLUS_ONCE = "handshake.surplus-ids-once", Must, Decision,
         "A connection whose handshake names more ids than its scope needs receives nothing twice.";
+    SURPLUS_HEARD = "handshake.surplus-ids-heard", Should, Decision,
+        "A user-scoped connection receives all that concerns its account, whatever ids its handshake \
+         names.";
     CONDITIONS = "isolation.ids-as-conditions", Must, Decision,
         "An id that is an object, a list or a pattern never stands for a row of another account.";
 }
 
 case_table! {
     /// Connects user-, session- and machine-scoped with a session and a machine id too many, of the same
-    /// account and of another one. Then that account and the other one change sessions and machines, send
-    /// messages, heartbeats and usage, and create an artifact.
+    /// account and of another one; and with the ids of another account's machine, session and of that account
+    /// itself in the place of an id of another kind. Then that account and the other one change sessions and
+    /// machines, send messages, heartbeats and usage, and create an artifact.
     ///
     /// A server may refuse such connections. Accepted is that those it admits receive nothing of the other
-    /// account, and nothing twice. Typical cause of a failure: a connection joins a room for each id that it
-    /// names, whatever its scope and whoever owns the id.
-    "handshake.surplus-ids" judges [SURPLUS_FOREIGN, SURPLUS_ONCE] => surplus_ids;
+    /// account, and nothing twice, and that the user-scoped ones receive what any user-scoped one does.
+    /// Typical cause of a failure: a connection joins a room for each id that it names, whatever its scope
+    /// and whoever owns the id; or rooms of accounts, sessions and machines are named by the bare id.
+    "handshake.surplus-ids" judges [SURPLUS_FOREIGN, SURPLUS_ONCE, SURPLUS_HEARD] => surplus_ids;
 
     /// Sends every event with an object, a list or a pattern in the place of an id, such as
     /// `{"not": ""}`, `{"contains": ""}` and `%`, and connects session- and machine-scoped with such ids, while
@@ -50,10 +55,11 @@ case_table! {
     "isolation.ids-as-conditions" judges [CONDITIONS] => ids_as_conditions;
 
     /// Connects with tokens that differ from a valid one by a single character: in the middle of each part that
-    /// dots divide, and at half of its length; and without its last part or quarter.
+    /// dots divide, at half of its length, near its end, and by the case of a letter; without its last part,
+    /// quarter or four characters; and with four characters more.
     ///
-    /// Accepted is a refusal each time. Typical cause of a failure: only a part of the token is looked at, or
-    /// its signature is not checked.
+    /// Accepted is a refusal each time. Typical cause of a failure: only a part of the token is looked at, its
+    /// signature is not checked, or it is looked up in a column that folds case or cuts.
     "handshake.changed-token" judges [
         handshake::INVALID_TOKEN, handshake::TELLS_WHY, handshake::REFUSAL_TEXT
     ] => changed_token;
@@ -105,12 +111,24 @@ async fn traffic(cx: &mut Ctx, stage: &Stage) -> Flow<Vec<Wanted>> {
     Ok(caused)
 }
 
+/// The id of the stage's account, and the name that a room of its connections often has; none where the
+/// server does not tell the id.
+async fn account_id(cx: &mut Ctx, stage: &Stage) -> Flow<Option<(String, String)>> {
+    let profile = cx
+        .rest_any(&stage.account, "GET", "/v1/account/profile", &Value::Null)
+        .await?;
+    let id = profile.body["id"].as_str().filter(|id| !id.is_empty());
+    Ok(id.map(|id| (id.to_owned(), format!("user:{id}"))))
+}
+
 async fn surplus_ids(cx: &mut Ctx) -> Flow {
     let own = Stage::set(cx, &[Role::U1, Role::U2, Role::M1]).await?;
     let foreign = Stage::set(cx, &[Role::U1, Role::U2, Role::M1]).await?;
     let token = own.account.token();
     let (s, m) = (own.s1.id.as_str(), own.m1_id());
     let (fs, fm) = (foreign.s1.id.as_str(), foreign.m1_id());
+    let (account, its_room) = account_id(cx, &foreign).await?.unwrap_or_default();
+    let (fa, room) = (account.as_str(), its_room.as_str());
     let (user, daemon) = (Some(Role::U1), Some(Role::M1));
     let scopes = [
         ("user-own", user, Scope::User, s, m),
@@ -123,9 +141,17 @@ async fn surplus_ids(cx: &mut Ctx) -> Flow {
         ("machine-own", daemon, Scope::Machine(m), s, m),
         ("machine-foreign-session", daemon, Scope::Machine(m), fs, m),
         ("machine-foreign", None, Scope::Machine(fm), s, fm),
+        ("session-by-machine", None, Scope::Session(fm), fm, m),
+        ("machine-by-session", None, Scope::Machine(fs), s, fs),
+        ("session-by-account", None, Scope::Session(fa), fa, m),
+        ("machine-by-account", None, Scope::Machine(fa), s, fa),
+        ("session-by-room", None, Scope::Session(room), room, m),
     ];
     let mut surplus: Vec<(Peer, Option<Role>)> = Vec::new();
     for (name, hears_as, scope, session, machine) in scopes {
+        if session.is_empty() || machine.is_empty() {
+            continue;
+        }
         let mut auth = scope.auth(token);
         auth["sessionId"] = json!(session);
         auth["machineId"] = json!(machine);
@@ -160,9 +186,27 @@ async fn surplus_ids(cx: &mut Ctx) -> Flow {
         });
         let expected = format!("each event at most once for {}", peer.name);
         cx.check(&SURPLUS_ONCE, twice.is_empty(), expected, shown);
+        if !peer.name.starts_with("user-") {
+            continue;
+        }
+        // What the other user-scoped connection has received, this one was sent as well.
+        let heard = |wanted: &&Wanted| {
+            let other = own.peer(Role::U2).all(|arrival| wanted.matches(arrival));
+            !other.is_empty()
+        };
+        let missing: Vec<_> = caused[0]
+            .iter()
+            .filter(heard)
+            .filter(|wanted| received(wanted).is_empty())
+            .map(Wanted::named)
+            .collect();
+        let expected = format!("each event of its account for {}", peer.name);
+        let told = format!("no {}", missing.join(", no "));
+        cx.check(&SURPLUS_HEARD, missing.is_empty(), expected, told);
     }
     cx.held(&SURPLUS_FOREIGN);
     cx.held(&SURPLUS_ONCE);
+    cx.held(&SURPLUS_HEARD);
     Ok(())
 }
 
@@ -323,12 +367,43 @@ fn nearly(token: &str) -> Vec<(String, String)> {
         }
         start += size + 1;
     }
+    // Not the very last ones: where they encode bytes, some of their bits may mean nothing.
+    if length > NEAR_END {
+        let told = "with a character near its end changed".to_owned();
+        all.push((told, changed(token, length - NEAR_END)));
+    }
+    // A token in letters of one case may be a number, whose letters mean the same in both.
+    let mixed = token.contains(|c: char| c.is_ascii_uppercase())
+        && token.contains(|c: char| c.is_ascii_lowercase());
+    let letter = |c: char| c.is_ascii_alphabetic();
+    if let Some(place) = token.rfind(letter).filter(|_| mixed) {
+        let other: String = token[place..].chars().map(in_other_case).collect();
+        let told = "with a letter in the other case".to_owned();
+        all.push((told, format!("{}{other}", &token[..place])));
+    }
     if let Some((rest, _)) = token.rsplit_once('.') {
         all.push(("without its last part".to_owned(), rest.to_owned()));
     }
-    let short = token.chars().take(length * 3 / 4).collect();
-    all.push(("without its last quarter".to_owned(), short));
+    let short = |size| token.chars().take(size).collect();
+    all.push(("without its last quarter".to_owned(), short(length * 3 / 4)));
+    let end = length.saturating_sub(4);
+    all.push(("without its last four characters".to_owned(), short(end)));
+    all.push((
+        "with four more characters".to_owned(),
+        format!("{token}mmmm"),
+    ));
     all
+}
+
+/// How far before the end of a token a character is changed.
+const NEAR_END: usize = 5;
+
+fn in_other_case(letter: char) -> char {
+    if letter.is_ascii_lowercase() {
+        letter.to_ascii_uppercase()
+    } else {
+        letter.to_ascii_lowercase()
+    }
 }
 
 async fn changed_token(cx: &mut Ctx) -> Flow {
@@ -365,18 +440,22 @@ mod tests {
 
     #[test]
     fn tokens_are_nearly_right() {
-        let told: Vec<_> = nearly("abcdef.ghi")
+        let told: Vec<_> = nearly("Abcdef.ghi")
             .into_iter()
             .map(|(_, token)| token)
             .collect();
         assert_eq!(
             told,
             [
-                "abcdem.ghi",
-                "abcmef.ghi",
-                "abcdef.gmi",
-                "abcdef",
-                "abcdef."
+                "Abcdem.ghi",
+                "Abcmef.ghi",
+                "Abcdef.gmi",
+                "Abcdem.ghi",
+                "Abcdef.ghI",
+                "Abcdef",
+                "Abcdef.",
+                "Abcdef",
+                "Abcdef.ghimmmm",
             ]
         );
         assert_eq!(changed("mmm", 1), "mnm");

@@ -30,7 +30,7 @@ requirement_table! {
 
 case_table! {
     /// Stores texts with emoji, combining and invisible characters, quotes, backslashes, control
-    /// characters, markup, text that looks like JSON, and blanks at both ends: as metadata and state of a
+    /// characters, markup, text that looks like JSON or a number, and blanks at both ends: as metadata and state of a
     /// session and a machine, as a message with its localId, as the key of a usage report.
     ///
     /// Accepted is the same text in the answer, in the event that others receive, and when it is read
@@ -62,7 +62,10 @@ case_table! {
 /// Characters that have been lost, changed or doubled on the way through real programs.
 const ODD: &str = "  \u{feff}\u{e9}e\u{301}\u{fb01} \u{1f469}\u{200d}\u{1f4bb}\u{10ffff} \u{202e}rtl \
     \u{2028}\u{2029}\u{a0}\u{fffd} \"quoted\" 'single' \\back\\ %2F%00 &amp;<script>alert(1)</script> \
-    ${x} \u{1}\u{1f}\u{7f}\u{85}\t\r\n {\"t\":\"json\",\"a\":[1]} \u{3a9} ";
+    ${x} \u{1}\u{1f}\u{7f}\u{85}\t\r\n {\"t\":\"json\",\"a\":[1]} \u{3a9} ''\\\\ ";
+
+/// Texts that have been taken for something else, and what is lost at the ends of a text alone.
+const EDGES: [&str; 2] = ["0017.0", "\u{feff}edges\r\n\n"];
 
 /// How long a large text is at most.
 const LARGE_BYTES: usize = 500_000;
@@ -75,7 +78,7 @@ enum Taken {
 }
 
 /// A text as a report can show it: whole, or its size and where it goes wrong.
-fn shown(expected: &str, actual: &Value) -> String {
+pub(super) fn shown(expected: &str, actual: &Value) -> String {
     match actual.as_str() {
         Some(text) if expected.len().max(text.len()) > 2_000 => {
             let same = expected.bytes().zip(text.bytes());
@@ -86,13 +89,18 @@ fn shown(expected: &str, actual: &Value) -> String {
     }
 }
 
+/// A text as a report names what was sent.
+pub(super) fn sent(text: &str) -> String {
+    match text.len() {
+        long if long > 2_000 => format!("the same {long} bytes"),
+        _ => json!(text).to_string(),
+    }
+}
+
 /// Checks that `actual` is the text that was sent.
-fn same(cx: &mut Ctx, by: &'static Requirement, place: &str, sent: &str, actual: &Value) {
-    let expected = match sent.len() {
-        long if long > 2_000 => format!("the same {long} bytes {place}"),
-        _ => format!("{} {place}", json!(sent)),
-    };
-    cx.check(by, actual == sent, expected, shown(sent, actual));
+fn same(cx: &mut Ctx, by: &'static Requirement, place: &str, text: &str, actual: &Value) {
+    let expected = format!("{} {place}", sent(text));
+    cx.check(by, actual == text, expected, shown(text, actual));
 }
 
 /// The body of the one event that `wanted` names, as `u2` receives it; `by` judges that it comes.
@@ -186,8 +194,19 @@ async fn exact(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::M1]).await?;
     let mut end = Ok(());
     for (cas, id) in versioned(&stage) {
-        let written = write(cx, &stage, &EXACT, (cas, &id), ODD, false).await;
-        Ctx::part(&mut end, written)?;
+        for text in [ODD, EDGES[0], EDGES[1]] {
+            let written = write(cx, &stage, &EXACT, (cas, &id), text, false).await;
+            Ctx::part(&mut end, written)?;
+        }
+    }
+    for text in EDGES {
+        let local_id = cx.marker("edge");
+        let data = json!({"sid": stage.s1.id, "message": text, "localId": local_id});
+        cx.emit(stage.peer(Role::U1), "message", data).await?;
+        let wanted = Wanted::update("new-message", local_id);
+        let body = heard(cx, &stage, &message::REACHES, wanted).await?;
+        let told = &body["message"]["content"]["c"];
+        same(cx, &EXACT, "as content of new-message", text, told);
     }
     let peer = stage.peer(Role::U1);
     let marker = cx.marker("message");

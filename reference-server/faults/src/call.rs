@@ -167,6 +167,11 @@ impl Seams for Calls {
                 call.data
                     .retain(|key, value| key != "agentState" || !value.is_null());
             }
+            "usage-report" if faults.on(Fault::UsageKeysFolded) => {
+                if let Some(Value::String(key)) = call.data.get_mut("key") {
+                    *key = key.to_lowercase();
+                }
+            }
             "message" => message(faults, call.data),
             "rpc-register" if faults.on(Fault::RpcNamesPlain) => {
                 call.data

@@ -99,6 +99,15 @@ impl Seams for Numbers {
                 .find(|message| message.local_id.is_none() && message.content == *content)
                 .cloned();
         }
+        if faults.on(Fault::LocalIdsFolded)
+            && let Some(local_id) = local_id.map(str::to_lowercase)
+        {
+            let folded = |known: &&MessageRow| {
+                let known = known.local_id.as_deref().map(str::to_lowercase);
+                known.as_ref() == Some(&local_id)
+            };
+            return of_session().iter().find(folded).cloned();
+        }
         if faults.on(Fault::DedupeWide) && local_id.is_some() && right.is_none() {
             let mut all = rows.messages().flat_map(|(_, messages)| messages);
             return all

@@ -250,6 +250,9 @@ impl Records {
         }
         for (connection, session) in &self.surplus {
             let is_own = connection.account_id() == emission.account;
+            if session != id && faults.on(Fault::SurplusNarrows) {
+                recipients.retain(|one| one.id() != connection.id());
+            }
             let wrong = if is_own {
                 Fault::SurplusTwice
             } else {

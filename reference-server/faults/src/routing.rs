@@ -181,10 +181,14 @@ fn leak(faults: &Faults, server: &Server, emission: &Emission<'_>, to: &mut Vec<
         "update" => Fault::LeakUpdate,
         _ => Fault::LeakEphemeral,
     };
-    if faults.on(leak) || faults.on(Fault::ForeignIdHears) {
+    let by_id = [Fault::ForeignIdHears, Fault::RoomsBare];
+    if faults.on(leak) || by_id.iter().any(|fault| faults.on(*fault)) {
         to.extend(server.connections().into_iter().filter(|other| {
             let is_meant = match other.scope() {
                 Scope::User => faults.on(leak),
+                Scope::Session(id) | Scope::Machine(id) if faults.on(Fault::RoomsBare) => {
+                    id == emission.account
+                }
                 scope => faults.on(Fault::ForeignIdHears) && emission.filter.accepts(scope),
             };
             is_meant && other.account_id() != emission.account

@@ -63,6 +63,15 @@ pub(crate) fn change(
                 if faults.on(Fault::RpcStranger) {
                     effects.changes.extend(all(method));
                 }
+                if faults.on(Fault::RpcUnregisterAll)
+                    && let Some(connection) = cause.connection
+                    && let Some(methods) = memory.methods.remove(&connection.id())
+                {
+                    let every = methods
+                        .iter()
+                        .map(|name| unregistered(name, connection.id()));
+                    effects.changes.extend(every);
+                }
             }
         }
         ("rpc-call", Reply::Forward(forward)) => {
@@ -139,6 +148,16 @@ pub(crate) fn leave(faults: &Faults, rows: &Rows, effects: &mut Effects) {
         if let Change::Left(id) = change {
             memory.forget(*id);
         }
+    }
+    if faults.on(Fault::RpcLeaverTakes) {
+        let mut taken = Vec::new();
+        for change in &effects.changes {
+            if let Change::Unregistered { method, .. } = change {
+                let others = rows.registrants(method).iter();
+                taken.extend(others.map(|one| unregistered(method, one.id())));
+            }
+        }
+        effects.changes.extend(taken);
     }
     if faults.on(Fault::RpcLeaverStays) {
         let changes = &mut effects.changes;

@@ -6,6 +6,7 @@ list! {
     "Delivery" {
         SurplusTwice "surplus-twice" "a user-scoped connection whose handshake names a session receives what concerns that twice"
         SurplusForeign "surplus-foreign" "a user-scoped connection whose handshake names another account's session receives what concerns that"
+        SurplusNarrows "surplus-narrows" "a user-scoped connection whose handshake names a session receives no changes of anything else"
         MachineDeaf "machine-deaf" "a machine's own connections do not hear of changes to it"
         UserDeaf "user-deaf" "user-scoped connections do not receive new messages"
         UserDeafSession "user-deaf-session" "user-scoped connections do not hear of changes of sessions"
@@ -45,6 +46,7 @@ list! {
         DupUpdate "dup-update" [every 10] "each N-th update of an account is delivered twice"
         LateUpdate "late-update" [every 10] "each N-th update of an account is delivered after the account's next one"
         ForeignIdHears "foreign-id-hears" "a session-scoped connection receives what concerns its session also if that is another account's"
+        RoomsBare "rooms-bare" "a connection whose session or machine has the id of an account receives what that account's does"
         LateMessage "late-message" [every 2] "each N-th message of a session is delivered after the account's next update"
         EchoToSender "echo-to-sender" "a message is also sent back to the connection it came from"
         SkipSession "skip-session" "a message skips every connection of its session, not only its sender"
@@ -220,6 +222,7 @@ list! {
         DedupeWide "dedupe-wide" "a localId is remembered for all sessions of the account together"
         DedupeLast "dedupe-last" "a localId is compared with that of the last message alone"
         DedupeText "dedupe-text" "messages without localId are stored once per text"
+        LocalIdsFolded "local-ids-folded" "localIds that differ in case are the same"
         LocalIdsShared "local-ids-shared" "a localId is remembered for all accounts together"
         DedupeSeq "dedupe-seq" "a repeated localId consumes a seq of the account's updates"
     }
@@ -254,6 +257,7 @@ list! {
         RpcToAll "rpc-to-all" "every registrant of a method receives each call"
         RpcSelfCall "rpc-self-call" "a connection may call its own method"
         RpcStranger "rpc-stranger" "anybody may unregister a method"
+        RpcUnregisterAll "rpc-unregister-all" "with one method a connection unregisters all that it has"
         RpcForgetful "rpc-forgetful" "a method is gone after its first call"
         RpcUnregisterKeeps "rpc-unregister-keeps" "rpc-unregister is answered and changes nothing"
         RpcAnyName "rpc-any-name" "a method without a name can be registered"
@@ -262,6 +266,7 @@ list! {
         RpcFewMethods "rpc-few-methods" "only the first eight methods of a connection can be called"
         RpcNoReturn "rpc-no-return" "a method whose registrant left cannot be called any more"
         RpcLeaverStays "rpc-leaver-stays" "a method stays registered when its registrant leaves"
+        RpcLeaverTakes "rpc-leaver-takes" "a registrant that leaves takes the registrations of others for its methods along"
         RpcLateForgets "rpc-late-forgets" "a method is gone after a call of it has timed out"
         RpcRequestSid "rpc-request-sid" "the callee receives the caller's socket id besides method and params"
     }
@@ -325,6 +330,7 @@ list! {
         ArchiveSilent "archive-silent" "archiving a session is not announced"
         TagsShared "tags-shared" "all accounts share one set of session tags"
         UsageKeysShared "usage-keys-shared" "all accounts share one set of usage reports"
+        UsageKeysFolded "usage-keys-folded" "usage is reported under the key in lower case"
         MessagesForeign "messages-foreign" "the messages of a session can be read and posted by every account"
         AccessKeyAnyPair "access-key-any-pair" "access keys are made and read for sessions and machines that do not exist"
         ArtifactListBodies "artifact-list-bodies" "the list of artifacts has their bodies"

@@ -3,13 +3,15 @@
 use crate::readback::Watched;
 use serde_json::{Value, json};
 
-use super::{CAST, SCOPED, USERS, different, find, status};
+use super::{CAST, SCOPED, UNSEEN, USERS, different, far_ahead, find, status};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
     ledger::requirement_table,
     opaque,
+    provide::Account,
     stage::{Delivery, Role, Stage, Wanted},
+    words,
 };
 
 requirement_table! {
@@ -41,6 +43,30 @@ case_table! {
     "rest.kv" needs [Rest, KeyValue] judges [
         WRITTEN, REACHES, NARROW, BODY, ATOMIC, DELETED, READ
     ] => store;
+}
+
+/// A prefix is what a key begins with: no part of it, no pattern, and not without regard to case.
+async fn read_by_prefix(cx: &mut Ctx, account: &Account) -> Flow {
+    let marker = cx.marker("prefix");
+    let meant = format!("{marker}_a");
+    let others = [
+        format!("{marker}xa"),
+        format!("a{marker}_a"),
+        format!("{}_A", marker.to_uppercase()),
+    ];
+    let keys = others.iter().chain([&meant]);
+    let mutations: Vec<_> = keys
+        .map(|key| json!({"key": key, "value": cx.marker("value"), "version": -1}))
+        .collect();
+    let body = json!({"mutations": mutations});
+    cx.rest(&READ, account, "POST", "/v1/kv", &body).await?;
+    let path = format!("/v1/kv?prefix={marker}_");
+    let listed = cx.rest(&READ, account, "GET", &path, &Value::Null).await?;
+    let rows = listed["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let found: Vec<_> = rows.iter().filter_map(|row| row["key"].as_str()).collect();
+    let expected = format!("{meant} alone by its prefix");
+    cx.check(&READ, found == [&meant], expected, words::list(&found));
+    Ok(())
 }
 
 async fn store(cx: &mut Ctx) -> Flow {
@@ -97,6 +123,7 @@ async fn store(cx: &mut Ctx) -> Flow {
         cx.check(&READ, right, "the two keys", rows);
     }
 
+    read_by_prefix(cx, account).await?;
     let late = json!({"mutations": [
         {"key": three, "value": third, "version": -1},
         {"key": one, "value": stale, "version": -1},
@@ -112,6 +139,8 @@ async fn store(cx: &mut Ctx) -> Flow {
         "the stale key with its version and value",
         &refused,
     );
+    let ahead = json!({"mutations": [{"key": one, "value": stale, "version": UNSEEN}]});
+    far_ahead(cx, &ATOMIC, account, ("POST", "/v1/kv", &ahead)).await?;
     let unwritten = format!("/v1/kv/{three}");
     status(cx, &ATOMIC, account, ("GET", &unwritten, &Value::Null), 404).await?;
     watched.unchanged(cx, &before, &ATOMIC).await?;

@@ -121,7 +121,7 @@ impl Stage {
             Role::S1 | Role::S1B | Role::VS => Scope::Session(&self.s1.id),
             Role::S2 => Scope::Session(self.s2.as_ref().map_or("", |session| &session.id)),
             Role::M1 | Role::VM => Scope::Machine(self.m1_id()),
-            Role::M2 => Scope::Machine(self.m2.as_ref().map_or("", |machine| &machine.id)),
+            Role::M2 => Scope::Machine(self.m2_id()),
         };
         let account = match (&self.other, role.is_foreign()) {
             (Some((other, _)), true) => other,
@@ -199,6 +199,11 @@ impl Stage {
         cx.arrival(listener, &wanted.named(), |arrival| wanted.matches(arrival))
             .await;
         Ok(())
+    }
+
+    /// The id of machine M2.
+    pub fn m2_id(&self) -> &str {
+        self.m2.as_ref().map_or("", |machine| &machine.id)
     }
 
     /// The id of machine M1.
