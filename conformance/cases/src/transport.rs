@@ -177,16 +177,16 @@ async fn polling(cx: &mut Ctx) -> Flow {
     for (sender, receiver) in [(u1, &poller), (&poller, u1)] {
         let marker = cx.marker("text");
         let text = format!("{marker} \u{e9}\u{1f980}\u{2028}\u{1e}\\");
-        let data = json!({"sid": stage.s1.id, "message": text});
+        let data = json!({"sid": stage.s1.id, "message": marker, "localId": text});
         cx.emit(sender, "message", data).await?;
         let wanted = Wanted::update("new-message", &marker);
         let heard = |arrival: &Arrival| wanted.matches(arrival);
         let arrival = cx.arrival(receiver, &wanted.named(), heard).await;
         let told = arrival.as_ref().map_or(&Value::Null, |arrival| {
-            let content = arrival.data.pointer("/body/message/content/c");
-            content.unwrap_or(&Value::Null)
+            let local_id = arrival.data.pointer("/body/message/localId");
+            local_id.unwrap_or(&Value::Null)
         });
-        let expected = format!("{} at {}", json!(text), receiver.who);
+        let expected = format!("the localId {} at {}", json!(text), receiver.who);
         cx.check(&POLLING, *told == json!(text), expected, told);
     }
     let served = cx.round_trip(&poller).await?;
