@@ -57,7 +57,7 @@ impl Held {
     ///
     /// # Errors
     /// The text is not such an array; the message is still held.
-    pub fn replace(self, text: &str) -> Result<(), (Self, &'static str)> {
+    pub fn replace(self, text: &str) -> Result<(), (Box<Self>, &'static str)> {
         let packet = packet_of(&self.record);
         match packet.and_then(|packet| changed(packet, text)) {
             Some(packet) => {
@@ -72,7 +72,7 @@ impl Held {
                     }
                     _ => "not a JSON array",
                 };
-                Err((self, why))
+                Err((Box::new(self), why))
             }
         }
     }

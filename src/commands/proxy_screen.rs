@@ -81,7 +81,7 @@ fn decide(held: &mut BTreeMap<u64, Held>, number: u64, verdict: Verdict) -> Inpu
         (Some(one), Verdict::Discard) => one.discard(),
         (Some(one), Verdict::Replace(text)) => {
             if let Err((one, why)) = one.replace(&text) {
-                held.insert(number, one);
+                held.insert(number, *one);
                 return Input::Done(Err(format!("still held: {why}")));
             }
         }

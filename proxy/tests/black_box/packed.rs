@@ -49,7 +49,7 @@ fn packed(state: &mut Compress, text: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = Vec::with_capacity(text.len() + 64);
     state
         .compress_vec(text.as_bytes(), &mut payload, FlushCompress::Sync)
-        .unwrap();
+        .expect("room");
     payload.truncate(payload.len() - 4);
     frame_of(0xc1, &payload, mask)
 }

@@ -65,7 +65,7 @@ impl Session {
             }
             _ => None,
         };
-        let wanted = format!("Sent {}", last.split('"').nth(1).unwrap());
+        let wanted = format!("Sent {}", last.split('"').nth(1).expect("a name"));
         let records = self
             .stand
             .records(|record| named(record).as_ref() == Some(&wanted))
