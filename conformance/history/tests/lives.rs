@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use touchstone_client::{
     Args, Direction,
-    trace::{Exchange, Kind, RESTARTED, RESTARTED_DURABLE, Record, Traced},
+    trace::{Exchange, Kind, QUIET, RESTARTED, RESTARTED_DURABLE, Record, Traced},
 };
 use touchstone_history::{Judge, Keeps, Knowledge};
 
@@ -273,4 +273,31 @@ fn a_server_that_promises_nothing_is_only_described() {
     // Its session is there.
     assert_eq!(keeps, Some(Keeps::Some));
     assert_eq!(lived(&KEPT).1, Some(Keeps::Acknowledged));
+}
+
+#[test]
+fn what_was_posted_and_is_sent_again_is_told_to_nobody() {
+    let check = |posted: &str, expected: &[&str]| {
+        let mut history = History::default();
+        let token = json!({"success": true, "token": "a1…"});
+        history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+        let made = json!({"session": {"id": "s", "metadata": "zero", "metadataVersion": 0}});
+        history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made);
+        for conn in ["c", "d"] {
+            history.connect(conn);
+            history.call(conn, "ping", &Value::Null, &json!({}));
+        }
+        for conn in ["c", "d"] {
+            history.message(conn, 3, ["m1", "s", posted], 1);
+        }
+        let request = json!({"messages": [{"content": "x", "localId": posted}]});
+        let answer = json!({"messages": [{"id": "m1", "seq": 1, "localId": posted}]});
+        history.asked("POST", "/v3/sessions/s/messages", 200, request, answer);
+        let data = json!({"sid": "s", "message": "x", "localId": "l1"});
+        history.event("c", Direction::Sent, "message", &data, None);
+        history.put("-", Kind::Mark(QUIET.to_owned()));
+        assert_eq!(history.judged().0, expected, "{posted}");
+    };
+    check("l1", &[]);
+    check("l2", &["delivery.no-loss"]);
 }

@@ -50,7 +50,8 @@ pub(crate) struct Loss {
     posted: Posted,
     /// Sessions that an account has made, and not deleted.
     own: Bounded<(Account, String), ()>,
-    /// What was sent before the last quiet point: sent again, it is told to nobody.
+    /// What was sent before the last quiet point, or told or posted before it was sent: sent again, it is told to
+    /// nobody.
     before: Bounded<(Account, u64), ()>,
     /// How often something was made or deleted.
     done: Bounded<(Account, u64), u32>,
@@ -170,7 +171,10 @@ impl Loss {
                 if let Some(account) = asked.account.map(|account| accounts.root(account)) {
                     self.note_session(account, asked);
                     if self.keeps() {
-                        self.posted.note(account, asked);
+                        // What was posted may be sent once more, and is told to nobody then.
+                        for key in self.posted.note(account, asked) {
+                            self.before.insert_new((account, key), ());
+                        }
                     }
                     if asked.is_done {
                         let deed = announced_by_request(asked);
@@ -356,6 +360,9 @@ impl Loss {
             message.get("localId"),
             &message["content"]["c"],
         );
+        if !self.sends.contains_key(&(account, sent_as)) {
+            self.before.insert_new((account, sent_as), ());
+        }
         let sent = self.sends.get_mut(&(account, sent_as)).map(|sent| {
             sent.is_told = true;
             &*sent

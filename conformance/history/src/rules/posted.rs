@@ -18,20 +18,24 @@ pub(super) struct Posted {
 }
 
 impl Posted {
-    pub(super) fn note(&mut self, account: Account, asked: &Asked<'_>) {
+    /// Notes what a request posts, and gives what that is known by before it has an id.
+    pub(super) fn note(&mut self, account: Account, asked: &Asked<'_>) -> Vec<u64> {
         let sid = asked.path.strip_prefix("/v3/sessions/");
-        let Some(sid) = sid.and_then(|path| path.strip_suffix("/messages")) else {
-            return;
+        let sid = sid.and_then(|path| path.strip_suffix("/messages"));
+        let Some(sid) = sid.filter(|_| asked.method == "POST") else {
+            return Vec::new();
         };
-        let listed = |body: &Option<Value>| -> Vec<Value> {
+        let listed = |body: &'_ Option<Value>| -> Vec<Value> {
             let list = body
                 .as_ref()
                 .and_then(|body| body.get("messages")?.as_array());
             list.cloned().unwrap_or_default()
         };
-        if asked.method != "POST" {
-            return;
-        }
+        let requested = listed(&asked.exchange.request);
+        let keys = requested
+            .iter()
+            .map(|message| sent_key(&sid.into(), message.get("localId"), &message["content"]));
+        let keys: Vec<u64> = keys.collect();
         if asked.is_done {
             for message in listed(&asked.exchange.response) {
                 let key = (account, prints(&[&sid.into(), &message["id"]]));
@@ -39,11 +43,9 @@ impl Posted {
                 *began = asked.began.min(*began);
             }
         } else {
-            for message in listed(&asked.exchange.request) {
-                let key = sent_key(&sid.into(), message.get("localId"), &message["content"]);
-                self.unclear.insert((account, key));
-            }
+            self.unclear.extend(keys.iter().map(|key| (account, *key)));
         }
+        keys
     }
 
     /// When the request began that surely caused a message.
