@@ -39,7 +39,7 @@ const SLOW: [&str; 9] = [
     "versions-shared",
 ];
 /// How long what was found is made smaller.
-const SHRINKING: Duration = Duration::from_secs(10);
+const SHRINKING: Duration = Duration::from_secs(20);
 /// How many servers are explored at the same time: mostly something is waited for.
 const AT_ONCE: usize = 3;
 /// What is small enough for a person.

@@ -306,7 +306,7 @@ fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<D
                 "n": world.number(), "do": orders(*callee), "value": values::value(*value),
             });
             // Clients that encrypt what they send have nothing but texts for params.
-            let params = match value % 2 {
+            let params = match value / 2 % 2 {
                 0 => Value::String(params.to_string()),
                 _ => params,
             };

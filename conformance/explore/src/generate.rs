@@ -281,7 +281,7 @@ fn calls() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => method().prop_map(|method| Act::Register { method }),
         1 => method().prop_map(|method| Act::Unregister { method }),
-        8 => (method(), callee(), 0..VALUES)
+        12 => (method(), callee(), 0..VALUES)
             .prop_map(|(method, callee, value)| Act::Call { method, callee, value }),
     ]
 }
