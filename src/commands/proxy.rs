@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use touchstone_proxy::{Certificate, Plan, serve};
 use touchstone_tui_monitor::headless::Ending;
@@ -23,26 +22,11 @@ use crate::target::Server;
 use super::proxy_inspect::Inspection;
 use super::proxy_screen::{Aside, Holding, WAITING};
 use super::serve::stop_signal;
-use super::watch_source::{self, Reading, Watching};
+use super::watch_source::{self, Reading, RunningProxy, Watching};
 use super::{proxy_rules, watch_headless, watch_screen};
 
 /// How recordings name what made them.
 const TOOL: &str = concat!("touchstone-proxy ", env!("CARGO_PKG_VERSION"));
-
-/// A proxy that passes on what comes.
-pub(crate) struct Running {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    /// Cuts what is connected, and waits until everything that went by is recorded.
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        // A panic has been reported where it happened.
-        let _ = self.task.await;
-    }
-}
 
 /// Passes on until the user leaves or what was asked for is reached.
 pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit, Failure> {
@@ -143,7 +127,11 @@ async fn start(
             server.name
         ));
     }
-    Ok(Watching::proxy(source, target, Running { stop, task }))
+    Ok(Watching::proxy(
+        source,
+        target,
+        RunningProxy::new(stop, task),
+    ))
 }
 
 fn certificate(arguments: &ProxyArguments) -> Result<Option<Certificate>, Failure> {

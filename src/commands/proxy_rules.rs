@@ -19,7 +19,7 @@ use crate::args::RuleArguments;
 use crate::error::Failure;
 
 use super::proxy_screen::Holding;
-use super::watch_headless::filter;
+use super::watch_source::filter;
 
 const ACTIONS: &str = "actions are drop, delay=2s, duplicate, reorder, corrupt, answer=JSON, refuse, \
                        close, close=abrupt, close=half, freeze, http=502 and hold";

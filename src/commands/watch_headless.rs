@@ -4,7 +4,6 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::headless::{self, Ending, Plan};
 use touchstone_tui_monitor::source::{Overflow, RecordTo};
 
@@ -14,7 +13,7 @@ use crate::exit::Exit;
 use crate::reports;
 
 use super::serve::stop_signal;
-use super::watch_source::{self, Reading, Watching};
+use super::watch_source::{self, Reading, Watching, filter};
 
 /// Prints until there is a reason to end, and makes an exit code of it.
 pub(crate) async fn run(arguments: &WatchArguments) -> Result<Exit, Failure> {
@@ -80,14 +79,6 @@ pub(crate) fn plan(arguments: &HeadlessArguments, shown: Option<&str>) -> Result
             .as_deref()
             .map(|text| filter("--until", text))
             .transpose()?,
-    })
-}
-
-/// A filter of the command line.
-pub(crate) fn filter(flag: &str, text: &str) -> Result<Filter, Failure> {
-    Filter::parse(text).map_err(|error| {
-        let failure = Failure::usage(anyhow!("{flag} {text:?}: {error}"));
-        failure.hint("write it like 'type == \"new-message\" && size > 4096', or a bare word")
     })
 }
 

@@ -25,8 +25,8 @@ use crate::exit::Exit;
 use crate::screen::{Inputs, Screen};
 
 use super::proxy_screen::{Aside, WAITING, attend};
-use super::watch_headless::filter;
-use super::watch_source::{Reading, Watching};
+
+use super::watch_source::{Reading, Watching, filter};
 
 /// Larger texts are refused by the clipboards of many terminals.
 const LARGE_COPY: usize = 74_000;

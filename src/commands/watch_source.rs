@@ -3,9 +3,12 @@
 
 use anyhow::anyhow;
 use rand::RngExt as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use touchstone_client::provision::{ProvisionError, ProvisionSpec, Provisioner, Rest};
 use touchstone_client::{Clock, ConnectOptions, Secret};
 use touchstone_output::text::display_url;
+use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::source::file::Recorded;
 use touchstone_tui_monitor::source::live::{Live, Watched};
 use touchstone_tui_monitor::source::wire::{self, Wire};
@@ -17,8 +20,27 @@ use crate::exit::Exit;
 use crate::profile::{self, Accused};
 use crate::target::{Server, unserved};
 
-use super::proxy::Running;
 use super::watch_demo::Demo;
+
+/// A proxy that passes on what comes.
+pub(crate) struct RunningProxy {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl RunningProxy {
+    /// One that is cut by `stop`, and has ended with `task`.
+    pub(crate) fn new(stop: CancellationToken, task: JoinHandle<()>) -> Self {
+        Self { stop, task }
+    }
+
+    /// Cuts what is connected, and waits until everything that went by is recorded.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        // A panic has been reported where it happened.
+        let _ = self.task.await;
+    }
+}
 
 /// A running source and its name.
 pub(crate) struct Watching {
@@ -30,7 +52,7 @@ pub(crate) struct Watching {
     /// The embedded server and its load, where they were started for it.
     demo: Option<Demo>,
     /// The proxy whose source it is.
-    proxy: Option<Running>,
+    proxy: Option<RunningProxy>,
 }
 
 impl Watching {
@@ -45,7 +67,7 @@ impl Watching {
     }
 
     /// What a proxy sees.
-    pub(crate) fn proxy(source: Source, target: String, running: Running) -> Self {
+    pub(crate) fn proxy(source: Source, target: String, running: RunningProxy) -> Self {
         Self {
             proxy: Some(running),
             ..Self::of(source, target)
@@ -264,4 +286,12 @@ pub(crate) fn unusable(error: ProvisionError, server: &ConnectOptions) -> Failur
             .hint("accounts of servers without that REST surface come with --token or --provision"),
         _ => Failure::usage(error),
     }
+}
+
+/// A filter of the command line.
+pub(crate) fn filter(flag: &str, text: &str) -> Result<Filter, Failure> {
+    Filter::parse(text).map_err(|error| {
+        let failure = Failure::usage(anyhow!("{flag} {text:?}: {error}"));
+        failure.hint("write it like 'type == \"new-message\" && size > 4096', or a bare word")
+    })
 }
