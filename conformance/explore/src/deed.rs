@@ -372,8 +372,8 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
         }
         Act::PostMachine { machine: index } => {
             let index = usize::from(*index);
-            let all = holder.machines.iter().chain(&holder.spare);
-            let id = all.skip(index).next()?;
+            let mut all = holder.machines.iter().chain(&holder.spare);
+            let id = all.nth(index)?;
             let body = json!({"id": id, "metadata": text_of(Text::Plain, world)});
             http("POST", "/v1/machines".to_owned(), body)
         }

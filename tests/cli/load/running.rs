@@ -144,7 +144,7 @@ fn a_server_that_is_not_there_or_dies_is_no_success() {
         &[
             "no connection to",
             &format!(
-                "hint: touchstone check {} --path /elsewhere --only",
+                "hint: touchstone check {} --path /elsewhere says",
                 server.url
             ),
         ],
