@@ -401,17 +401,6 @@ async fn again(cx: &mut Ctx) -> Flow {
     let data = json!({"sid": stage.s1.id, "message": new, "localId": local_id});
     cx.emit(stage.peer(Role::U1), "message", data).await?;
     sent(cx, &stage, 1).await?;
-    let socket_id = first["localId"].as_str().unwrap_or_default();
-    for id in [socket_id, &local_id] {
-        let count = different(&stage, Role::U2, &Wanted::update("new-message", id));
-        let told = format!("{count} of them");
-        cx.check(
-            &POST_LOCAL_ID,
-            count == 1,
-            "one new-message for a localId",
-            told,
-        );
-    }
     let marker = cx.marker("too-many");
     let mut batch = |count| {
         let one = |_| json!({"content": marker, "localId": cx.marker("local")});
@@ -442,6 +431,18 @@ async fn again(cx: &mut Ctx) -> Flow {
     );
     if count == 100 {
         long_list(cx, &stage).await?;
+    }
+    // At the end, so that what was stored after its answer has come as well.
+    let socket_id = first["localId"].as_str().unwrap_or_default();
+    for id in [socket_id, &local_id] {
+        let count = different(&stage, Role::U2, &Wanted::update("new-message", id));
+        let told = format!("{count} of them");
+        cx.check(
+            &POST_LOCAL_ID,
+            count == 1,
+            "one new-message for a localId",
+            told,
+        );
     }
     Ok(())
 }
