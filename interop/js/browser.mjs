@@ -69,7 +69,8 @@ try {
 } finally {
   browser.kill();
   await gone;
-  rmSync(profile, { recursive: true, force: true });
+  // Processes that the browser has started still end, and write.
+  rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   page.close();
 }
 process.exit(0);

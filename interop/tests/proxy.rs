@@ -106,6 +106,8 @@ fn shape(records: &[Record]) -> Vec<String> {
     for record in records {
         match &record.kind {
             Kind::Http(one) => shape.push(format!("{} {} {:?}", one.method, one.url, one.status)),
+            // Both sides close at the same time: which of them is seen first is chance.
+            Kind::Mark(text) if text.starts_with("ended: ") => shape.push("ended".to_owned()),
             Kind::Mark(text) => shape.push(text.clone()),
             Kind::Packet(way, packet) => {
                 let text = match packet {
