@@ -62,14 +62,14 @@ const page = createServer(async (request, response) => {
 await new Promise((resolve) => page.listen(0, '127.0.0.1', resolve));
 const profile = mkdtempSync(join(tmpdir(), 'touchstone-browser-'));
 const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', `--user-data-dir=${profile}`];
-const browser = spawn(chromium, [...flags, `http://127.0.0.1:${page.address().port}/`], { stdio: ['ignore', 'ignore', 'inherit'] });
+const browser = spawn(chromium, [...flags, `http://127.0.0.1:${page.address().port}/`], { detached: true, stdio: ['ignore', 'ignore', 'inherit'] });
 const gone = new Promise((resolve) => browser.once('exit', resolve));
 try {
   console.log(await within('the page', seen));
 } finally {
-  browser.kill();
+  // All of its processes: one that outlives it would still write to the profile.
+  if (browser.exitCode === null) process.kill(-browser.pid, 'SIGKILL');
   await gone;
-  // Processes that the browser has started still end, and write.
   rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   page.close();
 }

@@ -214,7 +214,6 @@ fn chromium() -> Option<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "where there is no desktop, the browser does not always end cleanly"]
 async fn a_page_in_a_browser_sees_the_same() {
     let Some(chromium) = chromium() else {
         eprintln!("skipped: there is no Chromium in /usr/bin");
