@@ -42,6 +42,14 @@ impl Failure {
         format!("{:#}", self.error)
     }
 
+    /// What went wrong and what can be done about it, on one line.
+    pub(crate) fn advised(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.told()),
+            None => self.told(),
+        }
+    }
+
     /// Writes the error to stderr and returns the code to end with.
     pub(crate) fn report(&self) -> Exit {
         let mut stderr = anstream::stderr().lock();

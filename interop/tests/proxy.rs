@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ impl Proxy {
         let plan = Plan {
             server: ConnectOptions::new(server.parse().expect("a URL")),
             certificate: None,
-            gates: None,
+            gates: Arc::new(|| None),
         };
         let running = tokio::spawn(serve(listener, plan, recorder.clone(), stop.clone()));
         Self {

@@ -27,6 +27,10 @@ pub trait Gate: Send {
 /// Makes a gate for each new connection.
 pub type Gates = Arc<dyn Fn() -> Box<dyn Gate> + Send + Sync>;
 
+/// Whether somebody looks at the messages of the next connection. It is asked once for each: one that was
+/// opened without gates has none until it ends.
+pub type Choose = Arc<dyn Fn() -> Option<Gates> + Send + Sync>;
+
 /// What is done to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {

@@ -27,7 +27,7 @@ mod stream;
 mod tls;
 
 pub use clients::Clients;
-pub use gate::{Action, Gate, Gates};
+pub use gate::{Action, Choose, Gate, Gates};
 pub use hold::Held;
 pub use relay::{Plan, serve};
 pub use tls::{Certificate, CertificateError};

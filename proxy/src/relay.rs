@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::Recorder;
 use touchstone_client::{ConnectOptions, NetStream};
 
-use crate::gate::Gates;
+use crate::gate::{Choose, Gates};
 use crate::gated::{Gated, LinkState, Sessions, State, close};
 use crate::observe::{self, Ended, What, Witness};
 use crate::scan::{Piece, Rewrite, Scanner, Side};
@@ -36,7 +36,7 @@ pub struct Plan {
     /// What clients are shown where they come by TLS.
     pub certificate: Option<Certificate>,
     /// Who looks at messages before they go on, if anybody does.
-    pub gates: Option<Gates>,
+    pub gates: Choose,
 }
 
 /// Passes on what clients of `listener` and the server say to each other, and records it, until `stop`.
@@ -44,7 +44,6 @@ pub struct Plan {
 pub async fn serve(listener: TcpListener, plan: Plan, recorder: Recorder, stop: CancellationToken) {
     let (witness, observer) = observe::start(recorder.clone());
     let shared = Arc::new(Shared {
-        rewrite: Arc::new(rewrite(&plan)),
         plan,
         recorder,
         witness: witness.clone(),
@@ -82,19 +81,18 @@ pub async fn serve(listener: TcpListener, plan: Plan, recorder: Recorder, stop: 
 /// What all connections have in common.
 struct Shared {
     plan: Plan,
-    rewrite: Arc<Rewrite>,
     witness: Witness,
     recorder: Recorder,
     sessions: Sessions,
 }
 
-fn rewrite(plan: &Plan) -> Rewrite {
+fn rewrite(plan: &Plan, gates: Option<&Gates>) -> Rewrite {
     let server = &plan.server;
     Rewrite {
         authority: server.authority(),
         prefix: server.url.path().trim_end_matches('/').to_owned(),
         // A message that was compressed with those before it can be neither left out nor changed.
-        is_plain: plan.gates.is_some(),
+        is_plain: gates.is_some(),
     }
 }
 
@@ -124,9 +122,11 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
     tell(Side::Client, What::Opened);
     let (mut from_client, mut to_client) = split(client);
     let (mut from_server, mut to_server) = split(server);
-    let (mut requests, mut answers) = Scanner::pair(&shared.rewrite);
+    let gates = (shared.plan.gates)();
+    let (mut requests, mut answers) =
+        Scanner::pair(&Arc::new(rewrite(&shared.plan, gates.as_ref())));
     let witness = &shared.witness;
-    let passed = match &shared.plan.gates {
+    let passed = match &gates {
         None => {
             tokio::try_join!(
                 pump(

@@ -20,10 +20,11 @@ use crate::reports;
 use crate::target::Server;
 
 use super::proxy_inspect::Inspection;
-use super::proxy_screen::{Aside, Holding, WAITING};
+use super::proxy_rules::Rules;
+use super::proxy_screen::{Aside, WAITING};
 use super::serve::stop_signal;
 use super::watch_source::{self, Reading, RunningProxy, Watching};
-use super::{proxy_rules, watch_headless, watch_screen};
+use super::{watch_headless, watch_screen};
 
 /// How recordings name what made them.
 const TOOL: &str = concat!("touchstone-proxy ", env!("CARGO_PKG_VERSION"));
@@ -41,7 +42,8 @@ pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit,
         let reading = watch_headless::reading(record);
         // Signals are caught before it says where it listens, so that a script may stop it right after.
         let stopped = stop_signal().context("cannot catch signals")?;
-        let watching = start(&arguments, &reading, &inspection, None).await?;
+        let rules = Rules::of(&arguments.rules, None)?;
+        let watching = start(&arguments, &reading, &inspection, &rules).await?;
         match watch_headless::print(watching, &plan, stopped).await? {
             // A signal is how a proxy ends, and clients may have been refused with good reason.
             None | Some(Ending::Unconnected) => Exit::Passed,
@@ -51,9 +53,11 @@ pub(crate) async fn run(arguments: ProxyArguments, color: Color) -> Result<Exit,
         let plan = watch_screen::plan(&arguments.screen, filter, color)?;
         let reading = watch_screen::reading(record);
         let (hold, holdings) = mpsc::channel(WAITING);
-        let watching = start(&arguments, &reading, &inspection, Some(hold)).await?;
+        let rules = Rules::of(&arguments.rules, Some(hold))?;
+        let watching = start(&arguments, &reading, &inspection, &rules).await?;
         let aside = Aside {
             holdings,
+            rules,
             inspection: Arc::clone(&inspection),
         };
         match watch_screen::run(plan, watching, Some(aside)).await? {
@@ -77,7 +81,7 @@ async fn start(
     arguments: &ProxyArguments,
     reading: &Reading,
     inspection: &Arc<Mutex<Inspection>>,
-    hold: Option<mpsc::Sender<Holding>>,
+    rules: &Rules,
 ) -> Result<Watching, Failure> {
     let options = watch_source::options(reading)?;
     let server = Server::of(
@@ -86,8 +90,6 @@ async fn start(
         None,
     )?;
     let certificate = certificate(arguments)?;
-    // Before the source, whose recording would otherwise be there already for who mends a rule.
-    let gates = proxy_rules::gates(&arguments.rules, hold)?;
     let scheme = match certificate {
         Some(_) => "https",
         None => "http",
@@ -117,7 +119,7 @@ async fn start(
     let plan = Plan {
         server: server.options,
         certificate,
-        gates,
+        gates: rules.gates(),
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, plan, recorder, stop.clone()));

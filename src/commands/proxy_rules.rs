@@ -1,8 +1,9 @@
 //! Rules of a proxy: what is done to which messages.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -10,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use touchstone_client::trace::Record;
-use touchstone_proxy::{Action, Gate, Gates, Held};
-use touchstone_tui_monitor::event::Entry;
+use touchstone_proxy::{Action, Choose, Gate, Gates, Held};
+use touchstone_tui_monitor::event::{self, Entry};
 use touchstone_tui_monitor::filter::Filter;
 use touchstone_tui_monitor::source::preview::Preview;
 
@@ -35,8 +36,15 @@ struct Rule {
     done: u64,
 }
 
-/// All rules, in their order. The first that holds is the one that is done.
-struct Rules {
+/// All rules, in their order. The first that holds is the one that is done. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    state: Arc<Mutex<State>>,
+    /// Where what a rule holds is given to, if there is a screen.
+    hold: Option<mpsc::Sender<Holding>>,
+}
+
+struct State {
     rules: Vec<Rule>,
     random: StdRng,
 }
@@ -71,48 +79,133 @@ fn always() -> f64 {
     1.0
 }
 
-/// What makes the gates of connections. Nothing where there is no rule. What a rule holds is given to
-/// `hold`, where there is a screen.
-pub(crate) fn gates(
-    arguments: &RuleArguments,
-    hold: Option<mpsc::Sender<Holding>>,
-) -> Result<Option<Gates>, Failure> {
-    let mut rules = Vec::new();
-    if arguments.when.len() != arguments.action.len() {
-        let error = anyhow!("each --when needs one --do behind it");
-        return Err(Failure::usage(error).hint("write --when 'type == \"message\"' --do drop"));
+impl Rules {
+    /// Those of the command line and of a file. What a rule holds is given to `hold`, where there is a
+    /// screen.
+    pub(crate) fn of(
+        arguments: &RuleArguments,
+        hold: Option<mpsc::Sender<Holding>>,
+    ) -> Result<Self, Failure> {
+        let mut rules = Vec::new();
+        if arguments.when.len() != arguments.action.len() {
+            let error = anyhow!("each --when needs one --do behind it");
+            return Err(Failure::usage(error).hint("write --when 'type == \"message\"' --do drop"));
+        }
+        for (when, action) in arguments.when.iter().zip(&arguments.action) {
+            rules.push(rule(&Written {
+                when: when.clone(),
+                action: action.clone(),
+                every: arguments.every,
+                probability: arguments.probability,
+                at_most: arguments.at_most,
+            })?);
+        }
+        if let Some(path) = &arguments.rules {
+            for written in read(path)?.rule {
+                rules.push(rule(&written)?);
+            }
+        }
+        if hold.is_none() && rules.iter().any(|rule| rule.action == Action::Hold) {
+            let error = anyhow!("nobody could let go on what is held: --headless has no screen");
+            return Err(Failure::usage(error).hint("leave out --headless, or use delay=2s"));
+        }
+        let random = StdRng::seed_from_u64(arguments.seed.unwrap_or_else(rand::random));
+        let state = Arc::new(Mutex::new(State { rules, random }));
+        Ok(Self { state, hold })
     }
-    for (when, action) in arguments.when.iter().zip(&arguments.action) {
-        rules.push(rule(&Written {
-            when: when.clone(),
-            action: action.clone(),
-            every: arguments.every,
-            probability: arguments.probability,
-            at_most: arguments.at_most,
-        })?);
+
+    /// Gates for connections that are opened while there is a rule.
+    pub(crate) fn gates(&self) -> Choose {
+        let rules = self.clone();
+        let gates: Gates = Arc::new(move || {
+            Box::new(Judged {
+                rules: rules.clone(),
+                preview: Preview::default(),
+                entry: None,
+            })
+        });
+        let rules = self.clone();
+        Arc::new(move || {
+            let is_needed = !rules.state().rules.is_empty();
+            is_needed.then(|| Arc::clone(&gates))
+        })
     }
-    if let Some(path) = &arguments.rules {
-        for written in read(path)?.rule {
-            rules.push(rule(&written)?);
+
+    /// Adds what somebody has written on the screen: `EXPRESSION --do ACTION`, with the options of the
+    /// command line behind it. An error says what is wrong with it.
+    pub(crate) fn add(&self, line: &str) -> Result<(), String> {
+        let rule = rule(&written(line)?).map_err(|error| error.advised())?;
+        self.state().rules.push(rule);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, at: usize) {
+        let mut state = self.state();
+        if at < state.rules.len() {
+            state.rules.remove(at);
         }
     }
-    if rules.is_empty() {
-        return Ok(None);
+
+    /// What the screen shows of them.
+    pub(crate) fn shown(&self) -> Vec<event::Rule> {
+        let state = self.state();
+        let shown = state.rules.iter().map(|rule| event::Rule {
+            text: rule.to_string(),
+            matched: rule.matched,
+            done: rule.done,
+        });
+        shown.collect()
     }
-    if hold.is_none() && rules.iter().any(|rule| rule.action == Action::Hold) {
-        let error = anyhow!("nobody could let go on what is held: --headless has no screen");
-        return Err(Failure::usage(error).hint("leave out --headless, or use delay=2s"));
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let random = StdRng::seed_from_u64(arguments.seed.unwrap_or_else(rand::random));
-    let rules = Arc::new(Mutex::new(Rules { rules, random }));
-    Ok(Some(Arc::new(move || {
-        Box::new(Judged {
-            rules: Arc::clone(&rules),
-            preview: Preview::default(),
-            entry: None,
-            hold: hold.clone(),
-        })
-    })))
+}
+
+/// As it can be written again.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} --do {}", self.when.text(), self.action)?;
+        if self.every != one() {
+            write!(f, " --every {}", self.every)?;
+        }
+        if self.probability < always() {
+            write!(f, " --probability {}", self.probability)?;
+        }
+        match self.at_most {
+            Some(most) => write!(f, " --at-most {most}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes a line of the screen apart. Options stand at its end, since an answer may hold any text.
+fn written(line: &str) -> Result<Written, String> {
+    let (when, mut action) = line
+        .split_once(" --do ")
+        .ok_or("write EXPRESSION --do ACTION")?;
+    let mut written = Written {
+        when: when.trim().to_owned(),
+        action: String::new(),
+        every: one(),
+        probability: always(),
+        at_most: None,
+    };
+    while let Some((before, option)) = action.rsplit_once(" --") {
+        let Some((name, value)) = option.trim_end().split_once(' ') else {
+            break;
+        };
+        let wrong = || format!("--{name} needs a number, not {value:?}");
+        match name {
+            "every" => written.every = value.parse().map_err(|_| wrong())?,
+            "probability" => written.probability = value.parse().map_err(|_| wrong())?,
+            "at-most" => written.at_most = Some(value.parse().map_err(|_| wrong())?),
+            _ => break,
+        }
+        action = before;
+    }
+    written.action = action.trim().to_owned();
+    Ok(written)
 }
 
 fn read(path: &Path) -> Result<RuleFile, Failure> {
@@ -175,18 +268,17 @@ fn action(text: &str) -> anyhow::Result<Action> {
 
 /// The rules, applied to one connection.
 struct Judged {
-    rules: Arc<Mutex<Rules>>,
+    rules: Rules,
     preview: Preview,
     /// The message that is held next.
     entry: Option<Entry>,
-    hold: Option<mpsc::Sender<Holding>>,
 }
 
 impl Gate for Judged {
     fn decide(&mut self, record: Record) -> Option<Action> {
         let entry = self.preview.entry(record)?;
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let Rules { rules, random } = &mut *rules;
+        let mut state = self.rules.state();
+        let State { rules, random } = &mut *state;
         let action = rules.iter_mut().find_map(|rule| {
             if rule.at_most.is_some_and(|most| rule.done >= most) || !rule.when.matches(&entry) {
                 return None;
@@ -198,13 +290,14 @@ impl Gate for Judged {
             rule.done += 1;
             Some(rule.action.clone())
         });
+        drop(state);
         self.entry = Some(entry).filter(|_| action == Some(Action::Hold));
         action
     }
 
     fn hold(&mut self, held: Held) {
         // What cannot be shown goes on.
-        if let (Some(hold), Some(entry)) = (&self.hold, self.entry.take()) {
+        if let (Some(hold), Some(entry)) = (&self.rules.hold, self.entry.take()) {
             let _ = hold.try_send(Holding { held, entry });
         }
     }
@@ -244,6 +337,70 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_the_screen_is_written_as_on_the_command_line() {
+        #[track_caller]
+        fn check(line: &str, expected: Result<&str, &str>) {
+            let rules = Rules::of(&none(), None).ok().expect("rules");
+            let shown = rules.add(line).map(|()| rules.shown()[0].text.clone());
+            match (shown, expected) {
+                (Ok(shown), Ok(expected)) => assert_eq!(shown, expected),
+                (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+                (shown, _) => panic!("{line}: {shown:?}"),
+            }
+        }
+        for line in [
+            "type == \"ping\" --do drop",
+            "size > 10 --do delay=2000ms --every 3 --probability 0.5 --at-most 7",
+            "type == \"ping\" --do answer={\"a\":\" --b\"}",
+        ] {
+            check(line, Ok(line));
+        }
+        check("type == \"ping\"", Err("write EXPRESSION --do ACTION"));
+        check("size > --do drop", Err("size >"));
+        check("size > 1 --do lose", Err("actions are drop"));
+        check(
+            "size > 1 --do drop --every x",
+            Err("--every needs a number"),
+        );
+        check("size > 1 --do drop --every 0", Err("at least 1"));
+    }
+
+    #[test]
+    fn rules_come_and_go_while_connections_are_open() {
+        let rules = Rules::of(&none(), None).ok().expect("rules");
+        let choose = rules.gates();
+        assert!(choose().is_none());
+        rules.add("type == \"ping\" --do drop").expect("a rule");
+        let mut gate = choose().expect("gates")();
+        assert_eq!(gate.decide(ping()), Some(Action::Drop));
+        rules.remove(0);
+        assert_eq!(gate.decide(ping()), None);
+        assert!(choose().is_none());
+    }
+
+    fn none() -> RuleArguments {
+        RuleArguments {
+            when: Vec::new(),
+            action: Vec::new(),
+            every: 1,
+            probability: 1.0,
+            at_most: None,
+            seed: Some(7),
+            rules: None,
+        }
+    }
+
+    fn ping() -> Record {
+        let packet = Traced::of(&Frame::text(r#"42["ping"]"#));
+        Record {
+            t_us: 0,
+            conn: "link".to_owned(),
+            kind: Kind::Packet(Direction::Sent, packet),
+            recipients: None,
+        }
+    }
+
+    #[test]
     fn how_often_a_rule_holds() {
         #[track_caller]
         fn check(every: u64, probability: f64, at_most: Option<u64>, expected: &str) {
@@ -253,26 +410,12 @@ mod tests {
                 every,
                 probability,
                 at_most,
-                seed: Some(7),
-                rules: None,
+                ..none()
             };
-            let gates = gates(&arguments, None).ok().flatten().expect("gates");
-            let mut gate = gates();
+            let rules = Rules::of(&arguments, None).ok().expect("rules");
+            let mut gate = (rules.gates())().expect("gates")();
             let done: String = (0..8)
-                .map(|_| {
-                    let packet = Traced::of(&Frame::text(r#"42["ping"]"#));
-                    let record = Record {
-                        t_us: 0,
-                        conn: "link".to_owned(),
-                        kind: Kind::Packet(Direction::Sent, packet),
-                        recipients: None,
-                    };
-                    if gate.decide(record).is_some() {
-                        'x'
-                    } else {
-                        '-'
-                    }
-                })
+                .map(|_| gate.decide(ping()).map_or('-', |_| 'x'))
                 .collect();
             assert_eq!(done, expected);
         }

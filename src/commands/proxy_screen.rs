@@ -1,4 +1,5 @@
-//! What the screen of a proxy has besides that of `watch`: messages that are held, and what clients do.
+//! What the screen of a proxy has besides that of `watch`: messages that are held, rules that are made, and
+//! what clients do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +9,14 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use touchstone_client::Clock;
 use touchstone_proxy::Held;
-use touchstone_tui_monitor::event::{self, Entry, Input, Verdict};
+use touchstone_tui_monitor::event::{self, Entry, Input, Order, Verdict};
 
 use super::proxy_inspect::Inspection;
+use super::proxy_rules::Rules;
 
 /// How often it is looked for what has changed.
 const EVERY: Duration = Duration::from_millis(500);
-/// How many messages, and how many decisions, may wait.
+/// How many messages, and how many orders, may wait.
 pub(crate) const WAITING: usize = 64;
 
 /// A held message, and what it would be on the screen.
@@ -26,18 +28,20 @@ pub(crate) struct Holding {
 /// Where it all comes from.
 pub(crate) struct Aside {
     pub(crate) holdings: mpsc::Receiver<Holding>,
+    pub(crate) rules: Rules,
     pub(crate) inspection: Arc<Mutex<Inspection>>,
 }
 
-/// Tells the screen of it until nobody decides any more; what is held then goes on.
+/// Tells the screen of it until nobody gives orders any more; what is held then goes on.
 pub(crate) async fn attend(
     mut aside: Aside,
-    mut decisions: mpsc::Receiver<(u64, Verdict)>,
+    mut orders: mpsc::Receiver<Order>,
     told: mpsc::Sender<Input>,
 ) {
     let mut held = BTreeMap::new();
     let mut count = 0;
     let mut shown = Vec::new();
+    let mut rules = None;
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,9 +54,17 @@ pub(crate) async fn attend(
                 held.insert(count, one);
                 vec![Input::Held(Box::new(event::Held { entry: entry.into(), text }))]
             }
-            decision = decisions.recv() => match decision {
+            order = orders.recv() => match order {
                 None => return,
-                Some((number, verdict)) => vec![decide(&mut held, number, verdict)],
+                Some(Order::Decide(number, verdict)) => vec![decide(&mut held, number, verdict)],
+                Some(Order::AddRule(text)) => match aside.rules.add(&text) {
+                    Ok(()) => changed(&aside.rules, &mut rules),
+                    Err(why) => vec![Input::NoRule { text, why }],
+                },
+                Some(Order::RemoveRule(at)) => {
+                    aside.rules.remove(at);
+                    changed(&aside.rules, &mut rules)
+                }
             },
             _ = looks.tick() => {
                 let over = held.extract_if(.., |_, one: &mut Held| one.is_over());
@@ -63,6 +75,7 @@ pub(crate) async fn attend(
                     shown.clone_from(&card);
                     inputs.push(Input::Card(card));
                 }
+                inputs.extend(changed(&aside.rules, &mut rules));
                 inputs
             }
         };
@@ -72,6 +85,15 @@ pub(crate) async fn attend(
             }
         }
     }
+}
+
+/// The rules, where the screen does not show them so already.
+fn changed(rules: &Rules, shown: &mut Option<Vec<event::Rule>>) -> Vec<Input> {
+    let now = rules.shown();
+    if shown.as_ref() == Some(&now) {
+        return Vec::new();
+    }
+    vec![Input::Rules(shown.insert(now).clone())]
 }
 
 fn decide(held: &mut BTreeMap<u64, Held>, number: u64, verdict: Verdict) -> Input {

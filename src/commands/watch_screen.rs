@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use touchstone_client::Clock;
 use touchstone_output::text::plural;
-use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now, Verdict};
+use touchstone_tui_monitor::event::{Control, Effect, Entry, Input, Now, Order};
 use touchstone_tui_monitor::keys::Keymap;
 use touchstone_tui_monitor::run::{self, Left, World};
 use touchstone_tui_monitor::source::{Overflow, RecordTo};
@@ -133,15 +133,15 @@ pub(crate) async fn run(
         ..plan.setup
     });
     let (told, done) = mpsc::channel(16);
-    let (decisions, decided) = mpsc::channel(WAITING);
+    let (orders, ordered) = mpsc::channel(WAITING);
     if let Some(aside) = aside {
-        tokio::spawn(attend(aside, decided, told.clone()));
+        tokio::spawn(attend(aside, ordered, told.clone()));
     }
     let mut desk = Desk {
         screen: &mut screen,
         clock,
         told,
-        decisions,
+        orders,
     };
     let keys = EventStream::new();
     let stop = signals.recv();
@@ -212,8 +212,8 @@ struct Desk<'a> {
     screen: &'a mut Screen,
     clock: Watch,
     told: mpsc::Sender<Input>,
-    /// Where it is decided about held messages.
-    decisions: mpsc::Sender<(u64, Verdict)>,
+    /// Where a proxy takes them.
+    orders: mpsc::Sender<Order>,
 }
 
 impl World for Desk<'_> {
@@ -254,8 +254,8 @@ impl World for Desk<'_> {
                     let _ = told.blocking_send(Input::Done(saved));
                 });
             }
-            Effect::Decide(number, verdict) => {
-                if self.decisions.try_send((number, verdict)).is_err() {
+            Effect::Order(order) => {
+                if self.orders.try_send(order).is_err() {
                     self.tell(Err("the proxy is busy".to_owned()));
                 }
             }

@@ -306,6 +306,31 @@ fn a_person_edits_drops_and_releases_what_is_held() {
 }
 
 #[test]
+fn a_person_makes_and_removes_rules() {
+    let served = Served::start(&[]);
+    let listen = free_address();
+    let terminal = Terminal::start(&["proxy", &listen, &served.url]);
+    terminal.wait_for("following");
+    let url = format!("http://{listen}");
+    let account = check(&["account", &url], 0, &[]);
+    let ping = ["emit", &url, "ping", "{}", "--token", account.stdout.trim()];
+    terminal.send("ww");
+    terminal.wait_for("rule> ");
+    // What the proxy cannot do is said, and the line is there to be mended.
+    terminal.send("\x15type == \"ping\" --do lose\r");
+    terminal.wait_for("no such action");
+    terminal.send("\x17answer={\"held\":true}\r");
+    terminal.wait_for("done 0 of 0");
+    assert_eq!(run(&ping).stdout, "answer    {\"held\":true}\n");
+    terminal.wait_for("done 1 of 1");
+    terminal.send("d");
+    terminal.wait_for("messages go on as they are");
+    assert_eq!(run(&ping).stdout, "answer    {}\n");
+    terminal.send("q");
+    terminal.ends(0);
+}
+
+#[test]
 fn what_cannot_be_used() {
     let nobody = free_address();
     check(

@@ -348,6 +348,26 @@ pub enum Input {
     Over(u64),
     /// What the clients have done until now, as lines.
     Card(Vec<String>),
+    /// The rules of a proxy, in their order.
+    Rules(Vec<Rule>),
+    /// What was to be a rule is none.
+    NoRule {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What a proxy does to which messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// As it can be written: `EXPRESSION --do ACTION`, with options behind it.
+    pub text: String,
+    /// How many messages it was true for.
+    pub matched: u64,
+    /// To how many of them something was done.
+    pub done: u64,
 }
 
 /// A message on its way that is held.
@@ -518,12 +538,23 @@ pub enum Effect {
         /// What to write.
         entries: Vec<Arc<Entry>>,
     },
-    /// Decide about the held message of this number. [`Input::Over`] follows when that is done.
-    Decide(u64, Verdict),
+    /// Something for a proxy.
+    Order(Order),
     /// Something for the source.
     Control(Control),
     /// Leave.
     Quit,
+}
+
+/// What a proxy is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Decide about the held message of this number. [`Input::Over`] follows when that is done.
+    Decide(u64, Verdict),
+    /// Make a rule of this line. [`Input::Rules`] or [`Input::NoRule`] follows.
+    AddRule(String),
+    /// Remove the rule at this place. [`Input::Rules`] follows.
+    RemoveRule(usize),
 }
 
 /// What a source can be told while it runs. A source ignores what it has no use for.

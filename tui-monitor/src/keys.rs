@@ -100,10 +100,12 @@ pub enum Action {
     Held,
     /// Let it go on.
     Release,
-    /// Let it not go on.
+    /// Let it not go on; of a rule, remove it.
     Discard,
     /// Show what the clients of a proxy have done.
     Clients,
+    /// List the rules of a proxy, or make one.
+    Rules,
 }
 
 /// Where the help lists an action.
@@ -220,8 +222,9 @@ bindings! {
     Backward "backward" ["<", ","] Play "seek back" "seek backward by a twentieth";
     Held "held" ["e"] Proxy "edit" "what is held; again: edit it";
     Release "release" ["r"] Proxy "release" "let what is held go on";
-    Discard "discard" ["d"] Proxy "drop" "let what is held not go on";
+    Discard "discard" ["d"] Proxy "drop" "let what is held not go on; remove a rule";
     Clients "clients" ["c"] Proxy "clients" "what clients have done until now";
+    Rules "rules" ["w"] Proxy "new rule" "what is done to which messages; again: a new rule";
 }
 
 /// A key, with its modifiers.

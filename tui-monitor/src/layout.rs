@@ -145,6 +145,12 @@ pub(crate) fn held(model: &Model) -> [Rect; 2] {
     [list, detail]
 }
 
+/// Where the rules of a proxy are.
+pub(crate) fn rules(model: &Model) -> Rect {
+    let [list, detail] = held(model);
+    list.union(detail)
+}
+
 /// Columns of the help.
 pub(crate) fn help_columns(model: &Model) -> usize {
     if model.size.0 >= 114 { 2 } else { 1 }
@@ -154,6 +160,7 @@ pub(crate) fn help_columns(model: &Model) -> usize {
 pub(crate) fn dialog_rows(model: &Model) -> usize {
     let area = match model.dialog {
         Some(Dialog::Held { .. }) => held(model)[0],
+        Some(Dialog::Rules { .. }) => rules(model),
         _ => dialog(model),
     };
     usize::from(inside(area).height)

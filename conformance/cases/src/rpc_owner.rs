@@ -1,10 +1,7 @@
 //! Who answers a method: registering again, several registrants, registrations that come late or have to
 //! last.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::{
     handshake::{Admission, attempt},
@@ -99,9 +96,6 @@ case_table! {
     /// has registered is not taken back when it ends, so that calls go to nobody until they time out.
     "rpc.registrant-left" judges [LEFT] => left;
 }
-
-/// How long to wait before a call is tried again.
-const RETRY: Duration = Duration::from_millis(50);
 
 async fn again(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
@@ -223,9 +217,9 @@ async fn takes_over(cx: &mut Ctx) -> Flow {
     };
     rpc::leaves(cx, other, machine, caller).await;
     // Until the server has noticed, it may still ask the one that has left.
-    let noticed = cx.deadline();
+    let mut tries = cx.tries();
     loop {
-        let is_last = Instant::now() >= noticed;
+        let is_last = tries.next().await;
         let patience = cx.shared.pace.patience() + ABSENT_GRACE;
         let request = json!({"method": method, "params": "call"});
         let answer = cx.ask_within(caller, "rpc-call", request, patience).await?;
@@ -236,7 +230,6 @@ async fn takes_over(cx: &mut Ctx) -> Flow {
             cx.check(&rpc::STAYS, held, expected, &answer);
             return Ok(());
         }
-        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -419,9 +412,9 @@ async fn left(cx: &mut Ctx) -> Flow {
     };
     callee.socket.disconnect().await;
     // Only a call that begins after this is held against the server: before, it may not have noticed.
-    let noticed = cx.deadline();
+    let mut tries = cx.tries();
     loop {
-        let is_last = Instant::now() >= noticed;
+        let is_last = tries.next().await;
         let told = match refusal(cx, caller, &method).await? {
             Ok(answer) if answer == expected => {
                 cx.held(&LEFT);
@@ -434,7 +427,6 @@ async fn left(cx: &mut Ctx) -> Flow {
             cx.broken(&LEFT, expected, told);
             return Ok(());
         }
-        tokio::time::sleep(RETRY).await;
     }
 }
 

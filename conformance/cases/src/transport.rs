@@ -5,7 +5,7 @@
 //! noted on the dialect card.
 
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use touchstone_client::{ConnectError, Socket, Transport, connect, provision::Rest};
 
 use super::{
@@ -86,9 +86,6 @@ case_table! {
 
 /// How many messages a burst has.
 const BURST: usize = 40;
-
-/// How long is waited between two tries of a request, so that a server is not flooded with them.
-const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// The most messages that are sent while an upgrade is under way.
 const UPGRADE_MESSAGES: usize = 2_000;
@@ -349,13 +346,13 @@ async fn closed_sessions(cx: &mut Ctx) -> Flow {
         poller.socket.handshake().sid
     );
     poller.socket.disconnect().await;
-    let deadline = cx.deadline();
+    let mut tries = cx.tries();
     let last = loop {
+        let is_last = tries.next().await;
         let status = status(cx, "GET", &query, &Value::Null).await?;
-        if is_refusal(status) || tokio::time::Instant::now() >= deadline {
+        if is_refusal(status) || is_last {
             break status;
         }
-        sleep(BETWEEN_TRIES).await;
     };
     let told = "an HTTP error from 400 to 499 for a session that was closed";
     cx.check(&UNKNOWN_SID, is_refusal(last), told, shown(last));

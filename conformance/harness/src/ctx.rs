@@ -10,7 +10,7 @@ use touchstone_output::text::error_chain;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use touchstone_client::{
     Args, CallError, ConnectError, ConnectOptions, End, connect, provision::Provisioner,
 };
@@ -67,6 +67,27 @@ pub struct NoAnswer {
     /// How long it was waited.
     pub after: Duration,
 }
+
+/// Tries of something that needs a moment in the server which nothing announces.
+#[derive(Debug)]
+pub struct Tries {
+    until: Instant,
+    began: bool,
+}
+
+impl Tries {
+    /// Waits until it is time for the next try, and says whether it is the last one. The pause spares the
+    /// server, and proves nothing.
+    pub async fn next(&mut self) -> bool {
+        if std::mem::replace(&mut self.began, true) {
+            sleep(BETWEEN_TRIES).await;
+        }
+        Instant::now() >= self.until
+    }
+}
+
+/// The pause between tries of the same thing.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 impl Ctx {
     /// A context for `case_id`. `attempt` tells a repetition from the first run.
@@ -360,6 +381,14 @@ impl Ctx {
     /// When something that must come counts as missing, from now on.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.shared.pace.patience()
+    }
+
+    /// Tries of something that must be so at last, until [`deadline`](Self::deadline).
+    pub fn tries(&self) -> Tries {
+        Tries {
+            until: self.deadline(),
+            began: false,
+        }
     }
 
     // Connections.

@@ -33,6 +33,9 @@ const BOUNDS: Bounds = Bounds {
     bytes: 256 << 20,
 };
 
+/// A timer that is late by more than this is that of a machine which is too busy.
+const BUSY: Duration = Duration::from_millis(20);
+
 /// The slowest delivery that is reckoned with.
 const SLOW: Duration = Duration::from_millis(500);
 
@@ -103,7 +106,7 @@ impl Awaited {
     /// Waits for what is wanted. What does not come is not waited for again, and whoever loses much
     /// is waited for less.
     pub(super) async fn settle(&mut self, log: &Log) {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let lost = self.lost;
         let last = self.open.iter().map(|one| one.t_us).max();
         let lag = last.map_or(0, |last| last.saturating_sub(self.last_sent_us));
@@ -143,6 +146,12 @@ impl Awaited {
             };
             if timeout_at(next, changed.changed()).await.is_err() {
                 let now = Instant::now();
+                // While this machine was too busy to look, it was too busy for what was to come as well.
+                let stalled = now.saturating_duration_since(next);
+                if stalled > BUSY {
+                    began += stalled;
+                    continue;
+                }
                 let (late, open) = std::mem::take(&mut self.open)
                     .into_iter()
                     .partition(|one| until(one) <= now);

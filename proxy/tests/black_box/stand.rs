@@ -1,5 +1,6 @@
 //! A proxy whose server the test plays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -26,7 +27,7 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn new(gates: Option<Gates>) -> Self {
-        Self::with(|plan| plan.gates = gates).await
+        Self::with(|plan| plan.gates = Arc::new(move || gates.clone())).await
     }
 
     /// With a plan that is not as usual.
@@ -40,7 +41,7 @@ impl Stand {
         let mut plan = Plan {
             server: ConnectOptions::new(format!("http://{upstream}").parse().expect("a URL")),
             certificate: None,
-            gates: None,
+            gates: Arc::new(|| None),
         };
         change(&mut plan);
         let running = tokio::spawn(serve(listener, plan, recorder.clone(), stop.clone()));

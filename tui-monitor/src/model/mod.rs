@@ -24,7 +24,7 @@ use self::{
     connections::Connections, detail::Detail, list::List, prompt::Prompt, rates::Rates, ring::Ring,
     rpc::Calls, search::Search, side::Cursor,
 };
-use crate::event::{Entry, Held, LintKind, Now, Playback, Recording};
+use crate::event::{Entry, Held, LintKind, Now, Playback, Recording, Rule};
 use crate::filter::{Clause, Filter};
 use crate::keys::Keymap;
 use crate::theme::Theme;
@@ -108,6 +108,8 @@ pub struct Model {
     pub(crate) held: BTreeMap<u64, (Held, Now)>,
     /// The detail of the one that is chosen.
     pub(crate) held_detail: Option<Detail>,
+    /// The rules of a proxy. Nothing where there is no proxy.
+    pub(crate) rules: Option<Vec<Rule>>,
     /// What the clients of a proxy have done.
     pub(crate) card: Vec<String>,
 }
@@ -165,6 +167,8 @@ pub(crate) enum Dialog {
     Held { cursor: usize },
     /// What the clients of a proxy have done, scrolled by lines.
     Clients { scroll: usize },
+    /// The rules of a proxy, with the cursor.
+    Rules { cursor: usize },
 }
 
 /// Something to tell for a while.
@@ -218,6 +222,7 @@ impl Model {
             message: None,
             held: BTreeMap::new(),
             held_detail: None,
+            rules: None,
             card: Vec::new(),
         };
         model.settle();

@@ -10,6 +10,9 @@ use crate::filter::{FIELDS, Filter, field_at, words_of};
 const LONGEST: usize = 4_096;
 pub(crate) const LONGEST_EDIT: usize = 64 << 10;
 
+/// What stands between the expression of a rule and its action.
+pub(crate) const DO: &str = " --do ";
+
 /// The fields whose words are offered where nothing tells which field is meant.
 const WORDY: [&str; 4] = ["type", "kind", "lints", "filter"];
 
@@ -20,6 +23,8 @@ pub(crate) enum Purpose {
     Search,
     /// The held message of this number.
     Edit(u64),
+    /// A rule of a proxy.
+    Rule,
 }
 
 /// A line that is being typed.
@@ -58,6 +63,14 @@ impl Prompt {
         };
         prompt.changed();
         prompt
+    }
+
+    /// A rule that the proxy has refused, to be mended.
+    pub(crate) fn refused(rule: &str, why: String) -> Self {
+        Self {
+            error: Some(why),
+            ..Self::new(Purpose::Rule, rule)
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -116,7 +129,7 @@ impl Prompt {
 
     fn insert(&mut self, character: char) {
         let longest = match self.purpose {
-            Purpose::Filter | Purpose::Search => LONGEST,
+            Purpose::Filter | Purpose::Search | Purpose::Rule => LONGEST,
             Purpose::Edit(_) => LONGEST_EDIT,
         };
         if self.text.len() + character.len_utf8() <= longest {
@@ -150,16 +163,13 @@ impl Prompt {
     fn changed(&mut self) {
         self.chosen = None;
         self.candidates.clear();
-        self.error = match self.purpose {
-            Purpose::Search => None,
-            Purpose::Filter => Filter::parse(&self.text)
-                .err()
-                .map(|error| error.to_string()),
-            Purpose::Edit(_) => serde_json::from_str::<Vec<IgnoredAny>>(&self.text)
-                .err()
-                .map(|error| format!("not a JSON array: {error}")),
+        self.error = self.wrong();
+        let expression = match self.purpose {
+            Purpose::Filter => self.text.len(),
+            Purpose::Rule => self.text.find(DO).unwrap_or(self.text.len()),
+            Purpose::Search | Purpose::Edit(_) => return,
         };
-        if self.purpose != Purpose::Filter {
+        if self.cursor > expression {
             return;
         }
         let start = self.word_start();
@@ -183,6 +193,23 @@ impl Prompt {
         }
     }
 
+    /// What is wrong with the text, as far as the screen knows. What may be done by a rule is known to the
+    /// proxy.
+    fn wrong(&self) -> Option<String> {
+        let filter = |text| Filter::parse(text).err().map(|error| error.to_string());
+        match self.purpose {
+            Purpose::Search => None,
+            Purpose::Filter => filter(&self.text),
+            Purpose::Rule => match self.text.split_once(DO) {
+                Some((expression, _)) => filter(expression),
+                None => Some("write EXPRESSION --do ACTION".to_owned()),
+            },
+            Purpose::Edit(_) => serde_json::from_str::<Vec<IgnoredAny>>(&self.text)
+                .err()
+                .map(|error| format!("not a JSON array: {error}")),
+        }
+    }
+
     /// Puts the next candidate in the place of the word before the cursor.
     fn complete(&mut self, step: isize) {
         let count = self.candidates.len();
@@ -199,9 +226,7 @@ impl Prompt {
         self.text.replace_range(start..self.cursor, name);
         self.cursor = start + name.len();
         self.chosen = Some(next);
-        self.error = Filter::parse(&self.text)
-            .err()
-            .map(|error| error.to_string());
+        self.error = self.wrong();
     }
 }
 

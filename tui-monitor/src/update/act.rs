@@ -93,6 +93,10 @@ impl Model {
                 let key = crate::help::hint(&self.keys, Action::Held).map(|(key, _)| key);
                 self.say(format!("{} lists what is held", key.unwrap_or_default()));
             }
+            Action::Rules if self.rules.is_none() => {
+                self.say("only a proxy does something to messages");
+            }
+            Action::Rules => self.dialog = Some(Dialog::Rules { cursor: 0 }),
             Action::Clients => self.dialog = Some(Dialog::Clients { scroll: 0 }),
         }
     }

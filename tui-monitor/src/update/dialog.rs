@@ -23,6 +23,10 @@ impl Model {
                 self.decide(cursor, action, effects);
                 return;
             }
+            Action::Rules | Action::Discard if let Dialog::Rules { cursor } = dialog => {
+                self.change_rules(cursor, action, effects);
+                return;
+            }
             Action::Up => -1,
             Action::Down => 1,
             Action::PageUp => -height,
@@ -81,6 +85,7 @@ impl Model {
             Dialog::Bookmarks { .. } => self.bookmarks.len().saturating_sub(1),
             Dialog::Held { .. } => self.held.len().saturating_sub(1),
             Dialog::Clients { .. } => self.card.len().saturating_sub(1),
+            Dialog::Rules { .. } => self.rules.as_ref().map_or(0, Vec::len).saturating_sub(1),
         };
         let to = |at: usize| at.saturating_add_signed(step).min(last);
         self.dialog = Some(match dialog {
@@ -88,6 +93,7 @@ impl Model {
             Dialog::Bookmarks { cursor } => Dialog::Bookmarks { cursor: to(cursor) },
             Dialog::Held { cursor } => Dialog::Held { cursor: to(cursor) },
             Dialog::Clients { scroll } => Dialog::Clients { scroll: to(scroll) },
+            Dialog::Rules { cursor } => Dialog::Rules { cursor: to(cursor) },
         });
     }
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::event::{Effect, Verdict};
+use crate::event::{Effect, Order, Verdict};
 use crate::keys::Action;
 use crate::layout;
 use crate::model::detail::Detail;
 use crate::model::prompt::{LONGEST_EDIT, Prompt, Purpose};
 use crate::model::{Dialog, Model};
+
+fn decided(number: u64, verdict: Verdict) -> Effect {
+    Effect::Order(Order::Decide(number, verdict))
+}
 
 impl Model {
     /// What a key means for the held message at the cursor. Pages are those of its detail.
@@ -17,8 +21,8 @@ impl Model {
         };
         let number = held.entry.number;
         match action {
-            Action::Release => effects.push(Effect::Decide(number, Verdict::Release)),
-            Action::Discard => effects.push(Effect::Decide(number, Verdict::Discard)),
+            Action::Release => effects.push(decided(number, Verdict::Release)),
+            Action::Discard => effects.push(decided(number, Verdict::Discard)),
             Action::PageUp | Action::PageDown => {
                 let height = layout::inside(layout::held(self)[1]).height;
                 let page = isize::try_from(height).unwrap_or(1);

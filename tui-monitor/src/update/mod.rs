@@ -9,17 +9,18 @@ mod find;
 mod held;
 mod mouse;
 mod narrow;
+mod rules;
 
 use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 
-use crate::event::{Amendment, Effect, Entry, Input, Now, Recording, SourceState, Verdict};
+use crate::event::{Amendment, Effect, Entry, Input, Now, Order, Recording, SourceState, Verdict};
 use crate::keys::Key;
 use crate::layout::{self, Areas};
 use crate::model::connections::Connections;
 use crate::model::detail::Detail;
-use crate::model::prompt::{Purpose, Typed};
+use crate::model::prompt::{Prompt, Purpose, Typed};
 use crate::model::search::Wanted;
 use crate::model::{Focus, Model};
 
@@ -60,6 +61,8 @@ impl Model {
             }
             Input::Over(number) => self.over(number),
             Input::Card(card) => self.card = card,
+            Input::Rules(rules) => self.rules(rules),
+            Input::NoRule { text, why } => self.prompt = Some(Prompt::refused(&text, why)),
         }
         self.settle();
         effects
@@ -270,8 +273,10 @@ impl Model {
                 match purpose {
                     Purpose::Filter => self.filter_by(&text),
                     Purpose::Edit(number) => {
-                        effects.push(Effect::Decide(number, Verdict::Replace(text)));
+                        let verdict = Verdict::Replace(text);
+                        effects.push(Effect::Order(Order::Decide(number, verdict)));
                     }
+                    Purpose::Rule => effects.push(Effect::Order(Order::AddRule(text))),
                     Purpose::Search => {
                         let text = text.to_ascii_lowercase();
                         self.search_for(Wanted::Text(text), true);

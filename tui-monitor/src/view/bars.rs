@@ -204,6 +204,7 @@ pub(super) fn filter(pen: &mut Pen<'_>, area: Rect) -> Option<(u16, u16)> {
         Purpose::Filter => "filter> ",
         Purpose::Search => "search> ",
         Purpose::Edit(_) => "edit> ",
+        Purpose::Rule => "rule> ",
     };
     let (verdict, tone) = match (prompt.purpose, prompt.error()) {
         (Purpose::Search, _) => ("", Tone::Plain),
@@ -247,7 +248,7 @@ pub(super) fn status(pen: &mut Pen<'_>, area: Rect) {
         let mut x = 1;
         let hints = [("enter", "use"), ("esc", "leave"), ("tab", "complete")];
         let hints = match prompt.purpose {
-            Purpose::Filter => &hints[..],
+            Purpose::Filter | Purpose::Rule => &hints[..],
             Purpose::Search | Purpose::Edit(_) => &hints[..2],
         };
         if candidates.is_empty() {
@@ -312,13 +313,14 @@ fn place(pen: &Pen<'_>) -> (String, Tone) {
 fn hints(model: &Model) -> &'static [Action] {
     use Action::{
         Back, Backward, Bookmark, Bottom, Copy, Discard, Faster, Filter, Forward, Held, Help, Hide,
-        NextLint, NextPane, Only, Open, Pair, Pause, Play, Quit, Record, Release, Right, Save,
-        SaveList, Search, Side, Slower, Zoom,
+        NextLint, NextPane, Only, Open, Pair, Pause, Play, Quit, Record, Release, Right, Rules,
+        Save, SaveList, Search, Side, Slower, Zoom,
     };
     match (model.dialog, model.focus) {
         (Some(Dialog::Help { .. }), _) => &[Back, Quit],
         (Some(Dialog::Clients { .. }), _) => &[Back, Quit],
         (Some(Dialog::Held { .. }), _) => &[Release, Discard, Held, Back, Quit],
+        (Some(Dialog::Rules { .. }), _) => &[Rules, Discard, Back, Quit],
         (Some(Dialog::Bookmarks { .. }), _) => &[Open, Bookmark, Copy, Save, SaveList, Back],
         (None, Focus::Detail) => &[Back, Zoom, Pair, Copy, Save, Bookmark, NextPane, Help, Quit],
         (None, Focus::Side) if model.section == Section::Calls => {

@@ -1,4 +1,4 @@
-//! What lies over the rest: the help, the bookmarks, and what a proxy holds and finds out.
+//! What lies over the rest: the help, the bookmarks, and what a proxy does, holds and finds out.
 
 use ratatui::widgets::{Clear, Widget as _};
 
@@ -13,9 +13,10 @@ use crate::theme::Tone;
 pub(super) fn draw(pen: &mut Pen<'_>) {
     let model = pen.model;
     let Some(dialog) = model.dialog else { return };
-    if let Dialog::Held { cursor } = dialog {
-        held(pen, cursor);
-        return;
+    match dialog {
+        Dialog::Held { cursor } => return held(pen, cursor),
+        Dialog::Rules { cursor } => return rules(pen, cursor),
+        _ => {}
     }
     let area = layout::dialog(model);
     Clear.render(area, pen.buffer);
@@ -72,7 +73,36 @@ pub(super) fn draw(pen: &mut Pen<'_>) {
                 pen.put(inside.x, y, inside.width, &text::clean(line), Tone::Plain);
             }
         }
-        Dialog::Held { .. } => {}
+        Dialog::Held { .. } | Dialog::Rules { .. } => {}
+    }
+}
+
+/// What a proxy does to which messages. It leaves the filter's line free, where a rule is written.
+fn rules(pen: &mut Pen<'_>, cursor: usize) {
+    let model = pen.model;
+    let area = layout::rules(model);
+    Clear.render(area, pen.buffer);
+    let rules = model.rules.as_deref().unwrap_or_default();
+    let title = format!(
+        "{}, of which the first that is true counts",
+        text::count(rules.len(), "rule")
+    );
+    let inside = pen.frame(area, &title, true);
+    if rules.is_empty() {
+        let told = "messages go on as they are";
+        pen.put(inside.x, inside.y, inside.width, told, Tone::Faint);
+    }
+    let first = (cursor + 1).saturating_sub(usize::from(inside.height));
+    let all = rules.iter().enumerate().skip(first);
+    for (y, (at, rule)) in (inside.y..inside.bottom()).zip(all) {
+        let counts = format!("done {} of {}", rule.done, rule.matched);
+        let width = u16::try_from(text::width(&counts)).unwrap_or(0);
+        let room = inside.width.saturating_sub(width + 1);
+        pen.put(inside.x, y, room, &text::clean(&rule.text), Tone::Plain);
+        pen.put_right(inside.right(), y, &counts, Tone::Faint);
+        if at == cursor {
+            pen.select(inside, y);
+        }
     }
 }
 

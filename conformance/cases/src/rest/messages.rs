@@ -1,7 +1,5 @@
 //! Messages over HTTP: the rows that the socket's messages are, with cursors, and posting them.
 
-use std::time::Duration;
-
 use crate::message;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -103,9 +101,6 @@ fn seqs(page: &Value) -> Vec<i64> {
     rows.iter().filter_map(|row| row["seq"].as_i64()).collect()
 }
 
-/// How long to wait before a list is read again.
-const RETRY: Duration = Duration::from_millis(50);
-
 /// What a session's connection sends while no other connection of the account is there.
 async fn unheard(cx: &mut Ctx) -> Flow {
     let account = cx.account().await?;
@@ -118,9 +113,9 @@ async fn unheard(cx: &mut Ctx) -> Flow {
     // With many servers it is handled by then, so that a replay reads the same.
     cx.ask(&alone, "ping", ()).await?.ok();
     let path = format!("/v1/sessions/{}/messages", session.id);
-    let deadline = cx.deadline();
+    let mut tries = cx.tries();
     loop {
-        let is_last = Instant::now() >= deadline;
+        let is_last = tries.next().await;
         let listed = cx
             .rest(&SAME_ROWS, &account, "GET", &path, &Value::Null)
             .await?;
@@ -130,7 +125,6 @@ async fn unheard(cx: &mut Ctx) -> Flow {
             cx.check(&SAME_ROWS, stored, expected, &listed);
             return Ok(());
         }
-        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -333,9 +327,9 @@ async fn long_list(cx: &mut Ctx, stage: &Stage) -> Flow {
     let posted = cx.rest(&POST_BOUNDS, account, "POST", &path, &body).await?;
     let newest = seqs(&posted).into_iter().max().unwrap_or_default();
     let all = format!("{path}?after_seq=0&limit=500");
-    let deadline = cx.deadline();
+    let mut tries = cx.tries();
     let whole = loop {
-        let is_last = Instant::now() >= deadline;
+        let is_last = tries.next().await;
         let page = cx
             .rest(&CURSORS, account, "GET", &all, &Value::Null)
             .await?;
@@ -343,7 +337,6 @@ async fn long_list(cx: &mut Ctx, stage: &Stage) -> Flow {
         if whole.last() == Some(&newest) || is_last {
             break whole;
         }
-        tokio::time::sleep(RETRY).await;
     };
     let told = format!("{} messages", whole.len());
     let held = whole.len() > 200 && whole.last() == Some(&newest);

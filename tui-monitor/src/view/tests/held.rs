@@ -6,7 +6,7 @@ use std::path::Path;
 use ratatui::crossterm::event::KeyCode;
 
 use super::stage::Stage;
-use crate::event::{Direction, Effect, Entity, Held, Input, Kind, Verdict};
+use crate::event::{Direction, Effect, Entity, Held, Input, Kind, Order, Rule, Verdict};
 use crate::model::testing::{START_MS, entry};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 60)];
@@ -97,7 +97,7 @@ fn decisions() {
             .effects
             .iter()
             .map(|effect| match effect {
-                Effect::Decide(number, verdict) => (*number, verdict.clone()),
+                Effect::Order(Order::Decide(number, verdict)) => (*number, verdict.clone()),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -120,7 +120,7 @@ fn decisions() {
     assert_eq!(edited.effects, []);
     edited.press(KeyCode::Backspace);
     edited.keys("5\n");
-    let expected = Effect::Decide(1, Verdict::Replace(changed));
+    let expected = Effect::Order(Order::Decide(1, Verdict::Replace(changed)));
     assert_eq!(edited.effects, [expected]);
 }
 
@@ -130,7 +130,8 @@ fn what_is_held_no_more_leaves_the_list_and_the_cursor_stays() {
     stage.keys("ej");
     stage.send(Input::Over(1));
     stage.keys("r");
-    assert_eq!(stage.effects, [Effect::Decide(2, Verdict::Release)]);
+    let released = Effect::Order(Order::Decide(2, Verdict::Release));
+    assert_eq!(stage.effects, [released]);
     stage.send(Input::Over(2));
     stage.keys("e");
     assert!(stage.text().contains("edit> "), "{}", stage.text());
@@ -140,6 +141,89 @@ fn what_is_held_no_more_leaves_the_list_and_the_cursor_stays() {
     assert!(text.contains("what was edited is held no more"), "{text}");
     stage.keys("rde");
     assert_eq!(stage.effects.len(), 1);
+}
+
+fn rules() -> Input {
+    let rule = |text: &str, matched, done| Rule {
+        text: text.to_owned(),
+        matched,
+        done,
+    };
+    Input::Rules(vec![
+        rule(
+            "type == \"update-state\" && direction == \"sent\" --do hold",
+            3,
+            3,
+        ),
+        rule(
+            "type == \"new-message\" && size > 1000 --do delay=2000ms --every 3",
+            31,
+            10,
+        ),
+    ])
+}
+
+#[test]
+fn what_is_done_to_which_messages() {
+    check("rules", |stage| {
+        stage.send(rules());
+        stage.keys("wj");
+    });
+    check("rules-new", |stage| {
+        stage.send(rules());
+        stage.keys("ww");
+    });
+    check("rules-refused", |stage| {
+        stage.send(rules());
+        stage.keys("w");
+        stage.send(Input::NoRule {
+            text: "type == \"message\" --do lose".to_owned(),
+            why: "do \"lose\": no such action".to_owned(),
+        });
+    });
+}
+
+#[test]
+fn rules_are_made_and_removed() {
+    let orders = |stage: &Stage| -> Vec<Order> {
+        let orders = stage.effects.iter().map(|effect| match effect {
+            Effect::Order(order) => order.clone(),
+            other => panic!("{other:?}"),
+        });
+        orders.collect()
+    };
+    // Without a proxy there is nothing that could do it.
+    let mut watching = stage((120, 40));
+    watching.keys("ww");
+    assert!(
+        watching
+            .text()
+            .contains("only a proxy does something to messages")
+    );
+
+    let mut stage = stage((120, 40));
+    stage.send(Input::Rules(Vec::new()));
+    stage.keys("wd");
+    assert_eq!(orders(&stage), []);
+    // A half expression is no rule, and nor is one without an action.
+    stage.keys("w").press(KeyCode::Home);
+    for _ in 0..80 {
+        stage.press(KeyCode::Delete);
+    }
+    stage.keys("size >\n");
+    stage.keys(" 1000\n");
+    assert_eq!(orders(&stage), []);
+    stage.keys(" --do drop\n");
+    let added = Order::AddRule("size > 1000 --do drop".to_owned());
+    assert_eq!(orders(&stage), [added.clone()]);
+    stage.send(rules());
+    assert!(
+        stage
+            .text()
+            .contains("for connections that are opened from now on")
+    );
+    stage.keys("jd");
+    assert_eq!(orders(&stage), [added, Order::RemoveRule(1)]);
 }
 
 /// The pictures of docs/proxy.md are screens.
@@ -152,7 +236,10 @@ fn the_screens_of_the_documentation_are_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/proxy.md");
     let page = fs::read_to_string(&path).expect("the page");
     let mut current = page.clone();
-    for (name, stage) in [("held", listed), ("edited", edited)] {
+    let mut ruled = stage((100, 12));
+    ruled.send(rules());
+    ruled.keys("ww");
+    for (name, stage) in [("held", listed), ("edited", edited), ("rules", ruled)] {
         let mark = format!("<!-- screen: {name} -->\n```text\n");
         let (before, rest) = current.split_once(&mark).expect(&mark);
         let (_, after) = rest.split_once("```\n").expect("its end");
