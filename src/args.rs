@@ -222,6 +222,10 @@ pub(crate) struct TargetArguments {
     #[arg(long, value_name = "CMD", requires = "accused", value_parser = SpawnCommand::parse)]
     pub(crate) spawn: Option<SpawnCommand>,
 
+    /// The server promises to keep what it acknowledged: what is gone after it was killed breaks a requirement
+    #[arg(long, requires = "accused")]
+    pub(crate) durable: bool,
+
     /// How long the server lets the callee of an RPC be silent [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "accused")]
     pub(crate) rpc_timeout: Option<Duration>,

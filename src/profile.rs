@@ -30,6 +30,8 @@ pub(crate) struct Accused<'a> {
     pub(crate) reach: &'a mut ReachArguments,
     pub(crate) provision: Option<&'a mut Option<ProvisionSpec>>,
     pub(crate) spawn: Option<&'a mut Option<SpawnCommand>>,
+    /// Whether it promises to keep what it acknowledged.
+    pub(crate) durable: Option<&'a mut bool>,
 }
 
 /// Fills in the server of the profile that the arguments name, if they name one.
@@ -80,6 +82,7 @@ fn fill_server(accused: Accused<'_>, profile: &mut Profile, folder: &Path) -> an
         reach,
         provision,
         spawn,
+        durable,
     } = accused;
     if urls.is_empty() {
         let stated = profile
@@ -118,6 +121,9 @@ fn fill_server(accused: Accused<'_>, profile: &mut Profile, folder: &Path) -> an
         let command = SpawnCommand::parse(&command).context("spawn")?;
         or(set, Some(command.within(folder)));
     }
+    if let Some(durable) = durable {
+        *durable |= profile.durable;
+    }
     Ok(())
 }
 
@@ -128,6 +134,7 @@ fn fill(arguments: &mut CheckArguments, mut profile: Profile, folder: &Path) -> 
         reach: &mut target.reach,
         provision: Some(&mut target.provision),
         spawn: Some(&mut target.spawn),
+        durable: Some(&mut target.durable),
     };
     fill_server(accused, &mut profile, folder)?;
     let times = [

@@ -85,15 +85,8 @@ fn shown_output(output: &[String]) -> String {
     }
 }
 
-/// Starts a server that is to answer at these URLs, at least one, reached in this way, and
-/// returns when it does.
-///
-/// # Errors
-/// Somebody answers there already, or it does not come to an answer.
-///
-/// # Panics
-/// Without any URL.
-pub async fn launch(
+/// Starts a server that is to answer at these URLs, at least one, and returns when it does.
+pub(crate) async fn launch(
     command: &SpawnCommand,
     urls: &[Url],
     reached: &ConnectOptions,
@@ -109,7 +102,7 @@ pub async fn launch(
 }
 
 /// As [`launch`], for a server that was there before.
-pub async fn start(
+pub(crate) async fn start(
     command: &SpawnCommand,
     urls: &[Url],
     reached: &ConnectOptions,

@@ -2,7 +2,7 @@
 //!
 //! - [`connect`] opens a Socket.IO connection ([`Socket`] to send, [`Events`] to receive);
 //!   [`Engine`] gives the stages one by one to those who must misbehave.
-//! - [`launch`] starts a server and waits until it answers.
+//! - [`Spawned`] starts a server and waits until it answers, and kills it as a crash would.
 //! - [`provision`] makes accounts, sessions, machines and access keys exist.
 //! - [`trace`] writes down and reads back what went over the wire.
 //! - [`codec`] holds the Engine.IO 4 and Socket.IO 5 packets as pure functions.
@@ -46,6 +46,7 @@ mod received;
 mod secret;
 mod socket;
 mod spawn;
+mod spawned;
 mod stop;
 mod tap;
 mod tls;
@@ -58,7 +59,7 @@ pub use engine::{Engine, connect};
 pub use error::{CallError, ConnectError, DialFailure, End, SendError, Stage, UpgradeError};
 pub use events::Events;
 pub use handshake::Handshake;
-pub use launch::{LaunchError, answers, launch, start};
+pub use launch::{LaunchError, answers};
 pub use listener::Listener;
 pub use net::NetStream;
 pub use network::{Freeze, NETWORKS, Network, NetworkError, Way};
@@ -66,7 +67,8 @@ pub use options::{ConnectOptions, Transport};
 pub use received::{Event, Reply};
 pub use secret::{SECRET_WORDS, Secret, is_secret_key};
 pub use socket::{PendingReply, Socket};
-pub use spawn::{Server, SpawnCommand, SpawnError};
+pub use spawn::{SpawnCommand, SpawnError};
+pub use spawned::Spawned;
 pub use stop::StopSignals;
 pub use tap::{Conduct, Direction, Tap};
 pub use tls::{TlsError, TlsOptions};

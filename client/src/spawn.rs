@@ -98,7 +98,7 @@ type Output = Arc<Mutex<VecDeque<String>>>;
 
 /// A running server. Dropping it kills its whole process group.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     output: Output,
     readers: JoinSet<()>,
@@ -139,7 +139,7 @@ impl Server {
     }
 
     /// How it ended, if it has.
-    pub fn exited(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
@@ -151,7 +151,7 @@ impl Server {
 
     /// What it printed last before it ended. What an ended process wrote may still be on its way here, and
     /// a child of its own may hold the pipe for ever.
-    pub async fn last_output(&mut self) -> Vec<String> {
+    pub(crate) async fn last_output(&mut self) -> Vec<String> {
         if self.exited().is_some() {
             let all_read = async { while self.readers.join_next().await.is_some() {} };
             // What has not come by then is left out.
@@ -161,7 +161,7 @@ impl Server {
     }
 
     /// Asks it to end, and kills what is left of its group after a grace period.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         if let Some(pid) = self.child.id() {
             signal_group(pid, Signal::TERM);
             if timeout(GRACE, self.child.wait()).await.is_err() {
@@ -173,7 +173,7 @@ impl Server {
     }
 
     /// Kills it, as a crash would end it.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         if let Some(pid) = self.child.id() {
             signal_group(pid, Signal::KILL);
             // SIGKILL cannot be refused; waiting reaps the process.

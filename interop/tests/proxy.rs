@@ -130,21 +130,38 @@ fn shape(records: &[Record]) -> Vec<String> {
     shape
 }
 
-/// Of a trace, what a client sends, which does not depend on how fast others are.
-fn sent(records: &[Record]) -> Vec<String> {
-    let is_sent = |record: &&Record| {
+/// Of a trace, the Socket.IO packets of one direction. Those of Engine.IO come on two connections at once
+/// while a client upgrades, in an order of chance.
+fn one_way(records: &[Record], wanted: Direction) -> Vec<Record> {
+    let is_wanted = |record: &&Record| {
         matches!(
-            record.kind,
+            &record.kind,
             Kind::Packet(
-                Direction::Sent,
+                way,
                 Traced::Connect(_)
                     | Traced::Event { .. }
                     | Traced::Ack { .. }
                     | Traced::Binary { .. }
-            )
+            ) if *way == wanted
         )
     };
-    shape(&records.iter().filter(is_sent).cloned().collect::<Vec<_>>())
+    records.iter().filter(is_wanted).cloned().collect()
+}
+
+/// What a client sends, which does not depend on how fast others are.
+fn sent(records: &[Record]) -> Vec<String> {
+    shape(&one_way(records, Direction::Sent))
+}
+
+/// Whether each connection of `short` received what that of `long` did, in the same order, but perhaps not
+/// its end: a client may leave before the last packets have come through.
+fn is_beginning_of(short: &[Record], long: &[Record]) -> bool {
+    let received = |records| shape(&one_way(records, Direction::Received));
+    let mut rest = received(long);
+    received(short).iter().all(|line| {
+        let at = rest.iter().position(|other| other.starts_with(line));
+        at.map(|at| rest.remove(at)).is_some()
+    })
 }
 
 /// Runs a client without a proxy, with one, and with two.
@@ -168,6 +185,12 @@ async fn check(client: &[&str], arguments: &[&str]) {
         "{client:?} {arguments:?}"
     );
     let (before, behind) = (before.records().await, behind.records().await);
+    assert!(
+        is_beginning_of(&before, &behind),
+        "{client:?} {arguments:?}: {:#?} and {:#?}",
+        shape(&before),
+        shape(&behind)
+    );
     assert!(only.iter().any(|line| line.contains("event")), "{only:#?}");
     assert_eq!(sent(&before), only, "{client:?} {arguments:?}");
     assert_eq!(sent(&behind), only, "{client:?} {arguments:?}");

@@ -324,6 +324,7 @@ impl App {
     /// Puts back what was kept, before anybody is served: each account first, then what it has, in the
     /// order in which it came. Nobody is connected yet, so that no machine is active.
     pub fn restore(&self, record: Record) {
+        let stay_active = self.config.policy.machines_stay_active;
         for mut change in record.changes {
             let account = match &change {
                 Change::AccountCreated(new) => {
@@ -334,8 +335,8 @@ impl App {
             };
             let Some(account) = account else { continue };
             match &mut change {
-                Change::MachineCreated(machine) => machine.active = false,
-                Change::MachinePresence { active, .. } => *active = false,
+                Change::MachineCreated(machine) => machine.active &= stay_active,
+                Change::MachinePresence { active, .. } => *active &= stay_active,
                 _ => {}
             }
             let mut rows = account.lock();

@@ -45,6 +45,8 @@ pub struct Policy {
     pub access_key_any_pair: bool,
     /// Whether a heartbeat revives a session that has ended: it does not.
     pub revive_ended: bool,
+    /// Whether a machine that was active when the server ended is so when it begins again: it is not.
+    pub machines_stay_active: bool,
 }
 
 /// Which of several registrants of an RPC method is called.
@@ -78,6 +80,7 @@ impl Default for Policy {
             page_repeats: false,
             access_key_any_pair: false,
             revive_ended: false,
+            machines_stay_active: false,
         }
     }
 }

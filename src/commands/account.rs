@@ -19,6 +19,7 @@ pub(crate) async fn run(mut arguments: AccountArguments) -> Result<Exit, Failure
         reach: &mut arguments.reach,
         provision: Some(&mut arguments.provision),
         spawn: None,
+        durable: None,
     })?;
     let server = Server::of(&urls, &arguments.reach, None)?;
     let provisioner = server.provisioner(&arguments.provision.unwrap_or_default())?;

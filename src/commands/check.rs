@@ -250,6 +250,7 @@ async fn plan(
     let provisioner = server.provisioner(&provision.clone().unwrap_or_default())?;
     let mut target = server.into_target(provisioner);
     target.timeouts = timeouts(&arguments.target);
+    target.durable = arguments.target.durable;
     target.settle = arguments.settle.map(std::time::Duration::from_millis);
     if embedded.is_some() {
         target.timeouts = embedded::stated();
@@ -345,8 +346,13 @@ fn reproduce_command(arguments: &CheckArguments) -> String {
         let (name, _) = header.expose().split_once(':').unwrap_or_default();
         flag("--header", &format!("{name}: …"));
     }
-    if target.reach.insecure {
-        words.push("--insecure".to_owned());
+    for (name, is_set) in [
+        ("--durable", target.durable),
+        ("--insecure", target.reach.insecure),
+    ] {
+        if is_set {
+            words.push(name.to_owned());
+        }
     }
     words
         .iter()

@@ -33,6 +33,7 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
         reach: &mut arguments.reach,
         provision: None,
         spawn: None,
+        durable: None,
     })?;
     let server = Server::of(&urls, &arguments.reach, None)?;
     let token = arguments.token.clone().or_else(token_of_environment);

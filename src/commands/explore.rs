@@ -9,9 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::RngExt as _;
-use tokio::sync::Mutex;
 use touchstone_client::Clock;
-use touchstone_client::launch;
 use touchstone_client::trace::{Header, Writer};
 use touchstone_explore::{Crash, Ended, Explored, Extent, Progress, Settings, Target, explore};
 use touchstone_harness::Timeouts;
@@ -49,6 +47,7 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         reach: &mut arguments.reach,
         provision: Some(&mut arguments.provision),
         spawn: Some(&mut arguments.spawn),
+        durable: Some(&mut arguments.durable),
     })?;
     let config = differing(embedded::quick(), &arguments.fault, &arguments.liberty)?;
     let settings = settings(&arguments)?;
@@ -66,27 +65,19 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
     let server = Server::of(&arguments.urls, &arguments.reach, embedded.as_ref())?;
     let network = arguments.network.network;
     let (server, _ways) = server.through(network, settings.seed).await?;
-    let spawned = match &arguments.spawn {
-        Some(command) => {
-            let launched = launch(command, &server.urls, &server.options, &stop.signals()).await;
-            Some(launched.map_err(spawned::failure)?)
-        }
+    let spawned = match arguments.spawn.clone() {
+        Some(command) => Some(spawned::launch(command, &server, stop.signals()).await?),
         None => None,
     };
     let mut target = target(&arguments, &server, embedded.is_some())?;
     target.is_unsteady = network.is_some_and(|network| network.cut.is_some());
-    let spawned = match (spawned, &arguments.spawn) {
-        (Some(process), Some(command)) if arguments.crash => {
-            target.crash = Some(Crash {
-                command: command.clone(),
-                is_durable: arguments.durable,
-                stop: stop.signals(),
-                process: Mutex::new(Some(process)),
-            });
-            None
-        }
-        (spawned, _) => spawned,
-    };
+    target.crash = spawned
+        .clone()
+        .filter(|_| arguments.crash)
+        .map(|server| Crash {
+            server,
+            is_durable: arguments.durable,
+        });
     let target = Arc::new(target);
     let options = server.options;
     let started_at = Clock::System.unix_ms();
@@ -101,12 +92,8 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
         }
     };
     drop(progress);
-    let crashed = match &target.crash {
-        Some(crash) => crash.process.lock().await.take(),
-        None => None,
-    };
-    for process in spawned.into_iter().chain(crashed) {
-        process.stop().await;
+    if let Some(server) = spawned {
+        server.stop().await;
     }
     if let Some(embedded) = embedded {
         embedded.stop().await?;

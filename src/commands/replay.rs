@@ -52,6 +52,7 @@ pub(crate) async fn run(mut arguments: ReplayArguments, is_quiet: bool) -> Resul
         reach: &mut arguments.reach,
         provision: Some(&mut arguments.provision),
         spawn: None,
+        durable: None,
     })?;
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
     let paths = traces(&arguments.traces)?;

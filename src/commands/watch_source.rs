@@ -180,6 +180,7 @@ pub(crate) async fn open(
         reach: &mut reach,
         provision: Some(&mut provision),
         spawn: None,
+        durable: None,
     })?;
     if urls.is_empty() {
         return Watching::demo(&options).await;

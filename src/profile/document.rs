@@ -30,6 +30,7 @@ pub(crate) struct Profile {
     pub(crate) connect_to: Option<String>,
     pub(crate) provision: Option<String>,
     pub(crate) spawn: Option<String>,
+    pub(crate) durable: bool,
     pub(crate) rpc_timeout: Option<String>,
     pub(crate) connect_timeout: Option<String>,
     pub(crate) presence_timeout: Option<String>,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{check, free_address};
+use crate::support::{check, free_address, run};
 
 /// The report of exploring a server with these arguments.
 fn explored(serve: &str, explore: &[&str]) -> Value {
@@ -69,6 +69,54 @@ fn what_a_storage_loses_is_named() {
         let broken: Vec<_> = broken.map(|id| id.expect("an id")).collect();
         let is_named = broken.iter().all(|id| requirements.contains(id));
         assert!(is_named && !broken.is_empty(), "{fault}: {broken:?}");
+    }
+}
+
+/// What `check` finds of the restart of a server with these arguments: the requirements that are broken, and
+/// what the dialect card says.
+fn restarted(serve: &str, check_with: &[&str]) -> (Vec<String>, Value) {
+    let address = free_address();
+    let program = env!("CARGO_BIN_EXE_touchstone");
+    let command =
+        format!("{program} serve --listen {address} --quiet --presence-timeout 3s {serve}");
+    let url = format!("http://{address}");
+    let mut arguments = vec!["check", &url, "--spawn", &command, "--only", "restart.*"];
+    arguments.extend(["--presence-timeout", "3s", "--report", "json=-"]);
+    arguments.extend(check_with);
+    let ran = run(&arguments);
+    let report: Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
+    let cases = report["cases"].as_array().expect("cases");
+    let findings = cases.iter().flat_map(|case| case["findings"].as_array());
+    let broken = findings
+        .flatten()
+        .filter(|finding| !finding["actual"].is_null());
+    let ids = broken.map(|finding| finding["requirement"].as_str().expect("an id").to_owned());
+    (ids.collect(), report["dialect"]["restart.keeps"].clone())
+}
+
+#[test]
+fn a_restart_is_judged_by_cases_too() {
+    let (broken, keeps) = restarted("", &[]);
+    assert_eq!((broken, keeps), (Vec::new(), json!("nothing")));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (broken, keeps) = restarted(&database(&folder), &[]);
+    assert_eq!(broken, [""; 0]);
+    assert!(keeps == "acknowledged" || keeps == "all", "{keeps}");
+    for (fault, requirement) in [
+        (None, None),
+        (Some("storage-behind"), Some("restart.acknowledged-kept")),
+        (Some("storage-local-idless"), Some("restart.local-ids")),
+        (Some("storage-seqless"), Some("restart.numbers")),
+        (Some("storage-online"), Some("restart.machines-offline")),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fault_flag = fault.map_or_else(String::new, |fault| format!(" --fault {fault}"));
+        let serve = format!("{}{fault_flag}", database(&folder));
+        let (broken, _) = restarted(&serve, &["--durable"]);
+        match requirement {
+            None => assert_eq!(broken, [""; 0]),
+            Some(id) => assert!(broken.iter().any(|one| one == id), "{fault:?}: {broken:?}"),
+        }
     }
 }
 

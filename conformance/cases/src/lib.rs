@@ -79,11 +79,6 @@ static MODULES: &[Module] = &[
         requirements: own::REQUIREMENTS,
         cases: &[],
     },
-    // Judged by `touchstone explore --crash`.
-    Module {
-        requirements: restart::REQUIREMENTS,
-        cases: &[],
-    },
     Module {
         requirements: handshake::REQUIREMENTS,
         cases: handshake::CASES,
@@ -260,6 +255,10 @@ static MODULES: &[Module] = &[
         requirements: hazard::REQUIREMENTS,
         cases: hazard::CASES,
     },
+    Module {
+        requirements: restart::REQUIREMENTS,
+        cases: restart::CASES,
+    },
 ];
 
 #[cfg(test)]
@@ -314,7 +313,6 @@ mod tests {
 
     #[test]
     fn every_must_and_should_has_a_case() {
-        let by_explore = |id: &str| id.starts_with("restart.");
         let mut judged: HashMap<&str, usize> = HashMap::new();
         for case in cases() {
             for requirement in case.requirements {
@@ -323,9 +321,7 @@ mod tests {
         }
         let orphans: Vec<_> = requirements()
             .filter(|requirement| requirement.level > Level::Info)
-            .filter(|requirement| {
-                !judged.contains_key(requirement.id) && !by_explore(requirement.id)
-            })
+            .filter(|requirement| !judged.contains_key(requirement.id))
             .map(|requirement| requirement.id)
             .collect();
         assert!(orphans.is_empty(), "without a case: {orphans:?}");

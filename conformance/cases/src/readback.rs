@@ -109,13 +109,8 @@ impl<'a> Watched<'a> {
         Ok(rows)
     }
 
-    /// Judges that everything is as it was read `before`.
-    pub(crate) async fn unchanged(
-        &self,
-        cx: &mut Ctx,
-        before: &Rows,
-        by: &'static Requirement,
-    ) -> Flow {
+    /// What is otherwise than it was read `before`, in words.
+    pub(crate) async fn changed(&self, cx: &mut Ctx, before: &Rows) -> Flow<Vec<String>> {
         let after = self.read(cx).await?;
         if let Some((cas, answer)) = before.written.as_ref().or(after.written.as_ref()) {
             return Err(cas.written(cx, answer));
@@ -127,6 +122,17 @@ impl<'a> Watched<'a> {
                 difference(way, before, after, &mut told);
             }
         }
+        Ok(told)
+    }
+
+    /// Judges that everything is as it was read `before`.
+    pub(crate) async fn unchanged(
+        &self,
+        cx: &mut Ctx,
+        before: &Rows,
+        by: &'static Requirement,
+    ) -> Flow {
+        let told = self.changed(cx, before).await?;
         let expected = "everything of the owner as it was before the refused write";
         cx.check(by, told.is_empty(), expected, words::list(told));
         Ok(())

@@ -86,7 +86,7 @@ pub(crate) fn name(actor: u8) -> String {
 pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Round, RoundError> {
     let recorder = Recorder::new(Instant::now(), BOUNDS);
     if let Some(crash) = &target.crash {
-        crash.revive(target).await?;
+        crash.server.revive().await?;
     }
     let provisioner = target.provisioner.recorded(&recorder);
     let stage = Stage {
@@ -160,7 +160,7 @@ impl Stage<'_> {
     /// Starts the server again, and reads what it has; everybody who was there comes back. Says whether the
     /// sessions are there, so that the round can go on.
     async fn restart(&self, crash: &Crash, peers: &mut [Peer]) -> Result<bool, RoundError> {
-        crash.revive(self.target).await?;
+        crash.server.revive().await?;
         self.recorder.mark("-", crash.mark());
         let mut has_all = true;
         for (account, holder) in &self.world.accounts {

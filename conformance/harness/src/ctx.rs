@@ -385,10 +385,28 @@ impl Ctx {
 
     /// Tries of something that must be so at last, until [`deadline`](Self::deadline).
     pub fn tries(&self) -> Tries {
+        self.tries_within(self.shared.pace.patience())
+    }
+
+    /// Tries of something that may take this long.
+    pub fn tries_within(&self, time: Duration) -> Tries {
         Tries {
-            until: self.deadline(),
+            until: Instant::now() + time,
             began: false,
         }
+    }
+
+    /// Kills the server as a crash would, and starts it again. Connections end with it.
+    pub async fn restart(&self) -> Flow {
+        let Some(server) = &self.shared.server else {
+            return Err(Stop::Skip("the server was not started by --spawn".into()));
+        };
+        self.step("the server is killed");
+        server.kill().await;
+        let revived = server.revive().await;
+        revived.map_err(|error| Stop::Trouble(error_chain(&error)))?;
+        self.step("it was started again, and answers");
+        Ok(())
     }
 
     // Connections.

@@ -13,7 +13,7 @@ use std::{
 };
 use touchstone_client::Clock;
 
-use touchstone_client::Secret;
+use touchstone_client::{Secret, Spawned};
 use url::Url;
 
 use crate::inputs::Inputs;
@@ -44,6 +44,8 @@ pub struct Shared {
     /// What the target lacks, with the reason.
     pub(crate) missing: HashMap<Capability, String>,
     next_node: AtomicUsize,
+    /// The server, where this run has started it.
+    pub(crate) server: Option<Spawned>,
     /// What was sent to the server last.
     pub(crate) inputs: Inputs,
     /// The ids of all sessions and machines that were made for this run.
@@ -68,6 +70,7 @@ impl Shared {
             probe: None,
             heartbeat: None,
             missing,
+            server: None,
             next_node: AtomicUsize::new(0),
             inputs: Inputs::default(),
             ids: Mutex::default(),

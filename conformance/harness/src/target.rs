@@ -29,6 +29,8 @@ pub struct Target {
     pub settle: Option<Duration>,
     /// The server's own times that no handshake tells.
     pub timeouts: Timeouts,
+    /// Whether it promises to keep over a restart what it acknowledged.
+    pub durable: bool,
 }
 
 /// Times of a server that cases have to wait for, as its operator states them. Those of heartbeats are
@@ -69,6 +71,7 @@ impl Target {
             patience: PATIENCE,
             settle: None,
             timeouts: Timeouts::default(),
+            durable: false,
         }
     }
 
@@ -107,10 +110,12 @@ pub enum Capability {
     Archive,
     /// Payloads can be handed to the router (docs/control.md).
     Control,
+    /// It can be killed and started again.
+    Restart,
 }
 
 impl Capability {
-    /// Every capability, in the order in which a report names what is missing.
+    /// Those that a target is asked for, in the order in which a report names what is missing.
     pub const ALL: [Self; 13] = [
         Self::Rest,
         Self::AccessKeys,
@@ -144,6 +149,7 @@ impl fmt::Display for Capability {
             Self::MessagePosts => "posting of messages over REST",
             Self::Archive => "archiving of sessions",
             Self::Control => "control extension",
+            Self::Restart => "restart",
         })
     }
 }

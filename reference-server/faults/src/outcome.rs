@@ -29,6 +29,7 @@ const UNTOLD: &[(Fault, &[&str])] = &[
     (Fault::ArchiveSilent, &["session-archive"]),
     (Fault::OnlineSilent, &["enter", "leave"]),
     (Fault::NeverSwept, &["sweep"]),
+    (Fault::StorageOnline, &["sweep"]),
 ];
 
 /// Causes that change nothing.
@@ -37,6 +38,7 @@ const UNDONE: &[(Fault, &str)] = &[
     (Fault::ArtifactStays, "artifact-delete"),
     (Fault::RpcUnregisterKeeps, "rpc-unregister"),
     (Fault::NeverSwept, "sweep"),
+    (Fault::StorageOnline, "sweep"),
 ];
 
 /// What happens.

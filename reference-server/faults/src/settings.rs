@@ -37,6 +37,9 @@ impl Seams for Settings {
             let wrong = |right| -> Arc<dyn Storage> { Arc::new(Wrong::new(faults.clone(), right)) };
             config.storage = config.storage.take().map(wrong);
         }
+        if faults.on(Fault::StorageOnline) {
+            config.policy.machines_stay_active = true;
+        }
         faults.memory().fades_after = config.ping_interval + config.ping_timeout;
         if faults.on(Fault::SmallPayload) {
             config.max_payload = 100_000;

@@ -365,5 +365,6 @@ list! {
         StorageBehind "storage-behind" "what is acknowledged is stored with the next change"
         StorageLocalIdless "storage-local-idless" "messages are stored without their localId"
         StorageSeqless "storage-seqless" "the seq of an account's updates is not stored"
+        StorageOnline "storage-online" "machines are active again after a restart, and nothing looks for silent ones"
     }
 }

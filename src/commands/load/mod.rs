@@ -17,7 +17,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
 use touchstone_client::provision::Provisioner;
 use touchstone_client::{Clock, ConnectOptions};
-use touchstone_client::{SpawnCommand, Way, launch};
+use touchstone_client::{Spawned, Way};
 use touchstone_loadgen::merge::join;
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{self, Report, Verdict, model};
@@ -55,6 +55,7 @@ pub(crate) async fn run(arguments: LoadArguments, quiet: bool) -> Result<Exit, F
                 reach: &mut run.reach,
                 provision: Some(&mut run.provision),
                 spawn: Some(&mut run.spawn),
+                durable: None,
             })?;
             load(&run, quiet).await
         }
@@ -101,8 +102,8 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
     let begin =
         |path: &PathBuf| TraceFile::begin(path, arguments.trace_accounts, &target.server.name);
     let trace = arguments.trace.as_ref().map(begin).transpose()?;
-    let mut spawned = match arguments.spawn.clone() {
-        Some(command) => Some(Spawned::start(command, &target, &stop).await?),
+    let spawned = match arguments.spawn.clone() {
+        Some(command) => Some(spawned::launch(command, &target.server, stop.signals()).await?),
         None => None,
     };
     let mut runs = Vec::new();
@@ -123,8 +124,8 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
             Ok(report) => runs.push(report),
             Err(failure) => outcome = Err(failure),
         }
-        let end = match &mut spawned {
-            Some(spawned) => spawned.end().await,
+        let end = match &spawned {
+            Some(spawned) => end_of(spawned).await,
             None => None,
         };
         if let Some(end) = &end {
@@ -138,7 +139,7 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
         }
     }
     if let Some(spawned) = spawned {
-        spawned.server.stop().await;
+        spawned.stop().await;
     }
     if let Some(trace) = trace {
         let closed = trace.close().await;
@@ -253,34 +254,17 @@ impl Target {
     }
 }
 
-/// A server that this run has started.
-struct Spawned {
-    command: SpawnCommand,
-    server: touchstone_client::Server,
-}
-
-impl Spawned {
-    async fn start(command: SpawnCommand, target: &Target, stop: &Stop) -> Result<Self, Failure> {
-        let Server { urls, options, .. } = &target.server;
-        let launched = launch(&command, urls, options, &stop.signals()).await;
-        let server = launched.map_err(spawned::failure)?;
-        Ok(Self { command, server })
-    }
-
-    /// How the server ended, if it has, and what it printed last.
-    async fn end(&mut self) -> Option<String> {
-        let status = self.server.exited()?;
-        let output = self.server.last_output().await;
-        let first = output.len().saturating_sub(LAST_LINES);
-        let printed = match &output[first..] {
-            [] => "it printed nothing".to_owned(),
-            last => format!("it printed last: {}", last.join(" / ")),
-        };
-        Some(format!(
-            "{:?} ended ({status}); {printed}",
-            self.command.to_string()
-        ))
-    }
+/// How a server that was started for this run ended, if it has, and what it printed last.
+async fn end_of(spawned: &Spawned) -> Option<String> {
+    let status = spawned.exited().await?;
+    let output = spawned.last_output().await;
+    let first = output.len().saturating_sub(LAST_LINES);
+    let printed = match &output[first..] {
+        [] => "it printed nothing".to_owned(),
+        last => format!("it printed last: {}", last.join(" / ")),
+    };
+    let command = spawned.command().to_string();
+    Some(format!("{command:?} ended ({status}); {printed}"))
 }
 
 /// When to begin, in Unix milliseconds.

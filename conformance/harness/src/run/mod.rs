@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use touchstone_client::{LaunchError, Server, StopSignals, launch, start};
+use touchstone_client::{LaunchError, Spawned, StopSignals};
 
 use tokio::time::Instant;
 use touchstone_client::provision::Provisioner;
@@ -32,7 +32,7 @@ use crate::{
     plan::Plan,
     verdict::Verdict,
 };
-use crate::{shared::Shared, steps::SLOW_DEATH};
+use crate::{shared::Shared, steps::SLOW_DEATH, target::Capability};
 
 /// Why there is no verdict on the server at all.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +74,9 @@ pub async fn run(
     let prepare = async {
         let mut server = None;
         if let Some(command) = &plan.spawn {
-            let (urls, reached) = (&plan.target.urls, &plan.target.server);
-            server = Some(launch(command, urls, reached, stop).await?);
+            let (urls, reached) = (plan.target.urls.clone(), plan.target.server.clone());
+            let launched = Spawned::launch(command.clone(), urls, reached, stop.clone());
+            server = Some(launched.await?);
             reporter.event(&RunEvent::Spawned {
                 command: command.to_string(),
             })?;
@@ -98,11 +99,16 @@ pub async fn run(
         }
     };
     let (server, report) = prepare.await?;
-    let missing = report.missing.iter().cloned().collect();
+    let mut missing: HashMap<_, _> = report.missing.iter().cloned().collect();
+    if server.is_none() {
+        let reason = "it was not started by --spawn, so that it cannot be killed and started again";
+        missing.insert(Capability::Restart, reason.to_owned());
+    }
     let target = Arc::clone(&plan.target);
     let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
     shared.traces = plan.traces.clone();
     shared.heartbeat = Some(report.heartbeat);
+    shared.server.clone_from(&server);
     match report.ping {
         Some(took) => {
             shared.pace.came(PING, took);
@@ -192,7 +198,7 @@ struct Run<'a> {
     shared: Arc<Shared>,
     reporter: &'a mut dyn Reporter,
     stop: &'a StopSignals,
-    server: Option<Server>,
+    server: Option<Spawned>,
     /// The cases that run side by side.
     company: Company,
     reports: HashMap<&'static str, CaseReport>,
@@ -310,7 +316,7 @@ impl Run<'_> {
     /// The server stopped answering: tells so, and starts it again if it is ours. False when the run
     /// cannot go on.
     async fn revive(&mut self, during: &[&'static Case]) -> Result<bool, RunError> {
-        let output = match &mut self.server {
+        let output = match &self.server {
             Some(server) => server.last_output().await,
             None => Vec::new(),
         };
@@ -325,20 +331,14 @@ impl Run<'_> {
             restarting,
         })?;
         self.lives += 1;
-        if let Some(server) = self.server.take() {
-            server.stop().await;
-        }
-        let Some(command) = &self.plan.spawn else {
+        let Some(server) = &self.server else {
             self.suspect = suspect;
             self.state = State::Dead;
             return Ok(false);
         };
-        let target = &self.plan.target;
-        match start(command, &target.urls, &target.server, self.stop).await {
-            Ok(server) => {
-                self.server = Some(server);
-                Ok(true)
-            }
+        server.stop().await;
+        match server.revive().await {
+            Ok(()) => Ok(true),
             Err(LaunchError::Interrupted { .. }) => {
                 self.state = State::Interrupted;
                 Ok(false)

@@ -182,14 +182,11 @@ impl Seams for OfflineGrace {
         let grace = self.0;
         tokio::spawn(async move {
             tokio::time::sleep(grace).await;
-            let connections = account.connections();
-            let is_own =
-                |one: &Arc<Connection>| matches!(one.scope(), Scope::Machine(of) if *of == id);
-            let is_active = account.machine(&id).is_some_and(|machine| machine.active);
-            if is_active || connections.iter().any(is_own) {
+            // Whoever has come back is active; one that was silent for too long may still be connected.
+            if account.machine(&id).is_some_and(|machine| machine.active) {
                 return;
             }
-            for listener in recipients(connections.iter(), &filter, None) {
+            for listener in recipients(account.connections().iter(), &filter, None) {
                 listener.push(packet.clone());
             }
         });
