@@ -13,6 +13,7 @@ use crate::args::{DEFAULT_PATH, ReachArguments};
 use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::reports;
 
 /// What the protocol itself says in each request.
 const TAKEN: [&str; 7] = [
@@ -60,6 +61,8 @@ impl Server {
         options.tls = roots(reach)?;
         if reach.insecure {
             name.push_str(" (certificates not verified)");
+            // Not every command has a line of its results that names the server.
+            reports::notice("certificates are not verified (--insecure)");
         }
         for (nth, header) in (1..).zip(&reach.header) {
             let (header, value) = header_of(header)
@@ -147,13 +150,32 @@ impl Server {
 
 /// The failure of a command that the server at `options` does not serve as it must.
 pub(crate) fn unserved(options: &ConnectOptions, error: impl Into<anyhow::Error>) -> Failure {
-    let target = match options.path.as_str() {
-        DEFAULT_PATH => display_url(&options.url),
-        path => format!("{} --path {path}", display_url(&options.url)),
+    let error = error.into();
+    // Commands meet the same refusal in errors of several types, all of which say it in these words.
+    let text = format!("{error:#}");
+    let is_forbidden = ["401", "403", "407"]
+        .iter()
+        .any(|status| text.contains(&format!("HTTP {status}")));
+    let hint = if text.contains("invalid peer certificate") {
+        "if its certificate is of a CA of your own, name that with --cacert".to_owned()
+    } else if is_forbidden {
+        "if what stands before it asks for a header, give it with --header".to_owned()
+    } else if text.contains("is not supported") {
+        match options.url.path() {
+            "/" => "if the server has no such route, use --provision file:PATH or command:CMD",
+            _ => "is the path of the URL right? It goes before every path of the server",
+        }
+        .to_owned()
+    } else {
+        let target = match options.path.as_str() {
+            DEFAULT_PATH => display_url(&options.url),
+            path => format!("{} --path {path}", display_url(&options.url)),
+        };
+        format!(
+            "is the server running, and is the URL right? touchstone check {target} says in detail what it answers"
+        )
     };
-    Failure::expected(Exit::Unreachable, error).hint(format!(
-        "is the server running, and is the URL right? touchstone check {target} says in detail what it answers"
-    ))
+    Failure::expected(Exit::Unreachable, error).hint(hint)
 }
 
 fn roots(reach: &ReachArguments) -> Result<Option<TlsOptions>, Failure> {

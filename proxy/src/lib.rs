@@ -6,8 +6,8 @@
 //!
 //! The server receives what the client would have sent to it without a proxy. Therefore two things of a
 //! request's head change, which a client derives from the URL that it was given: `Host` is that of the
-//! server, and the path begins with the prefix of the server's URL. Headers of single connections stay,
-//! since each connection has its own counterpart.
+//! server, and the path begins with the prefix of the server's URL. Headers that the user gives are added.
+//! Those of single connections stay, since each connection has its own counterpart.
 //!
 //! With a [`Gate`], somebody looks at each message before it goes on, and may do something to it; what was
 //! done stands in the recording.

@@ -91,6 +91,7 @@ fn rewrite(plan: &Plan, gates: Option<&Gates>) -> Rewrite {
     Rewrite {
         authority: server.authority(),
         prefix: server.url.path().trim_end_matches('/').to_owned(),
+        headers: server.headers.clone(),
         // A message that was compressed with those before it can be neither left out nor changed.
         is_plain: gates.is_some(),
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use touchstone_client::Secret;
 use url::Url;
 
 use super::{HeadlessArguments, ReachArguments, ScreenArguments, parse_address, parse_base_url};
@@ -14,8 +15,8 @@ pub(crate) struct ProxyArguments {
     pub(crate) listen: String,
 
     /// Base URL of the server
-    #[arg(value_name = "URL", value_parser = parse_base_url)]
-    pub(crate) url: Url,
+    #[arg(value_name = "URL", value_parser = parse_base_url, required_unless_present = "profile")]
+    pub(crate) url: Option<Url>,
 
     /// Show only what this expression is true for, as `watch` has it
     #[arg(long, value_name = "EXPR")]
@@ -46,6 +47,10 @@ pub(crate) struct ProxyArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Target")]
 pub(crate) struct UpstreamArguments {
+    /// Take what is not said here from this profile of the nearest touchstone.toml
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
     /// Trust the certificates of this PEM file as well as those of the system
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
@@ -53,6 +58,11 @@ pub(crate) struct UpstreamArguments {
     /// Trust every certificate; whatever is shown says so
     #[arg(long, conflicts_with = "cacert")]
     pub(crate) insecure: bool,
+
+    /// Send this header with every request and upgrade, instead of what a client sends under that name;
+    /// its value is shown nowhere; may be repeated
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<Secret>,
 
     /// Connect to this address instead of the one of the URL, whose name certificates and the Host
     /// header keep
@@ -107,6 +117,8 @@ impl UpstreamArguments {
     /// As the other commands have it.
     pub(crate) fn reach(&self) -> ReachArguments {
         ReachArguments {
+            profile: self.profile.clone(),
+            header: self.header.clone(),
             cacert: self.cacert.clone(),
             insecure: self.insecure,
             connect_to: self.connect_to.clone(),

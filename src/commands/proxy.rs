@@ -16,6 +16,7 @@ use crate::args::{Color, ProxyArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
+use crate::profile::{self, Accused};
 use crate::reports;
 use crate::target::Server;
 
@@ -84,11 +85,15 @@ async fn start(
     rules: &Rules,
 ) -> Result<Watching, Failure> {
     let options = watch_source::options(reading)?;
-    let server = Server::of(
-        std::slice::from_ref(&arguments.url),
-        &arguments.reach.reach(),
-        None,
-    )?;
+    let mut urls = Vec::from_iter(arguments.url.clone());
+    let mut reach = arguments.reach.reach();
+    profile::apply(Accused {
+        urls: &mut urls,
+        reach: &mut reach,
+        provision: None,
+        spawn: None,
+    })?;
+    let server = Server::of(&urls[..1], &reach, None)?;
     let certificate = certificate(arguments)?;
     let scheme = match certificate {
         Some(_) => "https",

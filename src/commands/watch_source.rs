@@ -283,6 +283,7 @@ pub(crate) fn unusable(error: ProvisionError, server: &ConnectOptions) -> Failur
         ProvisionError::NoAnswer { .. }
         | ProvisionError::Http { .. }
         | ProvisionError::Unexpected { .. } => unserved(server, error),
+        ProvisionError::Unsupported { .. } if server.url.path() != "/" => unserved(server, error),
         ProvisionError::Unsupported { .. } => Failure::expected(Exit::Unreachable, error)
             .hint("accounts of servers without that REST surface come with --token or --provision"),
         _ => Failure::usage(error),

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use crate::support::{Served, check, free_address, signal};
+use crate::support::{Served, check, free_address, signal, touchstone};
 
 const KEY: &str = "sesame-0123456789";
 
@@ -164,6 +164,19 @@ fn every_command_reaches_a_server_behind_nginx() {
     let token = token.trim();
     let emitted = ran(&["emit", &url, "ping", "--token", token]);
     assert_eq!(emitted.stdout, "answer    {}\n");
+    ran(&["explore", &url, "--rounds", "1", "--seed", "1"]);
+    // Its clients know neither the key nor the certificate.
+    let proxy = [&["proxy", "127.0.0.1:0", &url, "--headless"][..], &reach].concat();
+    let mut between = touchstone(&proxy).spawn().expect("the program starts");
+    let mut said = BufReader::new(between.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    let listening = line.strip_prefix("listening on ").expect(&line);
+    let listening = listening.split(' ').next().expect("an address");
+    check(&["check", listening, "--only", "ping.*"], 0, &[]);
+    signal(&between, rustix::process::Signal::TERM);
+    let told = between.wait_with_output().expect("an end").stdout;
+    assert!(!String::from_utf8_lossy(&told).contains(KEY));
     let until = ["--for", "60s", "--until", "type == \"connected\""];
     let watch = ["watch", &url, "--token", token, "--headless"];
     assert!(
@@ -193,6 +206,23 @@ fn what_nginx_refuses_is_told() {
     let trusting = [&there[..], &["--cacert", &authority]].concat();
     check(&trusting, 3, &["HTTP 403", "--header"]);
     check(&with(&[]), 3, &["UnknownIssuer", "--cacert"]);
+    // Whatever command meets it.
+    for command in ["explore", "load", "watch", "account"] {
+        let headless = ["--headless"];
+        let headless = if command == "watch" {
+            &headless[..]
+        } else {
+            &[]
+        };
+        let there = [
+            &[command, &url, "--connect-to", &nginx.address][..],
+            headless,
+        ]
+        .concat();
+        check(&there, 3, &["UnknownIssuer", "--cacert"]);
+        let trusting = [&there[..], &["--cacert", &authority]].concat();
+        check(&trusting, 3, &["HTTP 403", "--header"]);
+    }
     let unverified = [&with(&["--insecure"])[..], &["--header", &header]].concat();
     let ran = check(&unverified, 0, &[]);
     assert!(

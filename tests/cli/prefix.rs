@@ -146,6 +146,14 @@ fn check_judges_what_is_behind_the_prefix() {
     }
     // Without the prefix there is another server, which is none of this family.
     check(&["check", &proxy.bare], 3, &["HTTP 404"]);
+    let elsewhere = format!("{}/elsewhere", proxy.bare);
+    for command in ["account", "explore", "load"] {
+        check(
+            &[command, &elsewhere],
+            3,
+            &["HTTP 404", "is the path of the URL right?"],
+        );
+    }
     // A path that does not belong there is the likelier mistake where the server answers without it.
     let surplus = format!("{}/v1/updates", served.url);
     check(

@@ -120,6 +120,9 @@ fn every_command_takes_a_profile() {
     let until = ["--for", "60s", "--until", "type == \"connected\""];
     let watch = [&["watch", "--token", token, "--headless"][..], &until].concat();
     assert!(with_profile(url, &watch).stdout.contains("connected"));
+    let proxy = ["proxy", "127.0.0.1:0", "--headless", "--for", "1ms"];
+    let listening = with_profile(url, &proxy).stderr;
+    assert!(listening.contains(&format!("for {url}")), "{listening}");
     let unknown = ["--profile", "nowhere"];
     for command in COMMANDS {
         check(&[command, &unknown].concat(), 2, &["touchstone.toml"]);

@@ -95,10 +95,17 @@ fn of_headers(headers: &[Header<'_>]) -> Option<Found> {
     Some(found)
 }
 
-/// The head with the server's authority and prefix; every other byte is as it was.
+/// The head with the server's authority and prefix, and with the headers that it asks for; every other byte
+/// is as it was.
 fn rewritten(head: &[u8], request: &httparse::Request<'_, '_>, rewrite: &Rewrite) -> Bytes {
     let offset = |part: &[u8]| part.as_ptr() as usize - head.as_ptr() as usize;
     let mut out = BytesMut::with_capacity(head.len() + rewrite.prefix.len() + 64);
+    // One that the client sends as well is sent once.
+    let replaces = |name: &str| {
+        let mut given = rewrite.headers.iter();
+        given.any(|(given, _)| given.eq_ignore_ascii_case(name))
+            || rewrite.is_plain && name.eq_ignore_ascii_case("sec-websocket-extensions")
+    };
     let mut done = 0;
     if let Some(path) = request.path
         && path.starts_with('/')
@@ -113,7 +120,7 @@ fn rewritten(head: &[u8], request: &httparse::Request<'_, '_>, rewrite: &Rewrite
             out.put_slice(&head[done..start]);
             out.put_slice(rewrite.authority.as_bytes());
             done = start + header.value.len();
-        } else if rewrite.is_plain && header.name.eq_ignore_ascii_case("sec-websocket-extensions") {
+        } else if replaces(header.name) {
             out.put_slice(&head[done..offset(header.name.as_bytes())]);
             let rest = &head[start + header.value.len()..];
             let line = rest
@@ -123,7 +130,13 @@ fn rewritten(head: &[u8], request: &httparse::Request<'_, '_>, rewrite: &Rewrite
             done = start + header.value.len() + line;
         }
     }
-    out.put_slice(&head[done..]);
+    // The empty line that ends it.
+    let end = head.len() - if head.ends_with(b"\r\n") { 2 } else { 1 };
+    out.put_slice(&head[done..end]);
+    for (name, value) in &rewrite.headers {
+        out.put_slice(format!("{name}: {}\r\n", value.expose()).as_bytes());
+    }
+    out.put_slice(&head[end..]);
     out.freeze()
 }
 
@@ -175,10 +188,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(sent: &str, expected: &str) {
+    fn check(headers: &[(&str, &str)], sent: &str, expected: &str) {
+        let headers = headers.iter();
+        let headers = headers.map(|&(name, value)| (name.to_owned(), Secret::new(value)));
         let rewrite = Rewrite {
             authority: "server:8080".to_owned(),
             prefix: "/api".to_owned(),
+            headers: headers.collect(),
             is_plain: true,
         };
         let Parsed::Complete(length, found) = request(sent.as_bytes(), &rewrite) else {
@@ -192,13 +208,30 @@ mod tests {
     #[test]
     fn a_head_names_the_server_and_stays_as_it_is_otherwise() {
         check(
+            &[],
             "GET /v1/updates/?EIO=4 HTTP/1.1\r\nhOST:  127.0.0.1:1 \r\nX-A:b\r\n\r\n",
             "GET /api/v1/updates/?EIO=4 HTTP/1.1\r\nhOST:  server:8080 \r\nX-A:b\r\n\r\n",
         );
         check(
+            &[],
             "OPTIONS * HTTP/1.1\r\nSec-WebSocket-Extensions: permessage-deflate\r\nhost: a\r\n\r\n",
             "OPTIONS * HTTP/1.1\r\nhost: server:8080\r\n\r\n",
         );
-        check("GET / HTTP/1.0\r\n\r\n", "GET /api/ HTTP/1.0\r\n\r\n");
+        check(&[], "GET / HTTP/1.0\r\n\r\n", "GET /api/ HTTP/1.0\r\n\r\n");
+    }
+
+    #[test]
+    fn a_head_gets_the_headers_that_the_server_asks_for() {
+        let key = [("X-Key", "sesame")];
+        check(
+            &key,
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET /api/ HTTP/1.0\r\nX-Key: sesame\r\n\r\n",
+        );
+        check(
+            &key,
+            "POST / HTTP/1.1\nx-key: other\nHost: a\n\n",
+            "POST /api/ HTTP/1.1\nHost: server:8080\nX-Key: sesame\r\n\n",
+        );
     }
 }

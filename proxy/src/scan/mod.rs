@@ -14,6 +14,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use touchstone_client::Secret;
 
 use self::body::Body;
 pub(crate) use self::frames::Frame;
@@ -37,6 +38,8 @@ pub(crate) struct Rewrite {
     pub(crate) authority: String,
     /// What stands before every path of the server, without a slash at its end.
     pub(crate) prefix: String,
+    /// What stands before it asks for these.
+    pub(crate) headers: Vec<(String, Secret)>,
     /// Whether `Sec-WebSocket-Extensions` is left out, so that messages can be changed.
     pub(crate) is_plain: bool,
 }
