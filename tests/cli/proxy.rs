@@ -34,6 +34,11 @@ impl Between {
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut line = String::new();
         stderr.read_line(&mut line).expect("a line");
+        if arguments.contains(&"--insecure") {
+            assert_eq!(line, "certificates are not verified (--insecure)\n");
+            line.clear();
+            stderr.read_line(&mut line).expect("a line");
+        }
         let url = line.strip_prefix("listening on ").expect(&line);
         let url = url.split(' ').next().expect(&line).to_owned();
         Self { child, url, stderr }
@@ -221,6 +226,30 @@ fn a_client_meets_what_rules_say() {
         "the proxy resets the connection at artifact-read",
     ] {
         assert!(recorded.contains(mark), "no {mark:?} in {recorded}");
+    }
+}
+
+/// Who has just begun has accounts and connections, and is told what they are worth.
+#[test]
+fn a_server_without_sessions_is_judged_by_what_it_has() {
+    let served = Served::start(&[]);
+    let when = [
+        "--when",
+        "type == \"POST /v1/sessions\" || type == \"POST /v1/machines\"",
+        "--do",
+        "http=404",
+    ];
+    let between = Between::start(&served.url, &when);
+    let only = ["ping.answer", "handshake.user-scoped", "session.unknown"];
+    let only = only.map(|case| ["--only", case]).concat();
+    let ran = check(&[&["check", &between.url][..], &only].concat(), 12, &[]);
+    for part in [
+        "ping       1 passed",
+        "handshake  1 passed",
+        "session    1 blocked",
+        "POST /v1/sessions is not supported",
+    ] {
+        assert!(ran.stdout.contains(part), "no {part:?} in {}", ran.stdout);
     }
 }
 

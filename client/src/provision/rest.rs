@@ -305,9 +305,13 @@ impl Rest {
         }
         let shown = excerpt(&answer.body.to_string(), SHOWN);
         if is_missing_route(&answer) {
+            let shown = match &answer.body {
+                Value::Null => String::new(),
+                _ => format!(": {shown}"),
+            };
             return Err(ProvisionError::Unsupported {
                 what: format!("POST {path}"),
-                reason: format!("{} answered HTTP {}: {shown}", self.base, answer.status),
+                reason: format!("{} answered HTTP {}{shown}", self.base, answer.status),
             });
         }
         Err(ProvisionError::Http {

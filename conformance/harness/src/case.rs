@@ -20,6 +20,8 @@ pub enum Stop {
     Skip(String),
     /// The list of accounts has too few of something. What is needed in all is known when the run is over.
     Short,
+    /// The server has no route yet by which what the case needs is made.
+    Unprovided(String),
     /// A connection that the case relied on ended. Unless the server is gone, that is a verdict.
     Dropped(String),
     /// A precondition failed; `parent` is the requirement that judges it.

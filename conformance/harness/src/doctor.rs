@@ -243,7 +243,7 @@ pub(crate) async fn examine(
 
 async fn provision_error(target: &Target, stop: Stop) -> DoctorError {
     let (reason, unsupported) = match stop {
-        Stop::Skip(reason) => (reason, true),
+        Stop::Skip(reason) | Stop::Unprovided(reason) => (reason, true),
         Stop::Blocked { reason, .. } | Stop::Trouble(reason) | Stop::Dropped(reason) => {
             (reason, false)
         }

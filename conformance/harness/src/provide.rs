@@ -62,6 +62,15 @@ pub(crate) fn kind(provisioner: &Provisioner) -> &'static str {
     }
 }
 
+/// What was made, or nothing where the server has no route for it.
+fn made_if_offered<T>(made: Flow<T>) -> Flow<Option<T>> {
+    match made {
+        Ok(made) => Ok(Some(made)),
+        Err(Stop::Unprovided(_)) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
 fn stop(error: &ProvisionError) -> Stop {
     let reason = error_chain(error);
     match error {
@@ -113,7 +122,12 @@ impl Ctx {
 
     /// The id of what was `asked` for. Its versions and times are remembered where the server told them.
     fn made(&mut self, asked: u64, made: Result<Made, ProvisionError>) -> Flow<String> {
-        let Made { id, record } = made.map_err(|error| stop(&error))?;
+        let is_rest = matches!(self.shared.target.provisioner, Provisioner::Rest(_));
+        let Made { id, record } = made.map_err(|error| match &error {
+            // Others say by it that there is no such thing on their server.
+            ProvisionError::Unsupported { .. } if is_rest => Stop::Unprovided(error_chain(&error)),
+            error => stop(error),
+        })?;
         self.saw_created(asked, &record);
         self.shared.made(&id);
         for (field, key) in [
@@ -273,10 +287,13 @@ impl Ctx {
                 });
             return Ok(missing.collect());
         }
-        let session = self.session(account).await?;
-        let machine = self.machine(account).await?;
-        let access_key = format!("/v1/access-keys/{}/{}", session.id, machine.id);
-        let of_session = |route: &str| route.replace(":session", &session.id);
+        // A server may have no such route yet: what needs one cannot be judged, and all else can.
+        let session = made_if_offered(self.session(account).await)?.map(|session| session.id);
+        let machine = made_if_offered(self.machine(account).await)?.map(|machine| machine.id);
+        let session = session.unwrap_or_else(|| "no-session".into());
+        let machine = machine.unwrap_or_else(|| "no-machine".into());
+        let access_key = format!("/v1/access-keys/{session}/{machine}");
+        let of_session = |route: &str| route.replace(":session", &session);
         let probes = [
             (Capability::AccessKeys, "GET", access_key),
             (Capability::Settings, "GET", "/v1/account/settings".into()),
@@ -314,8 +331,8 @@ impl Ctx {
                 return Ok(None);
             }
             let route = path
-                .replace(&session.id, ":session")
-                .replace(&machine.id, ":machine");
+                .replace(&session, ":session")
+                .replace(&machine, ":machine");
             let status = answer.status;
             let reason = format!("no {capability}: {method} {route} answers {status}");
             Ok(Some((*capability, reason)))

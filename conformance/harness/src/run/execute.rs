@@ -98,8 +98,10 @@ pub(crate) async fn execute(
         )));
     }
     // Whatever went wrong, a server that has gone meanwhile explains it better.
-    let troubled = !matches!(flow, Ok(()) | Err(Stop::Skip(_) | Stop::Short))
-        || worst(&cx.findings) >= Verdict::Warn;
+    let troubled = !matches!(
+        flow,
+        Ok(()) | Err(Stop::Skip(_) | Stop::Short | Stop::Unprovided(_))
+    ) || worst(&cx.findings) >= Verdict::Warn;
     let gone = troubled && !alive::is_alive(&shared).await;
     let deaf = troubled && !gone && !alive::handles_events(&shared).await;
     let dead = gone || deaf;
@@ -186,6 +188,7 @@ fn conclude(case: &Case, cx: &Ctx, flow: Flow) -> (Verdict, Option<String>) {
     match flow {
         Err(Stop::Judged) => (found, None),
         Err(Stop::Skip(reason)) => unless_found(Verdict::Skip, reason),
+        Err(Stop::Unprovided(reason)) => unless_found(Verdict::Blocked, reason),
         Err(Stop::Short) => unless_found(Verdict::Blocked, SHORT.into()),
         Err(Stop::Blocked { parent, reason }) => unless_found(
             Verdict::Blocked,
