@@ -12,6 +12,9 @@ use crate::{marks::SUITE, verdict::Mismatch};
 /// How many lines that caused something are told of one finding, the last ones.
 const CAUSES: usize = 4;
 
+/// What tells that a machine came or went.
+const PRESENCE: &str = "\"machine-activity\"";
+
 /// How many connections are proved to have received nothing.
 const PROVED: usize = 3;
 
@@ -244,10 +247,22 @@ impl Search<'_, '_> {
                 let of_case = |marker: &&str| !is_helper(marker);
                 let markers = came.markers(self.salt).filter(of_case);
                 let markers: Vec<String> = markers.map(str::to_owned).collect();
-                let sends = |look: &Look<'_>| {
-                    matches!(look.what, What::Sends(..) | What::Http) && look.mentions(&markers)
+                // A machine comes and goes with its connections.
+                let is_presence = came.json.contains(PRESENCE);
+                let connects = |look: &Look<'_>| {
+                    is_presence && look.what == What::Connects && look.mentions(&markers)
                 };
-                if let Some(cause) = self.before[..at].iter().rposition(sends) {
+                let ends = |look: &Look<'_>| {
+                    let is_end = look.what == What::Note && look.head.starts_with("ended: ");
+                    let mut others = self.before[..at].iter();
+                    is_end && others.any(|other| other.conn == look.conn && connects(other))
+                };
+                let acts = |look: &Look<'_>| {
+                    let sends = matches!(look.what, What::Sends(..) | What::Http)
+                        && look.mentions(&markers);
+                    sends || connects(look) || ends(look)
+                };
+                if let Some(cause) = self.before[..at].iter().rposition(acts) {
                     self.cause(cause);
                 }
             }

@@ -74,6 +74,27 @@ fn find_in(
 }
 
 #[test]
+fn a_machine_goes_with_its_connection() {
+    let lines = [
+        r#"http = {"id":"machineS7x1"}"#,
+        r#"closing > 40{"machineId":"machineS7x1"}"#,
+        r#"closing < 40{"sid":"a"}"#,
+        r#"u1 > 42["ping"]"#,
+        "closing . ended: closed by this client",
+        r#"u1 < 42["ephemeral",{"type":"machine-activity","id":"machineS7x1","active":false}]"#,
+        "suite . broken",
+    ];
+    let told = r#"{"type":"machine-activity","id":"machineS7x1","active":false}"#;
+    check(
+        &lines,
+        Clue::default(),
+        told,
+        &[(4, Part::Cause), (5, Part::Wrong)],
+        &[],
+    );
+}
+
+#[test]
 fn a_wrong_delivery_is_told_by_its_connection() {
     let lines = [
         r#"u1 > 42["message",{"m":"messageS7x1"}]"#,

@@ -3,6 +3,9 @@
 //! The requirements of one kind of thing end in the same word, whatever event they are about: the `stale`
 //! of sessions, machines and artifacts is one mistake in the code most of the time.
 
+use std::cmp::Reverse;
+
+use super::first_to_mend;
 use crate::{
     event::{CaseReport, RunReport},
     ledger::Requirement,
@@ -64,7 +67,8 @@ const FOLLOWS: [(&str, &str); 5] = [
 /// cause is evident: nothing of its kind is recognised at all.
 const NOBODY: (&str, usize) = ("nothing for anyone", 6);
 
-/// Cases that broke the same kind of requirement, the one with the shortest trace first.
+/// Cases that broke the same kind of requirement, first the one to begin with: what kept most others from
+/// judging, and of equal ones that with the shortest trace.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     /// The last word of the requirements.
@@ -129,12 +133,16 @@ pub(super) fn groups(run: &RunReport, section: Section) -> Vec<Group<'_>> {
             groups.remove(of_effect);
         }
     }
+    let first = first_to_mend(run);
     for group in &mut groups {
-        let shows = |case: &&CaseReport| match aspect(case) == group.aspect {
-            true => (0, case.trace.len()),
-            false => (1, case.trace.len()),
-        };
-        group.cases.sort_by_key(shows);
+        let aspect_of_group = group.aspect;
+        group.cases.sort_by_key(|case| {
+            let is_other = aspect(case) != aspect_of_group;
+            let worst = worst_requirement(case).map(|requirement| requirement.id);
+            let in_the_way = first.iter().find(|(known, _)| Some(known.id) == worst);
+            let kept = in_the_way.map_or(0, |(_, count)| *count);
+            (is_other, Reverse(kept), case.trace.len())
+        });
     }
     groups
 }
@@ -193,6 +201,17 @@ mod tests {
             told(cases),
             [vec!["d.short", "a.long", "c.winner"], vec!["b.body"]]
         );
+        // Who begins with what most others build on sees the rest of its group go with it.
+        let blocked = CaseReport {
+            blocked_by: Some(&SESSION),
+            ..testing::case("e.blocked", Verdict::Blocked, &BODY)
+        };
+        let cases = vec![
+            case("a.long", &SESSION, 40),
+            case("d.short", &MACHINE, 3),
+            blocked,
+        ];
+        assert_eq!(told(cases), [["a.long", "d.short"]]);
         // Where nothing reaches anybody, it is one mistake whatever the events are.
         let deaf = |id, of| {
             let mut case = case(id, of, 1);
