@@ -18,6 +18,9 @@ const ON_THE_WAY: usize = 1_024;
 /// The largest piece.
 const PIECE: usize = 16 << 10;
 
+/// The longest time of a network, far from where sums of times have no value any more.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What a network does to what passes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Network {
@@ -259,40 +262,61 @@ impl Way {
 /// Why a text names no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a network: slow, far, flaky, mobile, or values like \
+    "{part:?}: {why}; a network is slow, far, flaky, mobile, or values like \
      delay=100ms,jitter=50ms,rate=250k,freeze=1s/10s,cut=30s"
 )]
-pub struct NetworkError(String);
+pub struct NetworkError {
+    part: String,
+    why: String,
+}
 
 impl FromStr for Network {
     type Err = NetworkError;
 
     /// A name, values, or a name with values that differ: `mobile,cut=20s`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let read = || {
-            let mut network = Self::default();
-            for (nth, part) in text.split(',').enumerate() {
-                match part.split_once('=') {
-                    Some(("delay", value)) => network.delay = duration(value)?,
-                    Some(("jitter", value)) => network.jitter = duration(value)?,
-                    Some(("rate", value)) => network.rate = Some(rate(value)?),
-                    Some(("freeze", value)) => {
-                        let (lasts, every) = value.split_once('/')?;
-                        let (lasts, every) = (duration(lasts)?, duration(every)?);
-                        network.freeze = Some(Freeze { lasts, every }).filter(|_| lasts < every);
-                        network.freeze?;
-                    }
-                    Some(("cut", value)) => network.cut = Some(duration(value)?),
-                    None if nth == 0 => {
-                        let named = NETWORKS.iter().find(|(name, _)| *name == part);
-                        network = named?.1;
-                    }
-                    _ => return None,
+        let mut network = Self::default();
+        for (nth, part) in text.split(',').enumerate() {
+            let wrong = |why: String| NetworkError {
+                part: part.to_owned(),
+                why,
+            };
+            match part.split_once('=') {
+                Some((key, value)) => network.set(key, value).map_err(wrong)?,
+                None if nth == 0 => {
+                    let named = NETWORKS.iter().find(|(name, _)| *name == part);
+                    let names = NETWORKS.map(|(name, _)| name);
+                    let none = || wrong(unknown("network", part, &names));
+                    network = named.ok_or_else(none)?.1;
                 }
+                None => return Err(wrong("has no value".to_owned())),
             }
-            Some(network)
-        };
-        read().ok_or_else(|| NetworkError(text.to_owned()))
+        }
+        Ok(network)
+    }
+}
+
+/// What may be said of a network.
+const VALUES: [&str; 5] = ["delay", "jitter", "rate", "freeze", "cut"];
+
+impl Network {
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "delay" => self.delay = duration(value)?,
+            "jitter" => self.jitter = duration(value)?,
+            "rate" => self.rate = Some(rate(value).ok_or("write it like 500, 250k or 2M")?),
+            "freeze" => {
+                let (lasts, every) = value.split_once('/').ok_or("write it like 1s/10s")?;
+                let (lasts, every) = (duration(lasts)?, duration(every)?);
+                if lasts >= every {
+                    return Err("it lasts until the next one begins".to_owned());
+                }
+                self.freeze = Some(Freeze { lasts, every });
+            }
+            "cut" => self.cut = Some(duration(value)?),
+            _ => return Err(unknown("value", key, &VALUES)),
+        }
+        Ok(())
     }
 }
 
@@ -301,29 +325,45 @@ impl fmt::Display for Network {
         if let Some((name, _)) = NETWORKS.iter().find(|(_, network)| network == self) {
             return f.write_str(name);
         }
-        let ms = |time: Duration| time.as_millis();
-        write!(f, "delay={}ms,jitter={}ms", ms(self.delay), ms(self.jitter))?;
+        // Without spaces it is one word of a command line.
+        let time = |time| {
+            humantime::format_duration(time)
+                .to_string()
+                .replace(' ', "")
+        };
+        write!(f, "delay={},jitter={}", time(self.delay), time(self.jitter))?;
         if let Some(rate) = self.rate {
             write!(f, ",rate={rate}")?;
         }
         if let Some(Freeze { lasts, every }) = self.freeze {
-            write!(f, ",freeze={}ms/{}ms", ms(lasts), ms(every))?;
+            write!(f, ",freeze={}/{}", time(lasts), time(every))?;
         }
         match self.cut {
-            Some(cut) => write!(f, ",cut={}ms", ms(cut)),
+            Some(cut) => write!(f, ",cut={}", time(cut)),
             None => Ok(()),
         }
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 1),
-        (None, Some(number)) => (number, 1_000),
-        (None, None) => return None,
-    };
-    let number: u32 = number.parse().ok()?;
-    Some(Duration::from_millis(u64::from(number) * unit))
+/// That there is no such thing, and what was probably meant.
+fn unknown(kind: &str, asked: &str, known: &[&str]) -> String {
+    let likeness = |name: &&&str| strsim::jaro_winkler(asked, name);
+    let closest = known
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        .filter(|name| likeness(name) > 0.8);
+    match closest {
+        Some(name) => format!("there is no such {kind}; did you mean {name}?"),
+        None => format!("there is no such {kind}"),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match time <= LONGEST {
+        true => Ok(time),
+        false => Err("longer than a day".to_owned()),
+    }
 }
 
 /// Bytes in a second: `500`, `250k`, `2M`.
@@ -372,6 +412,10 @@ mod tests {
             Some(described),
         );
         check(&described.to_string(), Some(described));
+        // Times are written as everywhere else.
+        let minute = "freeze=500us/1m,cut=1m 30s".parse::<Network>().unwrap();
+        assert_eq!(minute.cut, Some(ms(90_000)));
+        check(&minute.to_string(), Some(minute));
         for wrong in [
             "",
             "fast",
@@ -382,12 +426,32 @@ mod tests {
             "rate=9999M",
             "freeze=1s",
             "freeze=2s/1s",
+            "cut=9999999years",
             "delay=1s,far",
             "slow,",
             "speed=1",
         ] {
             check(wrong, None);
         }
+    }
+
+    #[test]
+    fn what_is_no_network_is_told() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let told = text.parse::<Network>().unwrap_err().to_string();
+            assert!(told.starts_with(expected), "{told}");
+        }
+        check(
+            "slo",
+            r#""slo": there is no such network; did you mean slow?"#,
+        );
+        check(
+            "dely=1s",
+            r#""dely=1s": there is no such value; did you mean delay?"#,
+        );
+        check("delay=100", r#""delay=100": time unit needed"#);
+        check("rate=fast", r#""rate=fast": write it like 500, 250k or 2M"#);
     }
 
     #[tokio::test(start_paused = true)]

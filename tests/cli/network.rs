@@ -33,7 +33,7 @@ fn explored_connections_may_be_cut() {
     let ran = check(&[&explored[..], &["--report", "json=-"]].concat(), 0, &[]);
     let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
     let name = report["target"]["name"].as_str().expect("a name");
-    assert!(name.ends_with("cut=5000ms"), "{name}");
+    assert!(name.ends_with("delay=10ms,jitter=0s,cut=5s"), "{name}");
     assert_eq!(report["violations"], json!([]), "{report:#}");
 }
 
