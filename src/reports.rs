@@ -20,6 +20,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::logging;
 use crate::progress::{self, Progress};
+use crate::suggest::closest;
 
 const FORMATS: &str = "formats are json, junit, markdown, html, github and pretty; write json=PATH, or json=- for stdout";
 
@@ -48,7 +49,14 @@ pub(crate) fn asked_for<'a, R>(
             continue;
         }
         let Some(renderer) = renderer(format).filter(|_| !path.is_empty()) else {
-            let error = anyhow!("cannot use the report {text:?}");
+            let known = formats
+                .split([',', ' ', ';'])
+                .filter(|word| renderer(word).is_some());
+            let meant = match closest(format, known) {
+                Some(known) if known != format => format!("; did you mean {known}?"),
+                _ => String::new(),
+            };
+            let error = anyhow!("cannot use the report {text:?}{meant}");
             return Err(Failure::usage(error).hint(formats));
         };
         let (place, name, file) = match path {
@@ -84,9 +92,9 @@ pub(crate) struct Unwritten(Vec<(String, io::Error)>);
 
 impl Unwritten {
     /// Remembers what became of a report.
-    pub(crate) fn note(&mut self, name: &str, written: io::Result<()>) {
+    pub(crate) fn note(&mut self, what: String, written: io::Result<()>) {
         if let Err(error) = written {
-            self.0.push((name.to_owned(), error));
+            self.0.push((what, error));
         }
     }
 
@@ -101,9 +109,9 @@ impl Unwritten {
         let each = self
             .0
             .iter()
-            .map(|(name, error)| format!("{name}: {error}"));
+            .map(|(what, error)| format!("{what}: {error}"));
         let all = each.collect::<Vec<_>>().join("; ");
-        let error = anyhow!("cannot write the report to {all}");
+        let error = anyhow!("cannot write {all}");
         Err(Failure::expected(Exit::Incomplete, error))
     }
 }
@@ -119,7 +127,8 @@ pub(crate) struct Reports {
 type Out = Box<dyn Write + Send>;
 
 struct Sink {
-    name: String,
+    /// What it writes, and where.
+    what: String,
     reporter: Box<dyn Reporter>,
     /// Moves a finished file to its place, so that a run which fails leaves the last report alone.
     publish: Option<Publish>,
@@ -143,7 +152,7 @@ impl Reports {
         let mut stdout_is_taken = false;
         for (renderer, place) in asked_for(asked, FORMATS, renderer)? {
             match place {
-                Place::File(path) => sinks.push(Sink::file(path, renderer)?),
+                Place::File(path) => sinks.push(Sink::file("the report", path, renderer)?),
                 Place::Stdout => {
                     stdout_is_taken = true;
                     sinks.push(Sink::new("stdout", renderer(Box::new(io::stdout()))));
@@ -176,7 +185,7 @@ impl Reports {
     /// # Errors
     /// The file cannot be opened.
     pub(crate) fn write_baseline(&mut self, path: &str, known: Baseline) -> Result<(), Failure> {
-        self.sinks.push(Sink::file(path, |out| {
+        self.sinks.push(Sink::file("the baseline", path, |out| {
             Box::new(BaselineFile::new(out, known))
         })?);
         Ok(())
@@ -187,16 +196,15 @@ impl Reports {
     /// # Errors
     /// The folder cannot be made.
     pub(crate) fn write_traces(&mut self, folder: &Path) -> Result<(), Failure> {
-        let shown = folder.display().to_string();
+        let shown = folder.display();
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {shown}"))
             .map_err(Failure::usage)?;
-        self.sinks.push(Sink::new(
-            &shown,
-            Box::new(Traces {
-                folder: folder.to_owned(),
-            }),
-        ));
+        let folder = folder.to_owned();
+        self.sinks.push(Sink {
+            what: format!("the traces to {shown}"),
+            ..Sink::new("", Box::new(Traces { folder }))
+        });
         Ok(())
     }
 
@@ -207,8 +215,8 @@ impl Reports {
     pub(crate) fn close(self) -> Result<(), Failure> {
         let mut unwritten = Unwritten::default();
         for sink in self.sinks {
-            let name = sink.name.clone();
-            unwritten.note(&name, sink.close());
+            let what = sink.what.clone();
+            unwritten.note(what, sink.close());
         }
         unwritten.told()
     }
@@ -231,26 +239,29 @@ impl Reporter for Reports {
 }
 
 impl Sink {
-    fn new(name: &str, reporter: Box<dyn Reporter>) -> Self {
+    fn new(place: &str, reporter: Box<dyn Reporter>) -> Self {
         Self {
-            name: name.to_owned(),
+            what: format!("the report to {place}"),
             reporter,
             publish: None,
             failed: None,
         }
     }
 
-    fn file(path: &str, renderer: impl FnOnce(Out) -> Box<dyn Reporter>) -> Result<Self, Failure> {
-        let open = || -> io::Result<Self> {
-            let (out, publish) = open(Path::new(path))?;
-            Ok(Self {
-                publish,
-                ..Self::new(path, renderer(Box::new(out)))
-            })
-        };
-        open()
-            .with_context(|| format!("cannot write the report to {path}"))
-            .map_err(Failure::usage)
+    fn file(
+        kind: &str,
+        path: &str,
+        renderer: impl FnOnce(Out) -> Box<dyn Reporter>,
+    ) -> Result<Self, Failure> {
+        let what = format!("{kind} to {path}");
+        let (out, publish) = open(Path::new(path))
+            .with_context(|| format!("cannot write {what}"))
+            .map_err(Failure::usage)?;
+        Ok(Self {
+            what,
+            publish,
+            ..Self::new(path, renderer(Box::new(out)))
+        })
     }
 
     fn close(self) -> io::Result<()> {
@@ -334,7 +345,11 @@ impl Reporter for Traces {
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         match event {
             RunEvent::CaseFinished(case) => match &case.recording {
-                Some(text) => fs::write(self.folder.join(format!("{}.jsonl", case.id)), text),
+                Some(text) => {
+                    let file = format!("{}.jsonl", case.id);
+                    fs::write(self.folder.join(&file), text)
+                        .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
+                }
                 None => Ok(()),
             },
             _ => Ok(()),

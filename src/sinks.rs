@@ -74,13 +74,13 @@ impl<R> Sinks<R> {
     ) -> Result<(), Failure> {
         let mut unwritten = Unwritten::default();
         for file in self.files {
-            let path = file.path.clone();
-            unwritten.note(&path, file.write(report));
+            let what = format!("the report to {}", file.path);
+            unwritten.note(what, file.write(report));
         }
         match self.stdout {
             Some(render) => {
                 unwritten.note(
-                    "stdout",
+                    "the report to stdout".to_owned(),
                     render(report).and_then(|text| all(io::stdout(), &text)),
                 );
                 let text = summary(report, style(&io::stderr()), columns(&io::stderr()));
@@ -89,7 +89,7 @@ impl<R> Sinks<R> {
             }
             None => {
                 let text = summary(report, style(&io::stdout()), columns(&io::stdout()));
-                unwritten.note("stdout", all(io::stdout(), &text));
+                unwritten.note("the report to stdout".to_owned(), all(io::stdout(), &text));
             }
         }
         unwritten.told()

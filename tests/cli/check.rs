@@ -263,6 +263,29 @@ fn a_full_disk_loses_no_verdict() {
 }
 
 #[test]
+fn what_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let traces = folder.path().to_str().expect("a path");
+    // Where a trace has to be stands something else.
+    fs::create_dir(folder.path().join("ping.answer.jsonl")).expect("a folder");
+    let expected = format!("cannot write the traces to {traces}: ping.answer.jsonl: ");
+    let ping = ["check", "--only", "ping.*"];
+    let ran = check(
+        &[&ping[..], &["--trace", traces]].concat(),
+        12,
+        &[&expected],
+    );
+    assert_all_passed(&ran.stdout);
+    let baseline = [&ping[..], &["--write-baseline", "/dev/full"]].concat();
+    check(&baseline, 12, &["cannot write the baseline to /dev/full"]);
+    check(
+        &[&ping[..], &["--report", "jsn=x"]].concat(),
+        2,
+        &["did you mean json?"],
+    );
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let mut child = touchstone(&["check", "--list"])
         .stderr(Stdio::piped())

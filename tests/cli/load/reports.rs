@@ -66,7 +66,7 @@ fn a_report_that_cannot_be_written_takes_no_other_with_it() {
         12,
         &[
             "cannot write the report to /dev/full: No space left",
-            "; /dev/full: No space left",
+            "; the report to /dev/full: No space left",
         ],
     );
     assert!(ran.stdout.contains("PASSED"), "{}", ran.stdout);
