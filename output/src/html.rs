@@ -23,6 +23,15 @@ fn policy(has_script: bool) -> String {
     )
 }
 
+/// A text with what stands between backticks as code.
+pub fn with_code(text: &str) -> Markup {
+    html! {
+        @for (nth, part) in text.split('`').enumerate() {
+            @if nth % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// A whole page around `body`, with styles and a script of its own.
 pub fn page(title: &str, style: &str, script: Option<&str>, body: &Markup) -> String {
     let page = html! {
@@ -43,4 +52,15 @@ pub fn page(title: &str, style: &str, script: Option<&str>, body: &Markup) -> St
         }
     };
     page.into_string() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        let shown = with_code("A sends `ping` <b>").into_string();
+        assert_eq!(shown, "A sends <code>ping</code> &lt;b&gt;");
+    }
 }

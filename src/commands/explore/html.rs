@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use touchstone_explore::{Diagram, Finding};
 use touchstone_history::Level;
-use touchstone_output::html::page;
+use touchstone_output::html::{page, with_code};
 use touchstone_output::text::one_line;
 
 use super::report::{Report, shown};
@@ -50,15 +50,6 @@ impl Report {
     }
 }
 
-/// A text with what stands between backticks as code.
-fn with_code(text: &str) -> Markup {
-    html! {
-        @for (nth, part) in text.split('`').enumerate() {
-            @if nth % 2 == 1 { code { (part) } } @else { (part) }
-        }
-    }
-}
-
 /// The diagram as a picture, in its own size: a narrow screen scrolls it.
 fn diagram(diagram: &Diagram) -> Markup {
     let x = |lane: usize| lane * LANE + LANE / 2;
@@ -84,12 +75,6 @@ fn diagram(diagram: &Diagram) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_stands_between_backticks_is_code() {
-        let shown = with_code("A sends `ping` <b>").into_string();
-        assert_eq!(shown, "A sends <code>ping</code> &lt;b&gt;");
-    }
 
     /// Scaled to a narrow screen, nobody can read it.
     #[test]

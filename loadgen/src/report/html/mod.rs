@@ -75,7 +75,10 @@ fn head(report: &Report) -> Markup {
             h1 { (one_line(&report.scenario.name)) " at scale " (factor(report.scenario.scale)) }
             p.dim {
                 (one_line(&report.target.name)) ", "
-                @for url in &report.target.urls { code { (one_line(url)) } " " }
+                // A name that is made of them has said them.
+                @for url in report.target.urls.iter().filter(|url| !report.target.name.contains(*url)) {
+                    code { (one_line(url)) } " "
+                }
                 "path " code { (one_line(&report.target.path)) } ", recipients " (report.target.shown_recipients()) "; touchstone " (one_line(&report.touchstone)) ", "
                 (humantime::format_rfc3339_seconds(began)) ", "
                 (seconds(report.duration_ms)) ", seed " (report.seed) ", schedule "

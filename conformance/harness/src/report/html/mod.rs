@@ -12,6 +12,7 @@ use std::{
 };
 
 use maud::{Markup, html};
+use touchstone_output::html::with_code;
 
 use self::{
     diagram::diagram,
@@ -239,7 +240,7 @@ fn found(case: &CaseReport, open: bool) -> Markup {
                     @if let Some(also) = also(finding) { p.dim { (also) } }
                 }
                 @for line in told_elsewhere(case) { p.dim { (line) } }
-                @if let Some(cause) = case.cause() { p { strong { "Typical cause: " } (cause) "." } }
+                @if let Some(cause) = case.cause() { p { strong { "Typical cause: " } (with_code(&cause)) "." } }
                 @if let Some(reason) = &case.known { p { "Known: " (one_line(reason)) } }
                 @if let Some(reason) = &case.reason { p { (clean(reason)) } }
                 @for note in &case.notes { p.dim { "Note: " (one_line(note)) } }
