@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
     sinks.write(&judgment, Judgment::text)?;
     Ok(if judgment.has_failures() {
         Exit::Failures
-    } else if judgment.traces.iter().any(|trace| trace.unread > 0) {
+    } else if judgment.is_blind() || judgment.traces.iter().any(|trace| trace.unread > 0) {
         Exit::Incomplete
     } else {
         Exit::Passed
@@ -54,13 +54,14 @@ fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
     };
     let mut judge = Judge::new(knowledge);
     let mut violations = Vec::new();
-    let mut unread = 0;
+    let (mut packets, mut unread) = (0, 0);
     for record in reader {
         let record = record.unwrap_or_else(|error| {
             unread += 1;
             reports::notice(&format!("{}: {error}", path.display()));
             missing()
         });
+        packets += u64::from(matches!(record.kind, Kind::Packet(..)));
         violations.extend(judge.hear(&record));
     }
     violations.extend(judge.finish());
@@ -71,6 +72,7 @@ fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
         records: judge.records(),
         accounts: judge.accounts(),
         connections: judge.connections(),
+        packets,
         unread,
         violations,
     })

@@ -80,6 +80,28 @@ fn each_rule_finds_its_fault() {
     }
 }
 
+/// A recording that begins in the middle shows no connection, and is no praise of the server.
+#[test]
+fn what_began_before_is_not_judged_in_green() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = recorded(folder.path(), &["ping.answer"], &[]);
+    let path = Path::new(&whole).join("ping.answer.jsonl");
+    let text = fs::read_to_string(&path).expect("a trace");
+    let is_beginning =
+        |line: &&str| !line.contains("\"40") && !line.contains("\"0{") && !line.contains("connect");
+    let middle: Vec<_> = text.lines().filter(is_beginning).collect();
+    let middle = middle.join("\n") + "\n";
+    assert!(middle.len() < text.len(), "{text}");
+    fs::write(&path, middle).expect("a trace");
+    let ran = check(&["judge", &whole], 12, &[]);
+    assert!(
+        ran.stdout
+            .contains("0 connections: nothing could be judged"),
+        "{}",
+        ran.stdout
+    );
+}
+
 #[test]
 fn what_is_no_trace_is_named() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -32,7 +32,9 @@ pub(super) struct Judged {
     pub(super) knowledge: Knowledge,
     pub(super) records: u64,
     pub(super) accounts: usize,
+    /// Those that began while it was recorded: of others nobody knows what they are.
     pub(super) connections: u64,
+    pub(super) packets: u64,
     /// How many lines cannot be read.
     pub(super) unread: u64,
     pub(super) violations: Vec<Violation>,
@@ -49,6 +51,14 @@ impl Judgment {
     /// Whether a MUST was broken.
     pub(super) fn has_failures(&self) -> bool {
         self.count(Level::Must) > 0
+    }
+
+    /// Whether there are packets, and of none is known on what connection.
+    pub(super) fn is_blind(&self) -> bool {
+        let mut violations = self.traces.iter().flat_map(|trace| &trace.violations);
+        violations.next().is_none()
+            && self.sum(|trace| trace.connections) == 0
+            && self.sum(|trace| trace.packets) > 0
     }
 
     fn count(&self, level: Level) -> u64 {
@@ -87,6 +97,10 @@ impl Judgment {
     fn summary(&self) -> String {
         let (musts, shoulds) = (self.count(Level::Must), self.count(Level::Should));
         let found = match (musts, shoulds) {
+            (0, 0) if self.is_blind() => {
+                "nothing could be judged, since no connection began while it was recorded"
+                    .to_owned()
+            }
             (0, 0) => "nothing that a right server could not have done".to_owned(),
             (0, shoulds) => format!("{} of a SHOULD", plural(shoulds, "violation")),
             (musts, 0) => format!("{} of a MUST", plural(musts, "violation")),
