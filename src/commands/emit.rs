@@ -14,6 +14,8 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
 use crate::profile::{self, Accused};
+use crate::reports;
+use crate::suggest::closest;
 use crate::target::{Server, unserved};
 
 use super::watch_source::token_of_environment;
@@ -77,6 +79,7 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
     if is_answered {
         until = until.max(longest);
     }
+    let mut is_silent = true;
     loop {
         let waits = answer.is_some();
         let reply = async {
@@ -88,7 +91,10 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
         tokio::select! {
             biased;
             event = events.recv() => match event {
-                Ok(event) => drop(output::print(&came(&event))?),
+                Ok(event) => {
+                    is_silent = false;
+                    output::print(&came(&event))?;
+                }
                 Err(end) => return Err(ended(&mut events, &end).await),
             },
             reply = reply, if waits => {
@@ -98,6 +104,7 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
                 };
                 let text = reply.args.first_raw().unwrap_or("nothing");
                 output::print(&format!("answer    {}\n", one_line(text)))?;
+                is_silent = false;
                 answer = None;
                 until = sent_at + arguments.time;
             },
@@ -109,7 +116,26 @@ pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
         let error = anyhow!("no answer to {event} within {} s", PATIENCE.as_secs());
         return Err(Failure::expected(Exit::Incomplete, error));
     }
+    if is_silent {
+        let time = humantime::format_duration(arguments.time);
+        reports::notice(&format!("nothing came within {time}"));
+        if !is_known {
+            reports::notice(&format!(
+                "{} is no event of this protocol{}",
+                one_line(event),
+                meant(event)
+            ));
+        }
+    }
     Ok(Exit::Passed)
+}
+
+/// Which event was probably meant.
+fn meant(event: &str) -> String {
+    match closest(event, CLIENT_EVENTS.iter().copied()) {
+        Some(name) => format!("; did you mean {name}?"),
+        None => String::new(),
+    }
 }
 
 /// The end of the connection, after what the server said before it: that may be why.

@@ -73,6 +73,15 @@ fn what_is_emitted_is_answered_and_seen() {
     let ran = child.wait_with_output().expect("an end");
     assert_eq!(ran.status.code(), Some(0));
 
+    // What has no answer, and is not sent to anybody, leaves nobody in the dark.
+    let ran = emit(
+        &["session-alive", r#"{"sid":"x","time":1}"#, "--for", "50ms"],
+        0,
+        &[],
+    );
+    assert_eq!(ran.stderr, "nothing came within 50ms\n");
+    let unknown = ["pingg", "--for", "50ms"];
+    emit(&unknown, 0, &["nothing came within", "did you mean ping?"]);
     emit(&["ping", "not json"], 2, &["is not JSON"]);
     emit(&["ping", "{}", "--session", "s", "--machine", "m"], 2, &[]);
     let refused = ["emit", &served.url, "ping", "--token", "nobody"];

@@ -121,7 +121,9 @@ impl Report {
             }
             text.push('\n');
         }
-        text + &self.summary() + "\n"
+        let target = one_line(&self.target);
+        let _ = writeln!(text, "{target}: {}", self.summary());
+        text
     }
 
     /// The requirement of an earlier finding that has the same steps.
@@ -187,7 +189,11 @@ impl Report {
 
     /// The report for a pull request.
     pub(super) fn markdown(&self) -> String {
-        let mut text = format!("# Exploration\n\n{}\n", self.summary());
+        let mut text = format!(
+            "# Exploration of {}\n\n{}\n",
+            touchstone_output::markdown::code(&self.target),
+            self.summary()
+        );
         for finding in &self.explored.findings {
             let violation = &finding.violation;
             let _ = writeln!(
