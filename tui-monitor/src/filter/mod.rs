@@ -230,29 +230,43 @@ fn unknown_field(name: &str) -> String {
     }
 }
 
+/// The characters of a text, with blanks for what stands in quotes.
+fn unquoted(text: &str) -> Vec<char> {
+    let mut quote = None;
+    let blanked = text.chars().map(|this| {
+        match quote {
+            Some(open) => quote = Some(open).filter(|&open| open != this),
+            None if matches!(this, '"' | '\'') => quote = Some(this),
+            None => return this,
+        }
+        ' '
+    });
+    blanked.collect()
+}
+
 /// The character at which one `=` stands alone, outside of quotes.
 fn single_equals(text: &str) -> Option<usize> {
-    let mut quote = None;
-    let characters: Vec<char> = text.chars().collect();
+    let characters = unquoted(text);
     let around = |at: Option<usize>| at.and_then(|at| characters.get(at)).copied();
     (0..characters.len()).find(|&at| {
-        let this = characters[at];
-        match quote {
-            Some(open) => {
-                quote = Some(open).filter(|&open| open != this);
-                false
-            }
-            None if matches!(this, '"' | '\'') => {
-                quote = Some(this);
-                false
-            }
-            None => {
-                this == '='
-                    && around(Some(at + 1)) != Some('=')
-                    && !matches!(around(at.checked_sub(1)), Some('=' | '!' | '<' | '>'))
-            }
-        }
+        characters[at] == '='
+            && around(Some(at + 1)) != Some('=')
+            && !matches!(around(at.checked_sub(1)), Some('=' | '!' | '<' | '>'))
     })
+}
+
+/// The first operator that is written as a word, and the character at which it stands.
+fn operator_in_words(text: &str) -> Option<(usize, String)> {
+    let characters = unquoted(text);
+    let mut at = 0;
+    for word in characters.split(|c| *c == ' ') {
+        let text: String = word.iter().collect();
+        if matches!(text.to_ascii_lowercase().as_str(), "and" | "or") {
+            return Some((at, text));
+        }
+        at += word.len() + 1;
+    }
+    None
 }
 
 /// The parser's first complaint, in one line.
@@ -260,6 +274,12 @@ fn unreadable(text: &str, errors: &cel::ParseErrors) -> FilterError {
     if let Some(column) = single_equals(text) {
         return FilterError {
             message: "two values are compared with ==".to_owned(),
+            column: Some(column),
+        };
+    }
+    if let Some((column, operator)) = operator_in_words(text) {
+        return FilterError {
+            message: format!("conditions are joined with && and ||, not with {operator:?}"),
             column: Some(column),
         };
     }
@@ -494,6 +514,7 @@ mod tests {
             r#"lints.exists(lint, lint == "misroute")"#,
             r#"filter == "machine-scope-only""#,
             r#"kind = "update" && raw == "a = b""#,
+            r#"raw == "a and b" and size > 5"#,
         ];
         let told: Vec<_> = rows
             .iter()

@@ -12,6 +12,12 @@ use crate::model::{Dialog, Focus, Model, Section};
 use crate::text;
 use crate::theme::Tone;
 
+/// The fewest columns that the name of what is watched is cut to.
+const NAME: usize = 12;
+
+/// What is longer than any figure is a text, which may be cut.
+const PROSE: usize = 28;
+
 type Segments = Vec<(Tone, String)>;
 
 pub(super) fn header(pen: &mut Pen<'_>, area: Rect) {
@@ -56,8 +62,27 @@ pub(super) fn header(pen: &mut Pen<'_>, area: Rect) {
     }
     // The longest is the last, so that nothing else gives way to it.
     second.push(lints);
-    segments(pen, area.y, right.saturating_sub(used), &first);
+    let of_first = right.saturating_sub(used);
+    // A name is known from its beginning, and a figure that is cut tells nothing.
+    let figures = first.iter().skip(1).map(|(_, text)| text::width(text) + 2);
+    let figures: usize = figures.filter(|columns| *columns < PROSE).sum();
+    let left = usize::from(of_first.saturating_sub(1)).saturating_sub(figures);
+    let (_, name) = &mut first[0];
+    *name = text::cut(name, left.max(NAME));
+    // What tells least goes first.
+    for spare in ["ring ", "lag "] {
+        if width(&second) > usize::from(right.saturating_sub(1)) {
+            second.retain(|(tone, text)| *tone != Tone::Plain || !text.starts_with(spare));
+        }
+    }
+    segments(pen, area.y, of_first, &first);
     segments(pen, area.y + 1, right, &second);
+}
+
+/// The columns that segments take with the gaps between them.
+fn width(segments: &Segments) -> usize {
+    let each = segments.iter().map(|(_, text)| text::width(text) + 2);
+    each.sum::<usize>().saturating_sub(2)
 }
 
 fn segments(pen: &mut Pen<'_>, y: u16, right: u16, segments: &[(Tone, String)]) {

@@ -40,6 +40,30 @@ fn the_list() {
 }
 
 #[test]
+fn a_very_small_screen_cuts_no_figure() {
+    let mut stage = Stage::busy((60, 15));
+    stage.model.target = "demonstration at http://127.0.0.1:43393".to_owned();
+    stage.send(Input::Dropped(77));
+    stage.send(Input::Recording(Recording::On {
+        path: "watch.jsonl".to_owned(),
+        records: 1_213,
+    }));
+    stage.tick(13_000_000);
+    let text = stage.text();
+    let header: Vec<_> = text.lines().take(2).collect();
+    assert!(
+        header[0].contains("demonstration at") && header[0].contains("rec 1.2k"),
+        "{text}"
+    );
+    assert!(header[0].contains(" open"), "{text}");
+    assert!(
+        header[1].contains("77 dropped") && header[1].contains(" lints"),
+        "{text}"
+    );
+    assert!(!header[1].contains('…'), "{text}");
+}
+
+#[test]
 fn nothing_yet() {
     for size in SIZES {
         let stage = Stage::new(size);
