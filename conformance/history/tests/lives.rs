@@ -301,3 +301,51 @@ fn what_was_posted_and_is_sent_again_is_told_to_nobody() {
     check("l1", &[]);
     check("l2", &["delivery.no-loss"]);
 }
+
+/// Who asks for a method again before it was told that it has left it, is called of course.
+#[test]
+fn a_method_that_is_registered_again_is_called() {
+    use Direction::{Received, Sent};
+    let check = |steps: &str, expected: &[&str]| {
+        let mut history = History::default();
+        history.asked(
+            "POST",
+            "/v1/auth",
+            200,
+            json!({"publicKey": "k"}),
+            json!({"success": true, "token": "a1…"}),
+        );
+        history.connect("callee");
+        history.connect("caller");
+        let method = json!({"method": "m"});
+        for step in steps.split(' ') {
+            let (direction, name) = match step {
+                "register" => (Sent, "rpc-register"),
+                "registered" => (Received, "rpc-registered"),
+                "unregister" => (Sent, "rpc-unregister"),
+                "unregistered" => (Received, "rpc-unregistered"),
+                _ => {
+                    let call = json!({"method": "m", "params": 1});
+                    history.event("caller", Sent, "rpc-call", &call, Some(1));
+                    history.event("callee", Received, "rpc-request", &call, Some(1));
+                    continue;
+                }
+            };
+            history.event("callee", direction, name, &method, None);
+        }
+        assert_eq!(history.judged().0, expected, "{steps}");
+    };
+    let begin = "register registered unregister";
+    let broken = ["rpc.unregister.effect"];
+    check(&format!("{begin} unregistered call"), &broken);
+    check(&format!("{begin} call"), &[]);
+    check(&format!("{begin} register unregistered call"), &[]);
+    check(
+        &format!("{begin} register unregistered registered call"),
+        &[],
+    );
+    // The first answer tells nothing of the second wish.
+    let again = format!("{begin} register unregister unregistered");
+    check(&format!("{again} call"), &[]);
+    check(&format!("{again} registered unregistered call"), &broken);
+}

@@ -41,14 +41,24 @@ pub(crate) struct Rpc {
     anywhere: Bounded<u64, (Account, u64)>,
     /// The same for the method alone.
     methods: Bounded<Key, u64>,
-    /// Since when a connection has not registered a method any more.
-    unregistered: HashMap<(u64, String), Moment>,
+    /// What a connection asked for of a method.
+    wishes: HashMap<(u64, String), Wish>,
     /// Results that some callee gave.
     results: Bounded<Key, u64>,
     /// Accounts of which not every call or reply can be read.
     unclear: HashSet<Account>,
     /// Who registered a method.
     registrants: Bounded<(Account, String), Registrants>,
+}
+
+/// What a connection asked for of a method, last and until now.
+#[derive(Debug, Default)]
+struct Wish {
+    is_registered: bool,
+    /// How often it unregistered it without an answer so far.
+    leaving: u64,
+    /// Since when it has not registered it any more, whatever it asked for before.
+    gone: Option<Moment>,
 }
 
 /// Who registered a method.
@@ -81,7 +91,7 @@ impl Default for Rpc {
             calls: Bounded::new(CALLS),
             anywhere: Bounded::new(CALLS),
             methods: Bounded::new(CALLS),
-            unregistered: HashMap::new(),
+            wishes: HashMap::new(),
             results: Bounded::new(CALLS),
             unclear: HashSet::new(),
             registrants: Bounded::new(METHODS),
@@ -117,8 +127,13 @@ impl Rpc {
             }
             Happening::Received(connection, "rpc-unregistered", data, now) => {
                 if let Some(method) = data["method"].as_str() {
-                    self.unregistered
-                        .insert((connection.number, method.to_owned()), *now);
+                    let key = (connection.number, method.to_owned());
+                    let wish = self.wishes.entry(key).or_default();
+                    wish.leaving = wish.leaving.saturating_sub(1);
+                    // It may be the answer to what came before it registered the method again.
+                    if !wish.is_registered && wish.leaving == 0 {
+                        wish.gone = Some(*now);
+                    }
                 }
             }
             Happening::Requested(request) => {
@@ -153,7 +168,7 @@ impl Rpc {
                 self.registrants.each(|of_method| {
                     of_method.may_be_gone |= of_method.asked.contains(&connection.number);
                 });
-                self.unregistered
+                self.wishes
                     .retain(|(number, _), _| *number != connection.number);
             }
             _ => {}
@@ -164,10 +179,14 @@ impl Rpc {
         let method = &call.data["method"];
         match call.event.as_str() {
             "rpc-unregister" => {
-                if let Some(method) = method.as_str()
-                    && let Some(of_method) = self.registrants.get_mut(&(account, method.to_owned()))
-                {
-                    of_method.may_be_gone = true;
+                if let Some(method) = method.as_str() {
+                    let key = (call.connection.number, method.to_owned());
+                    let wish = self.wishes.entry(key).or_default();
+                    (wish.is_registered, wish.leaving) = (false, wish.leaving + 1);
+                    let key = (account, method.to_owned());
+                    if let Some(of_method) = self.registrants.get_mut(&key) {
+                        of_method.may_be_gone = true;
+                    }
                 }
             }
             "rpc-register" => {
@@ -175,8 +194,9 @@ impl Rpc {
                     let key = (account, method.to_owned());
                     let of_method = self.registrants.entry(key, Registrants::default);
                     of_method.asked.insert(call.connection.number);
-                    self.unregistered
-                        .remove(&(call.connection.number, method.to_owned()));
+                    let key = (call.connection.number, method.to_owned());
+                    let wish = self.wishes.entry(key).or_default();
+                    (wish.is_registered, wish.gone) = (true, None);
                 }
             }
             "rpc-call" if method.is_string() => {
@@ -241,7 +261,9 @@ impl Rpc {
             return add(&r::RPC_ITSELF, made, text);
         }
         if let (Some(gone), Some(call)) = (
-            self.unregistered.get(&(number, method.to_owned())),
+            self.wishes
+                .get(&(number, method.to_owned()))
+                .and_then(|wish| wish.gone),
             flight.last_call,
         ) && flight.calls == 1
             && gone.at < call.at
