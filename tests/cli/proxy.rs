@@ -240,13 +240,19 @@ fn a_server_without_sessions_is_judged_by_what_it_has() {
         "http=404",
     ];
     let between = Between::start(&served.url, &when);
-    let only = ["ping.answer", "handshake.user-scoped", "session.unknown"];
+    let only = [
+        "ping.answer",
+        "handshake.user-scoped",
+        "session.unknown",
+        "isolation.tags",
+    ];
     let only = only.map(|case| ["--only", case]).concat();
     let ran = check(&[&["check", &between.url][..], &only].concat(), 12, &[]);
     for part in [
         "ping       1 passed",
         "handshake  1 passed",
         "session    1 blocked",
+        "isolation  1 blocked",
         "POST /v1/sessions is not supported",
     ] {
         assert!(ran.stdout.contains(part), "no {part:?} in {}", ran.stdout);
