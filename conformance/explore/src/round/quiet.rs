@@ -91,32 +91,31 @@ impl Stage<'_> {
         }
     }
 
-    /// Changes a session for all that receive changes of sessions, and a machine for the others.
+    /// Changes a session for all that receive changes of sessions, and a machine for the others. Whoever is to
+    /// receive a change is waited for: the judge asks for the last one of each, too.
     async fn settle_rows(&self, sender: &Peer, peers: &[&Peer]) {
-        for index in 0..SESSIONS {
-            let receives = |peer: &&&Peer| match peer.actor.scope {
-                Scope::User | Scope::Surplus | Scope::Foreign => index == 0,
-                Scope::Session(own) => own == index,
-                Scope::Machine(_) | Scope::ForeignSession => false,
-            };
-            if peers.iter().any(|peer| receives(&peer)) {
-                let holder = self.holder(sender.actor.account);
-                let sid = &holder.sessions[usize::from(index)];
+        let holder = self.holder(sender.actor.account);
+        let has_user = peers.iter().any(|peer| peer.actor.scope.is_user());
+        let has = |scope| peers.iter().any(|peer| peer.actor.scope == scope);
+        for (index, sid) in (0..SESSIONS).zip(&holder.sessions) {
+            if has(Scope::Session(index)) || index == 0 && has_user {
                 let sign = self.write(sender, sid, "metadata", write_session).await;
-                self.seen("update", &sign, peers.iter().filter(receives))
-                    .await;
+                self.changed(Scope::Session(index), &sign, peers).await;
             }
         }
-        for index in 0..MACHINES {
-            let receives = |peer: &&&Peer| peer.actor.scope == Scope::Machine(index);
-            if peers.iter().any(|peer| receives(&peer)) {
-                let holder = self.holder(sender.actor.account);
-                let id = &holder.machines[usize::from(index)];
+        for (index, id) in (0..MACHINES).zip(&holder.machines) {
+            if has(Scope::Machine(index)) {
                 let sign = self.write(sender, id, "metadata", write_machine).await;
-                self.seen("update", &sign, peers.iter().filter(receives))
-                    .await;
+                self.changed(Scope::Machine(index), &sign, peers).await;
             }
         }
+    }
+
+    /// Waits until users, and who has this scope, have received a change.
+    async fn changed(&self, scope: Scope, sign: &str, peers: &[&Peer]) {
+        let receives = |peer: &&&Peer| peer.actor.scope.is_user() || peer.actor.scope == scope;
+        self.seen("update", sign, peers.iter().filter(receives))
+            .await;
     }
 
     /// Writes a sentinel to a row, on whatever version that has.
