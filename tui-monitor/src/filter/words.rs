@@ -14,7 +14,7 @@ use crate::event::{Kind, LintKind};
 
 /// Types that neither [`UPDATE_TYPES`] nor [`EPHEMERAL_TYPES`] nor [`CLIENT_EVENTS`] list: what servers
 /// send besides, what servers of later generations send, and the monitor's own entries.
-const OTHER_TYPES: [&str; 18] = [
+const OTHER_TYPES: [&str; 19] = [
     "rpc-request",
     "rpc-registered",
     "rpc-unregistered",
@@ -25,6 +25,8 @@ const OTHER_TYPES: [&str; 18] = [
     "update",
     "ephemeral",
     "ack",
+    // What a rule of the proxy sees of a CONNECT, before it is answered.
+    "connect",
     "connected",
     "refused",
     "failed",
