@@ -86,6 +86,18 @@ fn the_sweep() {
     );
 }
 
+#[test]
+fn histories_of_it_are_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = free_address();
+    let words = arguments(&address, &folder).join(" ");
+    let spawn = format!("{} {words}", program().display());
+    let url = format!("http://{address}");
+    let explore = ["explore", &url, "--spawn", &spawn, "--rpc-timeout", "2s"];
+    let rounds = ["--rounds", "40", "--seed", "1"];
+    check(&[&explore[..], &rounds].concat(), 0, &[]);
+}
+
 struct Running(Child);
 
 impl Drop for Running {

@@ -61,7 +61,7 @@ pub(crate) async fn create(
         VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING RETURNING *";
     let made = sql!(change.db(), insert, own, session, machine, new.data, now).await?.pop();
     change.commit().await?;
-    let key = made.ok_or(Refusal::Conflict(json!({"error": "Access key already exists"})))?;
+    let key = made.ok_or(Refusal::Conflict("Access key already exists"))?;
     Ok(json!({"success": true, "accessKey": key}))
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::Options;
-use crate::arguments::{Answer, Arguments};
+use crate::answer::Answer;
 use crate::sql::{int, sql};
 
 /// What the whole server shares.
@@ -59,9 +59,7 @@ pub(crate) struct Connection {
 pub(crate) struct Link {
     pub(crate) sid: Sid,
     pub(crate) account: Account,
-    pub(crate) scope: Scope,
-    pub(crate) outbox: mpsc::Sender<Outgoing>,
-    pub(crate) end: CancellationToken,
+    pub(crate) connection: Connection,
     /// Taken when CONNECT has been answered.
     pub(crate) receivers: Mutex<Option<(mpsc::Receiver<Call>, mpsc::Receiver<Outgoing>)>>,
 }
@@ -73,7 +71,7 @@ pub(crate) type Call = Option<(String, Value, Answer)>;
 pub(crate) enum Outgoing {
     Event(&'static str, Arc<Value>),
     Answer(Answer, Value),
-    Request(Value, oneshot::Sender<Result<Arguments, AckError>>),
+    Request(Value, oneshot::Sender<Result<Value, AckError>>),
 }
 
 /// Who receives an event.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::account::{App, Audience, Link};
-use crate::cas::{Versioned, Written};
+use crate::cas::{Written, set};
 use crate::refusal::{Outcome, Refusal, text};
 use crate::sql::{int, sql};
 
@@ -13,9 +13,9 @@ const INVALID: &str = "Invalid parameters";
 const NOT_FOUND: Refusal = Refusal::NotFound("Artifact not found");
 const TAKEN: &str = "Artifact with this ID already exists for another account";
 const STORED: &str = "SELECT * FROM artifacts WHERE _account = ? AND id = ?";
-const PARTS: [(Versioned, Refusal); 2] = [
-    (Versioned("artifacts", "header"), Refusal::Invalid("Invalid header parameters")),
-    (Versioned("artifacts", "body"), Refusal::Invalid("Invalid body parameters")),
+const PARTS: [(&str, Refusal); 2] = [
+    ("header", Refusal::Invalid("Invalid header parameters")),
+    ("body", Refusal::Invalid("Invalid body parameters")),
 ];
 
 #[derive(Deserialize)]
@@ -69,7 +69,7 @@ pub(crate) async fn update(app: &App, link: &Link, data: &Value) -> Outcome {
     let id = text(data, "artifactId", INVALID)?;
     let mut given = Vec::new();
     for (part, invalid) in PARTS {
-        let new = &data[part.1];
+        let new = &data[part];
         match (new["data"].as_str(), &new["expectedVersion"]) {
             _ if new.is_null() => {}
             (Some(text), Value::Number(_)) if is_base64(text) => {
@@ -87,13 +87,15 @@ pub(crate) async fn update(app: &App, link: &Link, data: &Value) -> Outcome {
     let mut stale = json!({"result": "version-mismatch"});
     let mut body = json!({"artifactId": id});
     for (part, text, expected) in given {
-        match part.set(change.db(), own, (Some(text), expected), now).await?.ok_or(NOT_FOUND)? {
+        let written =
+            set(change.db(), ("artifacts", part), own, (Some(text), expected), now).await?;
+        match written.ok_or(NOT_FOUND)? {
             Written::Done(version) => {
-                done[part.1] = json!({"version": version, "data": text});
-                body[part.1] = json!({"value": text, "version": version});
+                done[part] = json!({"version": version, "data": text});
+                body[part] = json!({"value": text, "version": version});
             }
             Written::Stale(value, version) => {
-                stale[part.1] = json!({"currentVersion": version, "currentData": value});
+                stale[part] = json!({"currentVersion": version, "currentData": value});
             }
         }
     }

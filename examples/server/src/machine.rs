@@ -81,7 +81,7 @@ pub(crate) async fn alive(app: &App, link: &Link, data: &Value) -> Result<(), Re
 
 /// A machine's connection has come, or its last one has gone.
 pub(crate) async fn online(app: &App, link: &Link, active: bool) -> Result<(), Refusal> {
-    let Scope::Machine(id) = &link.scope else { return Ok(()) };
+    let Scope::Machine(id) = &link.connection.scope else { return Ok(()) };
     let mut change = app.change(&link.account).await?;
     let now = change.now;
     let set = "UPDATE machines SET active = ?, activeAt = ? WHERE _account = ? AND id = ?";

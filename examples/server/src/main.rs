@@ -5,7 +5,7 @@
 
 mod access_key;
 mod account;
-mod arguments;
+mod answer;
 mod artifact;
 mod cas;
 mod http;

@@ -9,8 +9,7 @@ pub(crate) enum Refusal {
     Invalid(&'static str),
     Unauthorized(&'static str),
     NotFound(&'static str),
-    /// A body that says what is there already.
-    Conflict(Value),
+    Conflict(&'static str),
     Database,
 }
 
@@ -32,8 +31,10 @@ pub(crate) fn text<'a>(data: &'a Value, key: &str, or: &'static str) -> Result<&
 impl Refusal {
     fn text(&self) -> &str {
         match self {
-            Self::Invalid(text) | Self::Unauthorized(text) | Self::NotFound(text) => text,
-            Self::Conflict(body) => body["error"].as_str().unwrap_or_default(),
+            Self::Invalid(text)
+            | Self::Unauthorized(text)
+            | Self::NotFound(text)
+            | Self::Conflict(text) => text,
             Self::Database => "Internal error",
         }
     }
@@ -53,15 +54,16 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let text = self.text();
-        let (status, body) = match &self {
-            Self::Invalid(_) => (
-                StatusCode::BAD_REQUEST,
-                json!({"error": "Bad Request", "message": text, "statusCode": 400}),
-            ),
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, json!({"error": text})),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, json!({"error": text})),
-            Self::Conflict(body) => (StatusCode::CONFLICT, body.clone()),
-            Self::Database => (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": text})),
+        let status = match &self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Database => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let body = match &self {
+            Self::Invalid(_) => json!({"error": "Bad Request", "message": text, "statusCode": 400}),
+            _ => json!({"error": text}),
         };
         (status, Json(body)).into_response()
     }

@@ -3,34 +3,35 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use socketioxide::AckError;
 use tokio::sync::oneshot;
 
 use crate::account::{Link, Outgoing};
-use crate::arguments::{Answer, Arguments};
+use crate::answer::Answer;
 use crate::refusal::{Outcome, Refusal, text};
 
 /// `rpc-register` and `rpc-unregister`, which are answered by events
 pub(crate) async fn register(link: &Link, event: &str, data: &Value) -> Option<Value> {
-    let registers = event == "rpc-register";
-    let (kind, done) = match registers {
-        true => ("register", "rpc-registered"),
-        false => ("unregister", "rpc-unregistered"),
-    };
-    let method = data["method"].as_str().filter(|method| !method.is_empty());
-    let (event, data) = if let Some(method) = method {
-        let mut connections = link.account.connections().await;
-        let owners = connections.methods.entry(method.to_owned()).or_default();
-        owners.retain(|sid| *sid != link.sid);
-        if registers {
-            owners.push(link.sid);
-        } else if owners.is_empty() {
-            connections.methods.remove(method);
+    let (event, data) = match data["method"].as_str() {
+        None | Some("") => {
+            let kind = event.trim_start_matches("rpc-");
+            ("rpc-error", json!({"type": kind, "error": "Invalid method name"}))
         }
-        (done, json!({"method": method}))
-    } else {
-        ("rpc-error", json!({"type": kind, "error": "Invalid method name"}))
+        Some(method) => {
+            let mut connections = link.account.connections().await;
+            let owners = connections.methods.entry(method.to_owned()).or_default();
+            owners.retain(|sid| *sid != link.sid);
+            let registers = event == "rpc-register";
+            if registers {
+                owners.push(link.sid);
+            } else if owners.is_empty() {
+                connections.methods.remove(method);
+            }
+            let done = if registers { "rpc-registered" } else { "rpc-unregistered" };
+            (done, json!({"method": method}))
+        }
     };
-    link.outbox.send(Outgoing::Event(event, Arc::new(data))).await.ok();
+    link.connection.outbox.send(Outgoing::Event(event, Arc::new(data))).await.ok();
     None
 }
 
@@ -38,7 +39,7 @@ pub(crate) async fn register(link: &Link, event: &str, data: &Value) -> Option<V
 pub(crate) async fn call(link: Arc<Link>, data: Value, answer: Answer) {
     let outcome = ask(&link, &data).await;
     let outcome = outcome.unwrap_or_else(|refusal| refusal.answer("rpc-call"));
-    link.outbox.send(Outgoing::Answer(answer, outcome)).await.ok();
+    link.connection.outbox.send(Outgoing::Answer(answer, outcome)).await.ok();
 }
 
 async fn ask(link: &Link, data: &Value) -> Outcome {
@@ -63,9 +64,10 @@ async fn ask(link: &Link, data: &Value) -> Outcome {
     tokio::select! {
         biased;
         answer = answer => match answer {
-            Ok(Ok(Arguments(Some(result)))) => Ok(json!({"ok": true, "result": result})),
-            Ok(Ok(Arguments(None))) => Ok(json!({"ok": true})),
-            Ok(Err(_)) if !callee.end.is_cancelled() => {
+            Ok(Ok(result)) => Ok(json!({"ok": true, "result": result})),
+            // It was answered, with nothing in the answer.
+            Ok(Err(AckError::Decode(_))) => Ok(json!({"ok": true})),
+            Ok(Err(AckError::Timeout)) if !callee.end.is_cancelled() => {
                 Err(Refusal::Invalid("operation has timed out"))
             }
             _ => Err(GONE),

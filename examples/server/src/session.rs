@@ -62,10 +62,8 @@ pub(crate) async fn delete(app: State<App>, account: Account, sid: Path<String>)
 
 /// `POST /v1/sessions/:id/archive`
 pub(crate) async fn archive(app: State<App>, account: Account, sid: Path<String>) -> Outcome {
-    match finish(&app, &account, &sid, now()).await? {
-        true => Ok(json!({"success": true})),
-        false => Err(NOT_FOUND),
-    }
+    finish(&app, &account, &sid, now()).await?;
+    Ok(json!({"success": true}))
 }
 
 /// The time of a heartbeat: not later than now, and nothing where it is too old to be news.
@@ -102,23 +100,18 @@ pub(crate) async fn alive(app: &App, link: &Link, data: &Value) -> Result<(), Re
 /// `session-end`
 pub(crate) async fn end(app: &App, link: &Link, data: &Value) -> Result<(), Refusal> {
     let sid = text(data, "sid", "")?;
-    if let Some(time) = heartbeat(data, now()) {
-        finish(app, &link.account, sid, time).await?;
-    }
-    Ok(())
+    let Some(time) = heartbeat(data, now()) else { return Ok(()) };
+    finish(app, &link.account, sid, time).await
 }
 
-/// Ends a session; whether there is one.
-async fn finish(app: &App, account: &Account, sid: &str, time: i64) -> sqlx::Result<bool> {
+/// Ends a session.
+async fn finish(app: &App, account: &Account, sid: &str, time: i64) -> Result<(), Refusal> {
     let mut change = app.change(account).await?;
     let end = "UPDATE sessions SET active = FALSE, _ended = TRUE, activeAt = max(activeAt, ?) \
         WHERE _account = ? AND id = ? RETURNING id, activeAt";
-    let ended = sql!(change.db(), end, time, &*account.id, sid).await?.pop();
-    if let Some(row) = &ended {
-        announce(&mut change, row, false, false);
-    }
-    change.commit().await?;
-    Ok(ended.is_some())
+    let row = sql!(change.db(), end, time, &*account.id, sid).await?.pop().ok_or(NOT_FOUND)?;
+    announce(&mut change, &row, false, false);
+    Ok(change.commit().await?)
 }
 
 /// Fails where the account does not have this session.

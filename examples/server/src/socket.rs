@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{App, Connection, Link, Outgoing, Scope};
-use crate::arguments::{Answer, Arguments};
+use crate::answer::Answer;
 use crate::refusal::Refusal;
 use crate::{access_key, artifact, cas, machine, message, rpc, session, usage};
 
@@ -63,9 +63,8 @@ async fn admit(app: App, socket: SocketRef, auth: Value) -> Result<(), &'static 
     let (left, gone, flooded) = (queue.clone(), end.clone(), end.clone());
     // The library starts a task for each event, and tasks overtake each other. The closure itself runs
     // in the order of the packets: it queues the event, and leaves nothing for the task to do.
-    socket.on_fallback(move |Event(name), TryData(arguments), answer: Answer| {
-        let Arguments(first) = arguments.unwrap_or_default();
-        if queue.try_send(Some((name, first.unwrap_or_default(), answer))).is_err() {
+    socket.on_fallback(move |Event(name), TryData::<Value>(data), answer: Answer| {
+        if queue.try_send(Some((name, data.unwrap_or_default(), answer))).is_err() {
             flooded.cancel();
         }
         ready(())
@@ -75,10 +74,10 @@ async fn admit(app: App, socket: SocketRef, auth: Value) -> Result<(), &'static 
         gone.cancel();
         left.send(None).await.ok();
     });
-    let connection = Connection { scope: scope.clone(), outbox: outbox.clone(), end: end.clone() };
-    account.connections().await.all.insert(socket.id, connection);
+    let connection = Connection { scope, outbox, end };
+    account.connections().await.all.insert(socket.id, connection.clone());
     let receivers = Mutex::new(Some((calls, outgoing)));
-    let link = Link { sid: socket.id, account, scope, outbox, end, receivers };
+    let link = Link { sid: socket.id, account, connection, receivers };
     socket.extensions.insert(Arc::new(link));
     Ok(())
 }
@@ -87,14 +86,15 @@ async fn admit(app: App, socket: SocketRef, auth: Value) -> Result<(), &'static 
 async fn live(app: App, socket: SocketRef, link: Arc<Link>) {
     let receivers = link.receivers.lock().expect("nobody panics with it").take();
     let Some((mut calls, outgoing)) = receivers else { return };
-    tokio::spawn(deliver(app.options.rpc_timeout, socket, outgoing, link.end.clone()));
+    let Connection { scope, outbox, end } = &link.connection;
+    tokio::spawn(deliver(app.options.rpc_timeout, socket, outgoing, end.clone()));
     machine::online(&app, &link, true).await.ok();
     while let Some(Some((event, data, answer))) = calls.recv().await {
         if event == "rpc-call" {
             // A callee may take its time, and other events do not wait for it.
             tokio::spawn(rpc::call(Arc::clone(&link), data, answer));
         } else if let Some(answered) = handle(&app, &link, &event, &data).await {
-            link.outbox.send(Outgoing::Answer(answer, answered)).await.ok();
+            outbox.send(Outgoing::Answer(answer, answered)).await.ok();
         }
     }
     let mut connections = link.account.connections().await;
@@ -103,7 +103,7 @@ async fn live(app: App, socket: SocketRef, link: Arc<Link>) {
         owners.retain(|sid| *sid != link.sid);
         !owners.is_empty()
     });
-    let last = !connections.all.values().any(|other| other.scope == link.scope);
+    let last = !connections.all.values().any(|other| other.scope == *scope);
     drop(connections);
     if last {
         machine::online(&app, &link, false).await.ok();
@@ -114,13 +114,12 @@ async fn live(app: App, socket: SocketRef, link: Arc<Link>) {
 async fn handle(app: &App, link: &Link, event: &str, data: &Value) -> Option<Value> {
     let outcome = match event {
         "ping" => Ok(json!({})),
-        "update-metadata" | "update-state" => cas::update(app, link, event, data).await,
+        "update-metadata" | "update-state" | "machine-update-metadata" | "machine-update-state" => {
+            cas::update(app, link, event, data).await
+        }
         "session-alive" => return silent(session::alive(app, link, data).await),
         "session-end" => return silent(session::end(app, link, data).await),
         "message" => return silent(message::receive(app, link, data).await),
-        "machine-update-metadata" | "machine-update-state" => {
-            cas::update(app, link, event, data).await
-        }
         "machine-alive" => return silent(machine::alive(app, link, data).await),
         "rpc-register" | "rpc-unregister" => return rpc::register(link, event, data).await,
         "artifact-create" => artifact::create(app, link, data).await,
