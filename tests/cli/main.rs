@@ -17,7 +17,6 @@ mod protocol;
 mod provisioners;
 mod proxy;
 mod reach;
-mod readme;
 mod recipes;
 mod replay;
 mod reports;

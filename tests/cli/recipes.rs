@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::load::{Desk, SMALL};
-use crate::support::{Ran, Served, check, free_address};
+use crate::support::{Ran, Served, free_address};
 
 /// Until then all shards have made their accounts, also on a machine that is busy with other things.
 const LEAD: &str = "+12 seconds";
@@ -142,51 +142,44 @@ fn job() -> String {
     lines.join("\n")
 }
 
+/// A cluster that runs the pods of a job as soon as it is applied.
+const KUBECTL: &str = r#"#!/bin/bash
+case $1 in
+  apply)
+    script=$(sed -n '/- |$/,/resources:/p' | sed '1d;$d')
+    script=${script/--scenario production --scale 4/--scenario $SMALL}
+    for index in {0..3}; do
+      mkdir "pod-$index"
+      JOB_COMPLETION_INDEX=$index sh -c "${script//\/out\//pod-$index\/}" &
+    done
+    wait
+    ;;
+  get) printf 'pod/touchstone-load-%s\n' {0..3} ;;
+  logs) cat "pod-${2##*-}/report.json" ;;
+esac
+"#;
+
 #[test]
 fn the_pods_of_the_job_make_one_run() {
     let desk = Desk::new();
     let small = desk.scenario(SMALL);
     let server = Served::start(&[]);
-    let head = programs(&desk, &[]);
-    let at = Command::new("date")
-        .args(["-u", "-d", LEAD, "+%Y-%m-%dT%H:%M:%SZ"])
-        .output()
-        .expect("the time")
-        .stdout;
-    let at = String::from_utf8(at).expect("text");
-    let pods: Vec<_> = (0..4)
-        .map(|index| {
-            let out = desk.path(&format!("pod-{index}"));
-            fs::create_dir(&out).expect("a folder");
-            let script = head.clone()
-                + &with(
-                    job(),
-                    &[
-                        ("TARGET_URL", &server.url),
-                        ("START_AT", at.trim()),
-                        (
-                            "--scenario production --scale 4",
-                            &format!("--scenario {small}"),
-                        ),
-                        ("/out/", &format!("{}/", out.display())),
-                    ],
-                );
-            let index = index.to_string();
-            let pod = start("sh", &script, &out, &[("JOB_COMPLETION_INDEX", &index)]);
-            (out, pod)
-        })
-        .collect();
-    let mut merge = vec!["load".to_owned(), "merge".to_owned()];
-    for (out, pod) in pods {
-        let ran = end(pod);
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
-        merge.push(out.join("report.json").display().to_string());
+    let job = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/load-job.yaml");
+    let script = programs(&desk, &[("kubectl", KUBECTL)])
+        + &with(
+            block("## Kubernetes"),
+            &[
+                ("http://server.example:3005", &server.url),
+                ("deploy/load-job.yaml", job),
+                ("+3 minutes", LEAD),
+            ],
+        );
+    let ran = end(start("bash", &script, &desk.path(""), &[("SMALL", &small)]));
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    for part in ["4 of 4 shards", "20 connections", "PASSED"] {
+        assert!(ran.stdout.contains(part), "no {part:?} in\n{}", ran.stdout);
     }
-    merge.extend(["--report".to_owned(), desk.json("sum.json")]);
-    let merge: Vec<_> = merge.iter().map(String::as_str).collect();
-    let ran = check(&merge, 0, &[]);
-    assert!(ran.stdout.contains("4 of 4 shards"), "{}", ran.stdout);
-    assert_eq!(desk.read("sum.json")["connections"]["opened"], 20);
+    assert!(desk.path("load.html").exists());
 }
 
 #[test]
