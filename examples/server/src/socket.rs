@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account::{App, Connection, Link, Outgoing, Scope};
 use crate::answer::Answer;
-use crate::refusal::Refusal;
+use crate::refusal::{Outcome, Refusal};
 use crate::{access_key, artifact, cas, machine, message, rpc, session, usage};
 
 /// Events of one connection that may wait to be handled. Who sends faster is disconnected.
@@ -112,7 +112,7 @@ async fn live(app: App, socket: SocketRef, link: Arc<Link>) {
 
 /// The table of events. Some have no answer.
 async fn handle(app: &App, link: &Link, event: &str, data: &Value) -> Option<Value> {
-    let outcome = match event {
+    let outcome: Outcome = match event {
         "ping" => Ok(json!({})),
         "update-metadata" | "update-state" | "machine-update-metadata" | "machine-update-state" => {
             cas::update(app, link, event, data).await
