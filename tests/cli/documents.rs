@@ -92,13 +92,12 @@ impl Document {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
         let quick: Vec<_> = QUICK.split(' ').chain(["--control"]).collect();
         let (first, second) = (Served::start(&quick), Served::start(&quick));
-        let path = std::env::var("PATH").expect("a path");
         let token = check(&["account", &first.url], 0, &[]).stdout;
         let shell = |script: &str| {
             let mut bash = Command::new("bash");
-            bash.args(["-e", "-c", script])
+            let script = format!("PATH={}:$PATH\n{script}", bin.display());
+            bash.args(["-e", "-c", &script])
                 .current_dir(folder.path())
-                .env("PATH", format!("{}:{}", bin.display(), path))
                 .env("TOUCHSTONE", env!("CARGO_BIN_EXE_touchstone"))
                 .env("URL", &first.url)
                 .env("TOKEN", token.trim())
@@ -322,6 +321,33 @@ documents! {
         ],
         leaves: &[],
     };
+}
+
+/// The files and folders that a page names, as the table of what to touch does.
+#[test]
+fn paths_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in ["CONTRIBUTING.md", "docs/architecture.md"] {
+        let text = fs::read_to_string(root.join(page)).expect("text");
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+        let paths = quoted.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+        let whole = |path: &&str| path.contains('/') && !path.contains(' ');
+        for path in paths.filter(whole) {
+            let folders = [
+                "",
+                "client/src",
+                "loadgen/src",
+                "tui-monitor/src",
+                "conformance",
+                "reference-server/src",
+            ];
+            let is_there = folders
+                .iter()
+                .any(|folder| root.join(folder).join(path).exists());
+            assert!(is_there, "{page}: no {path}");
+        }
+    }
 }
 
 #[test]
