@@ -92,6 +92,7 @@ async fn start(
         reach: &mut reach,
         provision: None,
         spawn: None,
+        durable: None,
     })?;
     let server = Server::of(&urls[..1], &reach, None)?;
     let certificate = certificate(arguments)?;

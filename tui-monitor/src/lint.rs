@@ -121,7 +121,7 @@ impl Lints {
             .payload
             .get("body")
             .and(arrived.payload["seq"].as_u64())?;
-        let before = self.updates.put(Arc::clone(arrived.conn), seq)?;
+        let before = self.updates.put(arrived.conn, seq)?;
         (seq <= before).then(|| Lint {
             kind: LintKind::SeqBack,
             text: format!("seq {seq} came after {before} on {}", arrived.conn),
@@ -134,7 +134,7 @@ impl Lints {
         };
         let seq = arrived.payload.pointer("/body/message/seq")?.as_u64()?;
         let key = (Arc::clone(arrived.conn), Arc::clone(session));
-        let before = self.messages.put(key, seq)?;
+        let before = self.messages.put(&key, seq)?;
         (seq <= before).then(|| Lint {
             kind: LintKind::SeqBack,
             text: format!("message seq {seq} came after {before} in session {session}"),

@@ -123,7 +123,7 @@ async fn print(source: &mut Source, plan: &Plan, out: &mut impl Write) -> io::Re
                     is_event(&entry) && fresh.remove(&entry.conn) && &*entry.event == "error";
                 if plan.filter.matches(&entry) {
                     writeln!(out, "{}", line(&entry, plan.format))?;
-                    shown.put(entry.number, ());
+                    shown.put(&entry.number, ());
                     printed += u64::from(is_event(&entry) && !refusal);
                 }
                 if plan

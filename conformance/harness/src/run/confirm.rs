@@ -68,18 +68,20 @@ impl Run<'_> {
             let Some(first) = self.reports.get(case.id) else {
                 continue;
             };
-            if !matches!(
-                first.verdict,
-                Verdict::Fail | Verdict::Warn | Verdict::Error
-            ) {
+            let is_failed = matches!(first.verdict, Verdict::Fail | Verdict::Warn);
+            let is_unexplained = self.is_unexplained(first);
+            if !is_failed && !is_unexplained && first.verdict != Verdict::Error {
                 continue;
             }
             let known = |(requirement, _): (&Requirement, _)| confirmed.contains(requirement.id);
-            if first.verdict != Verdict::Error && first.broken().all(known) {
+            if is_failed && first.broken().all(known) {
                 continue;
             }
             let first = first.clone();
             self.confirming = before + began.elapsed();
+            if is_unexplained && self.confirming > SHORT_BUDGET {
+                continue;
+            }
             if self.confirming > budget {
                 let note = "not repeated alone: too much failed for that".to_owned();
                 if let Some(report) = self.reports.get_mut(case.id)
@@ -120,6 +122,17 @@ impl Run<'_> {
         // With `--fail-fast` cases come one by one, and share the budget.
         self.confirming = before + began.elapsed();
         Ok(())
+    }
+
+    /// Whether a case was blocked by what no case has found broken: a busy machine may have been too slow for
+    /// what it begins with.
+    fn is_unexplained(&self, report: &CaseReport) -> bool {
+        let breaks = |parent: &Requirement| {
+            let mut all = self.reports.values();
+            all.any(|other| other.broken().any(|(broken, _)| broken.id == parent.id))
+        };
+        report.verdict == Verdict::Blocked
+            && report.blocked_by.is_some_and(|parent| !breaks(parent))
     }
 
     /// Runs `case` several times at once, beside as many others as in the run before. Gives the reports of

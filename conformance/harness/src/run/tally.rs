@@ -33,7 +33,7 @@ pub(super) fn repeated(
     mut again: CaseReport,
     loaded: &[CaseReport],
 ) -> CaseReport {
-    if first.verdict == Verdict::Error {
+    if matches!(first.verdict, Verdict::Error | Verdict::Blocked) {
         let reason = first.reason.unwrap_or_default();
         again.notes.push(format!(
             "repeated alone; it could not be judged at first: {reason}"
@@ -202,6 +202,12 @@ mod tests {
         check(Verdict::Error, Verdict::Pass, (Verdict::Pass, false));
         check(Verdict::Error, Verdict::Fail, (Verdict::Fail, false));
         check(Verdict::Error, Verdict::Error, (Verdict::Error, false));
+        check(Verdict::Blocked, Verdict::Pass, (Verdict::Pass, false));
+        check(
+            Verdict::Blocked,
+            Verdict::Blocked,
+            (Verdict::Blocked, false),
+        );
     }
 
     #[test]

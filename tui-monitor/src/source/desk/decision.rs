@@ -66,7 +66,7 @@ impl Desk {
                 first_us: draft.t_us,
                 by: Vec::new(),
             };
-            self.seen.put(key, seen);
+            self.seen.put(&key, seen);
         }
         entry.account = account;
         entry.direction = Direction::Inside;
@@ -98,7 +98,7 @@ impl Desk {
             known.or_else(|| self.accounts.get_mut(id).cloned())
         });
         if let Some(label) = &label {
-            self.accounts.put(Arc::clone(&told), Arc::clone(label));
+            self.accounts.put(&told, Arc::clone(label));
         }
         label.unwrap_or(told)
     }

@@ -31,7 +31,7 @@ impl Desk {
         entry.latency_us = Some(took);
         entry.entity = entity_of(exchange);
         if let (Some(Entity::Session(id)), false) = (&entry.entity, entry.account.is_empty()) {
-            self.accounts.put(id.clone(), entry.account.clone());
+            self.accounts.put(&id, entry.account.clone());
         }
 
         // Milliseconds were rounded down.
@@ -44,7 +44,7 @@ impl Desk {
             entry.link = Some(link);
             let key = format!("{} {change}", entry.account);
             match self.uncaused.take(&key) {
-                None => drop(self.causes.put(key, (link, began))),
+                None => drop(self.causes.put(&key, (link, began))),
                 Some((number, at)) if at >= began => late.push(Amendment {
                     number,
                     receipt: None,

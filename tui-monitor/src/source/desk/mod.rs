@@ -139,7 +139,7 @@ impl Desk {
             What::Accepted(sid) => {
                 self.lints.forget(&origin.conn);
                 if let Some(sid) = sid {
-                    self.sids.put(Arc::clone(sid), origin.clone());
+                    self.sids.put(sid, origin.clone());
                 }
                 let text = "CONNECT was answered";
                 self.entry(&draft, Kind::Connection, "connected", text)
@@ -290,7 +290,7 @@ impl Desk {
                 first_us: draft.t_us,
                 by: vec![Arc::clone(&origin.conn)],
             };
-            self.seen.put(key, seen);
+            self.seen.put(&key, seen);
         }
         self.connect(draft, direction, name, payload, &mut entry);
         entry.into()
@@ -308,7 +308,8 @@ impl Desk {
         match (name, direction) {
             ("rpc-call", Direction::Sent) => {
                 entry.link = Some(entry.number);
-                self.asked.put(rpc_key(draft.origin, payload), entry.number);
+                self.asked
+                    .put(&rpc_key(draft.origin, payload), entry.number);
             }
             ("rpc-request", Direction::Received) => {
                 entry.link = self.asked.take(&rpc_key(draft.origin, payload));
@@ -317,7 +318,7 @@ impl Desk {
             (_, Direction::Sent) => {
                 for key in effects_of(draft.origin, name, payload) {
                     entry.link = Some(entry.number);
-                    self.causes.put(key, (entry.number, draft.t_us));
+                    self.causes.put(&key, (entry.number, draft.t_us));
                 }
             }
             _ => {}
@@ -331,7 +332,7 @@ impl Desk {
                 at_us: draft.t_us,
             };
             entry.link = Some(call.link);
-            self.calls.put(key.clone(), call);
+            self.calls.put(&key, call);
             if entry.kind == Kind::Rpc {
                 if self.due.len() >= REMEMBERED {
                     self.due.pop_front();
@@ -352,7 +353,7 @@ impl Desk {
             entry.link = entry.link.or(Some(number));
             entry.latency_us = Some(t_us.saturating_sub(at));
         } else if let (Some(change), None) = (change, entry.link) {
-            self.uncaused.put(change, (entry.number, t_us));
+            self.uncaused.put(&change, (entry.number, t_us));
         }
     }
 
