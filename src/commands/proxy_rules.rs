@@ -340,7 +340,7 @@ mod tests {
     fn a_rule_of_the_screen_is_written_as_on_the_command_line() {
         #[track_caller]
         fn check(line: &str, expected: Result<&str, &str>) {
-            let rules = Rules::of(&none(), None).ok().expect("rules");
+            let rules = Rules::of(&none(), None).expect("rules");
             let shown = rules.add(line).map(|()| rules.shown()[0].text.clone());
             match (shown, expected) {
                 (Ok(shown), Ok(expected)) => assert_eq!(shown, expected),
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn rules_come_and_go_while_connections_are_open() {
-        let rules = Rules::of(&none(), None).ok().expect("rules");
+        let rules = Rules::of(&none(), None).expect("rules");
         let choose = rules.gates();
         assert!(choose().is_none());
         rules.add("type == \"ping\" --do drop").expect("a rule");
@@ -412,7 +412,7 @@ mod tests {
                 at_most,
                 ..none()
             };
-            let rules = Rules::of(&arguments, None).ok().expect("rules");
+            let rules = Rules::of(&arguments, None).expect("rules");
             let mut gate = (rules.gates())().expect("gates")();
             let done: String = (0..8)
                 .map(|_| gate.decide(ping()).map_or('-', |_| 'x'))

@@ -31,7 +31,7 @@ impl Desk {
         entry.latency_us = Some(took);
         entry.entity = entity_of(exchange);
         if let (Some(Entity::Session(id)), false) = (&entry.entity, entry.account.is_empty()) {
-            self.accounts.put(&id, entry.account.clone());
+            self.accounts.put(id, entry.account.clone());
         }
 
         // Milliseconds were rounded down.
