@@ -215,7 +215,7 @@ fn rules_are_made_and_removed() {
     assert_eq!(orders(&stage), []);
     stage.keys(" --do drop\n");
     let added = Order::AddRule("size > 1000 --do drop".to_owned());
-    assert_eq!(orders(&stage), [added.clone()]);
+    assert_eq!(orders(&stage), std::slice::from_ref(&added));
     stage.send(rules());
     assert!(
         stage
