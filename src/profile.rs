@@ -231,6 +231,7 @@ mod tests {
             "--path=/v1/updates",
             "--provision=rest",
             "--spawn=node dist/server.js",
+            "--durable",
             "--rpc-timeout=2s",
             "--connect-timeout=5s",
             "--presence-timeout=10m",

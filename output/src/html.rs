@@ -10,6 +10,9 @@ pub const COLOURS: &str = include_str!("colours.css");
 
 const BASE: &str = include_str!("base.css");
 
+/// What the buttons of [`command`]s do.
+pub const COPY: &str = include_str!("copy.js");
+
 /// What a browser may load and run: nothing from anywhere, whatever a server under test said, and a
 /// script only on pages that have one of ours.
 fn policy(has_script: bool) -> String {
@@ -32,14 +35,25 @@ pub fn with_code(text: &str) -> Markup {
     }
 }
 
-/// A whole page around `body`, with styles and a script of its own.
-pub fn page(title: &str, style: &str, script: Option<&str>, body: &Markup) -> String {
+/// A command to copy, on a page with the script [`COPY`].
+pub fn command(title: &str, text: &str) -> Markup {
+    html! {
+        span.dim { (title) }
+        div.command {
+            pre { (one_line(text)) }
+            button.copy type="button" { "copy" }
+        }
+    }
+}
+
+/// A whole page around `body`, with styles and scripts of its own.
+pub fn page(title: &str, style: &str, scripts: &[&str], body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy(script.is_some()));
+                meta http-equiv="Content-Security-Policy" content=(policy(!scripts.is_empty()));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (one_line(title)) }
@@ -47,7 +61,7 @@ pub fn page(title: &str, style: &str, script: Option<&str>, body: &Markup) -> St
             }
             body {
                 main { (body) }
-                @if let Some(script) = script { script { (PreEscaped(script)) } }
+                @for script in scripts { script { (PreEscaped(script)) } }
             }
         }
     };

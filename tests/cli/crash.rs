@@ -98,6 +98,8 @@ fn restarted(serve: &str, check_with: &[&str]) -> (Vec<String>, Value) {
 fn a_restart_is_judged_by_cases_too() {
     let (broken, keeps) = restarted("", &[]);
     assert_eq!((broken, keeps), (Vec::new(), json!("nothing")));
+    let (broken, _) = restarted("", &["--durable"]);
+    assert_eq!(broken, ["restart.tokens"]);
     let folder = tempfile::tempdir().expect("a folder");
     let (broken, keeps) = restarted(&database(&folder), &[]);
     assert_eq!(broken, [""; 0]);

@@ -50,7 +50,15 @@ fn nobody_accuses_it() {
     let spawn = format!("{} {words}", program().display());
     let report = folder.path().join("report.json").display().to_string();
     let url = format!("http://{address}");
-    let arguments = ["check", &url, "--spawn", &spawn, "--rpc-timeout", "2s"];
+    let arguments = [
+        "check",
+        &url,
+        "--spawn",
+        &spawn,
+        "--durable",
+        "--rpc-timeout",
+        "2s",
+    ];
     let more = ["--connect-timeout", "2s", "--report"];
     let to = format!("json={report}");
     let ran = check(&[&arguments[..], &more, &[&to]].concat(), 0, &[]);
@@ -62,7 +70,7 @@ fn nobody_accuses_it() {
         match case["verdict"].as_str() {
             Some("pass" | "info") => {}
             // The presence time-out is ten minutes, which `the_sweep` does not wait for.
-            Some("skip") if id == "presence.swept" => {}
+            Some("skip") if ["presence.swept", "restart.machines-offline"].contains(&id) => {}
             Some("skip") => skipped.push(id),
             _ => panic!("{id} is not right\n{}", ran.stdout),
         }
@@ -78,12 +86,12 @@ fn the_sweep() {
     let words = arguments(&address, &folder).join(" ");
     let spawn = format!("{} {words} --presence-timeout 3s", program().display());
     let url = format!("http://{address}");
-    let only = ["--only", "presence.swept", "--presence-timeout", "3s"];
-    check(
-        &[&["check", &url, "--spawn", &spawn], &only[..]].concat(),
-        0,
-        &[],
-    );
+    for only in ["presence.swept", "restart.machines-offline"] {
+        let only = ["--only", only, "--durable", "--presence-timeout", "3s"];
+        let check_with = ["check", &url, "--spawn", &spawn];
+        let ran = check(&[&check_with[..], &only].concat(), 0, &[]);
+        assert!(ran.stdout.contains("1 passed"), "{}", ran.stdout);
+    }
 }
 
 #[test]

@@ -118,8 +118,8 @@ fn the_document_is_current() {
 }
 
 /// The faults that a case can catch. Those of histories need an interleaving or a sequence that no case
-/// stages, and what a storage does wrong shows when the server is ended, which no case does: `tests/explore`
-/// and `tests/cli` explore them.
+/// stages, and what a storage does wrong shows when the server is ended, which only `--spawn` allows:
+/// `tests/explore` and `tests/cli` try them.
 fn tried() -> impl Iterator<Item = &'static FaultInfo> {
     let is_explored = |fault: &&FaultInfo| ["Histories", "Storage"].contains(&fault.layer);
     faults().iter().filter(move |fault| !is_explored(fault))

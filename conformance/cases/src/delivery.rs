@@ -328,7 +328,9 @@ async fn isolated(cx: &mut Ctx) -> Flow {
         json!({"sid": stage.s1.id, "message": message}),
     )
     .await?;
-    let alive = json!({"sid": stage.s1.id, "time": cx.recent_time()});
+    // Of a session without connections, whose coming a server may announce as well.
+    let quiet = cx.session(&stage.account).await?;
+    let alive = json!({"sid": quiet.id, "time": cx.recent_time()});
     cx.emit(sender, "session-alive", alive).await?;
     let one = |wanted, by| Delivery {
         wanted,
@@ -350,7 +352,7 @@ async fn isolated(cx: &mut Ctx) -> Flow {
             &super::message::REACHES,
         ),
         one(
-            Wanted::ephemeral("activity", &stage.s1.id),
+            Wanted::ephemeral("activity", &quiet.id),
             &super::presence::ALIVE,
         ),
     ];

@@ -445,7 +445,7 @@ async fn machine_connects(cx: &mut Ctx) -> Flow {
         &NARROW,
         reached.is_empty(),
         told,
-        format!("it reached {}", reached.join(", ")),
+        format!("machine-activity for {}", reached.join(", ")),
     );
     Ok(())
 }

@@ -24,9 +24,14 @@ impl ReplayRun {
 
     fn body(&self) -> Markup {
         let verdicts: Vec<_> = self.traces.iter().map(verdict).collect();
-        let shown = [Verdict::Pass, Verdict::Fail, Verdict::Error];
-        let counts = shown.map(|one| (one, verdicts.iter().filter(|it| **it == one).count()));
-        let counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        let counts = WORDS.map(|(one, word)| {
+            let count = verdicts.iter().filter(|it| **it == one).count();
+            (one, word, count)
+        });
+        let counts: Vec<_> = counts
+            .into_iter()
+            .filter(|(.., count)| *count > 0)
+            .collect();
         html! {
             h1 { (one_line(&self.target)) }
             p.dim {
@@ -61,6 +66,13 @@ impl ReplayRun {
     }
 }
 
+/// What the verdicts are called here.
+const WORDS: [(Verdict, &str); 3] = [
+    (Verdict::Pass, "same"),
+    (Verdict::Fail, "differs"),
+    (Verdict::Error, "error"),
+];
+
 /// The verdict as whose colour a trace is shown.
 fn verdict(trace: &Replayed) -> Verdict {
     match &trace.outcome {
@@ -76,11 +88,8 @@ fn verdict(trace: &Replayed) -> Verdict {
 }
 
 fn of_trace(trace: &Replayed, verdict: Verdict) -> Markup {
-    let word = match (verdict, &trace.outcome) {
-        (_, Err(_)) => "error",
-        (Verdict::Pass, _) => "same",
-        _ => "differs",
-    };
+    let word = WORDS.iter().find(|(one, _)| *one == verdict);
+    let word = word.map_or("error", |(_, word)| word);
     let found = if verdict == Verdict::Fail {
         "case found"
     } else {

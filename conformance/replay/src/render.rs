@@ -30,7 +30,7 @@ const SHOWN: usize = 160;
 impl ReplayRun {
     /// The report for people: what is not the same, the counts, and of several traces their number.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = format!("replayed against {}\n", self.target);
         let several = self.traces.len() > 1;
         for trace in &self.traces {
             // Writing to a string does not fail.

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use touchstone_explore::{Diagram, Finding};
 use touchstone_history::Level;
-use touchstone_output::html::{page, with_code};
+use touchstone_output::html::{COPY, command, page, with_code};
 use touchstone_output::text::one_line;
 
 use super::report::{Report, shown};
@@ -27,7 +27,7 @@ impl Report {
             p { (self.summary()) }
             @for finding in &self.explored.findings { (self.section(finding)) }
         };
-        page("touchstone explore", STYLE, None, &body)
+        page("touchstone explore", STYLE, &[COPY], &body)
     }
 
     fn section(&self, finding: &Finding) -> Markup {
@@ -44,7 +44,7 @@ impl Report {
                 p class="shown" { (shown(finding)) }
                 ol { @for step in &finding.steps { li { (with_code(&one_line(step))) } } }
                 (diagram(&finding.diagram))
-                p { code { (self.reproduce(finding)) } }
+                (command("repeat with", &self.reproduce(finding)))
             }
         }
     }

@@ -231,7 +231,7 @@ impl Judgment {
         page(
             "touchstone judge",
             "small { color: var(--dim); }",
-            None,
+            &[],
             &body,
         )
     }

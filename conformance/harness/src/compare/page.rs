@@ -24,9 +24,9 @@ impl Comparison {
                     .rows
                     .iter()
                     .filter(|row| row.cells.iter().flatten().any(has));
-                (verdict, cells.count())
+                (verdict, verdict.as_str(), cells.count())
             })
-            .filter(|&(_, count)| count > 0)
+            .filter(|&(.., count)| count > 0)
             .collect();
         let (differ, same): (Vec<_>, Vec<_>) = self.rows.iter().partition(|row| row.differs());
         html! {

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use touchstone_output::markdown::{block, code, code_cell};
 
 use super::{
-    Gone, Section, also, by_reason, counts, first_to_mend, groups, nodes, plural, shown,
-    to_explain, told_elsewhere, trait_text, word, worst_requirement,
+    Gone, Section, also, by_reason, counts, first_to_mend, groups, nodes, not_offered, plural,
+    shown, to_explain, told_elsewhere, trait_text, word, worst_requirement,
 };
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
@@ -46,8 +46,8 @@ impl<W: Write> Markdown<W> {
         if let Some(hardly) = run.summary.hardly_judged() {
             writeln!(self.out, "\n**Incomplete**: {hardly}.")?;
         }
-        for missing in &run.target.missing {
-            writeln!(self.out, "\n- not offered: {}", code(missing))?;
+        for missing in not_offered(&run.target.missing) {
+            writeln!(self.out, "\n- not offered: {}", code(&missing))?;
         }
         if !run.stale.is_empty() {
             writeln!(self.out, "\n## Stale baseline entries\n")?;

@@ -13,6 +13,26 @@ mod junit;
 mod markdown;
 mod shown;
 mod terminal;
+/// What a target does not offer, what lacks for the same reason together.
+fn not_offered(missing: &[String]) -> Vec<String> {
+    let mut grouped: Vec<(Vec<&str>, &str)> = Vec::new();
+    for one in missing {
+        let (what, why) = one.split_once(": ").unwrap_or((one, ""));
+        match grouped
+            .iter_mut()
+            .find(|(_, known)| *known == why && !why.is_empty())
+        {
+            Some((all, _)) => all.push(what.strip_prefix("no ").unwrap_or(what)),
+            None => grouped.push((vec![what], why)),
+        }
+    }
+    let told = grouped.into_iter().map(|(all, why)| match why {
+        "" => all.concat(),
+        why => format!("{}: {why}", all.join(", ")),
+    });
+    told.collect()
+}
+
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -269,6 +289,23 @@ impl<'a> Gone<'a> {
 #[cfg(test)]
 mod tests {
     use super::{testing::*, *};
+
+    #[test]
+    fn what_lacks_for_one_reason_is_told_together() {
+        let missing = [
+            "no friends: the target is not provisioned over REST",
+            "no access keys: GET /v1/access-keys answers 404",
+            "no pairing: the target is not provisioned over REST",
+            "no control extension",
+        ];
+        let told = not_offered(&missing.map(str::to_owned));
+        let expected = [
+            "no friends, pairing: the target is not provisioned over REST",
+            "no access keys: GET /v1/access-keys answers 404",
+            "no control extension",
+        ];
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn no_format_shows_a_run_that_judged_next_to_nothing_as_green() {

@@ -15,8 +15,8 @@ use touchstone_output::{Style, text::wrap};
 
 use self::notes::Notes;
 use super::{
-    Gone, Section, by_reason, clean, first_to_mend, groups, one_line, plural, tally, tally_of,
-    to_explain, trait_text, word, worst_requirement,
+    Gone, Section, by_reason, clean, first_to_mend, groups, not_offered, one_line, plural, tally,
+    tally_of, to_explain, trait_text, word, worst_requirement,
 };
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
@@ -372,8 +372,8 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                     self.style.bold(one_line(&target.name)),
                     one_line(&target.path),
                 )?;
-                for missing in &target.missing {
-                    let missing = format!("not offered: {}", one_line(missing));
+                for missing in not_offered(&target.missing) {
+                    let missing = format!("not offered: {}", one_line(&missing));
                     writeln!(self.out, "{}", self.style.dim(self.wrapped("  ", &missing)))?;
                 }
             }

@@ -87,7 +87,7 @@ impl Stage {
             by,
             reached.is_empty(),
             format!("no {} for {}", wanted.kind, spared.join(", ")),
-            format!("it reached {}", reached.join(", ")),
+            format!("{} for {}", wanted.kind, reached.join(", ")),
         );
     }
 

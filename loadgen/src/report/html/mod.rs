@@ -31,7 +31,7 @@ pub fn html(report: &Report) -> String {
 
 /// A whole page around `body`.
 pub(crate) fn page(title: &str, body: &Markup) -> String {
-    touchstone_output::html::page(title, &format!("{CHART}{PAGE}"), None, body)
+    touchstone_output::html::page(title, &format!("{CHART}{PAGE}"), &[], body)
 }
 
 /// The percentile curve as a picture of its own, for documents.

@@ -57,20 +57,6 @@
     });
   }
 
-  // A page that is opened from a file may have no clipboard; then the text is selected.
-  for (const button of document.querySelectorAll(".copy")) {
-    button.addEventListener("click", async () => {
-      const source = button.previousElementSibling;
-      try {
-        await navigator.clipboard.writeText(source.textContent);
-        button.textContent = "copied";
-      } catch {
-        getSelection().selectAllChildren(source);
-        button.textContent = "selected";
-      }
-    });
-  }
-
   // A trace opens at the first line that made the finding.
   for (const trace of document.querySelectorAll("[data-trace]")) {
     const show = () => {

@@ -1,6 +1,7 @@
 //! What the HTML pages about cases have in common: they can be filtered by verdict and by text.
 
 use maud::{Markup, html};
+use touchstone_output::html::COPY;
 
 use crate::verdict::Verdict;
 
@@ -9,7 +10,7 @@ const SCRIPT: &str = include_str!("filter.js");
 
 /// A whole page around `body`.
 pub fn page(title: &str, body: &Markup) -> String {
-    touchstone_output::html::page(title, STYLE, Some(SCRIPT), body)
+    touchstone_output::html::page(title, STYLE, &[SCRIPT, COPY], body)
 }
 
 /// A verdict as a coloured word.
@@ -18,15 +19,15 @@ pub fn badge(verdict: Verdict, word: &str) -> Markup {
 }
 
 /// The fields that filter whatever has the attribute `data-verdict`: a text, and a button for each
-/// verdict of `counts`.
-pub fn filters(counts: &[(Verdict, usize)]) -> Markup {
+/// verdict of `counts`, with the word for it on this page.
+pub fn filters(counts: &[(Verdict, &str, usize)]) -> Markup {
     html! {
         div.filters {
             input #text type="search" placeholder="filter by text" aria-label="filter by text";
             div.buttons role="group" aria-label="filter by verdict" {
-                @for (verdict, count) in counts {
+                @for (verdict, word, count) in counts {
                     button type="button" class=(verdict.as_str()) data-filter=(verdict.as_str())
-                        aria-pressed="false" { (count) " " (verdict.as_str()) }
+                        aria-pressed="false" { (count) " " (word) }
                 }
             }
             div.buttons #walk hidden {
