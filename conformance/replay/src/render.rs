@@ -421,6 +421,7 @@ mod tests {
     #[test]
     fn people_see_what_is_otherwise_and_why_it_may_be() {
         insta::assert_snapshot!(run().text(), @r#"
+        replayed against http://127.0.0.1:3006
         a.jsonl: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
         different      1.250 s  u1         answer to update-metadata #2
             /version: 2 -> nothing
