@@ -58,7 +58,7 @@ fn a_part_of_the_cases_blames_no_liberty() {
 }
 
 #[test]
-#[ignore = "every case under every liberty takes about half an hour"]
+#[ignore = "every case under every liberty takes about ten minutes"]
 fn no_case_blames_a_liberty() {
     let trials = liberties()
         .iter()
@@ -67,7 +67,7 @@ fn no_case_blames_a_liberty() {
 }
 
 #[test]
-#[ignore = "every case for a sample of pairs takes about half an hour"]
+#[ignore = "every case for a sample of pairs takes about ten minutes"]
 fn no_case_blames_two_liberties() {
     let names = || liberties().iter().map(|one| one.name);
     let pairs = names().flat_map(|one| names().map(move |other| (one, other)));
@@ -83,7 +83,9 @@ fn no_case_blames_two_liberties() {
 #[test]
 #[ignore = "every case with answers that are late for many reasons"]
 fn no_case_blames_all_liberties_at_once() {
+    // Those of a generation are made of others, and a broker that delays twice delivers twice.
     let names = liberties().iter().map(|one| one.name);
+    let names = names.filter(|name| !name.ends_with("-generation"));
     check(vec![(
         names.collect(),
         Selection::of(touchstone_cases::REGISTRY),
