@@ -16,7 +16,6 @@ mod reports;
 mod screen;
 mod sinks;
 mod spawned;
-mod suggest;
 mod target;
 mod traces;
 

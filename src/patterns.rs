@@ -2,7 +2,7 @@
 
 use touchstone_cases::cases;
 
-use crate::suggest::closest;
+use touchstone_output::suggest::closest;
 
 /// The case, or all cases of a group, that a pattern without a match was to select.
 pub(crate) fn closest_pattern(pattern: &str) -> Option<String> {

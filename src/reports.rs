@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::logging;
 use crate::progress::{self, Progress};
-use crate::suggest::closest;
+use touchstone_output::suggest::closest;
 
 const FORMATS: &str = "formats are json, junit, markdown, html, github and pretty; write json=PATH, or json=- for stdout";
 

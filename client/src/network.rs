@@ -12,6 +12,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
+use touchstone_output::suggest::closest;
 
 /// How many pieces may be on their way in each direction of a connection. Who sends more has to wait.
 const ON_THE_WAY: usize = 1_024;
@@ -347,12 +348,7 @@ impl fmt::Display for Network {
 
 /// That there is no such thing, and what was probably meant.
 fn unknown(kind: &str, asked: &str, known: &[&str]) -> String {
-    let likeness = |name: &&&str| strsim::jaro_winkler(asked, name);
-    let closest = known
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .filter(|name| likeness(name) > 0.8);
-    match closest {
+    match closest(asked, known.iter().copied()) {
         Some(name) => format!("there is no such {kind}; did you mean {name}?"),
         None => format!("there is no such {kind}"),
     }

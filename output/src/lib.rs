@@ -13,6 +13,7 @@ pub mod markdown;
 pub mod number;
 pub mod report;
 mod style;
+pub mod suggest;
 pub mod text;
 
 pub use style::Style;

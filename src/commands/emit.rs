@@ -15,8 +15,8 @@ use crate::exit::Exit;
 use crate::output;
 use crate::profile::{self, Accused};
 use crate::reports;
-use crate::suggest::closest;
 use crate::target::{Server, unserved};
+use touchstone_output::suggest::closest;
 
 use super::watch_source::token_of_environment;
 

@@ -10,7 +10,7 @@ use crate::args::ExplainArguments;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
-use crate::suggest;
+use touchstone_output::suggest;
 
 /// Explains every case, requirement and rule whose id matches.
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Exit, Failure> {

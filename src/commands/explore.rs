@@ -221,7 +221,8 @@ fn command(arguments: &ExploreArguments) -> String {
     }
     for (name, is_set) in [
         ("--crash", arguments.crash),
-        ("--durable", arguments.durable),
+        // A profile may say so of a server that is not killed here.
+        ("--durable", arguments.durable && arguments.crash),
     ] {
         if is_set {
             words.push(name.to_owned());

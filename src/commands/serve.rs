@@ -14,7 +14,7 @@ use crate::commands::serve_durable;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
-use crate::suggest;
+use touchstone_output::suggest;
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(arguments: ServeArguments, quiet: bool) -> Result<Exit, Failure> {

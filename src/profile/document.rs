@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use touchstone_client::Secret;
 
-use crate::suggest;
+use touchstone_output::suggest;
 
 /// A file that has every key.
 pub(crate) const SAMPLE: &str = include_str!("../../fixtures/samples/touchstone.toml");

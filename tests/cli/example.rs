@@ -42,14 +42,19 @@ fn arguments(address: &str, folder: &tempfile::TempDir) -> Vec<String> {
     words.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Where a new server is to listen, and the command that starts it, with more arguments.
+fn spawning(folder: &tempfile::TempDir, more: &str) -> (String, String) {
+    let address = free_address();
+    let words = arguments(&address, folder).join(" ");
+    let spawn = format!("{} {words} {more}", program().display());
+    (format!("http://{address}"), spawn)
+}
+
 #[test]
 fn nobody_accuses_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let address = free_address();
-    let words = arguments(&address, &folder).join(" ");
-    let spawn = format!("{} {words}", program().display());
+    let (url, spawn) = spawning(&folder, "");
     let report = folder.path().join("report.json").display().to_string();
-    let url = format!("http://{address}");
     let arguments = [
         "check",
         &url,
@@ -82,10 +87,7 @@ fn nobody_accuses_it() {
 #[test]
 fn the_sweep() {
     let folder = tempfile::tempdir().expect("a folder");
-    let address = free_address();
-    let words = arguments(&address, &folder).join(" ");
-    let spawn = format!("{} {words} --presence-timeout 3s", program().display());
-    let url = format!("http://{address}");
+    let (url, spawn) = spawning(&folder, "--presence-timeout 3s");
     for only in ["presence.swept", "restart.machines-offline"] {
         let only = ["--only", only, "--durable", "--presence-timeout", "3s"];
         let check_with = ["check", &url, "--spawn", &spawn];
@@ -97,10 +99,7 @@ fn the_sweep() {
 #[test]
 fn histories_of_it_are_right() {
     let folder = tempfile::tempdir().expect("a folder");
-    let address = free_address();
-    let words = arguments(&address, &folder).join(" ");
-    let spawn = format!("{} {words}", program().display());
-    let url = format!("http://{address}");
+    let (url, spawn) = spawning(&folder, "");
     let explore = ["explore", &url, "--spawn", &spawn, "--rpc-timeout", "2s"];
     let rounds = ["--rounds", "40", "--seed", "1"];
     check(&[&explore[..], &rounds].concat(), 0, &[]);

@@ -14,7 +14,7 @@ use touchstone_loadgen::slo::Slo;
 
 use crate::args::ScheduleArguments;
 use crate::error::Failure;
-use crate::suggest;
+use touchstone_output::suggest;
 
 /// A schedule, and what it comes to.
 pub(super) struct Planned {

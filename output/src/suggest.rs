@@ -1,10 +1,7 @@
 //! What was probably meant: the known name that is most like one that is not known.
 
 /// The known name that `asked` is all but.
-pub(crate) fn closest<'k>(
-    asked: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<&'k str> {
+pub fn closest<'k>(asked: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     known
         .into_iter()
         .map(|name| (strsim::jaro_winkler(asked, name), name))
