@@ -69,7 +69,16 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
         &["touchstone-reference-server"],
         &[],
     ),
-    ("touchstone-tui-monitor", OUTSIDE, &[]),
+    (
+        "touchstone-tui-monitor",
+        &[
+            "touchstone-client",
+            "touchstone-fixtures",
+            "touchstone-history",
+            "touchstone-output",
+        ],
+        &[],
+    ),
     ("touchstone-proxy", OUTSIDE, &[]),
     ("touchstone", EVERYTHING, &[]),
     ("touchstone-benches", EVERYTHING, &[]),

@@ -8,7 +8,7 @@ use touchstone_fixtures::Level;
 use touchstone_history::{Judge, Knowledge, Violation};
 use touchstone_output::text::plural;
 use touchstone_proxy::Clients;
-use touchstone_tui_monitor::event::{Lint, LintKind};
+use touchstone_tui_monitor::event::Lint;
 
 /// The judge of what goes by, what it has found, and what clients do.
 pub(crate) struct Inspection {
@@ -43,7 +43,7 @@ impl Inspection {
     }
 
     fn count(&mut self, found: Vec<Violation>) -> Vec<Lint> {
-        let lints = found.iter().map(lint).collect();
+        let lints = found.iter().map(Lint::from).collect();
         for violation in found {
             let first = self.found.entry(violation.requirement);
             first.or_insert((0, violation)).0 += 1;
@@ -87,7 +87,7 @@ impl Inspection {
                 1 => String::new(),
                 count => format!(" ({count} times)"),
             };
-            lines.push(format!("{}{more}", lint(first).text));
+            lines.push(format!("{}{more}", Lint::from(first)));
         }
         lines.extend(
             self.card()
@@ -95,15 +95,5 @@ impl Inspection {
                 .map(|line| format!("INFO clients: {line}")),
         );
         lines
-    }
-}
-
-fn lint(violation: &Violation) -> Lint {
-    Lint {
-        kind: LintKind::Rule,
-        text: format!(
-            "{} {}: {}",
-            violation.level, violation.requirement, violation.text
-        ),
     }
 }

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use touchstone_fixtures::Level;
+use touchstone_history::Violation;
 
 /// One thing that was seen. Cheap to share: texts are `Arc<str>`, which sources reuse for labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -258,59 +260,56 @@ pub struct Routed {
 /// Something that looks wrong about an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lint {
-    /// What kind of thing.
-    pub kind: LintKind,
+    /// The requirement that is broken, as `touchstone explain` knows it, or one of [`HINTS`].
+    pub rule: &'static str,
+    /// How binding the requirement is. Nothing for a hint.
+    pub level: Option<Level>,
     /// One line for people, with the path or the ids that matter.
     pub text: String,
 }
 
-/// The lints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LintKind {
-    /// The payload is not as the contract has it.
-    Schema,
-    /// A `seq` that is not above the one before.
-    SeqBack,
-    /// The same connection got the same update twice.
-    Duplicate,
-    /// A type that the specification does not list, as newer servers send. Said once for each type.
-    UnknownType,
-    /// A connection got what its scope must not get.
-    Misrouted,
-    /// Connections got a type of event that they do not need, as those of servers without narrow filters
-    /// do. Said once for each type and scope.
-    Wide,
-    /// An RPC that nobody answered in time.
-    Unanswered,
-    /// What no right server could have done, as a judge of the recording says.
-    Rule,
+/// A type that the specification does not list, as newer servers send. Said once for each type.
+pub const UNKNOWN_TYPE: &str = "unknown-type";
+/// The router used another filter than the contract has for the type.
+pub const MISROUTED: &str = "misrouted";
+/// A remote call that nobody answered in time.
+pub const UNANSWERED: &str = "unanswered";
+
+/// What looks odd and breaks no requirement, or none that this shows.
+pub const HINTS: [&str; 3] = [UNKNOWN_TYPE, MISROUTED, UNANSWERED];
+
+impl Lint {
+    /// One of [`HINTS`].
+    pub(crate) fn hint(rule: &'static str, text: String) -> Self {
+        Self {
+            rule,
+            level: None,
+            text,
+        }
+    }
+
+    /// What stands before the text: the level, where there is one, and the rule.
+    pub(crate) fn title(&self) -> String {
+        match self.level {
+            Some(level) => format!("{level} {}", self.rule),
+            None => self.rule.to_owned(),
+        }
+    }
 }
 
-impl LintKind {
-    /// Every lint, in the order of the declaration.
-    pub const ALL: [Self; 8] = [
-        Self::Schema,
-        Self::SeqBack,
-        Self::Duplicate,
-        Self::UnknownType,
-        Self::Misrouted,
-        Self::Wide,
-        Self::Unanswered,
-        Self::Rule,
-    ];
-
-    /// The word for it in filters, on the screen and in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Schema => "schema",
-            Self::SeqBack => "seq-back",
-            Self::Duplicate => "duplicate",
-            Self::UnknownType => "unknown-type",
-            Self::Misrouted => "misrouted",
-            Self::Wide => "wide",
-            Self::Unanswered => "unanswered",
-            Self::Rule => "rule",
+impl From<&Violation> for Lint {
+    fn from(violation: &Violation) -> Self {
+        Self {
+            rule: violation.requirement,
+            level: Some(violation.level),
+            text: violation.text.clone(),
         }
+    }
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.title(), self.text)
     }
 }
 

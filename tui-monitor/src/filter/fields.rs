@@ -54,7 +54,7 @@ impl VariableResolver for Fields<'_> {
                 Recipients::Routed(routed) => filter_type(&routed.filter),
                 _ => null(),
             },
-            "lints" => list(entry.lints.iter().map(|lint| lint.kind.as_str()).collect()),
+            "lints" => list(entry.lints.iter().map(|lint| lint.rule).collect()),
             "latency" => match entry.latency_us {
                 #[expect(
                     clippy::cast_precision_loss,

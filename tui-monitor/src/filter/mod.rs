@@ -16,7 +16,8 @@ use cel::{Context, Env, ExecutionError, Program, Value};
 use self::fields::Fields;
 pub(crate) use self::narrow::Clause;
 pub(crate) use self::words::{field_at, words_of};
-use crate::event::{Direction, Entity, Entry, Kind, Lint, LintKind, Recipients, Routed, Scope};
+use crate::event::{Direction, Entity, Entry, Kind, Lint, Recipients, Routed, Scope};
+use touchstone_fixtures::Level;
 
 /// The characters that make a text an expression. Ids, types and routes have none of them.
 const OPERATORS: &[char] = &[
@@ -55,7 +56,7 @@ pub const FIELDS: &[Field] = &[
     field("receivers", "the labels of the connections that got it"),
     field("skipped", "the connection that was left out, or null"),
     field("filter", "the recipient filter's type, or null"),
-    field("lints", "what looks wrong, such as [\"schema\"]"),
+    field("lints", "what looks wrong, such as [\"update.envelope\"]"),
     field("latency", "milliseconds from cause to effect, or null"),
     field("direction", "sent, received or inside"),
     field("number", "the entry's number"),
@@ -345,7 +346,7 @@ fn contains(entry: &Entry, lowercase: &str) -> bool {
         || entry
             .lints
             .iter()
-            .any(|lint| contains_lowercase(lint.kind.as_str(), lowercase))
+            .any(|lint| contains_lowercase(lint.rule, lowercase))
 }
 
 fn contains_lowercase(text: &str, lowercase: &str) -> bool {
@@ -387,7 +388,8 @@ fn sample() -> &'static Entry {
         latency_us: Some(1),
         link: Some(1),
         lints: vec![Lint {
-            kind: LintKind::Schema,
+            rule: "update.envelope",
+            level: Some(Level::Must),
             text: String::new(),
         }],
     })
@@ -452,7 +454,7 @@ mod tests {
         check(r#""a1/s" in receivers"#, true);
         check("size(lints) > 0", false);
         check("lints == []", true);
-        check(r#"lints.exists(lint, lint == "schema")"#, false);
+        check(r#"lints.exists(lint, lint == "update.envelope")"#, false);
         check("latency > 2.4 && latency < 2.6", true);
         check(r#"!(type == "new-message")"#, false);
     }
@@ -510,7 +512,7 @@ mod tests {
             r#"size > 3 && type in ["new-message", "update-sesion"]"#,
             r#"scope == "users""#,
             r#"direction == "out""#,
-            r#""schem" in lints"#,
+            r#""update.envelop" in lints"#,
             r#"lints.exists(lint, lint == "misroute")"#,
             r#"filter == "machine-scope-only""#,
             r#"kind = "update" && raw == "a = b""#,

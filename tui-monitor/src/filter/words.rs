@@ -8,9 +8,10 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use touchstone_fixtures::{CLIENT_EVENTS, EPHEMERAL_TYPES, UPDATE_TYPES};
+use touchstone_history::REQUIREMENTS;
 
 use super::FilterError;
-use crate::event::{Kind, LintKind};
+use crate::event::{HINTS, Kind};
 
 /// Types that neither [`UPDATE_TYPES`] nor [`EPHEMERAL_TYPES`] nor [`CLIENT_EVENTS`] list: what servers
 /// send besides, what servers of later generations send, and the monitor's own entries.
@@ -59,7 +60,10 @@ pub(crate) fn words_of(field: &str) -> Option<Vec<&'static str>> {
         "kind" => Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
         "scope" => vec!["user", "session", "machine"],
         "direction" => vec!["sent", "received", "inside"],
-        "lints" => LintKind::ALL.iter().map(|lint| lint.as_str()).collect(),
+        "lints" => HINTS
+            .into_iter()
+            .chain(REQUIREMENTS.iter().map(|one| one.id))
+            .collect(),
         "filter" => FILTERS.to_vec(),
         _ => return None,
     })
@@ -99,6 +103,10 @@ fn told(field: &str, word: &str) -> String {
              One of a server of your own is type.startsWith({word:?})"
         ),
         (Some((near, _)), _) => format!("{field} is never {word:?}; did you mean {near:?}?"),
+        (None, "lints") => format!(
+            "lints is never {word:?}; it is the id of a requirement that a history can break, or one of {}",
+            HINTS.join(", ")
+        ),
         (None, _) => format!(
             "{field} is never {word:?}; it is one of {}",
             known.join(", ")

@@ -80,8 +80,8 @@ pub fn object(entry: &Entry) -> String {
     }
     put("latency", json!(entry.latency_us.map(milliseconds)));
     put("link", json!(entry.link));
-    let kinds: Vec<&str> = entry.lints.iter().map(|lint| lint.kind.as_str()).collect();
-    put("lints", json!(kinds));
+    let rules: Vec<&str> = entry.lints.iter().map(|lint| lint.rule).collect();
+    put("lints", json!(rules));
     if !entry.lints.is_empty() {
         let texts: Vec<&str> = entry.lints.iter().map(|lint| &*lint.text).collect();
         put("findings", json!(texts));
@@ -143,7 +143,7 @@ fn columns(entry: &Entry) -> String {
     for lint in &entry.lints {
         add(format!(
             "!{}: {}",
-            lint.kind.as_str(),
+            lint.title(),
             text::shown(&lint.text, 120)
         ));
     }

@@ -177,9 +177,11 @@ mod tests {
 
     use serde_json::{Map, Value};
 
+    use touchstone_fixtures::Level;
+
     use super::*;
     use crate::event::{
-        Amendment, Cause, Direction, Entity, Lint, LintKind, Receipt, Recipients, Routed, Scope,
+        Amendment, Cause, Direction, Entity, Lint, Receipt, Recipients, Routed, Scope,
     };
 
     fn entries() -> Vec<Entry> {
@@ -207,7 +209,8 @@ mod tests {
             latency_us: Some(1_250),
             link: Some(1),
             lints: vec![Lint {
-                kind: LintKind::Schema,
+                rule: "update.envelope",
+                level: Some(Level::Must),
                 text: "/body/sid: missing key `sid`".into(),
             }],
         };

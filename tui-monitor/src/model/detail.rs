@@ -15,7 +15,7 @@ use touchstone_fixtures::{
 };
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::event::{Direction, Entity, Entry, Kind, LintKind, Recipients};
+use crate::event::{Direction, Entity, Entry, Kind, Recipients};
 use crate::model::search::find;
 use crate::text;
 use crate::theme::Tone;
@@ -281,10 +281,11 @@ impl Page {
     fn verdicts(&mut self, entry: &Entry) {
         let verdict = judge(entry);
         for lint in &entry.lints {
-            // The verdict tells the same at more length.
-            if lint.kind != LintKind::Schema || verdict.is_none() {
-                self.row(lint.kind.as_str(), Tone::Bad, &text::clean(&lint.text));
-            }
+            let label = lint
+                .level
+                .map_or("hint".to_owned(), |level| level.to_string());
+            let told = format!("{}: {}", lint.rule, lint.text);
+            self.row(&label, Tone::Bad, &text::clean(&told));
         }
         match verdict {
             None => {}

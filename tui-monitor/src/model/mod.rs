@@ -24,7 +24,7 @@ use self::{
     connections::Connections, detail::Detail, list::List, prompt::Prompt, rates::Rates, ring::Ring,
     rpc::Calls, search::Search, side::Cursor,
 };
-use crate::event::{Entry, Held, LintKind, Now, Playback, Recording, Rule};
+use crate::event::{Entry, Held, Now, Playback, Recording, Rule};
 use crate::filter::{Clause, Filter};
 use crate::keys::Keymap;
 use crate::theme::Theme;
@@ -82,7 +82,7 @@ pub struct Model {
     pub(crate) dropped: u64,
     /// Entries that left the ring.
     pub(crate) forgotten: u64,
-    pub(crate) lints: BTreeMap<LintKind, u64>,
+    pub(crate) lints: BTreeMap<&'static str, u64>,
     /// How old the oldest entry of the last round was when it came here, in microseconds.
     pub(crate) lag_us: u64,
     pub(crate) lag_now_us: u64,

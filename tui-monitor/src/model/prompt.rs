@@ -279,7 +279,7 @@ mod tests {
         check_completion("kind == \"", 2, "kind == \"ephemeral");
         check_completion("direction != \"s", 1, "direction != \"sent");
         check_completion("type in [\"ping\", \"us", 1, "type in [\"ping\", \"usage");
-        check_completion("\"sch", 1, "\"schema");
+        check_completion("\"unk", 1, "\"unknown-type");
         check_completion("account == \"u", 1, "account == \"u");
         check_completion("nothing_like_it", 1, "nothing_like_it");
         check_completion("", 1, "");

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use touchstone_fixtures::{CLIENT_EVENTS, Subject, broadcast, subject_of};
+use touchstone_fixtures::{
+    CLIENT_EVENTS, EPHEMERAL_TYPES, Subject, UPDATE_TYPES, broadcast, subject_of,
+};
 
 use crate::event::{Entity, Kind};
 
@@ -38,18 +40,27 @@ pub(super) fn of_event(name: &str, payload: &Value) -> Facts {
     }
 }
 
-/// Whether the name is one that the specification lists, in either direction.
-pub(super) fn is_known(name: &str) -> bool {
-    const FROM_SERVERS: [&str; 7] = [
-        "update",
-        "ephemeral",
+/// The name of the event, or the type in its payload, where the specification does not list it in either
+/// direction.
+pub(super) fn unknown_type<'a>(name: &'a str, payload: &'a Value) -> Option<&'a str> {
+    const FROM_SERVERS: [&str; 5] = [
         "error",
         "rpc-registered",
         "rpc-unregistered",
         "rpc-error",
         "rpc-request",
     ];
-    FROM_SERVERS.contains(&name) || CLIENT_EVENTS.contains(&name)
+    match name {
+        "update" => payload["body"]["t"]
+            .as_str()
+            .filter(|t| !UPDATE_TYPES.contains(t)),
+        "ephemeral" => payload["type"]
+            .as_str()
+            .filter(|t| !EPHEMERAL_TYPES.contains(t)),
+        _ => {
+            Some(name).filter(|name| !FROM_SERVERS.contains(name) && !CLIENT_EVENTS.contains(name))
+        }
+    }
 }
 
 fn of_update(payload: &Value) -> Facts {
@@ -113,7 +124,8 @@ fn text(object: &Value, key: &str) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use touchstone_fixtures::{EPHEMERAL_TYPES, TYPICAL, UPDATE_TYPES, golden};
+    use serde_json::json;
+    use touchstone_fixtures::{TYPICAL, golden};
 
     use super::*;
 
@@ -177,6 +189,16 @@ mod tests {
     fn what_is_no_event_is_taken_as_it_is() {
         let facts = of_event("update", &Value::Null);
         assert_eq!((&*facts.event, facts.seq, facts.id), ("update", None, None));
-        assert!(is_known("rpc-request") && is_known("message") && !is_known("shout"));
+        for (name, payload, expected) in [
+            ("rpc-request", Value::Null, None),
+            ("message", Value::Null, None),
+            ("shout", Value::Null, Some("shout")),
+            ("update", json!({"body": {"t": "new-message"}}), None),
+            ("update", json!({"body": {"t": "shiny"}}), Some("shiny")),
+            ("update", json!({"body": 1}), None),
+            ("ephemeral", json!({"type": "shiny"}), Some("shiny")),
+        ] {
+            assert_eq!(unknown_type(name, &payload), expected, "{name} {payload}");
+        }
     }
 }

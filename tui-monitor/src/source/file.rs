@@ -14,7 +14,8 @@ use touchstone_client::trace::{Reader, Record, TraceError};
 use super::desk::Desk;
 use super::sighted::{Origins, what_of};
 use super::{Options, Origin, Outlet, Overflow, RPC_PATIENCE, Source, What, channel};
-use crate::event::{Control, Playback, SourceState};
+use crate::event::{Control, Lint, Playback, SourceState};
+use crate::lint::{Inspect, judged};
 
 /// How often the screen is told where the recording stands.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
@@ -78,6 +79,7 @@ impl Recorded {
             length_us: self.length_us,
             last_us: 0,
             next: None,
+            inspect: judged(),
             desk: Desk::new(RPC_PATIENCE),
             origins: Origins::default(),
             pace: Pace {
@@ -106,6 +108,7 @@ struct Player {
     /// The time of the last record that was played.
     last_us: u64,
     next: Option<Record>,
+    inspect: Inspect,
     desk: Desk,
     origins: Origins,
     pace: Pace,
@@ -220,7 +223,8 @@ impl Player {
                 }
                 Some(Err(error)) => {
                     let what = What::Note(format!("the recording is damaged: {error}"));
-                    self.see(self.last_us, &Origin::none(), &what).await;
+                    self.see(self.last_us, &Origin::none(), &what, Vec::new())
+                        .await;
                 }
                 None => return false,
             }
@@ -268,10 +272,11 @@ impl Player {
     async fn rewind(&mut self, place: u64) -> bool {
         let Ok(reader) = reader(&self.path) else {
             let note = What::Note("the recording is gone, and cannot be read again".into());
-            self.see(place, &Origin::none(), &note).await;
+            self.see(place, &Origin::none(), &note, Vec::new()).await;
             return false;
         };
         self.reader = reader;
+        self.inspect = judged();
         self.desk = Desk::new(RPC_PATIENCE);
         self.origins = Origins::default();
         (self.next, self.last_us) = (None, 0);
@@ -293,17 +298,18 @@ impl Player {
         let t_us = record.t_us;
         self.last_us = t_us;
         let origin = self.origins.of(&record);
-        let Some(what) = what_of(record) else {
-            return;
-        };
-        self.see(t_us, &origin, &what).await;
+        let lints = (self.inspect)(&record);
+        if let Some(what) = what_of(record, &lints) {
+            self.see(t_us, &origin, &what, lints).await;
+        }
     }
 
-    async fn see(&mut self, t_us: u64, origin: &Origin, what: &What) {
+    async fn see(&mut self, t_us: u64, origin: &Origin, what: &What, lints: Vec<Lint>) {
         let at_ms = self.started_at.saturating_add(t_us / 1_000);
         let mut inputs = Vec::new();
         self.desk.look_for_unanswered(at_ms, t_us, &mut inputs);
-        self.desk.see(at_ms, t_us, origin, what, &mut inputs);
+        let at = (at_ms, t_us);
+        self.desk.see(at, origin, what, lints, &mut inputs);
         for input in inputs {
             self.outlet.send(input).await;
         }

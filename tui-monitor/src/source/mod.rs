@@ -2,8 +2,8 @@
 //! driven elsewhere.
 //!
 //! Each source is a task that sends [`Input`]s over a bounded channel and takes [`Control`]s. What
-//! it sees goes through one desk, which numbers it, finds out what belongs together, lints it and
-//! records it. A source must not draw, must not filter, and must never lose anything silently: what
+//! it sees is recorded, judged as far as an unfinished history can be, and goes through one desk, which
+//! numbers it and finds out what belongs together. A source must not draw, must not filter, and must never lose anything silently: what
 //! the reader of the channel is too slow for is counted and told.
 
 mod desk;
@@ -34,6 +34,7 @@ use self::desk::Desk;
 pub use self::record::RecordTo;
 use self::record::Tape;
 use crate::event::{Control, Direction, Input, Lint, Recording, Scope, SourceState};
+use crate::lint::{Inspect, judged};
 
 /// How long an RPC may stay unanswered before it is linted: servers give up after 30 s.
 const RPC_PATIENCE: Duration = Duration::from_secs(35);
@@ -256,6 +257,7 @@ enum What {
 
 /// What the task of a live source or of the tap has: the desk, the recording and the way out.
 struct Post {
+    inspect: Inspect,
     desk: Desk,
     tape: Tape,
     outlet: Outlet,
@@ -270,6 +272,7 @@ impl Post {
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            inspect: judged(),
             desk: Desk::new(RPC_PATIENCE),
             tape: Tape::new(tool, options.record.clone(), target, start_ms),
             outlet,
@@ -288,10 +291,12 @@ impl Post {
 
     async fn see(&mut self, sighting: Sighting) {
         let t_us = self.t_us(sighting.at);
+        let mut lints = Vec::new();
         if let Some(record) = record::record_of(t_us, &sighting.origin, &sighting.what) {
+            lints = (self.inspect)(&record);
             self.keep(&record).await;
         }
-        self.show(sighting, Vec::new()).await;
+        self.show(sighting, lints).await;
     }
 
     /// Records without showing.
@@ -301,19 +306,14 @@ impl Post {
         }
     }
 
-    /// Shows without recording, with these lints besides those of the desk.
-    async fn show(&mut self, sighting: Sighting, mut lints: Vec<Lint>) {
+    /// Shows without recording, with these lints.
+    async fn show(&mut self, sighting: Sighting, lints: Vec<Lint>) {
         let t_us = self.t_us(sighting.at);
         let mut inputs = Vec::new();
-        let at_ms = self.start_ms + t_us / 1_000;
-        self.desk
-            .see(at_ms, t_us, &sighting.origin, &sighting.what, &mut inputs);
-        for mut input in inputs {
-            match &mut input {
-                Input::Entry(entry) => entry.lints.append(&mut lints),
-                Input::Amend(amendment) => amendment.lints.append(&mut lints),
-                _ => {}
-            }
+        let at = (self.start_ms + t_us / 1_000, t_us);
+        let Sighting { origin, what, .. } = &sighting;
+        self.desk.see(at, origin, what, lints, &mut inputs);
+        for input in inputs {
             self.outlet.send(input).await;
         }
     }

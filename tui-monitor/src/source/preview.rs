@@ -31,12 +31,13 @@ impl Preview {
     pub fn entry(&mut self, record: Record) -> Option<Entry> {
         let origin = self.origins.of(&record);
         let t_us = record.t_us;
-        let what = match what_of(record)? {
+        let what = match what_of(record, &[])? {
             What::Connect(auth) => What::Connection("connect", auth.to_string()),
             what => what,
         };
         let mut inputs = Vec::new();
-        self.desk.see(0, t_us, &origin, &what, &mut inputs);
+        self.desk
+            .see((0, t_us), &origin, &what, Vec::new(), &mut inputs);
         inputs.into_iter().find_map(|input| match input {
             Input::Entry(entry) => Some(*entry),
             _ => None,

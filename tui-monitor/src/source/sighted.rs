@@ -11,7 +11,7 @@ use touchstone_client::{
 
 use super::record::DECISION;
 use super::{Origin, What};
-use crate::event::{Direction, Scope};
+use crate::event::{Direction, Lint, Scope};
 
 /// Whose the connections of a trace are, as far as it has been read.
 #[derive(Debug, Default)]
@@ -47,8 +47,13 @@ impl Origins {
     }
 }
 
-/// What a record shows. Nothing for heartbeats and the packets of the transport.
-pub(super) fn what_of(record: Record) -> Option<What> {
+/// What a record shows. Nothing for heartbeats and the packets of the transport, unless something is
+/// wrong there.
+pub(super) fn what_of(record: Record, lints: &[Lint]) -> Option<What> {
+    what(record).or_else(|| Some(What::Note(lints.first()?.text.clone())))
+}
+
+fn what(record: Record) -> Option<What> {
     let text = |value: &Value| {
         value["message"]
             .as_str()

@@ -18,13 +18,11 @@ use touchstone_output::text::error_chain;
 
 use super::sighted::{Origins, what_of};
 use super::{Options, Origin, Post, SIGHTINGS, Sighting, Source, TOOL, What, channel, tap};
-use crate::event::{Lint, SourceState};
+use crate::event::SourceState;
+pub use crate::lint::Inspect;
 
 /// How often the recorder is emptied. A screen shows some 30 frames a second.
 const EVERY: Duration = Duration::from_millis(30);
-
-/// Looks at each record and says what is wrong with it.
-pub type Inspect = Box<dyn FnMut(&Record) -> Vec<Lint> + Send>;
 
 /// What is watched.
 pub struct Wire<'a> {
@@ -35,7 +33,7 @@ pub struct Wire<'a> {
     /// With this, the control tap of the server is read as well, so that an event shows both whom the
     /// router meant and who got it.
     pub rest: Option<Rest>,
-    /// Who else looks at it.
+    /// Who looks at each record in place of the judge that every source has.
     pub inspect: Option<Inspect>,
 }
 
@@ -43,13 +41,15 @@ pub struct Wire<'a> {
 /// ends when it is closed.
 pub fn start(wire: Wire<'_>, options: &Options) -> (Source, Recorder) {
     let (outlet, source) = channel(options);
-    let post = Post::new(options, outlet, wire.tool.unwrap_or(TOOL), wire.target);
+    let mut post = Post::new(options, outlet, wire.tool.unwrap_or(TOOL), wire.target);
+    if let Some(inspect) = wire.inspect {
+        post.inspect = inspect;
+    }
     let rest = wire.rest;
     let recorder = Recorder::new(post.start, Bounds::default());
     let mut watcher = Watcher {
         recorder: recorder.clone(),
         origins: Origins::default(),
-        inspect: wire.inspect,
         post,
     };
     let options = options.clone();
@@ -77,7 +77,6 @@ async fn decisions(rest: &Rest) -> impl Stream<Item = What> + use<> {
 struct Watcher {
     recorder: Recorder,
     origins: Origins,
-    inspect: Option<Inspect>,
     post: Post,
 }
 
@@ -127,17 +126,9 @@ impl Watcher {
             self.post.outlet.state(state).await;
         }
         let at = self.post.start + Duration::from_micros(record.t_us);
-        let lints = match &mut self.inspect {
-            Some(inspect) => inspect(&record),
-            None => Vec::new(),
-        };
+        let lints = (self.post.inspect)(&record);
         self.post.keep(&record).await;
-        let what = what_of(record).or_else(|| {
-            // What has no entry of its own gets one where something is wrong with it.
-            let lint = lints.first()?;
-            Some(What::Note(lint.text.clone()))
-        });
-        if let Some(what) = what {
+        if let Some(what) = what_of(record, &lints) {
             self.post.show(Sighting { at, origin, what }, lints).await;
         }
     }

@@ -77,7 +77,7 @@ impl Model {
             self.lag_now_us = self.lag_now_us.max(age);
         }
         for lint in &entry.lints {
-            *self.lints.entry(lint.kind).or_default() += 1;
+            *self.lints.entry(lint.rule).or_default() += 1;
         }
         self.rates.count(&entry);
         self.connections.entry(&entry);
@@ -95,7 +95,7 @@ impl Model {
 
     fn amend(&mut self, amendment: Amendment) {
         for lint in &amendment.lints {
-            *self.lints.entry(lint.kind).or_default() += 1;
+            *self.lints.entry(lint.rule).or_default() += 1;
         }
         let number = amendment.number;
         let mention = amendment.receipt.clone();

@@ -45,11 +45,11 @@ pub(super) fn header(pen: &mut Pen<'_>, area: Rect) {
     let tone = if lints == 0 { Tone::Plain } else { Tone::Bad };
     let mut told = text::count(number(lints), "lint");
     if lints > 0 && area.width >= 100 {
-        let kinds = model.lints.iter();
-        let kinds: Vec<String> = kinds
-            .map(|(kind, count)| format!("{} {}", kind.as_str(), text::short(number(*count))))
+        let rules = model.lints.iter();
+        let rules: Vec<String> = rules
+            .map(|(rule, count)| format!("{rule} {}", text::short(number(*count))))
             .collect();
-        told = format!("{told}: {}", kinds.join(", "));
+        told = format!("{told}: {}", rules.join(", "));
     }
     let lints = (tone, told);
     if model.playback.is_none() {

@@ -248,7 +248,7 @@ fn cell(pen: &Pen<'_>, entry: &Entry, what: What, width: u16) -> (String, Tone) 
                 1 => String::new(),
                 count => format!(" (and {} more)", count - 1),
             };
-            let told = format!("{}{more}: {}", first.kind.as_str(), first.text);
+            let told = format!("{}{more}: {}", first.title(), first.text);
             (text::shown(&told, width.into()), Tone::Bad)
         }
         What::Payload => (text::shown(&entry.raw, width.into()), Tone::Faint),

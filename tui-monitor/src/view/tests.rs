@@ -6,8 +6,8 @@ use ratatui::crossterm::event::{MouseButton, MouseEventKind};
 
 use crate::Theme;
 use crate::event::{
-    Amendment, Control, Direction, Effect, Entity, Entry, Input, Kind, LintKind, Playback,
-    Recipients, Recording, Routed, Scope, SourceState,
+    Amendment, Control, Direction, Effect, Entity, Entry, Input, Kind, Playback, Recipients,
+    Recording, Routed, Scope, SourceState,
 };
 use crate::filter::Filter;
 use crate::model::testing::entry;

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{COPIES_WITHIN_US, Desk, Draft, Seen, copy_key};
-use crate::event::{Amendment, Direction, Entity, Input, Kind, Recipients, Routed, Scope};
-use crate::lint::{self, Arrived};
+use crate::event::{Amendment, Direction, Entity, Input, Kind, Recipients, Routed};
+use crate::lint;
 use crate::source::{Origin, facts};
 
 /// The payload as it was sent, to the last space: by its text a presence event is known again.
@@ -27,9 +27,7 @@ impl Desk {
         let facts = facts::of_event(name, payload);
         let (routed, ours) = self.routed(&decision);
         let filter = decision["filter"]["type"].as_str().unwrap_or_default();
-        let mut lints: Vec<_> = lint::of_decision(&facts.event, filter)
-            .into_iter()
-            .collect();
+        let misrouted = lint::of_filter(&facts.event, filter);
         let told = decision["account"].as_str().unwrap_or_default();
         let account = self.account_of(told, ours, facts.entity.as_ref());
 
@@ -45,24 +43,17 @@ impl Desk {
                 receipt: None,
                 routed: Some(Box::new(routed)),
                 cause: None,
-                lints,
+                lints: Vec::from_iter(misrouted),
             });
         }
 
-        lints.extend(lint::of_payload(name, payload));
-        // The decisions of an account are in order, as on a connection that gets everything.
-        lints.extend(self.lints.of_arrival(Arrived {
-            conn: &account,
-            scope: &Scope::None,
-            event: &facts.event,
-            entity: facts.entity.as_ref(),
-            payload,
-        }));
+        let mut lints = self.decided.see(draft.t_us, &account, name, payload);
+        lints.extend(misrouted);
+        lints.extend(facts::unknown_type(name, payload).and_then(|name| self.unknown.say(name)));
         let mut entry = self.entry(draft, facts.kind, &facts.event, text);
         if let Some(key) = key {
             let seen = Seen {
                 number: entry.number,
-                account: Arc::clone(&account),
                 first_us: draft.t_us,
                 by: Vec::new(),
             };

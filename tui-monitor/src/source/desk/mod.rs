@@ -1,5 +1,5 @@
-//! Makes entries of what is seen: numbers it, puts copies of one event together, finds out what
-//! belongs together and how long it took, and asks the lints.
+//! Makes entries of what is seen: numbers it, puts copies of one event together, and finds out what
+//! belongs together and how long it took.
 //!
 //! All memory here is bounded, and time comes with what is seen. This module must not do any IO.
 
@@ -20,9 +20,9 @@ use self::exchange::change_of;
 use super::recent::Recent;
 use super::{Origin, What, facts};
 use crate::event::{
-    Amendment, Direction, Entity, Entry, Input, Kind, Lint, LintKind, Receipt, Recipients,
+    Amendment, Direction, Entity, Entry, Input, Kind, Lint, Receipt, Recipients, UNANSWERED,
 };
-use crate::lint::{self, Arrived, Lints};
+use crate::lint::{Decided, Unknown};
 
 /// How many events, calls and causes are remembered.
 const REMEMBERED: usize = 16_384;
@@ -34,8 +34,9 @@ const COPIES_WITHIN_US: u64 = 1_000_000;
 pub(super) struct Desk {
     next: u64,
     patience_us: u64,
-    lints: Lints,
-    /// What was seen before, and by whom: updates by id, ephemerals by account and text.
+    unknown: Unknown,
+    decided: Decided,
+    /// What was seen before, and by whom: updates by account and id, ephemerals by account and text.
     seen: Recent<Arc<str>, Seen>,
     /// Calls that wait for their answer, by connection, asking side and ack id.
     calls: Recent<CallKey, Call>,
@@ -58,7 +59,6 @@ type CallKey = (Arc<str>, Direction, u64);
 #[derive(Debug)]
 struct Seen {
     number: u64,
-    account: Arc<str>,
     first_us: u64,
     by: Vec<Arc<str>>,
 }
@@ -71,11 +71,13 @@ struct Call {
     at_us: u64,
 }
 
-/// An entry that knows only where and when; the rest is filled in by what it is.
+/// What is known of what is seen, before what it is: where, when, and whether the judge has found
+/// something wrong with it.
 struct Draft<'a> {
     at_ms: u64,
     t_us: u64,
     origin: &'a Origin,
+    is_wrong: bool,
 }
 
 impl Desk {
@@ -83,7 +85,8 @@ impl Desk {
         Self {
             next: 0,
             patience_us: u64::try_from(rpc_patience.as_micros()).unwrap_or(u64::MAX),
-            lints: Lints::default(),
+            unknown: Unknown::default(),
+            decided: Decided::default(),
             seen: Recent::new(REMEMBERED),
             calls: Recent::new(REMEMBERED),
             asked: Recent::new(REMEMBERED),
@@ -95,20 +98,31 @@ impl Desk {
         }
     }
 
-    /// Looks at one thing and adds what is to be told of it to `out`.
+    /// Looks at one thing, of which the judge says `lints`, and adds what is to be told of it to `out`.
     pub(super) fn see(
         &mut self,
-        at_ms: u64,
-        t_us: u64,
+        (at_ms, t_us): (u64, u64),
         origin: &Origin,
         what: &What,
+        lints: Vec<Lint>,
         out: &mut Vec<Input>,
     ) {
         let draft = Draft {
             at_ms,
             t_us,
             origin,
+            is_wrong: !lints.is_empty(),
         };
+        let before = out.len();
+        self.take(&draft, what, out);
+        match out.get_mut(before) {
+            Some(Input::Entry(entry)) => entry.lints.extend(lints),
+            Some(Input::Amend(amendment)) => amendment.lints.extend(lints),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, draft: &Draft<'_>, what: &What, out: &mut Vec<Input>) {
         let input = match what {
             What::Event {
                 direction,
@@ -118,39 +132,34 @@ impl Desk {
             } => {
                 let payload = args.data().unwrap_or(Value::Null);
                 let raw = args.first_raw().unwrap_or(args.as_str());
-                self.event(&draft, *direction, name, &payload, raw, *ack)
+                self.event(draft, *direction, name, &payload, raw, *ack)
             }
             What::Ack {
                 direction,
                 id,
                 args,
             } => {
-                let answer = args.data().unwrap_or(Value::Null);
                 let raw = args.first_raw().unwrap_or(args.as_str());
-                Input::from(self.answer(&draft, *direction, *id, &answer, raw))
+                Input::from(self.answer(draft, *direction, *id, raw))
             }
-            What::Decision(raw) => self.decision(&draft, raw),
+            What::Decision(raw) => self.decision(draft, raw),
             // Whether it was let in is what people want to see.
             What::Connect(_) => return,
             What::Http(exchange) => {
-                self.exchange(&draft, exchange, out);
+                self.exchange(draft, exchange, out);
                 return;
             }
             What::Accepted(sid) => {
-                self.lints.forget(&origin.conn);
                 if let Some(sid) = sid {
-                    self.sids.put(sid, origin.clone());
+                    self.sids.put(sid, draft.origin.clone());
                 }
                 let text = "CONNECT was answered";
-                self.entry(&draft, Kind::Connection, "connected", text)
+                self.entry(draft, Kind::Connection, "connected", text)
                     .into()
             }
-            What::Connection(word, text) => {
-                self.lints.forget(&origin.conn);
-                self.entry(&draft, Kind::Connection, word, text).into()
-            }
-            What::Gap(text) => self.entry(&draft, Kind::Gap, "gap", text).into(),
-            What::Note(text) => self.entry(&draft, Kind::Note, "note", text).into(),
+            What::Connection(word, text) => self.entry(draft, Kind::Connection, word, text).into(),
+            What::Gap(text) => self.entry(draft, Kind::Gap, "gap", text).into(),
+            What::Note(text) => self.entry(draft, Kind::Note, "note", text).into(),
         };
         out.push(input);
     }
@@ -174,6 +183,7 @@ impl Desk {
                 at_ms,
                 t_us,
                 origin: &origin,
+                is_wrong: true,
             };
             let waited = self.patience_us / 1_000_000;
             let method = call.entity.as_ref().map_or("?", Entity::id);
@@ -181,10 +191,7 @@ impl Desk {
             let mut entry = self.entry(&draft, Kind::Rpc, "unanswered", &text);
             entry.link = Some(call.link);
             entry.entity = call.entity;
-            entry.lints.push(Lint {
-                kind: LintKind::Unanswered,
-                text,
-            });
+            entry.lints.push(Lint::hint(UNANSWERED, text));
             out.push(entry.into());
         }
     }
@@ -203,79 +210,46 @@ impl Desk {
         let copy = received
             .then(|| copy_key(&draft.origin.account, &facts, raw))
             .flatten();
-        let mut lints = Vec::new();
         let mut first = None;
         let origin = draft.origin;
-        if let Some(key) = &copy {
-            match self.seen.get_mut(key) {
-                Some(seen) if facts.kind == Kind::Update => {
-                    first = Some(seen.number);
-                    if seen.by.contains(&origin.conn) {
-                        lints.push(Lint {
-                            kind: LintKind::Duplicate,
-                            text: format!("{} got update {key} twice", origin.conn),
-                        });
-                    }
-                    if seen.account != origin.account {
-                        lints.push(Lint {
-                            kind: LintKind::Misrouted,
-                            text: format!(
-                                "update {key} reached account {} and account {}",
-                                seen.account, origin.account
-                            ),
-                        });
-                    }
-                    seen.by.push(Arc::clone(&origin.conn));
-                }
-                Some(seen)
-                    if !seen.by.contains(&origin.conn)
-                        && draft.t_us.saturating_sub(seen.first_us) < COPIES_WITHIN_US =>
-                {
-                    first = Some(seen.number);
-                    seen.by.push(Arc::clone(&origin.conn));
-                }
-                _ => {}
+        let mut is_again = false;
+        if let Some(seen) = copy.as_ref().and_then(|key| self.seen.get_mut(key)) {
+            let got_it = seen.by.contains(&origin.conn);
+            let is_late = draft.t_us.saturating_sub(seen.first_us) >= COPIES_WITHIN_US;
+            // Presence that is told again says nothing new, and is no copy.
+            if facts.kind == Kind::Update || !got_it && !is_late {
+                first = Some(seen.number);
+                is_again = got_it;
+                seen.by.push(Arc::clone(&origin.conn));
             }
-        }
-        if received && lints.is_empty() {
-            lints = self.lints.of_arrival(Arrived {
-                conn: &origin.conn,
-                scope: &origin.scope,
-                event: &facts.event,
-                entity: facts.entity.as_ref(),
-                payload,
-            });
         }
         let receipt = Receipt {
             conn: Arc::clone(&origin.conn),
             scope: origin.scope.clone(),
             t_us: draft.t_us,
         };
-        // A right copy belongs to what was shown before; a wrong one has to be seen.
+        // A right copy belongs to what was shown before; a wrong one has to be seen, and so has one that
+        // the same connection got again.
         if let Some(number) = first
-            && lints.is_empty()
+            && !draft.is_wrong
+            && !is_again
         {
             return Input::Amend(Amendment {
                 number,
                 receipt: Some(receipt),
                 routed: None,
                 cause: None,
-                lints,
+                lints: Vec::new(),
             });
         }
-        if received && first.is_none() {
-            lints.extend(lint::of_payload(name, payload));
-            if !facts::is_known(name) {
-                lints.push(lint::unknown(name));
-            }
-            self.lints.keep_new_types(&mut lints);
-        }
+        let unknown = facts::unknown_type(name, payload).filter(|_| received && first.is_none());
+        let unknown = unknown.and_then(|name| self.unknown.say(name));
         let mut entry = self.entry(draft, facts.kind, &facts.event, raw);
         entry.direction = direction;
         entry.seq = facts.seq;
         entry.id = facts.id;
         entry.ack = ack;
-        entry.lints = lints;
+        entry.lints.extend(unknown);
         entry.link = first;
         if matches!(facts.kind, Kind::Update | Kind::Ephemeral) {
             entry.recipients = Recipients::Ours(vec![receipt]);
@@ -286,7 +260,6 @@ impl Desk {
         {
             let seen = Seen {
                 number: entry.number,
-                account: Arc::clone(&origin.account),
                 first_us: draft.t_us,
                 by: vec![Arc::clone(&origin.conn)],
             };
@@ -357,14 +330,7 @@ impl Desk {
         }
     }
 
-    fn answer(
-        &mut self,
-        draft: &Draft<'_>,
-        direction: Direction,
-        id: u64,
-        answer: &Value,
-        raw: &str,
-    ) -> Entry {
+    fn answer(&mut self, draft: &Draft<'_>, direction: Direction, id: u64, raw: &str) -> Entry {
         // The answer to what one side sent comes from the other.
         let asked = match direction {
             Direction::Sent => Direction::Received,
@@ -383,9 +349,6 @@ impl Desk {
         entry.direction = direction;
         entry.ack = Some(id);
         if let Some(call) = call {
-            if direction == Direction::Received {
-                entry.lints = lint::of_answer(&call.event, answer);
-            }
             entry.link = Some(call.link);
             entry.latency_us = Some(draft.t_us.saturating_sub(call.at_us));
             entry.entity = call.entity;
@@ -425,10 +388,11 @@ impl From<Entry> for Input {
     }
 }
 
-/// What makes two arrivals the same event: the id of an update; the text of an ephemeral.
+/// What makes two arrivals on an account the same event: the id of an update, which other accounts may
+/// have as well; the text of an ephemeral.
 fn copy_key(account: &str, facts: &facts::Facts, raw: &str) -> Option<Arc<str>> {
     match facts.kind {
-        Kind::Update => facts.id.clone(),
+        Kind::Update => Some(format!("{account} {}", facts.id.as_deref()?).into()),
         Kind::Ephemeral => Some(format!("{account} {raw}").into()),
         _ => None,
     }

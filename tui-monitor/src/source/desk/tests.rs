@@ -4,9 +4,12 @@ use serde_json::json;
 use touchstone_client::Args;
 
 use super::*;
-use crate::event::Scope;
+use crate::event::{MISROUTED, Scope, UNANSWERED, UNKNOWN_TYPE};
+use crate::lint::{Inspect, judged};
+use crate::source::record::record_of;
 
 pub(super) struct Play {
+    inspect: Inspect,
     desk: Desk,
     pub(super) t_us: u64,
 }
@@ -14,6 +17,7 @@ pub(super) struct Play {
 impl Play {
     pub(super) fn new() -> Self {
         Self {
+            inspect: judged(),
             desk: Desk::new(Duration::from_secs(35)),
             t_us: 0,
         }
@@ -33,8 +37,23 @@ impl Play {
             },
         };
         let mut out = Vec::new();
-        self.desk.see(0, self.t_us, &origin, what, &mut out);
+        let record = record_of(self.t_us, &origin, what);
+        let lints = record.map_or_else(Vec::new, |record| (self.inspect)(&record));
+        self.desk
+            .see((0, self.t_us), &origin, what, lints, &mut out);
         out
+    }
+
+    /// The connection is let in.
+    fn open(&mut self, conn: &str) {
+        let (account, scope) = conn.split_once('/').unwrap();
+        let mut auth = json!({"token": format!("{account}…"), "clientType": "user-scoped"});
+        if let Some((kind, id)) = scope.split_once(':') {
+            auth["clientType"] = json!(format!("{kind}-scoped"));
+            auth[format!("{kind}Id")] = json!(id);
+        }
+        self.all(conn, &What::Connect(auth));
+        self.all(conn, &What::Accepted(None));
     }
 
     /// The same for what one thing is told of.
@@ -45,7 +64,7 @@ impl Play {
     }
 
     /// Adds the lints of what happens.
-    fn found(&mut self, conn: &str, what: &What, told: &mut Vec<LintKind>) {
+    fn found(&mut self, conn: &str, what: &What, told: &mut Vec<&'static str>) {
         told.extend(lints(&self.see(conn, what)));
     }
 
@@ -83,8 +102,8 @@ fn deletion(seq: u64) -> Value {
         "body": {"t": "delete-session", "sid": "s"}})
 }
 
-fn kinds(entry: &Entry) -> Vec<LintKind> {
-    entry.lints.iter().map(|lint| lint.kind).collect()
+fn kinds(entry: &Entry) -> Vec<&'static str> {
+    entry.lints.iter().map(|lint| lint.rule).collect()
 }
 
 #[test]
@@ -122,21 +141,25 @@ fn copies_on_other_connections_belong_to_the_first() {
 #[test]
 fn wrong_copies_are_entries_of_their_own() {
     let mut play = Play::new();
+    for conn in ["a1/user", "a1/session:t", "a2/user"] {
+        play.open(conn);
+    }
     let first = play.entry("a1/user", &got("update", &deletion(1)));
     let again = play.entry("a1/user", &got("update", &deletion(1)));
     assert_eq!(
         (kinds(&again), again.link),
-        (vec![LintKind::Duplicate], Some(first.number))
+        (vec!["delivery.no-duplicate"], Some(first.number))
     );
-    let wrong = play.entry("a1/session:s", &got("update", &deletion(1)));
-    assert_eq!(kinds(&wrong), [LintKind::Wide]);
-    let foreign = play.entry("a2/user", &got("update", &deletion(1)));
-    assert_eq!(kinds(&foreign), [LintKind::Misrouted]);
-    play.entry("a1/user", &got("update", &deletion(5)));
-    let back = play.entry("a1/user", &got("update", &deletion(3)));
-    assert_eq!(kinds(&back), [LintKind::SeqBack]);
+    let wide = play.entry("a1/session:t", &got("update", &deletion(1)));
+    assert_eq!(
+        (kinds(&wide), wide.link),
+        (vec!["session.created-narrow"], Some(first.number))
+    );
+    // Another account may have the same id.
+    let other = play.entry("a2/user", &got("update", &deletion(1)));
+    assert_eq!((kinds(&other).len(), other.link), (0, None));
     let unknown = play.entry("a1/user", &got("shout", &json!(1)));
-    assert_eq!(kinds(&unknown), [LintKind::UnknownType]);
+    assert_eq!(kinds(&unknown), ["unknown-type"]);
 }
 
 #[test]
@@ -225,7 +248,7 @@ fn an_rpc_without_answer_is_told_once() {
     };
     assert_eq!(
         (kinds(entry), entry.link),
-        (vec![LintKind::Unanswered], Some(call.number))
+        (vec![UNANSWERED], Some(call.number))
     );
     assert_eq!(&*entry.raw, "rpc-call to m has no answer after 35 s");
 }
@@ -241,7 +264,7 @@ fn decisions_tell_filter_recipients_and_skipped() {
         (&*entry.account, &*entry.event, entry.seq),
         ("c1", "delete-session", Some(4))
     );
-    assert_eq!(kinds(&entry), [LintKind::Misrouted]);
+    assert_eq!(kinds(&entry), [MISROUTED]);
     let Recipients::Routed(routed) = &entry.recipients else {
         panic!("{entry:?}");
     };
@@ -279,13 +302,16 @@ fn each_lint_tells_what_it_is_for_and_is_silent_otherwise() {
         ),
     ];
     #[track_caller]
-    fn check(right: &[(&str, What)], wrong: &[(&str, What)], expected: &[LintKind]) {
+    fn check(right: &[(&str, What)], wrong: &[(&str, What)], expected: &[&'static str]) {
         let mut play = Play::new();
+        for conn in ["a1/user", "a1/session:s", "a1/session:t", "a1/machine:m"] {
+            play.open(conn);
+        }
         let mut told = Vec::new();
         for (conn, what) in right {
             play.found(conn, what, &mut told);
         }
-        assert_eq!(told, [], "right traffic");
+        assert_eq!(told, [""; 0], "right traffic");
         for (conn, what) in wrong {
             play.found(conn, what, &mut told);
         }
@@ -294,52 +320,29 @@ fn each_lint_tells_what_it_is_for_and_is_silent_otherwise() {
         told.extend(late.iter().flat_map(lints));
         assert_eq!(told, expected);
     }
+    let user = |what: What| [("a1/user", what)];
     check(&right, &[], &[]);
     let mut bent = message(4, 3);
     bent["body"]["message"]["seq"] = json!("3");
-    check(
-        &right,
-        &[("a1/user", got("update", &bent))],
-        &[LintKind::Schema],
-    );
-    check(
-        &right,
-        &[("a1/user", got("update", &message(2, 3)))],
-        &[LintKind::SeqBack],
-    );
-    check(
-        &right,
-        &[("a1/user", got("update", &message(4, 2)))],
-        &[LintKind::SeqBack],
-    );
-    check(
-        &right,
-        &[("a1/user", got("update", &message(3, 2)))],
-        &[LintKind::Duplicate],
-    );
+    check(&right, &user(got("update", &bent)), &["new-message.body"]);
+    let again = got("update", &message(3, 2));
+    check(&right, &user(again), &["delivery.no-duplicate"]);
     let shout = json!({"type": "shout"});
-    check(
-        &right,
-        &[("a1/user", got("ephemeral", &shout))],
-        &[LintKind::UnknownType],
-    );
-    check(
-        &right,
-        &[("a1/machine:m", got("update", &message(3, 2)))],
-        &[LintKind::Misrouted],
-    );
+    check(&right, &user(got("ephemeral", &shout)), &[UNKNOWN_TYPE]);
+    let astray = ("a1/session:t", got("update", &message(3, 2)));
+    check(&right, &[astray], &["message.wrong-session"]);
     let again = event(Sent, "rpc-call", &call, Some(2));
-    check(&right, &[("a1/user", again)], &[LintKind::Unanswered]);
+    check(&right, &user(again), &[UNANSWERED]);
 }
 
 /// The lints of whatever is told.
-fn lints(input: &Input) -> Vec<LintKind> {
+fn lints(input: &Input) -> Vec<&'static str> {
     let lints = match input {
         Input::Entry(entry) => &entry.lints,
         Input::Amend(amendment) => &amendment.lints,
         other => panic!("{other:?}"),
     };
-    lints.iter().map(|lint| lint.kind).collect()
+    lints.iter().map(|lint| lint.rule).collect()
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a hostile or broken server sends, on the screen: no panic, no command to the terminal, and no
 //! frame that takes as long as the payload is large.
 
+use touchstone_fixtures::Level;
+
 use super::*;
 
 /// Texts that no server should send: commands of terminals, writing from right to left, wide and
@@ -42,7 +44,7 @@ fn everywhere(number: u64, text: &str, kind: Kind) -> Entry {
             skipped: Some(shared),
             receipts: vec![receipt(text, Scope::User, 1)],
         })),
-        lints: vec![lint(LintKind::Schema, text)],
+        lints: vec![lint(Level::Must, "update.envelope", text)],
         ..entry(number, "activity")
     }
 }

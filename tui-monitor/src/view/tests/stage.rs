@@ -7,9 +7,11 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 
+use touchstone_fixtures::Level;
+
 use crate::event::{
-    Amendment, Direction, Effect, Entity, Entry, Input, Kind, Lint, LintKind, Now, Receipt,
-    Recipients, Routed, Scope, SourceState,
+    Amendment, Direction, Effect, Entity, Entry, Input, Kind, Lint, Now, Receipt, Recipients,
+    Routed, Scope, SourceState,
 };
 use crate::filter::Filter;
 use crate::keys::Keymap;
@@ -112,9 +114,12 @@ impl Stage {
     }
 }
 
-pub(super) fn lint(kind: LintKind, text: &str) -> Lint {
-    let text = text.to_owned();
-    Lint { kind, text }
+pub(super) fn lint(level: Level, rule: &'static str, text: &str) -> Lint {
+    Lint {
+        rule,
+        level: Some(level),
+        text: text.to_owned(),
+    }
 }
 
 pub(super) fn receipt(conn: &str, scope: Scope, t_us: u64) -> Receipt {
@@ -239,10 +244,15 @@ pub(super) fn story() -> Vec<Input> {
     wrong.seq = Some(4);
     wrong.lints = vec![
         lint(
-            LintKind::Schema,
+            Level::Should,
+            "delete-session.keys",
             "/body/sid: missing key `sid` (keys present: `t`, `sessionId`)",
         ),
-        lint(LintKind::SeqBack, "seq 4 after 6"),
+        lint(
+            Level::Must,
+            "delivery.no-duplicate",
+            "delete-session arrived twice on a1/user.",
+        ),
     ];
     inputs.push(input(wrong));
     let mut routed = entry(14, "update-machine");
