@@ -92,6 +92,21 @@ fn no_case_blames_all_liberties_at_once() {
     )]);
 }
 
+/// Each of them keeps packets back, and none may send what another one has kept.
+#[test]
+fn what_several_keep_back_is_delivered_once() {
+    let keepers = ["broker-delay", "ack-first", "seq-interleaved"];
+    let pairs = [[0, 1], [0, 2], [1, 2]].map(|pair| pair.map(|place| keepers[place]));
+    let only = |names: [&'static str; 2]| {
+        let mut selection = Selection::of(touchstone_cases::REGISTRY);
+        for case in ["session.contention", "message.local-id"] {
+            selection.only(case).expect("ids are no globs");
+        }
+        (Vec::from(names), selection)
+    };
+    check(pairs.map(only).into());
+}
+
 /// What reaches the wrong ones late, and is handled beside what was sent after it, is found all the same.
 #[test]
 fn a_slow_broker_hides_no_leak() {

@@ -274,6 +274,14 @@ async fn delete(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &Role::ALL).await?;
     let peer = stage.peer(Role::U1);
     let (artifact, known) = existing(cx, peer).await?;
+    // The same but for the last part.
+    let mut neighbour = Artifact::new(cx);
+    let (alike, _) = artifact.id.split_at(24);
+    neighbour.id = format!("{alike}{}", &neighbour.id[24..]);
+    let made = cx
+        .call(&CREATE, peer, "artifact-create", neighbour.request())
+        .await?;
+    cx.require(&CREATE, made["result"] == "success", "success", made)?;
     let request = json!({"artifactId": artifact.id});
     let answer = cx
         .call(&DELETE, peer, "artifact-delete", request.clone())
@@ -292,5 +300,10 @@ async fn delete(cx: &mut Ctx) -> Flow {
         let told = format!("an error for {event} of an artifact that is gone");
         cx.check(&DELETE, answer["result"] == "error", told, answer);
     }
+    let request = json!({"artifactId": neighbour.id});
+    let answer = cx.call(&DELETE, peer, "artifact-read", request).await?;
+    let told = "an artifact whose id begins alike, as it was";
+    let held = neighbour.is(&answer["artifact"]);
+    cx.check(&DELETE, held, told, answer);
     Ok(())
 }

@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::Instant;
 use touchstone_client::End;
 
 use super::{
     hazard::OTHERS_SERVED,
+    message,
     rogue::{Read, Rogue, others_served},
     rpc,
 };
@@ -18,6 +20,7 @@ use touchstone_harness::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, Scope},
     ledger::requirement_table,
+    peer::Peer,
     stage::{Role, Stage},
 };
 
@@ -48,6 +51,14 @@ case_table! {
     /// or renewed by heartbeats of a session alone.
     "rpc.stays-registered", slow judges [rpc::STAYS] => stays_registered;
 
+    /// Sends a message with a localId, waits for longer than the server's ping interval and ping timeout
+    /// together, and sends it again.
+    ///
+    /// Accepted is one message. So long does a client take to find out that its network is gone, and then it
+    /// repeats what may not have arrived. Typical cause of a failure: localIds are remembered for a moment only,
+    /// in memory instead of the table of messages.
+    "message.local-id-later", slow judges [message::LOCAL_ID] => local_id_later;
+
     /// Connects and answers no pings, while others go on as usual.
     ///
     /// Accepted is that the server ends the connection in the time that it announced, with tolerance, and
@@ -70,7 +81,7 @@ const LONGEST: Duration = Duration::from_secs(90);
 const BEYOND: f64 = 1.03;
 
 /// Ping interval and ping timeout together, as announced.
-fn patience_of(peer: &touchstone_harness::peer::Peer) -> Flow<Duration> {
+fn patience_of(peer: &Peer) -> Flow<Duration> {
     let handshake = peer.socket.handshake();
     let patience = handshake.ping_interval + handshake.ping_timeout;
     if patience > LONGEST {
@@ -102,6 +113,46 @@ async fn idle(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
+/// Lets this time pass. That a connection stays open meanwhile is judged by `transport.idle`.
+async fn stay_open(peer: &Peer, time: Duration) -> Flow {
+    let Some(end) = peer.wait_end(Instant::now() + time).await else {
+        return Ok(());
+    };
+    let why = touchstone_output::text::error_chain(&end);
+    Err(Stop::Blocked {
+        parent: &IDLE_STAYS,
+        reason: format!("{} ended: {why}", peer.who),
+    })
+}
+
+async fn local_id_later(cx: &mut Ctx) -> Flow {
+    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
+    let (sender, listener) = (stage.peer(Role::U1), stage.peer(Role::U2));
+    let patience = patience_of(sender)?.mul_f64(BEYOND);
+    let (local_id, text) = (cx.marker("local"), cx.marker("text"));
+    let data = json!({"sid": stage.s1.id, "message": text, "localId": local_id});
+    message::delivered(cx, &stage, data.clone(), &local_id).await?;
+    stay_open(sender, patience).await?;
+    cx.emit(sender, "message", data).await?;
+    // A message of the same sender to the same session comes after those before it.
+    let after = cx.marker("after");
+    let data = json!({"sid": stage.s1.id, "message": after});
+    message::delivered(cx, &stage, data, &after).await?;
+    stage.prove_silence(cx).await?;
+    let count = message::different(listener, &local_id);
+    let told = format!(
+        "one message with the localId {local_id}, which is sent again after {} s",
+        patience.as_secs_f64().round()
+    );
+    cx.check(
+        &message::LOCAL_ID,
+        count == 1,
+        told,
+        format!("{count} messages"),
+    );
+    Ok(())
+}
+
 async fn stays_registered(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
     let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
@@ -112,17 +163,7 @@ async fn stays_registered(cx: &mut Ctx) -> Flow {
     let first = rpc::rpc(cx, &rpc::CALL, caller, &method, "at first").await?;
     let works = first["ok"] == true && first["result"] == "here";
     cx.require(&rpc::CALL, works, "the result of a call", &first)?;
-    // That a connection stays open is judged by transport.idle.
-    if let Some(end) = callee.wait_end(Instant::now() + patience).await {
-        return Err(Stop::Blocked {
-            parent: &IDLE_STAYS,
-            reason: format!(
-                "{} ended: {}",
-                callee.who,
-                touchstone_output::text::error_chain(&end)
-            ),
-        });
-    }
+    stay_open(callee, patience).await?;
     let later = rpc::rpc(cx, &rpc::STAYS, caller, &method, "later").await?;
     let held = later["ok"] == true && later["result"] == "here";
     let told = format!(

@@ -326,7 +326,7 @@ fn judge_burst(cx: &mut Ctx, listener: &Peer, markers: &[String], log: &[Arrival
 
 /// The number of different messages with `local_id` that a connection received. Deliveries of the same
 /// envelope are a fault of delivery, judged elsewhere.
-fn different(peer: &Peer, local_id: &str) -> usize {
+pub(super) fn different(peer: &Peer, local_id: &str) -> usize {
     let wanted = Wanted::update("new-message", local_id);
     let mut ids: Vec<_> = peer
         .all(|arrival| wanted.matches(arrival))

@@ -90,6 +90,10 @@ impl Seams for Answers {
         } else if faults.on(Fault::NoAck) {
             return None;
         }
+        let answer = match event {
+            "access-key-get" if faults.on(Fault::AccessKeyCached) => cached(faults, asked, answer),
+            _ => answer,
+        };
         if answer["result"] == "version-mismatch" && faults.on(Fault::MismatchSeq) {
             faults.memory().skip_seq(asked.connection.account_id());
         }
@@ -101,6 +105,16 @@ impl Seams for Answers {
         let is_wrapped = faults.on(Fault::AckWrapped) && !NOTICES.contains(&event);
         Some(if is_wrapped { json!([answer]) } else { answer })
     }
+}
+
+/// The first access key that the account was answered.
+fn cached(faults: &Faults, asked: &Asked<'_>, answer: Value) -> Value {
+    if answer["accessKey"].is_null() {
+        return answer;
+    }
+    let account = asked.connection.account_id().to_owned();
+    let mut memory = faults.memory();
+    memory.access_keys.entry(account).or_insert(answer).clone()
 }
 
 /// Answers of `ping`, `rpc-call` and `access-key-get`.

@@ -69,7 +69,14 @@ impl Seams for Http {
                 ),
             });
         }
-        let is_archive = request.uri.path().ends_with("/archive");
+        let path = request.uri.path();
+        if path.starts_with("/v1/kv/") && path.contains('%') && faults.on(Fault::KvKeyEncoded) {
+            return Some(HttpAnswer {
+                status: StatusCode::NOT_FOUND,
+                body: Some(json!({ "error": "Key not found" })),
+            });
+        }
+        let is_archive = path.ends_with("/archive");
         let is_refused = is_archive && faults.strikes(Fault::ArchiveLimited);
         is_refused.then(|| HttpAnswer {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -87,6 +94,10 @@ impl Seams for Http {
         let path = request.uri.path();
         if path == "/v2/sessions" && faults.on(Fault::ChangedSinceIgnored) {
             return changed(request.uri, |key, _| (key != "changedSince").then_some(0));
+        }
+        if path == "/v1/kv" && request.method == Method::GET && faults.on(Fault::KvPrefixShort) {
+            let shorter = request.uri.to_string();
+            return shorter[..shorter.len().checked_sub(1)?].parse().ok();
         }
         if path.starts_with("/v3/sessions/") && faults.on(Fault::MessagePageRepeats) {
             return changed(request.uri, |key, value| {

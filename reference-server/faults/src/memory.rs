@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use touchstone_reference_server::seams::{Connection, ConnectionId, Frame, Routed as _};
 
@@ -13,6 +14,9 @@ use crate::rpc::{Forwarded, Method};
 
 /// How many sweeps a connection may be silent with the fault `idle-ends`.
 const IDLE_SWEEPS: u32 = 6;
+
+/// How long a localId is known with the fault `dedupe-fades`.
+const DEDUPE: Duration = Duration::from_millis(1_500);
 
 /// By account, unless something else is said.
 #[derive(Debug, Default)]
@@ -65,6 +69,10 @@ pub(crate) struct Memory {
     uses: HashMap<String, u64>,
     /// How many HTTP requests came with each token.
     requests: HashMap<String, u64>,
+    /// When each localId of a session came first.
+    local_ids: HashMap<(String, String), Instant>,
+    /// The first access key that was answered.
+    pub(crate) access_keys: HashMap<String, Value>,
     /// Whether no event is handled any more.
     pub(crate) is_deaf: bool,
     /// How many seqs were consumed by something that announces nothing.
@@ -88,6 +96,18 @@ impl Memory {
     /// How many events a connection has sent.
     pub(crate) fn events(&self, connection: ConnectionId) -> u64 {
         self.events.get(&connection).copied().unwrap_or(0)
+    }
+
+    /// Whether a localId of a session came first so long ago that a fault forgets it; then it comes first now.
+    pub(crate) fn forgets(&mut self, session: &str, local_id: &str) -> bool {
+        let key = (session.to_owned(), local_id.to_owned());
+        let now = Instant::now();
+        let first = self.local_ids.entry(key).or_insert(now);
+        let is_old = now.duration_since(*first) > DEDUPE;
+        if is_old {
+            *first = now;
+        }
+        is_old
     }
 
     /// A number that nothing else has.

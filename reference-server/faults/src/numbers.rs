@@ -99,6 +99,12 @@ impl Seams for Numbers {
                 .find(|message| message.local_id.is_none() && message.content == *content)
                 .cloned();
         }
+        if faults.on(Fault::DedupeFades)
+            && let Some(local_id) = local_id
+            && faults.memory().forgets(session, local_id)
+        {
+            return None;
+        }
         if faults.on(Fault::LocalIdsFolded)
             && let Some(local_id) = local_id.map(str::to_lowercase)
         {

@@ -76,6 +76,16 @@ impl Seams for Outcomes {
                     .events
                     .extend(known.map(|row| told(Update::NewArtifact(row))));
             }
+            "artifact-delete" if faults.on(Fault::ArtifactNeighbours) => {
+                let deleted = cause.data["artifactId"].as_str().unwrap_or_default();
+                let is_alike = |id: &&str| {
+                    *id != deleted && id.as_bytes().get(..8) == deleted.as_bytes().get(..8)
+                };
+                let alike = rows.artifacts().filter(is_alike).map(str::to_owned);
+                if !effects.changes.is_empty() {
+                    effects.changes.extend(alike.map(Change::ArtifactDeleted));
+                }
+            }
             "artifact-update" if faults.on(Fault::ArtifactSeqStuck) => {
                 let changes = &mut effects.changes;
                 changes.retain(|change| !matches!(change, Change::ArtifactRaised { .. }));

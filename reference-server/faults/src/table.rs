@@ -224,6 +224,7 @@ list! {
         DedupeText "dedupe-text" "messages without localId are stored once per text"
         LocalIdsFolded "local-ids-folded" "localIds that differ in case are the same"
         LocalIdsShared "local-ids-shared" "a localId is remembered for all accounts together"
+        DedupeFades "dedupe-fades" "a localId is forgotten after a second and a half"
         DedupeSeq "dedupe-seq" "a repeated localId consumes a seq of the account's updates"
     }
     "RPC" {
@@ -285,6 +286,7 @@ list! {
         PostSeqless "post-seqless" "posted messages are answered without their seq"
         BadBody500 "bad-body-500" "a body that lacks a field is answered 500"
         MachineTaken500 "machine-taken-500" "the id of another account's machine is answered 500"
+        AccessKeyCached "access-key-cached" "access-key-get answers the access key that the account has read first"
         AccessKeyMissing "access-key-missing" "a pair without an access key is answered with an error"
         AccessKeyUnknown "access-key-unknown" "an unknown session or machine has a null access key"
         SignatureUnchecked "signature-unchecked" "any signature signs in"
@@ -296,6 +298,8 @@ list! {
         ArchiveLimited "archive-limited" [every 50] "each N-th request to archive a session is answered 500"
         KvKeysShared "kv-keys-shared" "a key of the key-value store can be written only by the account that wrote it first"
         FeedEmpty "feed-empty" "the feed is always empty"
+        KvKeyEncoded "kv-key-encoded" "a key of the key-value store is looked for as the URL has it, not decoded"
+        KvPrefixShort "kv-prefix-short" "keys are listed by a prefix without its last character"
         KvAnswersOld "kv-answers-old" "the answer to a write of keys tells their versions from before"
         MachineListStateless "machine-list-stateless" "the list of machines has no daemon states"
         MachineUnknownOk "machine-unknown-ok" "an unknown machine is answered with 200 and null"
@@ -318,6 +322,7 @@ list! {
         ArtifactMismatchAll "artifact-mismatch-all" "a mismatch of one part of an artifact lists both parts"
         ArtifactSeqStuck "artifact-seq-stuck" "changes of an artifact do not raise its seq"
         ArtifactNoUpdates "artifact-no-updates" "an update of an artifact without any part succeeds"
+        ArtifactNeighbours "artifact-neighbours" "deleting an artifact also deletes those whose ids begin with the same eight characters"
         ArtifactStays "artifact-stays" "a deleted artifact can still be read"
         UsageTotalOptional "usage-total-optional" "a usage report needs no totals"
         UsageSessionRequired "usage-session-required" "a usage report without a session is an error"

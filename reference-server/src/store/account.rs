@@ -123,6 +123,11 @@ impl Rows {
         self.artifacts.get(id).map(Artifact::row)
     }
 
+    /// The ids of all artifacts.
+    pub fn artifacts(&self) -> impl Iterator<Item = &str> {
+        self.artifacts.keys().map(String::as_str)
+    }
+
     /// The messages of each session.
     pub fn messages(&self) -> impl Iterator<Item = (&str, &[MessageRow])> {
         let all = self.sessions.values();

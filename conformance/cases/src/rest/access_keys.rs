@@ -23,11 +23,11 @@ requirement_table! {
 
 case_table! {
     /// Makes an access key twice, changes it, changes it with the version from before, and reads it over
-    /// HTTP and over the socket. Another account reads, makes and changes it.
+    /// HTTP and over the socket before and after the change. Another account reads, makes and changes it.
     ///
     /// Accepted are the key, 409, the next version, `version-mismatch` with what is stored, and the same
-    /// data on both ways. Typical cause of a failure: the pair is not unique in the table, or the version
-    /// is written without a condition on the one that was given.
+    /// data on both ways. Typical cause of a failure: the pair is not unique in the table, the version is
+    /// written without a condition on the one that was given, or one way keeps what it has read.
     "rest.access-key" needs [Rest, AccessKeys] judges [MADE, CHANGED, STALE, PAIR] => access_key;
 }
 
@@ -47,6 +47,17 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         .unwrap_or_default();
     status(cx, &MADE, &account, ("POST", &path, &body), 409).await?;
 
+    let peer = cx.connect("u1", account.token(), Scope::User).await?;
+    let pair = json!({"sessionId": session.id, "machineId": machine.id});
+    let none = Value::Null;
+    let read = cx.rest(&MADE, &account, "GET", &path, &none).await?;
+    let over = cx
+        .call(&MADE, &peer, "access-key-get", pair.clone())
+        .await?;
+    for (read, way) in [(read, "data"), (over, "data over the socket")] {
+        cx.equal(&MADE, way, &json!(first), &read["accessKey"]["data"]);
+    }
+
     let body = json!({"data": second, "expectedVersion": version});
     let changed = cx.rest(&CHANGED, &account, "PUT", &path, &body).await?;
     let held = changed["success"] == true && changed["version"] == version + 1;
@@ -60,8 +71,6 @@ async fn access_key(cx: &mut Ctx) -> Flow {
         .rest(&CHANGED, &account, "GET", &path, &Value::Null)
         .await?;
     cx.equal(&CHANGED, "data", &json!(second), &read["accessKey"]["data"]);
-    let peer = cx.connect("u1", account.token(), Scope::User).await?;
-    let pair = json!({"sessionId": session.id, "machineId": machine.id});
     let read = cx.call(&CHANGED, &peer, "access-key-get", pair).await?;
     cx.equal(
         &CHANGED,

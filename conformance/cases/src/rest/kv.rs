@@ -39,7 +39,8 @@ case_table! {
     ///
     /// Accepted are one `kv-batch-update` for each success, 409 with the stale key for the other, and that
     /// the new key was not written. Typical cause of a failure: the writes of one request are not in one
-    /// transaction, so that the others stay when one of them is stale.
+    /// transaction, so that the others stay when one of them is stale; or a key is looked for as the URL has
+    /// it, or by a pattern.
     "rest.kv" needs [Rest, KeyValue] judges [
         WRITTEN, REACHES, NARROW, BODY, ATOMIC, DELETED, READ
     ] => store;
@@ -66,6 +67,18 @@ async fn read_by_prefix(cx: &mut Ctx, account: &Account) -> Flow {
     let found: Vec<_> = rows.iter().filter_map(|row| row["key"].as_str()).collect();
     let expected = format!("{meant} alone by its prefix");
     cx.check(&READ, found == [&meant], expected, words::list(&found));
+    Ok(())
+}
+
+/// A key that has to be encoded in a URL is read by its name.
+async fn read_encoded(cx: &mut Ctx, account: &Account) -> Flow {
+    let (marker, value) = (cx.marker("encoded"), cx.marker("value"));
+    let key = format!("{marker} 50% caf\u{e9}");
+    let body = json!({"mutations": [{"key": key, "value": value, "version": -1}]});
+    cx.rest(&READ, account, "POST", "/v1/kv", &body).await?;
+    let path = format!("/v1/kv/{marker}%2050%25%20caf%C3%A9");
+    let read = cx.rest(&READ, account, "GET", &path, &Value::Null).await?;
+    cx.equal(&READ, "value", &json!(value), &read["value"]);
     Ok(())
 }
 
@@ -124,6 +137,7 @@ async fn store(cx: &mut Ctx) -> Flow {
     }
 
     read_by_prefix(cx, account).await?;
+    read_encoded(cx, account).await?;
     let late = json!({"mutations": [
         {"key": three, "value": third, "version": -1},
         {"key": one, "value": stale, "version": -1},

@@ -148,6 +148,15 @@ pub(super) const TABLE: &[LibertyInfo] = &[
         "nobody is told of a changed relation",
         "no server was ever seen to send relationship-updated",
     ),
+    // Before those that keep packets back: what the broker delivers is not to be kept as well.
+    timed(
+        DELIVERY,
+        "broker-delay",
+        180,
+        |time| Arc::new(BrokerDelay::new(time)),
+        "updates and ephemerals arrive some time later, in their order, at those who are connected then",
+        "servers that fan out through a broker acknowledge first and deliver up to 180 ms later",
+    ),
     plain(
         DELIVERY,
         "ack-first",
@@ -161,14 +170,6 @@ pub(super) const TABLE: &[LibertyInfo] = &[
         |_| Arc::new(Interleaved::default()),
         "messages of several senders overtake each other by up to two",
         "for concurrent senders the order of delivery need not be that of seq",
-    ),
-    timed(
-        DELIVERY,
-        "broker-delay",
-        180,
-        |time| Arc::new(BrokerDelay::new(time)),
-        "updates and ephemerals arrive some time later, in their order, at those who are connected then",
-        "servers that fan out through a broker acknowledge first and deliver up to 180 ms later",
     ),
     timed(
         TIMING,
