@@ -6,6 +6,7 @@ use std::process::Child;
 use std::thread;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::load::{Desk, SMALL};
 use crate::support::{Ran, Served, check, free_address, run, signal, touchstone};
@@ -111,6 +112,37 @@ fn a_server_that_breaks_a_rule_fails_a_strict_run() {
     assert!(ran.stderr.contains("of level MUST"), "{}", ran.stderr);
     let twice = "delivery.no-duplicate";
     assert!(ran.stdout.contains(twice), "{}", ran.stdout);
+}
+
+/// A server and a proxy before it are two processes with one state: two nodes of a cluster.
+#[test]
+fn a_cluster_is_explored_as_one_and_its_wrong_node_is_told() {
+    let served = Served::start(&[]);
+    let quiet = ["--filter", "size(lints) > 9"];
+    let right = Between::start(&served.url, &quiet);
+    let exploring = "--rounds 6 --seed 3 --fail-fast --shrink-for 5s --report json=-";
+    let exploring: Vec<_> = exploring.split(' ').collect();
+    let explore = |node: &Between, code: i32| -> Value {
+        let urls = ["explore", &served.url, &node.url];
+        let ran = check(&[&urls[..], &exploring].concat(), code, &[]);
+        serde_json::from_str(&ran.stdout).expect("stdout is JSON")
+    };
+    let clean = explore(&right, 0);
+    assert_eq!(clean["summary"]["violations"], 0, "{clean:#}");
+    right.end();
+
+    let when = "direction == 'received' && type == 'update-session'";
+    let losing = ["--when", when, "--do", "drop", "--every", "3"];
+    let wrong = Between::start(&served.url, &[&quiet[..], &losing].concat());
+    let found = explore(&wrong, 10);
+    let violations = found["violations"].as_array().expect("a list");
+    let lost = violations
+        .iter()
+        .find(|one| one["requirement"] == "delivery.no-loss");
+    let lost = lost.unwrap_or_else(|| panic!("{found:#}"));
+    let steps = lost["steps"].to_string();
+    assert!(steps.contains("at node 2"), "{steps}");
+    wrong.end();
 }
 
 #[test]
