@@ -232,6 +232,10 @@ static MODULES: &[Module] = &[
         cases: rest::kv::CASES,
     },
     Module {
+        requirements: rest::race::REQUIREMENTS,
+        cases: rest::race::CASES,
+    },
+    Module {
         requirements: rest::account::REQUIREMENTS,
         cases: rest::account::CASES,
     },

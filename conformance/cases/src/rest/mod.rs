@@ -13,6 +13,7 @@ pub(crate) mod friends;
 pub(crate) mod kv;
 pub(crate) mod machines;
 pub(crate) mod messages;
+pub(crate) mod race;
 pub(crate) mod sessions;
 
 use serde_json::Value;
