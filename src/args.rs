@@ -155,7 +155,8 @@ pub(crate) struct CheckArguments {
     #[arg(long)]
     pub(crate) fail_fast: bool,
 
-    /// Show every failure in full, also those that another one explains
+    /// Show every failure in full, also those that another one explains, and name every case that could not
+    /// be judged
     #[arg(long)]
     pub(crate) full: bool,
 

@@ -56,7 +56,7 @@ impl<W: Write> GitHub<W> {
             let title = property(&format!("{} {word}", case.id));
             self.annotate(kind, &format!("title={title}"), &told(case))?;
         }
-        for (reason, ids) in by_reason(run, Verdict::Blocked) {
+        for (reason, ids) in by_reason(&run.cases, Verdict::Blocked) {
             let title = property(&format!("blocked: {}", plural(ids.len(), "case")));
             let message = format!("{reason}\n{}", ids.join(", "));
             self.annotate("error", &format!("title={title}"), &message)?;

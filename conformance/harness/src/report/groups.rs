@@ -9,7 +9,7 @@ use super::first_to_mend;
 use crate::{
     event::{CaseReport, RunReport},
     ledger::Requirement,
-    verdict::Verdict,
+    verdict::{Finding, Mismatch, Verdict},
 };
 
 /// What a reader has to look at, in the order in which reports tell it.
@@ -63,20 +63,42 @@ const FOLLOWS: [(&str, &str); 5] = [
     ("one-winner", "contention"),
 ];
 
-/// What findings say of an event that nobody received, and how many cases have to say so before their one
-/// cause is evident: nothing of its kind is recognised at all.
-const NOBODY: (&str, usize) = ("nothing for anyone", 6);
+/// What many findings have in common when their one cause is evident: nothing of its kind is recognised at
+/// all. What it is called, and whether it is what a case tells first.
+const EVIDENT: [(&str, Tells); 2] = [
+    ("nothing for anyone", |_, broken| {
+        broken.actual.starts_with("nothing for anyone")
+    }),
+    ("no answer", |finding, broken| {
+        let begins = |words: &&str| broken.actual.starts_with(words);
+        finding.unanswered.is_some()
+            || ["none within", "no answer", "no such event"]
+                .iter()
+                .any(begins)
+    }),
+];
+
+/// How many cases have to tell the same before their one cause is evident.
+const MANY: usize = 6;
 
 /// Cases that broke the same kind of requirement, first the one to begin with: what kept most others from
 /// judging, and of equal ones that with the shortest trace.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
-    /// The last word of the requirements.
+    /// The last word of the requirements, or an evident cause.
     pub(crate) aspect: &'a str,
     pub(crate) cases: Vec<&'a CaseReport>,
 }
 
+/// Whether a finding tells an evident cause.
+type Tells = fn(&Finding, &Mismatch) -> bool;
+
 impl<'a> Group<'a> {
+    /// Whether its cases have an evident cause in common, whatever their requirements are.
+    pub(super) fn is_evident(&self) -> bool {
+        EVIDENT.iter().any(|(name, _)| *name == self.aspect)
+    }
+
     /// The case that tells most in least, and the others.
     pub(super) fn split(&self) -> Option<(&'a CaseReport, &[&'a CaseReport])> {
         let (first, others) = self.cases.split_first()?;
@@ -95,10 +117,23 @@ fn aspect(case: &CaseReport) -> &'static str {
         .unwrap_or(case.id)
 }
 
-/// Whether what a case tells is that nobody received something.
-fn reached_nobody(case: &CaseReport) -> bool {
+/// The causes that are evident in what a case tells first.
+fn evident(case: &CaseReport) -> impl Iterator<Item = &'static str> {
     let first = case.told().next();
-    first.is_some_and(|(_, broken)| broken.actual.starts_with(NOBODY.0))
+    let told = move |(name, tells): &(&'static str, Tells)| {
+        let (finding, broken) = first?;
+        tells(finding, broken).then_some(*name)
+    };
+    EVIDENT.iter().filter_map(told)
+}
+
+/// All groups, in the order of the sections.
+pub(super) fn all_groups(run: &RunReport) -> impl Iterator<Item = (Section, Group<'_>)> {
+    let of_section = |section| {
+        let groups = groups(run, section).into_iter();
+        groups.map(move |group| (section, group))
+    };
+    Section::ALL.into_iter().flat_map(of_section)
 }
 
 /// The cases of a section, those that belong together side by side.
@@ -109,12 +144,21 @@ pub(super) fn groups(run: &RunReport, section: Section) -> Vec<Group<'_>> {
         .filter(|case| Section::of(case) == Some(section));
     // Of accidents nobody knows that they have one cause.
     let is_of_cause = matches!(section, Section::Failures | Section::Warnings);
-    let is_deaf = run.cases.iter().filter(|case| reached_nobody(case)).count() >= NOBODY.1;
+    let is_common = |cause: &&str| {
+        let tell = |case: &&CaseReport| evident(case).any(|told| told == *cause);
+        run.cases.iter().filter(tell).count() >= MANY
+    };
+    let common: Vec<_> = EVIDENT
+        .iter()
+        .map(|(cause, _)| *cause)
+        .filter(is_common)
+        .collect();
     let mut groups: Vec<Group<'_>> = Vec::new();
     for case in cases {
         let aspect = match is_of_cause {
-            true if is_deaf && reached_nobody(case) => NOBODY.0,
-            true => aspect(case),
+            true => evident(case)
+                .find(|cause| common.contains(cause))
+                .unwrap_or_else(|| aspect(case)),
             false => case.id,
         };
         match groups.iter_mut().find(|group| group.aspect == aspect) {
@@ -223,6 +267,18 @@ mod tests {
         assert_eq!(told(cases.clone()).len(), 1);
         cases.drain(..4);
         assert_eq!(told(cases).len(), 2);
+        // Nor does it matter which events are never answered.
+        let silent = |id, of| {
+            let mut case = deaf(id, of);
+            case.findings[0].broken.as_mut().expect("broken").actual = "none within 5.0 s".into();
+            case
+        };
+        let many = ["1", "2", "3", "4", "5"].map(|id| silent(id, &SESSION));
+        let cases: Vec<_> = many
+            .into_iter()
+            .chain([silent("6", &BODY), case("7", &BODY, 1)])
+            .collect();
+        assert_eq!(told(cases), [vec!["1", "2", "3", "4", "5", "6"], vec!["7"]]);
         // What follows from nothing stands for itself.
         let cases = vec![case("c.winner", &WINNER, 1), case("b.body", &BODY, 2)];
         assert_eq!(told(cases), [vec!["c.winner"], vec!["b.body"]]);

@@ -192,7 +192,7 @@ impl<W: Write> Markdown<W> {
 
     fn unjudged(&mut self, run: &RunReport) -> io::Result<()> {
         let unjudged = [Verdict::Blocked, Verdict::Skip];
-        let groups = unjudged.map(|verdict| (verdict, by_reason(run, verdict)));
+        let groups = unjudged.map(|verdict| (verdict, by_reason(&run.cases, verdict)));
         if groups.iter().any(|(_, reasons)| !reasons.is_empty()) {
             writeln!(self.out, "\n## Blocked and skipped, with the reason\n")?;
         }

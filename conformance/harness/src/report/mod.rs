@@ -13,6 +13,29 @@ mod junit;
 mod markdown;
 mod shown;
 mod terminal;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use baseline_file::BaselineFile;
+pub use github::GitHub;
+use groups::{Group, Section, all_groups, groups, worst_requirement};
+pub use html::Html;
+pub use html::page::{badge, filters, page};
+pub use json::{FORMAT, Json, SCHEMA, VERSION};
+pub use junit::JUnit;
+pub use markdown::Markdown;
+pub use terminal::{Shows, Terminal};
+pub(crate) use touchstone_output::text::{clean, one_line, plural};
+
+use std::collections::BTreeMap;
+
+use crate::{
+    event::{CaseReport, Direction, RunReport, Summary, TraceLine},
+    ledger::Requirement,
+    verdict::{Finding, Verdict},
+};
+
 /// What a target does not offer, what lacks for the same reason together.
 fn not_offered(missing: &[String]) -> Vec<String> {
     let mut grouped: Vec<(Vec<&str>, &str)> = Vec::new();
@@ -32,28 +55,6 @@ fn not_offered(missing: &[String]) -> Vec<String> {
     });
     told.collect()
 }
-
-#[cfg(test)]
-pub(crate) mod testing;
-
-pub use baseline_file::BaselineFile;
-pub use github::GitHub;
-use groups::{Group, Section, groups, worst_requirement};
-pub use html::Html;
-pub use html::page::{badge, filters, page};
-pub use json::{FORMAT, Json, SCHEMA, VERSION};
-pub use junit::JUnit;
-pub use markdown::Markdown;
-pub use terminal::{Shows, Terminal};
-pub(crate) use touchstone_output::text::{clean, one_line, plural};
-
-use std::collections::BTreeMap;
-
-use crate::{
-    event::{CaseReport, Direction, RunReport, Summary, TraceLine},
-    ledger::Requirement,
-    verdict::{Finding, Verdict},
-};
 
 /// `3 failed (1 known), 2 warned`: what happened, leaving out what did not.
 pub(crate) fn counts(summary: &Summary) -> String {
@@ -128,11 +129,7 @@ pub(crate) fn trait_text(value: &serde_json::Value) -> String {
 /// The cases that a reader has to look at: failures, then warnings, then what is flaky, known, or could not
 /// be carried out for a reason of its own; those of one mistake side by side.
 pub(crate) fn to_explain(run: &RunReport) -> Vec<&CaseReport> {
-    Section::ALL
-        .iter()
-        .flat_map(|&section| groups(run, section))
-        .flat_map(|group| group.cases)
-        .collect()
+    all_groups(run).flat_map(|(_, group)| group.cases).collect()
 }
 
 /// The word for a case, where its verdict is not all that there is to say.
@@ -153,10 +150,13 @@ pub(crate) fn nodes(case: &CaseReport) -> Option<String> {
 
 /// Cases of one verdict by their common reason, except those that lost their server: a hundred identical
 /// lines help nobody.
-pub(crate) fn by_reason(run: &RunReport, verdict: Verdict) -> BTreeMap<&str, Vec<&str>> {
+pub(crate) fn by_reason<'r>(
+    cases: impl IntoIterator<Item = &'r CaseReport>,
+    verdict: Verdict,
+) -> BTreeMap<&'r str, Vec<&'r str>> {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let of = |case: &&CaseReport| case.verdict == verdict && !case.lost_its_server();
-    for case in run.cases.iter().filter(of) {
+    for case in cases.into_iter().filter(of) {
         let reason = case.reason.as_deref().unwrap_or("no reason recorded");
         by_reason.entry(reason).or_default().push(case.id);
     }

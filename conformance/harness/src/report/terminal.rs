@@ -5,18 +5,15 @@
 
 mod failure;
 mod notes;
+mod overview;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use touchstone_output::{Style, text::wrap};
 
 use self::notes::Notes;
 use super::{
-    Gone, Section, by_reason, clean, first_to_mend, groups, not_offered, one_line, plural, tally,
-    tally_of, to_explain, trait_text, word, worst_requirement,
+    Gone, Section, all_groups, by_reason, clean, not_offered, one_line, plural, trait_text,
 };
 use crate::{
     event::{CaseReport, Reporter, RunEvent, RunReport},
@@ -25,6 +22,22 @@ use crate::{
 
 /// How many kinds of things are explained where not all are asked for. The others stand in the list.
 const EXPLAINED: usize = 12;
+
+/// How many they are where more than a quarter of the cases could not be judged: the rest tells more when
+/// these are mended.
+const EXPLAINED_OF_MANY: usize = 2;
+
+/// How many requirements that kept cases from judging are told with their text.
+const MENDED: usize = 4;
+
+/// How many cases are named where others stand for them.
+const NAMED: usize = 6;
+
+/// How many cases the list at the end has before it shows one of each kind.
+const LISTED: usize = 20;
+
+/// How many columns a case in short has where there is no terminal.
+const COLUMNS: usize = 160;
 
 /// How many rows a wire trace takes on a terminal.
 const TRACE_ROWS: usize = 20;
@@ -70,16 +83,19 @@ impl<W: Write> Terminal<W> {
         self.groups(run)?;
         self.first_to_mend(run)?;
         self.notes = Notes::of(run, self.shows.full);
-        let all = Section::ALL.into_iter().flat_map(|section| {
-            groups(run, section)
-                .into_iter()
-                .map(move |one| (section, one))
-        });
-        let mut short = Vec::new();
-        for (section, group) in all {
+        let most = match run.summary.blocked * 4 > run.summary.total {
+            true => EXPLAINED_OF_MANY,
+            false => EXPLAINED,
+        };
+        let (mut short, mut causes) = (Vec::new(), Vec::new());
+        for (section, group) in all_groups(run) {
+            // Failures and warnings may have one cause.
+            let is_told = group.is_evident() && causes.contains(&group.aspect);
+            let is_room = self.explained.len() < most && !is_told;
+            causes.push(group.aspect);
             match section {
                 Section::Errors => self.errors(run, &group)?,
-                _ if self.shows.full || self.explained.len() < EXPLAINED => self.group(&group)?,
+                _ if self.shows.full || is_room => self.group(&group)?,
                 _ => short.extend(group.cases),
             }
         }
@@ -119,76 +135,6 @@ impl<W: Write> Terminal<W> {
             None => text.to_owned(),
             Some(_) => text.chars().take(room - 1).chain(['…']).collect(),
         }
-    }
-
-    fn groups(&mut self, run: &RunReport) -> io::Result<()> {
-        // Groups keep the order in which the registry first names them.
-        let mut groups: Vec<(&str, BTreeMap<Verdict, usize>)> = Vec::new();
-        for case in &run.cases {
-            let group = case.id.split('.').next().unwrap_or(case.id);
-            let counts = match groups.iter_mut().find(|(name, _)| *name == group) {
-                Some((_, counts)) => counts,
-                None => {
-                    groups.push((group, BTreeMap::new()));
-                    &mut groups.last_mut().expect("just pushed").1
-                }
-            };
-            *counts.entry(case.verdict).or_default() += 1;
-        }
-        let width = groups.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, counts) in groups {
-            let counts: Vec<_> = Verdict::ALL
-                .iter()
-                .filter_map(|&verdict| {
-                    let count = counts.get(&verdict)?;
-                    Some(self.style.paint(verdict.colour(), tally(*count, verdict)))
-                })
-                .collect();
-            writeln!(self.out, "  {name:width$}  {}", counts.join(", "))?;
-        }
-        Ok(())
-    }
-
-    /// What kept other cases from judging anything, in the order in which it pays to mend it.
-    fn first_to_mend(&mut self, run: &RunReport) -> io::Result<()> {
-        let first = first_to_mend(run);
-        if first.is_empty() {
-            return Ok(());
-        }
-        writeln!(self.out, "\n{}", self.style.bold("what to mend first"))?;
-        for (number, (requirement, count)) in first.iter().enumerate() {
-            let waiting = plural(*count, "case");
-            writeln!(
-                self.out,
-                "  {}. {} {}: {waiting} could not be judged without it",
-                number + 1,
-                requirement.level,
-                requirement.id
-            )?;
-            let text = self.wrapped("     ", requirement.text);
-            writeln!(self.out, "{}", self.style.dim(text))?;
-        }
-        Ok(())
-    }
-
-    /// Everything that a reader has to look at, a line each, so that it stands at the end.
-    fn list(&mut self, run: &RunReport) -> io::Result<()> {
-        let cases = to_explain(run);
-        if cases.len() < 2 {
-            return Ok(());
-        }
-        writeln!(self.out)?;
-        let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
-        for case in cases {
-            let word = self
-                .style
-                .paint(case.verdict.colour(), format!("{:5}", word(case)));
-            let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
-            let line = format!("{:width$}  {requirement}", case.id);
-            writeln!(self.out, "{word}  {}", line.trim_end())?;
-        }
-        let hint = "touchstone explain CASE tells what a case sends, and what it accepts";
-        writeln!(self.out, "{}", self.style.dim(hint))
     }
 
     /// All that could not be judged since the server was gone, in one place: most of it is nobody's fault.
@@ -237,10 +183,16 @@ impl<W: Write> Terminal<W> {
         Ok(())
     }
 
-    /// Cases of one verdict by their common reason, except an error that was told by itself.
+    /// Cases of one verdict by their common reason, except an error that was told by itself, and, where not
+    /// all is asked for, what waits for a requirement that is to be mended first.
     fn reasons(&mut self, run: &RunReport, verdict: Verdict) -> io::Result<()> {
         let alone = |ids: &[&str]| verdict == Verdict::Error && ids.len() == 1;
-        for (reason, ids) in by_reason(run, verdict) {
+        let is_all = self.shows.full;
+        let cases = run
+            .cases
+            .iter()
+            .filter(|case| is_all || case.blocked_by.is_none());
+        for (reason, ids) in by_reason(cases, verdict) {
             if alone(&ids) {
                 continue;
             }
@@ -252,7 +204,7 @@ impl<W: Write> Terminal<W> {
                 "\n{}{told}",
                 self.style.paint(verdict.colour(), &head)
             )?;
-            let ids = self.wrapped("  ", &ids.join(", "));
+            let ids = self.wrapped("  ", &self.named(&ids));
             writeln!(self.out, "{}", self.style.dim(ids))?;
         }
         Ok(())
@@ -263,7 +215,7 @@ impl<W: Write> Terminal<W> {
         for (note, ids) in self.notes.at_the_end(run, &self.explained) {
             let head = format!("note: {}: ", plural(ids.len(), "case"));
             let note = self.wrapped(&head, &one_line(note));
-            let ids = self.style.dim(self.wrapped("  ", &ids.join(", ")));
+            let ids = self.style.dim(self.wrapped("  ", &self.named(&ids)));
             writeln!(self.out, "\n{note}\n{ids}")?;
         }
         Ok(())
@@ -276,7 +228,15 @@ impl<W: Write> Terminal<W> {
         }
         let count = plural(cases.len(), "other case");
         writeln!(self.out, "\n{count} in short (--full shows all of it):")?;
-        cases.iter().try_for_each(|case| self.in_short(case))
+        self.all_in_short(cases)
+    }
+
+    /// Cases by name, and of many the first.
+    fn named(&self, ids: &[&str]) -> String {
+        match self.shows.full {
+            true => ids.join(", "),
+            false => some_of(ids),
+        }
     }
 
     fn dialect(&mut self, run: &RunReport) -> io::Result<()> {
@@ -292,58 +252,13 @@ impl<W: Write> Terminal<W> {
         }
         Ok(())
     }
-
-    fn summary(&mut self, run: &RunReport) -> io::Result<()> {
-        let summary = &run.summary;
-        let counts: Vec<_> = Verdict::ALL
-            .iter()
-            .filter(|&&verdict| summary.count(verdict) > 0)
-            .map(|&verdict| {
-                let text = tally_of(summary, verdict);
-                self.style.paint(verdict.colour(), text)
-            })
-            .collect();
-        let counts = match counts.as_slice() {
-            [] => String::from("nothing ran"),
-            some => some.join(", "),
-        };
-        writeln!(
-            self.out,
-            "\n{} in {:.2} s: {counts}",
-            self.style.bold(plural(summary.total, "case")),
-            run.duration.as_secs_f64(),
-        )?;
-        if summary.error + summary.blocked > 0 {
-            let unjudged = [Verdict::Blocked, Verdict::Error];
-            let unjudged = unjudged
-                .iter()
-                .filter(|&&verdict| summary.count(verdict) > 0);
-            let unjudged: Vec<_> = unjudged
-                .map(|&verdict| tally_of(summary, verdict))
-                .collect();
-            let word = match summary.interrupted {
-                true => "interrupted",
-                false => "incomplete",
-            };
-            writeln!(self.out, "{word}: {}", unjudged.join(", "))?;
-        }
-        if let Some(hardly) = summary.hardly_judged() {
-            writeln!(
-                self.out,
-                "{}",
-                self.style.paint(Verdict::Error.colour(), hardly)
-            )?;
-        }
-        Ok(())
-    }
 }
 
 /// The first few of a list, and how many more there are.
 fn some_of(ids: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    match ids.len().checked_sub(SHOWN) {
+    match ids.len().checked_sub(NAMED) {
         None | Some(0) => ids.join(", "),
-        Some(more) => format!("{} and {more} more", ids[..SHOWN].join(", ")),
+        Some(more) => format!("{} and {more} more", ids[..NAMED].join(", ")),
     }
 }
 
@@ -411,141 +326,4 @@ impl<W: Write + Send> Reporter for Terminal<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::testing;
-
-    fn render(style: Style) -> String {
-        testing::render(|out| Terminal::new(out, style, Shows::default()))
-    }
-
-    #[test]
-    fn snapshot() {
-        insta::assert_snapshot!(render(Style::Plain));
-    }
-
-    #[test]
-    fn a_server_that_is_gone_is_told_once() {
-        let events = testing::of_run(testing::gone());
-        insta::assert_snapshot!(testing::render_events(&events, |out| {
-            Terminal::new(out, Style::Plain, Shows::default())
-        }));
-    }
-
-    #[test]
-    fn no_line_is_an_order_to_a_ci() {
-        for line in
-            testing::render_hostile(|out| Terminal::new(out, Style::Plain, Shows::default()))
-                .lines()
-        {
-            assert!(!line.trim_start().starts_with("::"), "{line}");
-        }
-    }
-
-    fn shown(run: &RunReport, full: bool) -> String {
-        let shows = Shows {
-            full,
-            ..Shows::default()
-        };
-        testing::render_events(&testing::of_run(run.clone()), |out| {
-            Terminal::new(out, Style::Plain, shows)
-        })
-    }
-
-    /// How often `part` is in `text`.
-    #[track_caller]
-    fn count(text: &str, part: &str, expected: usize) {
-        assert_eq!(text.matches(part).count(), expected, "{part}\n{text}");
-    }
-
-    #[test]
-    fn many_findings_of_one_requirement_are_one_and_a_number() {
-        let mut run = testing::report();
-        let mut case = run.cases[1].clone();
-        let finding = case.findings[0].clone();
-        case.findings = vec![finding; 4];
-        run.cases = vec![case];
-        let short = shown(&run, false);
-        count(&short, "    expected  ", 1);
-        count(&short, ": 3 more findings of this case", 1);
-        let full = shown(&run, true);
-        count(&full, "    expected  ", 4);
-        count(&full, "more findings", 0);
-    }
-
-    #[test]
-    fn a_note_on_many_cases_stands_at_the_end_once() {
-        let mut run = testing::report();
-        let told = run.cases[1].clone();
-        let (before, after) = crate::marks::UNPROVED;
-        run.cases = ["a.0", "b.1", "c.2", "d.3"]
-            .map(|id| CaseReport {
-                id,
-                notes: vec![format!("{before}{id}{after}"), format!("note of {id}")],
-                ..told.clone()
-            })
-            .into();
-        let short = shown(&run, false);
-        count(&short, "settle window", 1);
-        count(
-            &short,
-            "note: 4 cases: some silence rests on a settle window",
-            1,
-        );
-        // One that is of few cases is told by the case itself, where it is explained.
-        count(&short, "  note: note of a.0\n", 1);
-        count(&short, "note of b.1", 1);
-        let full = shown(&run, true);
-        count(&full, "settle window", 4);
-        count(&full, "note of b.1", 1);
-    }
-
-    #[test]
-    fn beyond_some_kinds_of_failure_the_rest_is_in_short() {
-        let mut run = testing::report();
-        let mut told = run.cases[1].clone();
-        told.findings[0].broken = None;
-        let requirement = |at: usize| -> &'static crate::ledger::Requirement {
-            let id: &'static str = Box::leak(format!("session.kind-{at}").into_boxed_str());
-            Box::leak(Box::new(crate::ledger::Requirement {
-                id,
-                ..*told.findings[0].requirement
-            }))
-        };
-        run.cases = (0..EXPLAINED + 3)
-            .map(|at| CaseReport {
-                findings: vec![crate::verdict::Finding::broken(
-                    requirement(at),
-                    "an answer".into(),
-                    format!("silence number {at}"),
-                )],
-                ..told.clone()
-            })
-            .collect();
-        let short = shown(&run, false);
-        count(&short, "  typical cause: ", EXPLAINED);
-        count(
-            &short,
-            "3 other cases in short (--full shows all of it):",
-            1,
-        );
-        count(&short, ": got silence number", 3);
-        let full = shown(&run, true);
-        count(&full, "  typical cause: ", EXPLAINED + 3);
-        count(&full, "in short", 0);
-    }
-
-    #[test]
-    fn colours_add_nothing_but_escapes() {
-        let coloured = render(Style::Coloured);
-        assert!(coloured.contains("\u{1b}["));
-        let mut plain = String::new();
-        let mut rest = coloured.as_str();
-        while let Some((before, escape)) = rest.split_once("\u{1b}[") {
-            plain.push_str(before);
-            rest = escape.split_once('m').expect("only colour escapes").1;
-        }
-        plain.push_str(rest);
-        assert_eq!(plain, render(Style::Plain));
-    }
-}
+mod tests;

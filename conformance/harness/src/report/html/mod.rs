@@ -194,7 +194,7 @@ fn alerts(run: &RunReport) -> Markup {
         @if let Some(hardly) = run.summary.hardly_judged() {
             div.card.alert.error { strong { "Incomplete: " } (hardly) }
         }
-        @for (reason, ids) in by_reason(run, Verdict::Blocked) {
+        @for (reason, ids) in by_reason(&run.cases, Verdict::Blocked) {
             div.card.alert.error {
                 strong { "Blocked, " (plural(ids.len(), "case")) ": " } (clean(reason))
                 p.dim { (ids.join(", ")) }

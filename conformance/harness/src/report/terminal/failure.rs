@@ -3,7 +3,9 @@
 
 use std::io::{self, Write};
 
-use super::{TRACE_HEAD, TRACE_ROWS, Terminal, indent};
+use touchstone_output::text::cut;
+
+use super::{COLUMNS, NAMED, TRACE_HEAD, TRACE_ROWS, Terminal, indent};
 use crate::{
     event::{CaseReport, RunReport},
     focus::Part,
@@ -30,17 +32,37 @@ impl<W: Write> Terminal<W> {
             let told = format!("the same kind of thing in {count} (--full shows all of it):");
             writeln!(self.out, "  {}", self.style.dim(told))?;
         }
-        others.iter().try_for_each(|case| self.in_short(case))
+        self.all_in_short(others)
+    }
+
+    /// A line for each, and of many for the first.
+    pub(super) fn all_in_short(&mut self, cases: &[&CaseReport]) -> io::Result<()> {
+        let shown = match cases.len() > NAMED + 1 {
+            true => NAMED,
+            false => cases.len(),
+        };
+        let (shown, others) = cases.split_at(shown);
+        shown.iter().try_for_each(|case| self.in_short(case))?;
+        match others.len() {
+            0 => Ok(()),
+            more => writeln!(
+                self.out,
+                "    {}",
+                self.style.dim(format!("and {more} more"))
+            ),
+        }
     }
 
     /// A case of which another one tells the mistake.
-    pub(super) fn in_short(&mut self, case: &CaseReport) -> io::Result<()> {
+    fn in_short(&mut self, case: &CaseReport) -> io::Result<()> {
         let word = self.style.paint(case.verdict.colour(), word(case));
         let requirement = worst_requirement(case).map_or("", |requirement| requirement.id);
         let got = case.told().next().map_or_else(String::new, |(_, broken)| {
             format!(": got {}", one_line(&broken.actual))
         });
-        let rest = self.cut(&format!("{requirement}{got}"), case.id.len() + 11, 1);
+        let columns = self.shows.columns.unwrap_or(COLUMNS);
+        let room = columns.saturating_sub(case.id.len() + 11).max(20);
+        let rest = cut(&format!("{requirement}{got}"), room);
         let (id, rest) = (self.style.bold(case.id), self.style.dim(rest));
         writeln!(self.out, "    {word} {id}  {rest}")
     }
