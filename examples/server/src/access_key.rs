@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::account::{Account, App, Link};
-use crate::refusal::{Outcome, Refusal, text};
+use crate::refusal::{Outcome, Refusal, filled};
 use crate::request::Body;
 use crate::sql::sql;
 
@@ -15,8 +15,7 @@ async fn read(app: &App, account: &Account, session: &str, machine: &str) -> Out
         JOIN machines ON machines._account = sessions._account AND machines.id = ? \
         LEFT JOIN accessKeys ON _session = sessions.id AND _machine = machines.id \
         WHERE sessions._account = ? AND sessions.id = ?";
-    let mut db = app.pool.acquire().await?;
-    let key = sql!(db, pair, machine, &*account.id, session).await?.pop();
+    let key = sql!(&app.pool, pair, machine, &*account.id, session).await?.pop();
     let key = key.ok_or(Refusal::NotFound("Session or machine not found"))?;
     Ok(if key["data"].is_null() { Value::Null } else { key })
 }
@@ -24,10 +23,8 @@ async fn read(app: &App, account: &Account, session: &str, machine: &str) -> Out
 /// `access-key-get`
 pub(crate) async fn get(app: &App, link: &Link, data: &Value) -> Outcome {
     const REQUIRED: &str = "Invalid parameters: sessionId and machineId are required";
-    let id = |key| text(data, key, REQUIRED).map(|id| Some(id).filter(|id| !id.is_empty()));
-    let (Some(session), Some(machine)) = (id("sessionId")?, id("machineId")?) else {
-        return Err(Refusal::Invalid(REQUIRED));
-    };
+    let (session, machine) =
+        (filled(data, "sessionId", REQUIRED)?, filled(data, "machineId", REQUIRED)?);
     let key = read(app, &link.account, session, machine).await?;
     Ok(json!({"ok": true, "accessKey": key}))
 }

@@ -125,8 +125,7 @@ impl App {
 
     /// The account that a token belongs to.
     pub(crate) async fn signed_in(&self, token: &str) -> sqlx::Result<Option<Account>> {
-        let mut db = self.pool.acquire().await?;
-        let found = sql!(db, "SELECT account FROM tokens WHERE token = ?", token).await?;
+        let found = sql!(&self.pool, "SELECT account FROM tokens WHERE token = ?", token).await?;
         Ok(found.first().and_then(|row| row["account"].as_str()).map(|id| self.account(id)))
     }
 
@@ -168,7 +167,7 @@ impl Change {
         mut body: Value,
     ) -> sqlx::Result<()> {
         let next = "UPDATE accounts SET seq = seq + 1 WHERE id = ? RETURNING seq";
-        let row = sql!(self.db, next, &*self.account).await?.pop().unwrap_or_default();
+        let row = sql!(&mut *self.db, next, &*self.account).await?.pop().unwrap_or_default();
         body["t"] = json!(kind);
         let seq = int(&row["seq"]);
         let update = json!({"id": id(), "seq": seq, "body": body, "createdAt": self.now});

@@ -1,7 +1,6 @@
 //! Artifacts: two versioned parts, which are written together or not at all.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::account::{App, Audience, Link};
@@ -18,24 +17,16 @@ const PARTS: [(&str, Refusal); 2] = [
     ("body", Refusal::Invalid("Invalid body parameters")),
 ];
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct New {
-    id: String,
-    header: String,
-    body: String,
-    data_encryption_key: String,
-}
-
 fn is_base64(text: &str) -> bool {
     BASE64_STANDARD.decode(text).is_ok()
 }
 
 /// `artifact-create`: the artifact of this id, which is made if there is none
 pub(crate) async fn create(app: &App, link: &Link, data: &Value) -> Outcome {
-    let new = New::deserialize(data).map_err(|_| Refusal::Invalid(INVALID))?;
-    let New { id, header, body, data_encryption_key: key } = &new;
-    if ![header, body, key].into_iter().all(|text| is_base64(text)) {
+    let given = |key| text(data, key, INVALID);
+    let (id, header, body) = (given("id")?, given("header")?, given("body")?);
+    let key = given("dataEncryptionKey")?;
+    if ![header, body, key].into_iter().all(is_base64) {
         return Err(Refusal::Invalid(INVALID));
     }
     let mut change = app.change(&link.account).await?;
@@ -43,15 +34,12 @@ pub(crate) async fn create(app: &App, link: &Link, data: &Value) -> Outcome {
     let insert = "INSERT INTO artifacts (id, _account, header, body, dataEncryptionKey, createdAt, \
         updatedAt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT DO NOTHING RETURNING *";
     let made = sql!(change.db(), insert, id, own, header, body, key, now).await?.pop();
-    let artifact = if let Some(made) = made {
-        let mut body = made.clone();
+    if let Some(mut body) = made {
         body["artifactId"] = json!(id);
         change.update(Audience::Users, "new-artifact", body).await?;
-        made
-    } else {
-        let stored = sql!(change.db(), STORED, own, id).await?.pop();
-        stored.ok_or(Refusal::Invalid(TAKEN))?
-    };
+    }
+    let artifact = sql!(change.db(), STORED, own, id).await?.pop();
+    let artifact = artifact.ok_or(Refusal::Invalid(TAKEN))?;
     change.commit().await?;
     Ok(json!({"result": "success", "artifact": artifact}))
 }
@@ -59,8 +47,7 @@ pub(crate) async fn create(app: &App, link: &Link, data: &Value) -> Outcome {
 /// `artifact-read`
 pub(crate) async fn read(app: &App, link: &Link, data: &Value) -> Outcome {
     let id = text(data, "artifactId", INVALID)?;
-    let mut db = app.pool.acquire().await?;
-    let artifact = sql!(db, STORED, &*link.account.id, id).await?.pop().ok_or(NOT_FOUND)?;
+    let artifact = sql!(&app.pool, STORED, &*link.account.id, id).await?.pop().ok_or(NOT_FOUND)?;
     Ok(json!({"result": "success", "artifact": artifact}))
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn set(
         "UPDATE {table} SET {field} = ?, updatedAt = ?, {field}Version = {field}Version + 1 \
         WHERE _account = ? AND id = ? AND {field}Version = ? RETURNING {field}Version AS version"
     ));
-    if let [row] = &sql!(db, write, value, now, account, id, expected).await?[..] {
+    if let [row] = &sql!(&mut *db, write, value, now, account, id, expected).await?[..] {
         return Ok(Some(Written::Done(int(&row["version"]))));
     }
     let read = AssertSqlSafe(format!(
@@ -42,7 +42,10 @@ pub(crate) async fn set(
 pub(crate) async fn update(app: &App, link: &Link, event: &str, data: &Value) -> Outcome {
     const INVALID: &str = "Invalid parameters";
     let machine = event.starts_with("machine-");
-    let (table, key) = if machine { ("machines", "machineId") } else { ("sessions", "sid") };
+    let (table, key, named, kind, missing) = match machine {
+        true => ("machines", "machineId", "machineId", "update-machine", "Machine not found"),
+        false => ("sessions", "sid", "id", "update-session", "Session not found"),
+    };
     let field = match event {
         "update-state" => "agentState",
         "machine-update-state" => "daemonState",
@@ -61,21 +64,18 @@ pub(crate) async fn update(app: &App, link: &Link, event: &str, data: &Value) ->
     let (own, now) = ((&*link.account.id, id), change.now);
     match set(change.db(), (table, field), own, new, now).await? {
         Some(Written::Done(version)) => {
-            let part = json!({"value": value, "version": version});
-            if machine {
-                let body = json!({"machineId": id, field: part});
-                change.update(Audience::Machine(id.into()), "update-machine", body).await?;
-            } else {
-                let body = json!({"id": id, field: part});
-                change.update(Audience::Session(id.into(), None), "update-session", body).await?;
-            }
+            let body = json!({named: id, field: {"value": value, "version": version}});
+            let audience = match machine {
+                true => Audience::Machine(id.into()),
+                false => Audience::Session(id.into(), None),
+            };
+            change.update(audience, kind, body).await?;
             change.commit().await?;
             Ok(json!({"result": "success", "version": version, field: value}))
         }
         Some(Written::Stale(value, version)) => {
             Ok(json!({"result": "version-mismatch", "version": version, field: value}))
         }
-        None if machine => Err(Refusal::NotFound("Machine not found")),
-        None => Err(Refusal::NotFound("Session not found")),
+        None => Err(Refusal::NotFound(missing)),
     }
 }

@@ -26,12 +26,12 @@ struct SignIn {
 async fn sign_in(app: State<App>, Body(sign_in): Body<SignIn>) -> Outcome {
     verified(&sign_in).ok_or(Refusal::Unauthorized("Invalid signature"))?;
     let token = id() + &id();
-    let mut db = app.pool.acquire().await?;
     let account = "INSERT INTO accounts (id, _publicKey) VALUES (?1, ?2) \
         ON CONFLICT (_publicKey) DO UPDATE SET _publicKey = ?2 RETURNING id";
-    let account = sql!(db, account, id(), sign_in.public_key).await?.pop().unwrap_or_default();
+    let account =
+        sql!(&app.pool, account, id(), sign_in.public_key).await?.pop().unwrap_or_default();
     let insert = "INSERT INTO tokens (token, account) VALUES (?, ?)";
-    sql!(db, insert, &token, account["id"].as_str()).await?;
+    sql!(&app.pool, insert, &token, account["id"].as_str()).await?;
     Ok(json!({"success": true, "token": token}))
 }
 

@@ -47,15 +47,13 @@ pub(crate) async fn create(app: State<App>, account: Account, Body(new): Body<Ne
 
 /// `GET /v1/machines`
 pub(crate) async fn list(app: State<App>, account: Account) -> Outcome {
-    let mut db = app.pool.acquire().await?;
     let all = "SELECT * FROM machines WHERE _account = ? ORDER BY id";
-    Ok(json!(sql!(db, all, &*account.id).await?))
+    Ok(json!(sql!(&app.pool, all, &*account.id).await?))
 }
 
 /// `GET /v1/machines/:id`
 pub(crate) async fn read(app: State<App>, account: Account, id: Path<String>) -> Outcome {
-    let mut db = app.pool.acquire().await?;
-    let machine = sql!(db, STORED, &*account.id, &*id).await?.pop().ok_or(NOT_FOUND)?;
+    let machine = sql!(&app.pool, STORED, &*account.id, &*id).await?.pop().ok_or(NOT_FOUND)?;
     Ok(json!({"machine": machine}))
 }
 

@@ -76,8 +76,7 @@ pub(crate) async fn list(
             "SELECT * FROM messages WHERE _session = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
         ),
     };
-    let mut db = app.pool.acquire().await?;
-    let mut rows = sql!(db, rows, &*sid, bound, limit + 1).await?;
+    let mut rows = sql!(&app.pool, rows, &*sid, bound, limit + 1).await?;
     let more = rows.len() as u64 > limit.unsigned_abs();
     rows.truncate(rows.len() - usize::from(more));
     Ok(json!({"messages": rows.into_iter().map(shown).collect::<Value>(), "hasMore": more}))

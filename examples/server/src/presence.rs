@@ -22,10 +22,7 @@ async fn once(app: &App, timeout: u128) -> sqlx::Result<()> {
     let before = now() - i64::try_from(timeout).unwrap_or(i64::MAX);
     let silent = "SELECT _account AS account FROM sessions WHERE active AND activeAt < ?1 \
         UNION SELECT _account FROM machines WHERE active AND activeAt < ?1";
-    let mut db = app.pool.acquire().await?;
-    let accounts = sql!(db, silent, before).await?;
-    drop(db);
-    for row in accounts {
+    for row in sql!(&app.pool, silent, before).await? {
         let account = app.account(row["account"].as_str().unwrap_or_default());
         let mut change = app.change(&account).await?;
         let sessions = "UPDATE sessions SET active = FALSE \

@@ -28,20 +28,28 @@ pub(crate) fn text<'a>(data: &'a Value, key: &str, or: &'static str) -> Result<&
     data[key].as_str().ok_or(Refusal::Invalid(or))
 }
 
+/// The same, which may not be empty.
+pub(crate) fn filled<'a>(data: &'a Value, key: &str, or: &'static str) -> Result<&'a str, Refusal> {
+    match text(data, key, or)? {
+        "" => Err(Refusal::Invalid(or)),
+        text => Ok(text),
+    }
+}
+
 impl Refusal {
-    fn text(&self) -> &str {
-        match self {
-            Self::Invalid(text)
-            | Self::Unauthorized(text)
-            | Self::NotFound(text)
-            | Self::Conflict(text) => text,
-            Self::Database => "Internal error",
+    fn parts(&self) -> (StatusCode, &'static str) {
+        match *self {
+            Self::Invalid(text) => (StatusCode::BAD_REQUEST, text),
+            Self::Unauthorized(text) => (StatusCode::UNAUTHORIZED, text),
+            Self::NotFound(text) => (StatusCode::NOT_FOUND, text),
+            Self::Conflict(text) => (StatusCode::CONFLICT, text),
+            Self::Database => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
     }
 
     /// Each family of events has its own shape for it.
     pub(crate) fn answer(&self, event: &str) -> Value {
-        let text = self.text();
+        let (_, text) = self.parts();
         match event {
             "update-metadata" | "update-state" => json!({"result": "error"}),
             "rpc-call" | "access-key-get" => json!({"ok": false, "error": text}),
@@ -53,14 +61,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let text = self.text();
-        let status = match &self {
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Database => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let (status, text) = self.parts();
         let body = match &self {
             Self::Invalid(_) => json!({"error": "Bad Request", "message": text, "statusCode": 400}),
             _ => json!({"error": text}),

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::account::{Link, Outgoing};
 use crate::answer::Answer;
-use crate::refusal::{Outcome, Refusal, text};
+use crate::refusal::{Outcome, Refusal, filled};
 
 /// `rpc-register` and `rpc-unregister`, which are answered by events
 pub(crate) async fn register(link: &Link, event: &str, data: &Value) -> Option<Value> {
@@ -45,10 +45,7 @@ pub(crate) async fn call(link: Arc<Link>, data: Value, answer: Answer) {
 async fn ask(link: &Link, data: &Value) -> Outcome {
     const REQUIRED: &str = "Invalid parameters: method is required";
     const GONE: Refusal = Refusal::NotFound("RPC target disconnected");
-    let method = text(data, "method", REQUIRED)?;
-    if method.is_empty() {
-        return Err(Refusal::Invalid(REQUIRED));
-    }
+    let method = filled(data, "method", REQUIRED)?;
     let callee = {
         let connections = link.account.connections().await;
         let owner = connections.methods.get(method).and_then(|owners| owners.last());

@@ -30,24 +30,20 @@ pub(crate) async fn create(app: State<App>, account: Account, Body(new): Body<Ne
     let (own, tag, key) = (&*account.id, &new.tag, new.data_encryption_key);
     let made =
         sql!(change.db(), insert, id(), own, tag, new.metadata, new.agent_state, state, key, now);
-    let session = if let Some(made) = made.await?.pop() {
-        change.update(Audience::Users, "new-session", made.clone()).await?;
-        Some(made)
-    } else {
-        let stored = "SELECT * FROM sessions WHERE _account = ? AND _tag = ?";
-        sql!(change.db(), stored, own, tag).await?.pop()
-    };
+    if let Some(made) = made.await?.pop() {
+        change.update(Audience::Users, "new-session", made).await?;
+    }
+    let stored = "SELECT * FROM sessions WHERE _account = ? AND _tag = ?";
+    let mut session = sql!(change.db(), stored, own, tag).await?.pop().ok_or(NOT_FOUND)?;
     change.commit().await?;
-    let mut session = session.ok_or(NOT_FOUND)?;
     session["lastMessage"] = Value::Null;
     Ok(json!({"session": session}))
 }
 
 /// `GET /v1/sessions`
 pub(crate) async fn list(app: State<App>, account: Account) -> Outcome {
-    let mut db = app.pool.acquire().await?;
     let all = "SELECT * FROM sessions WHERE _account = ? ORDER BY updatedAt DESC LIMIT 150";
-    Ok(json!({"sessions": sql!(db, all, &*account.id).await?}))
+    Ok(json!({"sessions": sql!(&app.pool, all, &*account.id).await?}))
 }
 
 /// `DELETE /v1/sessions/:id`
@@ -116,7 +112,6 @@ async fn finish(app: &App, account: &Account, sid: &str, time: i64) -> Result<()
 
 /// Fails where the account does not have this session.
 pub(crate) async fn require(app: &App, account: &Account, sid: &str) -> Result<(), Refusal> {
-    let mut db = app.pool.acquire().await?;
     let found = "SELECT id FROM sessions WHERE _account = ? AND id = ?";
-    sql!(db, found, &*account.id, sid).await?.pop().map(drop).ok_or(NOT_FOUND)
+    sql!(&app.pool, found, &*account.id, sid).await?.pop().map(drop).ok_or(NOT_FOUND)
 }

@@ -2,19 +2,19 @@
 
 use serde_json::{Map, Value};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteExecutor, SqliteRow};
 use sqlx::{Column as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
-/// `sql!(connection, "SELECT … WHERE id = ?", id)`: all rows that the statement returns.
+/// `sql!(&pool, "SELECT … WHERE id = ?", id)`: all rows that the statement returns.
 macro_rules! sql {
     ($db:expr, $text:expr $(, $value:expr)* $(,)?) => {
-        $crate::sql::rows(&mut *$db, sqlx::query($text)$(.bind($value))*)
+        $crate::sql::rows($db, sqlx::query($text)$(.bind($value))*)
     };
 }
 pub(crate) use sql;
 
 pub(crate) async fn rows(
-    db: &mut SqliteConnection,
+    db: impl SqliteExecutor<'_>,
     query: Query<'_, Sqlite, SqliteArguments>,
 ) -> sqlx::Result<Vec<Value>> {
     query.fetch_all(db).await?.iter().map(object).collect()

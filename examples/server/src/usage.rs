@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::account::{App, Audience, Link, id};
-use crate::refusal::{Outcome, Refusal};
+use crate::refusal::{Outcome, Refusal, filled};
 use crate::session;
 use crate::sql::sql;
 
 /// `usage-report`
 pub(crate) async fn report(app: &App, link: &Link, data: &Value) -> Outcome {
-    let key = data["key"].as_str().filter(|key| !key.is_empty());
-    let key = key.ok_or(Refusal::Invalid("Invalid key"))?;
+    let key = filled(data, "key", "Invalid key")?;
     let known = ["total", "input", "output", "cache_creation", "cache_read"];
     let tokens = totalled(&data["tokens"], &known)
         .ok_or(Refusal::Invalid("Invalid tokens object - must include total"))?;
