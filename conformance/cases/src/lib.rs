@@ -28,6 +28,7 @@ mod idle_upgrade;
 mod isolation;
 mod leaving;
 mod machine;
+mod machine_values;
 mod malformed;
 mod matrix;
 mod message;
@@ -46,11 +47,13 @@ mod rpc_many;
 mod rpc_owner;
 mod rpc_values;
 mod session;
+mod session_values;
 mod similar;
 mod surplus;
 mod transport;
 mod usage;
 mod values;
+mod versioned;
 
 pub use catalogue::catalogue;
 pub use explain::explain;
@@ -112,12 +115,20 @@ static MODULES: &[Module] = &[
         cases: heartbeat::CASES,
     },
     Module {
+        requirements: session_values::REQUIREMENTS,
+        cases: &[],
+    },
+    Module {
         requirements: session::REQUIREMENTS,
         cases: session::CASES,
     },
     Module {
         requirements: message::REQUIREMENTS,
         cases: message::CASES,
+    },
+    Module {
+        requirements: machine_values::REQUIREMENTS,
+        cases: &[],
     },
     Module {
         requirements: machine::REQUIREMENTS,

@@ -3,8 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{
-    cas::{self, Cas},
+    cas,
+    machine_values::{
+        METADATA_ANSWER, METADATA_CURRENT, METADATA_RACE, METADATA_STALE, ODD_VERSION,
+        ONE_BROADCAST, RACE_LOSERS, SILENT_MISMATCH, STATE_ANSWER, STATE_CURRENT, STATE_RACE,
+        STATE_STALE, VERSION_STEP,
+    },
     malformed,
+    versioned::Cas,
 };
 use touchstone_harness::{
     case::{Flow, case_table},
@@ -13,30 +19,12 @@ use touchstone_harness::{
     stage::{Delivery, Role, Stage, Wanted},
 };
 
+pub(crate) use super::machine_values::{METADATA, STATE};
+
 requirement_table! {
-    METADATA_ANSWER = "machine.update-metadata.answer", Must, Specification,
-        "machine-update-metadata with the current version is answered with success, the new version \
-         and the new metadata.";
-    METADATA_STALE = "machine.update-metadata.stale", Must, Specification,
-        "machine-update-metadata with a stale or future expectedVersion is answered with \
-         version-mismatch.";
-    METADATA_CURRENT = "machine.update-metadata.mismatch-returns-current", Must, Specification,
-        "A mismatch of machine-update-metadata tells the current version and the current metadata.";
-    METADATA_RACE = "machine.update-metadata.one-winner", Must, Decision,
-        "Of several machine-update-metadata with the same expectedVersion exactly one succeeds.";
     METADATA_REACHES = "machine.update-metadata.recipients", Must, Decision,
         "A change of machine metadata reaches all user-scoped connections and those of the machine, \
          the sender included, exactly once.";
-    STATE_ANSWER = "machine.update-state.answer", Must, Specification,
-        "machine-update-state with the current version is answered with success, the new version and \
-         the new daemonState.";
-    STATE_STALE = "machine.update-state.stale", Must, Specification,
-        "machine-update-state with a stale or future expectedVersion is answered with \
-         version-mismatch.";
-    STATE_CURRENT = "machine.update-state.mismatch-returns-current", Must, Specification,
-        "A mismatch of machine-update-state tells the current version and the current daemonState.";
-    STATE_RACE = "machine.update-state.one-winner", Must, Decision,
-        "Of several machine-update-state with the same expectedVersion exactly one succeeds.";
     STATE_REACHES = "machine.update-state.recipients", Must, Decision,
         "A change of daemonState reaches all user-scoped connections and those of the machine, the \
          sender included, exactly once.";
@@ -48,16 +36,6 @@ requirement_table! {
          parameters`, one of an unknown machine with `Machine not found`.";
     MARKS_ACTIVE = "machine.state-marks-active", Info, Decision,
         "A change of the daemonState may make the machine active.";
-    VERSION_STEP = "machine.version-step", Should, Decision,
-        "Each success raises the version by one.";
-    ODD_VERSION = "machine.odd-version", Should, Decision,
-        "A negative or fractional expectedVersion is a mismatch like any other.";
-    RACE_LOSERS = "machine.race-losers", Should, Decision,
-        "Who loses a race is told the winner's version and value.";
-    ONE_BROADCAST = "machine.one-broadcast", Must, Decision,
-        "A race of writers announces one change.";
-    SILENT_MISMATCH = "machine.silent-mismatch", Must, Decision,
-        "A mismatch writes and announces nothing.";
     NARROW = "machine.narrow", Should, Decision,
         "What concerns a machine does not reach other machines and sessions.";
     BODY = "update-machine.body", Must, Specification,
@@ -199,32 +177,6 @@ case_table! {
         CREATED, CREATED_BODY, CREATED_OPTIONAL, NARROW, CREATED_TWICE, TAKEN_ID, TAKEN_ID_OWN
     ] => create;
 }
-
-pub(crate) const METADATA: Cas = Cas {
-    event: "machine-update-metadata",
-    id_key: "machineId",
-    field: "metadata",
-    update: "update-machine",
-    answers: &METADATA_ANSWER,
-    increments: &VERSION_STEP,
-    refuses_stale: &METADATA_STALE,
-    refuses_odd: &ODD_VERSION,
-    returns_current: &METADATA_CURRENT,
-    one_winner: &METADATA_RACE,
-    losers_see_winner: &RACE_LOSERS,
-    one_broadcast: &ONE_BROADCAST,
-    silent_mismatch: &SILENT_MISMATCH,
-};
-
-pub(crate) const STATE: Cas = Cas {
-    event: "machine-update-state",
-    field: "daemonState",
-    answers: &STATE_ANSWER,
-    refuses_stale: &STATE_STALE,
-    returns_current: &STATE_CURRENT,
-    one_winner: &STATE_RACE,
-    ..METADATA
-};
 
 /// Everyone of the account who does not hear of a change of machine M1.
 const OTHERS: [Role; 3] = [Role::M2, Role::S1, Role::S2];

@@ -7,7 +7,9 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{artifact, cas::Cas, machine, message, presence, presence::OwnMachine, session, usage};
+use super::{
+    artifact, machine, message, presence, presence::OwnMachine, session, usage, versioned::Cas,
+};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,

@@ -5,7 +5,7 @@
 //! tells may change from one reading to the next. Sentinels change the metadata of sessions and machines
 //! while a case goes on, which is no difference.
 
-use crate::{cas::Cas, machine, session};
+use crate::{machine_values, session_values, versioned::Cas};
 use std::collections::BTreeMap;
 use touchstone_harness::stage::{Role, Stage};
 
@@ -140,11 +140,14 @@ impl<'a> Watched<'a> {
 
     async fn over_socket(&self, cx: &mut Ctx, rows: &mut Rows) -> Flow {
         let mut versioned: Vec<(&'static Cas, &str)> = vec![
-            (&session::METADATA, self.session),
-            (&session::STATE, self.session),
+            (&session_values::METADATA, self.session),
+            (&session_values::STATE, self.session),
         ];
         if let Some(machine) = self.machine {
-            versioned.extend([(&machine::METADATA, machine), (&machine::STATE, machine)]);
+            versioned.extend([
+                (&machine_values::METADATA, machine),
+                (&machine_values::STATE, machine),
+            ]);
         }
         for (cas, id) in versioned {
             let answer = match cas.peeked(cx, self.owner, id).await {

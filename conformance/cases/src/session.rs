@@ -3,8 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    cas::{self, Cas},
-    malformed,
+    cas, malformed,
+    session_values::{
+        METADATA_ANSWER, METADATA_CURRENT, METADATA_RACE, METADATA_STALE, ODD_VERSION,
+        ONE_BROADCAST, RACE_LOSERS, SILENT_MISMATCH, STATE_ANSWER, STATE_CURRENT, STATE_RACE,
+        STATE_STALE, VERSION_STEP,
+    },
+    versioned::Cas,
 };
 use touchstone_harness::{
     case::{Flow, case_table},
@@ -13,28 +18,12 @@ use touchstone_harness::{
     stage::{Delivery, Role, Stage, Wanted},
 };
 
+pub(crate) use super::session_values::{METADATA, STATE};
+
 requirement_table! {
-    METADATA_ANSWER = "session.update-metadata.answer", Must, Specification,
-        "update-metadata with the current version is answered with success, the new version and the \
-         new metadata.";
-    METADATA_STALE = "session.update-metadata.stale", Must, Specification,
-        "update-metadata with a stale or future expectedVersion is answered with version-mismatch.";
-    METADATA_CURRENT = "session.update-metadata.mismatch-returns-current", Must, Specification,
-        "A mismatch of update-metadata tells the current version and the current metadata.";
-    METADATA_RACE = "session.update-metadata.one-winner", Must, Decision,
-        "Of several update-metadata with the same expectedVersion at the same time exactly one succeeds.";
     METADATA_REACHES = "session.update-metadata.recipients", Must, Decision,
         "A change of metadata reaches all user-scoped connections and those of the session, the sender \
          included, exactly once.";
-    STATE_ANSWER = "session.update-state.answer", Must, Specification,
-        "update-state with the current version is answered with success, the new version and the new \
-         agentState, which may be null.";
-    STATE_STALE = "session.update-state.stale", Must, Specification,
-        "update-state with a stale or future expectedVersion is answered with version-mismatch.";
-    STATE_CURRENT = "session.update-state.mismatch-returns-current", Must, Specification,
-        "A mismatch of update-state tells the current version and the current agentState.";
-    STATE_RACE = "session.update-state.one-winner", Must, Decision,
-        "Of several update-state with the same expectedVersion at the same time exactly one succeeds.";
     STATE_REACHES = "session.update-state.recipients", Must, Decision,
         "A change of agentState reaches all user-scoped connections and those of the session, the \
          sender included, exactly once.";
@@ -44,16 +33,6 @@ requirement_table! {
     INDEPENDENT = "session.parts-independent", Must, Specification,
         "Metadata and agentState have a version each: a change of one leaves version and value of the \
          other alone.";
-    VERSION_STEP = "session.version-step", Should, Decision,
-        "Each success raises the version by one.";
-    ODD_VERSION = "session.odd-version", Should, Decision,
-        "A negative or fractional expectedVersion is a mismatch like any other.";
-    RACE_LOSERS = "session.race-losers", Should, Decision,
-        "Who loses a race is told the winner's version and value.";
-    ONE_BROADCAST = "session.one-broadcast", Must, Decision,
-        "A race of writers announces one change.";
-    SILENT_MISMATCH = "session.silent-mismatch", Must, Decision,
-        "A mismatch writes and announces nothing.";
     NARROW = "session.narrow", Should, Decision,
         "A change of a session does not reach connections of other sessions and of machines.";
     BODY = "update-session.body", Must, Specification,
@@ -222,34 +201,6 @@ case_table! {
     /// looked up after the session's own ones were removed.
     "session.delete" needs [DeleteSession] judges [DELETED, DELETED_KEYS, CREATED_NARROW] => delete;
 }
-
-/// `update-metadata` with its requirements.
-pub(crate) const METADATA: Cas = Cas {
-    event: "update-metadata",
-    id_key: "sid",
-    field: "metadata",
-    update: "update-session",
-    answers: &METADATA_ANSWER,
-    increments: &VERSION_STEP,
-    refuses_stale: &METADATA_STALE,
-    refuses_odd: &ODD_VERSION,
-    returns_current: &METADATA_CURRENT,
-    one_winner: &METADATA_RACE,
-    losers_see_winner: &RACE_LOSERS,
-    one_broadcast: &ONE_BROADCAST,
-    silent_mismatch: &SILENT_MISMATCH,
-};
-
-/// `update-state` with its requirements.
-pub(crate) const STATE: Cas = Cas {
-    event: "update-state",
-    field: "agentState",
-    answers: &STATE_ANSWER,
-    refuses_stale: &STATE_STALE,
-    returns_current: &STATE_CURRENT,
-    one_winner: &STATE_RACE,
-    ..METADATA
-};
 
 /// Everyone who hears of a change of session S1.
 const INTERESTED: [Role; 4] = [Role::U1, Role::U2, Role::S1, Role::S1B];

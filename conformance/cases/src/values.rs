@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     artifact::{self, Artifact, encoded},
-    cas::Cas,
     machine, message, session, usage,
+    versioned::Cas,
 };
 use touchstone_harness::{
     case::{Flow, case_table},
