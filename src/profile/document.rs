@@ -47,9 +47,7 @@ pub(crate) struct Profile {
 /// The profile of this name.
 pub(crate) fn find(text: &str, name: &str) -> anyhow::Result<Profile> {
     let mut document: Document = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            1 + text[..span.start].bytes().filter(|&b| b == b'\n').count()
-        });
+        let line = suggest::line_of(text, error.span().map(|span| span.start));
         let value = error.span().map_or("", |span| &text[..span.start]);
         anyhow!("line {line}: {}", problem(error.message(), value))
     })?;
@@ -68,10 +66,9 @@ pub(crate) fn find(text: &str, name: &str) -> anyhow::Result<Profile> {
 
 /// What is wrong with the file, and what was meant. `before` is the text before the place.
 fn problem(message: &str, before: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field") {
-        let unknown = quoted.next().unwrap_or_default();
-        return match suggest::closest(unknown, quoted) {
+        let unknown = message.split('`').nth(1).unwrap_or_default();
+        return match suggest::closest_key(message) {
             Some(meant) => format!("there is no key {unknown}; did you mean {meant}?"),
             None => message.to_owned(),
         };

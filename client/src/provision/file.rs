@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Account, Made, ProvisionError};
 use crate::Secret;
-use touchstone_output::text::plural;
+use touchstone_output::{suggest::problem, text::plural};
 
 /// A target file, and what of it has been handed out.
 #[derive(Debug)]
@@ -81,7 +81,8 @@ impl File {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ProvisionError> {
         let listing: Listing = toml::from_str(text).map_err(|error| ProvisionError::Syntax {
             path: path.to_owned(),
-            problem: problem(text, &error),
+            // Without the line itself, which may hold a token.
+            problem: problem(text, error.span().map(|at| at.start), error.message()),
         })?;
         let used = Mutex::new(Used::default());
         Ok(Self {
@@ -227,30 +228,6 @@ fn bump(counter: &mut usize) -> usize {
     let index = *counter;
     *counter += 1;
     index
-}
-
-/// What is wrong with a file and on which line, without showing the line, which may hold a token.
-fn problem(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message();
-    let line = error.span().map_or(1, |span| {
-        1 + text.as_bytes()[..span.start.min(text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-    });
-    let hint = suggestion(message).map(|key| format!("; did you mean `{key}`?"));
-    format!("line {line}: {message}{}", hint.unwrap_or_default())
-}
-
-/// The known key that is closest to an unknown one, from the parser's own message, which names
-/// the unknown key first and then all known ones, each in backticks.
-fn suggestion(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field")?;
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let near = quoted.map(|known| (strsim::jaro_winkler(unknown, known), known));
-    let (score, key) = near.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (score > 0.7).then_some(key)
 }
 
 #[cfg(test)]

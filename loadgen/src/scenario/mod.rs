@@ -9,7 +9,6 @@ mod connection;
 mod event;
 mod quantity;
 mod recorded;
-mod text;
 
 pub use self::{
     connection::{Churn, HalfOpen, Herd, How, Shift, Slow, Turn},
@@ -20,6 +19,7 @@ pub use self::{
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use touchstone_output::suggest::problem;
 
 /// Why a text is no scenario. One line, with the place and what was perhaps meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -371,8 +371,10 @@ impl Scenario {
             name: name.to_owned(),
             problem,
         };
-        let mut scenario: Self =
-            toml::from_str(text).map_err(|error| wrong(text::problem(text, &error)))?;
+        let mut scenario: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map(|span| span.start);
+            wrong(problem(text, at, error.message()))
+        })?;
         name.clone_into(&mut scenario.name);
         check::consistent(&scenario).map_err(wrong)?;
         Ok(scenario)

@@ -14,6 +14,7 @@ use cel::{
     common::ast::{Expr, IdedExpr, operators},
 };
 use serde_json::Value as Json;
+use touchstone_output::suggest::closest;
 
 use self::document::{FIELDS, context, document, type_name, with_ones};
 use self::fields::{at, collect, shown};
@@ -235,15 +236,11 @@ impl Slo {
             }
             let Some(next) = here.get(name) else {
                 let names = here.as_object().into_iter().flat_map(|all| all.keys());
-                let suggestion = names
-                    .map(|known| (strsim::osa_distance(known, name), known))
-                    .min()
-                    .filter(|(distance, known)| *distance <= 1.max(known.len() / 3))
-                    .map(|(_, known)| {
-                        let mut meant = field[..depth].to_vec();
-                        meant.push(known.clone());
-                        shown(&meant)
-                    });
+                let suggestion = closest(name, names.map(String::as_str)).map(|known| {
+                    let mut meant = field[..depth].to_vec();
+                    meant.push(known.to_owned());
+                    shown(&meant)
+                });
                 return Err(SloError::Field {
                     expression: self.expression.clone(),
                     field: shown(&field[..=depth]),

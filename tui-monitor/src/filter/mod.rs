@@ -12,6 +12,7 @@ mod words;
 use std::sync::{Arc, OnceLock};
 
 use cel::{Context, Env, ExecutionError, Program, Value};
+use touchstone_output::suggest::closest;
 
 use self::fields::Fields;
 pub(crate) use self::narrow::Clause;
@@ -220,13 +221,8 @@ fn program_is_literal(text: &str) -> bool {
 }
 
 fn unknown_field(name: &str) -> String {
-    let likeness = |field: &&Field| strsim::jaro_winkler(name, field.name);
-    let closest = FIELDS
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .filter(|field| likeness(field) > 0.75);
-    match closest {
-        Some(field) => format!("there is no field {name}; did you mean {}?", field.name),
+    match closest(name, FIELDS.iter().map(|field| field.name)) {
+        Some(meant) => format!("there is no field {name}; did you mean {meant}?"),
         None => format!("there is no field {name}; text to compare with goes in quotes"),
     }
 }

@@ -9,6 +9,7 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use touchstone_fixtures::{CLIENT_EVENTS, EPHEMERAL_TYPES, UPDATE_TYPES};
 use touchstone_history::REQUIREMENTS;
+use touchstone_output::suggest::{closest, likeness};
 
 use super::FilterError;
 use crate::event::{HINTS, Kind};
@@ -96,13 +97,12 @@ pub(super) fn mistake(text: &str, expression: &IdedExpr) -> Option<FilterError> 
 
 fn told(field: &str, word: &str) -> String {
     let known = words_of(field).unwrap_or_default();
-    let closest = closest(word, &known);
-    match (closest, field) {
-        (Some((near, _)), "type") => format!(
+    match (closest(word, known.iter().copied()), field) {
+        (Some(near), "type") => format!(
             "no event has the type {word:?}; did you mean {near:?}? \
              One of a server of your own is type.startsWith({word:?})"
         ),
-        (Some((near, _)), _) => format!("{field} is never {word:?}; did you mean {near:?}?"),
+        (Some(near), _) => format!("{field} is never {word:?}; did you mean {near:?}?"),
         (None, "lints") => format!(
             "lints is never {word:?}; it is the id of a requirement that a history can break, or one of {}",
             HINTS.join(", ")
@@ -114,20 +114,6 @@ fn told(field: &str, word: &str) -> String {
     }
 }
 
-/// The known word that is most like it.
-fn closest<'w>(word: &str, known: &[&'w str]) -> Option<(&'w str, f64)> {
-    let likeness = known.iter().map(|known| {
-        // The list shows the beginnings of long words.
-        let likeness = match known.starts_with(word) && !word.is_empty() {
-            true => 0.9_f64.max(strsim::jaro_winkler(word, known)),
-            false => strsim::jaro_winkler(word, known),
-        };
-        (*known, likeness)
-    });
-    let best = likeness.max_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, likeness)| *likeness > 0.75)
-}
-
 /// Whether a field never holds this word.
 fn is_wrong(field: &str, word: &str) -> bool {
     let Some(known) = words_of(field) else {
@@ -137,7 +123,7 @@ fn is_wrong(field: &str, word: &str) -> bool {
         _ if known.contains(&word) => false,
         // Types of HTTP exchanges are routes.
         "type" if word.contains(['/', ' ']) => false,
-        "type" => closest(word, &known).is_some_and(|(_, likeness)| likeness > ALL_BUT),
+        "type" => known.iter().any(|known| likeness(word, known) > ALL_BUT),
         "scope" => !word.is_empty(),
         _ => true,
     }
