@@ -1,7 +1,7 @@
 //! A comparison as one HTML page: figures, and the curves of all reports over each other.
 
 use maud::{Markup, html};
-use touchstone_output::report::letter;
+use touchstone_output::{report::letter, side_by_side::heads};
 
 use super::{Comparison, Finding, Row};
 use crate::report::html::{charts, page, tone};
@@ -43,11 +43,7 @@ impl Comparison {
             h2 { "Figures" }
             div.card {
                 table {
-                    tr {
-                        th {}
-                        @for (letter, _) in &lettered { th.n { (letter) } }
-                        th.n { "change" } th {}
-                    }
+                    (heads("", lettered.len(), Some("n"), &["change", ""]))
                     @for row in self.rows() { (figure(&row)) }
                 }
             }

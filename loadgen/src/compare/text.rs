@@ -1,17 +1,18 @@
 //! A comparison for a terminal.
 
 use std::fmt::Write as _;
-use touchstone_output::report::letter;
-use touchstone_output::text::wrap;
+
+use touchstone_output::{report::letter, side_by_side::Columns, text::wrap};
 
 use super::{Cell, Comparison, Finding, Row};
 use touchstone_output::Style;
 
-/// Columns of the name of a figure.
-const NAME: usize = 16;
-
-/// Columns of a value.
-const COLUMN: usize = 22;
+/// A name of a figure, and a figure with its noise band.
+const COLUMNS: Columns = Columns {
+    name: 16,
+    value: 20,
+    is_right: true,
+};
 
 /// Columns of what is said about a report, and where it begins behind the report's letter.
 const TITLE: usize = 110;
@@ -33,11 +34,7 @@ impl Comparison {
             let title = title.join(&format!("\n{:INDENT$}", ""));
             writeln!(out, "{}  {title}", style.bold(letter(at)))?;
         }
-        let heads: String = (0..self.reports.len())
-            .map(|at| format!("{:>COLUMN$}", letter(at)))
-            .collect();
-        let head = format!("{:NAME$}{heads}", "");
-        writeln!(out, "\n{}", style.bold(head))?;
+        writeln!(out, "\n{}", COLUMNS.head(self.reports.len(), style))?;
         for row in self.rows() {
             writeln!(out, "{}", line(&row, style))?;
         }
@@ -50,14 +47,11 @@ impl Comparison {
 
 fn line(row: &Row, style: Style) -> String {
     let cell = |cell: &Cell| match &cell.band {
-        None => format!("{:>COLUMN$}", cell.value),
-        Some((low, high)) => {
-            let text = format!("{} ({low}..{high})", cell.value);
-            format!("{text:>COLUMN$}")
-        }
+        None => cell.value.clone(),
+        Some((low, high)) => format!("{} ({low}..{high})", cell.value),
     };
-    let cells: String = row.cells.iter().map(cell).collect();
-    let mut line = format!("{:NAME$}{cells}", row.name);
+    let cells = row.cells.iter().map(|one| (cell(one), None));
+    let mut line = COLUMNS.row(row.name, cells, style);
     if let Some(change) = row.change {
         line.push_str(&format!("  {change:+.0} %"));
     }

@@ -1,7 +1,7 @@
 //! A comparison as one HTML page: the matrix of all cases, and the dialect cards side by side.
 
 use maud::{Markup, html};
-use touchstone_output::report::letter;
+use touchstone_output::{report::letter, side_by_side::heads};
 
 use super::{Change, Comparison};
 use crate::{
@@ -49,10 +49,7 @@ impl Comparison {
                         h2 { (title) " " span.dim { (rows.len()) } }
                         div.card {
                             table {
-                                tr {
-                                    th { "case" }
-                                    @for at in 0..self.reports.len() { th { (letter(at)) } }
-                                }
+                                (heads("case", self.reports.len(), None, &[]))
                                 @for row in rows { (matrix_row(row)) }
                             }
                         }
@@ -76,10 +73,7 @@ impl Comparison {
     fn cards(&self, traits: &[&super::Trait]) -> Markup {
         html! {
             table {
-                tr {
-                    th { "trait" }
-                    @for at in 0..self.reports.len() { th { (letter(at)) } }
-                }
+                (heads("trait", self.reports.len(), None, &[]))
                 @for one in traits {
                     tr.differs[one.differs()] {
                         td.mono { (one_line(&one.name)) }

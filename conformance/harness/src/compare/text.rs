@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 
-use touchstone_output::text::cut;
+use touchstone_output::{Style, report::letter, side_by_side::Columns, text::cut};
 
 use super::{Change, Comparison, Row};
 use crate::report::{counts, one_line, plural, trait_text};
-use touchstone_output::{Style, report::letter};
 
 /// How much of a value of the dialect card stands in a column, in characters.
 const VALUE_WIDTH: usize = 36;
+
+/// How much a verdict takes, in characters.
+const VERDICT_WIDTH: usize = 7;
 
 /// How much of what came is told about a case, in characters.
 const TOLD_WIDTH: usize = 110;
@@ -72,24 +74,19 @@ impl Comparison {
             .map(|row| row.id.chars().count())
             .max()
             .unwrap_or(0);
-        let letters: Vec<_> = (0..self.reports.len())
-            .map(|at| format!("{:7}", letter(at)))
-            .collect();
-        writeln!(
-            out,
-            "\n{}",
-            style.bold(format!("{:width$}  {}", "", letters.join(" ").trim_end()))
-        )?;
+        let columns = Columns {
+            name: width,
+            value: VERDICT_WIDTH,
+            is_right: false,
+        };
+        writeln!(out, "\n{}", columns.head(self.reports.len(), style))?;
         for row in rows {
-            let cells: Vec<_> = row
-                .cells
-                .iter()
-                .map(|cell| match cell {
-                    None => format!("{:7}", "-"),
-                    Some(case) => style.paint(case.verdict.colour(), format!("{:7}", case.verdict)),
-                })
-                .collect();
-            writeln!(out, "{:width$}  {}", one_line(&row.id), cells.join(" "))?;
+            let cells = row.cells.iter().map(|cell| match cell {
+                None => ("-".to_owned(), None),
+                Some(case) => (case.verdict.to_string(), Some(case.verdict.colour())),
+            });
+            let line = columns.row(&one_line(&row.id), cells, style);
+            writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
     }
@@ -105,21 +102,21 @@ impl Comparison {
             .map(|one| one.name.chars().count())
             .max()
             .unwrap_or(0);
+        let columns = Columns {
+            name: width,
+            value: VALUE_WIDTH,
+            is_right: false,
+        };
         let (differ, same): (Vec<_>, Vec<_>) = self.traits.iter().partition(|one| one.differs());
         writeln!(out, "\n{}", style.bold("dialect"))?;
         for one in differ {
             let values = one.values.iter().map(|value| {
-                value
-                    .as_ref()
-                    .map_or("-".into(), |value| cut(&trait_text(value), VALUE_WIDTH))
+                let value = value.as_ref().map(trait_text);
+                let text = value.map_or("-".into(), |value| cut(&value, VALUE_WIDTH));
+                (text, None)
             });
-            let columns: Vec<_> = values.map(|text| format!("{text:VALUE_WIDTH$}")).collect();
-            writeln!(
-                out,
-                "  {:width$}  {}",
-                one_line(&one.name),
-                columns.join("  ").trim_end()
-            )?;
+            let line = columns.row(&one_line(&one.name), values, Style::Plain);
+            writeln!(out, "  {}", line.trim_end())?;
         }
         if !same.is_empty() {
             writeln!(
