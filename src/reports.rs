@@ -1,28 +1,19 @@
-//! Where the reports of a run go: the terminal, files, and a progress line on stderr.
-//!
-//! A sink that fails (a full disk, a closed pipe) must not take the others with it: the run goes on,
-//! and the failure is told at the end.
+//! Where reports go: stdout, and files, which are complete or not there.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use tempfile::NamedTempFile;
-use touchstone_harness::report::{
-    BaselineFile, GitHub, Html, JUnit, Json, Markdown, Shows, Terminal,
-};
-use touchstone_harness::{Baseline, Reporter, RunEvent};
 use touchstone_output::Style;
 
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::logging;
-use crate::progress::{self, Progress};
+use crate::progress;
 use touchstone_output::suggest::closest;
-
-const FORMATS: &str = "formats are json, junit, markdown, html, github and pretty; write json=PATH, or json=- for stdout";
 
 /// Where a report goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,163 +107,10 @@ impl Unwritten {
     }
 }
 
-/// Every sink of a run.
-pub(crate) struct Reports {
-    sinks: Vec<Sink>,
-    /// Nothing where nobody wants to see it.
-    progress: Option<Progress>,
-}
-
-/// Where a renderer writes to.
-type Out = Box<dyn Write + Send>;
-
-struct Sink {
-    /// What it writes, and where.
-    what: String,
-    reporter: Box<dyn Reporter>,
-    /// Moves a finished file to its place, so that a run which fails leaves the last report alone.
-    publish: Option<Publish>,
-    failed: Option<io::Error>,
-}
-
 /// A file that is written aside, and not yet in its place.
 pub(crate) struct Publish {
     temporary: NamedTempFile,
     path: PathBuf,
-}
-
-impl Reports {
-    /// Opens a sink for each `FORMAT=PATH`. The report for people goes to stdout, or to stderr where
-    /// stdout is taken by a machine's.
-    ///
-    /// # Errors
-    /// An unknown format, or a file that cannot be opened.
-    pub(crate) fn open(asked: &[String], shows: Shows, quiet: bool) -> Result<Self, Failure> {
-        let mut sinks = Vec::new();
-        let mut stdout_is_taken = false;
-        for (renderer, place) in asked_for(asked, FORMATS, renderer)? {
-            match place {
-                Place::File(path) => sinks.push(Sink::file("the report", path, renderer)?),
-                Place::Stdout => {
-                    stdout_is_taken = true;
-                    sinks.push(Sink::new("stdout", renderer(Box::new(io::stdout()))));
-                }
-            }
-        }
-        sinks.push(if stdout_is_taken {
-            let style = style(&io::stderr());
-            let columns = columns(&io::stderr());
-            let shows = Shows { columns, ..shows };
-            Sink::new(
-                "stderr",
-                Box::new(Terminal::new(io::stderr(), style, shows)),
-            )
-        } else {
-            let style = style(&io::stdout());
-            let columns = columns(&io::stdout());
-            let shows = Shows { columns, ..shows };
-            let out = BufWriter::new(io::stdout());
-            Sink::new("stdout", Box::new(Terminal::new(out, style, shows)))
-        });
-        Ok(Self {
-            sinks,
-            progress: (!quiet).then(Progress::new),
-        })
-    }
-
-    /// Also writes what fails to a baseline, which takes over from `known` what still holds.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub(crate) fn write_baseline(&mut self, path: &str, known: Baseline) -> Result<(), Failure> {
-        self.sinks.push(Sink::file("the baseline", path, |out| {
-            Box::new(BaselineFile::new(out, known))
-        })?);
-        Ok(())
-    }
-
-    /// Also writes the wire trace of each case to a folder, which is made where it is missing.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
-    pub(crate) fn write_traces(&mut self, folder: &Path) -> Result<(), Failure> {
-        let shown = folder.display();
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {shown}"))
-            .map_err(Failure::usage)?;
-        let folder = folder.to_owned();
-        self.sinks.push(Sink {
-            what: format!("the traces to {shown}"),
-            ..Sink::new("", Box::new(Traces { folder }))
-        });
-        Ok(())
-    }
-
-    /// Puts the files in their places and tells what could not be written.
-    ///
-    /// # Errors
-    /// When any report is not complete.
-    pub(crate) fn close(self) -> Result<(), Failure> {
-        let mut unwritten = Unwritten::default();
-        for sink in self.sinks {
-            let what = sink.what.clone();
-            unwritten.note(what, sink.close());
-        }
-        unwritten.told()
-    }
-}
-
-impl Reporter for Reports {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        if let Some(progress) = &mut self.progress {
-            progress.event(event);
-        }
-        progress::aside(|| {
-            for sink in &mut self.sinks {
-                if sink.failed.is_none() {
-                    sink.failed = sink.reporter.event(event).err();
-                }
-            }
-        });
-        Ok(())
-    }
-}
-
-impl Sink {
-    fn new(place: &str, reporter: Box<dyn Reporter>) -> Self {
-        Self {
-            what: format!("the report to {place}"),
-            reporter,
-            publish: None,
-            failed: None,
-        }
-    }
-
-    fn file(
-        kind: &str,
-        path: &str,
-        renderer: impl FnOnce(Out) -> Box<dyn Reporter>,
-    ) -> Result<Self, Failure> {
-        let what = format!("{kind} to {path}");
-        let (out, publish) = open(Path::new(path))
-            .with_context(|| format!("cannot write {what}"))
-            .map_err(Failure::usage)?;
-        Ok(Self {
-            what,
-            publish,
-            ..Self::new(path, renderer(Box::new(out)))
-        })
-    }
-
-    fn close(self) -> io::Result<()> {
-        match self.failed {
-            // A reader that has seen enough (`| head`) is no error.
-            Some(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            Some(error) => return Err(error),
-            None => {}
-        }
-        self.publish.map_or(Ok(()), Publish::now)
-    }
 }
 
 impl Publish {
@@ -322,39 +160,6 @@ pub(crate) fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let (mut out, publish) = open(path)?;
     out.write_all(text.as_bytes())?;
     publish.map_or(Ok(()), Publish::now)
-}
-
-/// What renders a format, or nothing where there is no such format.
-fn renderer(format: &str) -> Option<fn(Out) -> Box<dyn Reporter>> {
-    Some(match format {
-        "json" => |out| Box::new(Json::new(out)),
-        "junit" => |out| Box::new(JUnit::new(out)),
-        "markdown" => |out| Box::new(Markdown::new(out)),
-        "html" => |out| Box::new(Html::new(out)),
-        "github" => |out| Box::new(GitHub::new(out)),
-        _ => return None,
-    })
-}
-
-/// Writes the wire trace of each case to a file of its own.
-struct Traces {
-    folder: PathBuf,
-}
-
-impl Reporter for Traces {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        match event {
-            RunEvent::CaseFinished(case) => match &case.recording {
-                Some(text) => {
-                    let file = format!("{}.jsonl", case.id);
-                    fs::write(self.folder.join(&file), text)
-                        .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
-                }
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
 }
 
 fn readable(file: &File) -> io::Result<()> {

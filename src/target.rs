@@ -7,12 +7,14 @@ use anyhow::{Context as _, anyhow};
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
 use touchstone_client::{ConnectOptions, Network, Secret, TlsOptions, Way};
 use touchstone_harness::Target;
+use touchstone_reference_server::Config;
 use url::{Host, Url};
 
 use crate::args::{DEFAULT_PATH, ReachArguments};
-use crate::embedded::Embedded;
+use crate::embedded::{self, Embedded};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::profile::{self, Accused};
 use crate::reports;
 
 /// What the protocol itself says in each request.
@@ -88,8 +90,26 @@ impl Server {
         })
     }
 
+    /// The server of at most one URL and of the profile that is named, if either names one.
+    pub(crate) fn alone(
+        url: Option<&Url>,
+        reach: &mut ReachArguments,
+        provision: Option<&mut Option<ProvisionSpec>>,
+    ) -> Result<Option<Self>, Failure> {
+        let mut urls = Vec::from_iter(url.cloned());
+        profile::apply(Accused {
+            urls: &mut urls,
+            reach,
+            provision,
+            spawn: None,
+            durable: None,
+        })?;
+        let first = urls.get(..1);
+        first.map(|urls| Self::of(urls, reach, None)).transpose()
+    }
+
     /// The same server behind a network, which is there as long as the ways to it are kept.
-    pub(crate) async fn through(
+    async fn through(
         mut self,
         network: Option<Network>,
         seed: u64,
@@ -145,6 +165,53 @@ impl Server {
     /// What makes accounts, sessions and machines exist on it.
     pub(crate) fn provisioner(&self, spec: &ProvisionSpec) -> Result<Provisioner, Failure> {
         Provisioner::open(spec, &self.options).map_err(Failure::usage)
+    }
+}
+
+/// The embedded server, where no URL names another one.
+pub(crate) async fn embedded(urls: &[Url], config: Config) -> anyhow::Result<Option<Embedded>> {
+    match urls {
+        [] => Embedded::start(config).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// A server, and what makes accounts on it.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) server: Server,
+    pub(crate) provisioner: Provisioner,
+    pub(crate) is_embedded: bool,
+    /// The ways through a network, which have to be kept as long as connections go through them.
+    pub(crate) ways: Vec<Way>,
+}
+
+impl Reached {
+    /// What the arguments name: the server of these URLs or the embedded one, perhaps behind a network.
+    pub(crate) async fn of(
+        (urls, embedded): (&[Url], Option<&Embedded>),
+        reach: &ReachArguments,
+        provision: Option<&ProvisionSpec>,
+        (network, seed): (Option<Network>, u64),
+    ) -> Result<Self, Failure> {
+        let server = Server::of(urls, reach, embedded)?;
+        let (server, ways) = server.through(network, seed).await?;
+        let provisioner = server.provisioner(&provision.cloned().unwrap_or_default())?;
+        Ok(Self {
+            server,
+            provisioner,
+            is_embedded: embedded.is_some(),
+            ways,
+        })
+    }
+
+    /// As the suite knows it, and the ways to it.
+    pub(crate) fn into_target(self) -> (Target, Vec<Way>) {
+        let mut target = self.server.into_target(self.provisioner);
+        if self.is_embedded {
+            target.timeouts = embedded::stated();
+        }
+        (target, self.ways)
     }
 }
 

@@ -21,10 +21,11 @@ use crate::exit::Exit;
 use crate::output;
 use crate::patterns;
 use crate::profile;
-use crate::reports::{self, Reports};
+use crate::reports;
 use crate::spawned;
-use crate::target::Server;
+use crate::target::{self, Reached};
 
+use super::check_reports::Reports;
 use super::serve::differing;
 
 /// Judges the server that the arguments name.
@@ -55,11 +56,7 @@ pub(crate) async fn run(mut arguments: CheckArguments, quiet: bool) -> Result<Ex
     }
     let stop = stop_signals().context("cannot catch signals")?;
 
-    let embedded = if arguments.target.urls.is_empty() {
-        Some(Embedded::start(config).await?)
-    } else {
-        None
-    };
+    let embedded = target::embedded(&arguments.target.urls, config).await?;
     let (mut plan, _ways) = plan(&arguments, embedded.as_ref()).await?;
     plan.selection = selection;
     plan.spawn = arguments.target.spawn.take();
@@ -245,16 +242,14 @@ async fn plan(
     let seed = arguments
         .seed
         .unwrap_or_else(|| random.random::<u32>().into());
-    let server = Server::of(urls, reach, embedded)?;
-    let (server, ways) = server.through(network.network, seed).await?;
-    let provisioner = server.provisioner(&provision.clone().unwrap_or_default())?;
-    let mut target = server.into_target(provisioner);
-    target.timeouts = timeouts(&arguments.target);
+    let network = (network.network, seed);
+    let reached = Reached::of((urls, embedded), reach, provision.as_ref(), network).await?;
+    let (mut target, ways) = reached.into_target();
+    if embedded.is_none() {
+        target.timeouts = timeouts(&arguments.target);
+    }
     target.durable = arguments.target.durable;
     target.settle = arguments.settle.map(std::time::Duration::from_millis);
-    if embedded.is_some() {
-        target.timeouts = embedded::stated();
-    }
     let mut plan = Plan::new(touchstone_cases::REGISTRY, target, seed, random.random());
     plan.repeat = arguments.repeat.into();
     if let Some(jobs) = arguments.jobs {

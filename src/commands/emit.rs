@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use touchstone_client::{Args, ConnectError, Event, Events, connect};
@@ -13,7 +13,6 @@ use crate::args::EmitArguments;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
-use crate::profile::{self, Accused};
 use crate::reports;
 use crate::target::{Server, unserved};
 use touchstone_output::suggest::closest;
@@ -29,19 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Connects, sends the event and shows what comes.
 pub(crate) async fn run(mut arguments: EmitArguments) -> Result<Exit, Failure> {
     let (url, event, data) = arguments.parsed().map_err(Failure::usage)?;
-    let mut urls = Vec::from_iter(url);
-    profile::apply(Accused {
-        urls: &mut urls,
-        reach: &mut arguments.reach,
-        provision: None,
-        spawn: None,
-        durable: None,
-    })?;
-    let server = Server::of(&urls, &arguments.reach, None)?;
+    let server = Server::alone(url.as_ref(), &mut arguments.reach, None)?;
+    let server = server.context("neither a URL nor a profile names the server")?;
     let token = arguments.token.clone().or_else(token_of_environment);
     let Some(token) = token else {
         let error = anyhow!("no token is given, by --token or TOUCHSTONE_TOKEN");
-        let hint = format!("`touchstone account {}` prints one", urls[0]);
+        let hint = format!("`touchstone account {}` prints one", server.urls[0]);
         return Err(Failure::usage(error).hint(hint));
     };
     let mut auth = json!({"token": token, "clientType": "user-scoped"});

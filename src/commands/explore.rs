@@ -16,14 +16,14 @@ use touchstone_harness::Timeouts;
 use touchstone_output::text::{display_url, plural};
 
 use crate::args::ExploreArguments;
-use crate::embedded::{self, Embedded};
+use crate::embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::profile::{self, Accused};
 use crate::reports;
 use crate::sinks::{Render, Sinks};
 use crate::spawned;
-use crate::target::{Server, unserved};
+use crate::target::{self, Reached, unserved};
 
 use self::report::Report;
 use super::serve::differing;
@@ -58,18 +58,31 @@ pub(crate) async fn run(mut arguments: ExploreArguments, quiet: bool) -> Result<
             .map_err(Failure::usage)?;
     }
     let stop = Stop::on_signals().context("cannot catch signals")?;
-    let embedded = match arguments.urls.as_slice() {
-        [] => Some(Embedded::start(config).await?),
-        _ => None,
-    };
-    let server = Server::of(&arguments.urls, &arguments.reach, embedded.as_ref())?;
-    let network = arguments.network.network;
-    let (server, _ways) = server.through(network, settings.seed).await?;
+    let embedded = target::embedded(&arguments.urls, config).await?;
+    let (urls, network) = (arguments.urls.as_slice(), arguments.network.network);
+    let Reached {
+        server,
+        provisioner,
+        ways: _ways,
+        ..
+    } = Reached::of(
+        (urls, embedded.as_ref()),
+        &arguments.reach,
+        arguments.provision.as_ref(),
+        (network, settings.seed),
+    )
+    .await?;
     let spawned = match arguments.spawn.clone() {
         Some(command) => Some(spawned::launch(command, &server, stop.signals()).await?),
         None => None,
     };
-    let mut target = target(&arguments, &server, embedded.is_some())?;
+    let rpc_timeout = match embedded {
+        Some(_) => embedded::stated().rpc,
+        None => arguments.rpc_timeout.unwrap_or(Timeouts::default().rpc),
+    };
+    let (urls, options) = (server.urls.clone(), server.options.clone());
+    let mut target =
+        Target::new(urls, options, provisioner, rpc_timeout).map_err(Failure::usage)?;
     target.is_unsteady = network.is_some_and(|network| network.cut.is_some());
     target.crash = spawned
         .clone()
@@ -180,20 +193,6 @@ fn seeds(file: &Path) -> anyhow::Result<Vec<u64>> {
         }
     }
     Ok(seeds)
-}
-
-fn target(
-    arguments: &ExploreArguments,
-    server: &Server,
-    is_embedded: bool,
-) -> Result<Target, Failure> {
-    let provisioner = server.provisioner(&arguments.provision.clone().unwrap_or_default())?;
-    let rpc_timeout = match is_embedded {
-        true => embedded::stated().rpc,
-        false => arguments.rpc_timeout.unwrap_or(Timeouts::default().rpc),
-    };
-    let options = server.options.clone();
-    Target::new(server.urls.clone(), options, provisioner, rpc_timeout).map_err(Failure::usage)
 }
 
 /// The command that explores the same server again, without what says how long.

@@ -3,6 +3,7 @@
 
 mod account;
 mod check;
+mod check_reports;
 mod compare;
 mod emit;
 mod explain;

@@ -16,7 +16,6 @@ use crate::args::{Color, ProxyArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::output;
-use crate::profile::{self, Accused};
 use crate::reports;
 use crate::target::Server;
 
@@ -85,16 +84,9 @@ async fn start(
     rules: &Rules,
 ) -> Result<Watching, Failure> {
     let options = watch_source::options(reading)?;
-    let mut urls = Vec::from_iter(arguments.url.clone());
     let mut reach = arguments.reach.reach();
-    profile::apply(Accused {
-        urls: &mut urls,
-        reach: &mut reach,
-        provision: None,
-        spawn: None,
-        durable: None,
-    })?;
-    let server = Server::of(&urls[..1], &reach, None)?;
+    let server = Server::alone(arguments.url.as_ref(), &mut reach, None)?;
+    let server = server.context("neither a URL nor a profile names the server")?;
     let certificate = certificate(arguments)?;
     let scheme = match certificate {
         Some(_) => "https",

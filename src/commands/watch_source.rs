@@ -17,7 +17,6 @@ use touchstone_tui_monitor::source::{Options, Overflow, RecordTo, Source, live, 
 use crate::args::{AllName, SourceArguments};
 use crate::error::Failure;
 use crate::exit::Exit;
-use crate::profile::{self, Accused};
 use crate::target::{Server, unserved};
 
 use super::watch_demo::Demo;
@@ -173,23 +172,15 @@ pub(crate) async fn open(
         let source = recorded.start(speed, &options);
         return Ok(Watching::of(source, target));
     }
-    let mut urls = Vec::from_iter(arguments.url.clone());
     let (mut reach, mut provision) = (arguments.reach.clone(), arguments.provision.clone());
-    profile::apply(Accused {
-        urls: &mut urls,
-        reach: &mut reach,
-        provision: Some(&mut provision),
-        spawn: None,
-        durable: None,
-    })?;
-    if urls.is_empty() {
-        return Watching::demo(&options).await;
-    }
-    let Server {
+    let Some(Server {
         options: server,
         name: target,
         ..
-    } = Server::of(&urls[..1], &reach, None)?;
+    }) = Server::alone(arguments.url.as_ref(), &mut reach, Some(&mut provision))?
+    else {
+        return Watching::demo(&options).await;
+    };
     if arguments.tap {
         let rest = Rest::new(&server).map_err(|error| unusable(error, &server))?;
         let source = tap::start(rest, &target, &options);

@@ -30,7 +30,7 @@ use crate::embedded::Embedded;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::profile::{self, Accused};
-use crate::target::{Server, unserved};
+use crate::target::{self, Reached, Server, unserved};
 use crate::{output, reports, spawned};
 
 use self::live::Manner;
@@ -94,10 +94,7 @@ async fn load(arguments: &LoadRunArguments, quiet: bool) -> Result<Exit, Failure
     };
     let stop = Stop::on_signals().context("cannot catch signals")?;
 
-    let embedded = match arguments.urls.as_slice() {
-        [] => Some(Embedded::start(Config::default()).await?),
-        _ => None,
-    };
+    let embedded = target::embedded(&arguments.urls, Config::default()).await?;
     let target = Target::of(arguments, embedded.as_ref()).await?;
     let begin =
         |path: &PathBuf| TraceFile::begin(path, arguments.trace_accounts, &target.server.name);
@@ -204,16 +201,14 @@ impl Target {
         arguments: &LoadRunArguments,
         embedded: Option<&Embedded>,
     ) -> Result<Self, Failure> {
-        let server = Server::of(&arguments.urls, &arguments.reach, embedded)?;
-        let (server, ways) = server
-            .through(arguments.network.network, arguments.schedule.seed)
-            .await?;
-        let provisioner = server.provisioner(&arguments.provision.clone().unwrap_or_default())?;
+        let network = (arguments.network.network, arguments.schedule.seed);
+        let (reach, provision) = (&arguments.reach, arguments.provision.as_ref());
+        let reached = Reached::of((&arguments.urls, embedded), reach, provision, network).await?;
         Ok(Self {
-            server,
-            provisioner: Arc::new(provisioner),
-            is_embedded: embedded.is_some(),
-            _ways: ways,
+            server: reached.server,
+            provisioner: Arc::new(reached.provisioner),
+            is_embedded: reached.is_embedded,
+            _ways: reached.ways,
         })
     }
 
