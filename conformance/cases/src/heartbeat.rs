@@ -12,7 +12,7 @@ use touchstone_client::End;
 
 use super::{
     hazard::OTHERS_SERVED,
-    message,
+    message, message_local_id,
     rogue::{Read, Rogue, others_served},
     rpc,
 };
@@ -57,7 +57,7 @@ case_table! {
     /// Accepted is one message. So long does a client take to find out that its network is gone, and then it
     /// repeats what may not have arrived. Typical cause of a failure: localIds are remembered for a moment only,
     /// in memory instead of the table of messages.
-    "message.local-id-later", slow judges [message::LOCAL_ID] => local_id_later;
+    "message.local-id-later", slow judges [message_local_id::LOCAL_ID] => local_id_later;
 
     /// Connects and answers no pings, while others go on as usual.
     ///
@@ -139,13 +139,13 @@ async fn local_id_later(cx: &mut Ctx) -> Flow {
     let data = json!({"sid": stage.s1.id, "message": after});
     message::delivered(cx, &stage, data, &after).await?;
     stage.prove_silence(cx).await?;
-    let count = message::different(listener, &local_id);
+    let count = message_local_id::different(listener, &local_id);
     let told = format!(
         "one message with the localId {local_id}, which is sent again after {} s",
         patience.as_secs_f64().round()
     );
     cx.check(
-        &message::LOCAL_ID,
+        &message_local_id::LOCAL_ID,
         count == 1,
         told,
         format!("{count} messages"),

@@ -8,6 +8,7 @@
 //! tell events by markers, and must end with every requirement that it names judged.
 
 mod access_key;
+mod admission;
 mod artifact;
 mod artifact_cas;
 mod artifact_refusal;
@@ -32,6 +33,7 @@ mod machine_values;
 mod malformed;
 mod matrix;
 mod message;
+mod message_local_id;
 mod nonsense;
 mod order;
 mod own_rows;
@@ -125,6 +127,10 @@ static MODULES: &[Module] = &[
     Module {
         requirements: message::REQUIREMENTS,
         cases: message::CASES,
+    },
+    Module {
+        requirements: message_local_id::REQUIREMENTS,
+        cases: message_local_id::CASES,
     },
     Module {
         requirements: machine_values::REQUIREMENTS,

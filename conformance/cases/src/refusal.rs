@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use touchstone_client::Engine;
 
-use super::handshake::{
-    Admission, INVALID_TOKEN, REFUSAL_TEXT, REFUSED_GETS_NOTHING, attempt, attempt_with,
+use super::{
+    admission::{Admission, attempt, attempt_with},
+    handshake::{INVALID_TOKEN, REFUSAL_TEXT, REFUSED_GETS_NOTHING},
 };
 use touchstone_harness::{
     case::{Flow, Stop, case_table},

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    handshake::{Admission, attempt},
+    admission::{Admission, attempt},
     rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc},
 };
 use touchstone_harness::{

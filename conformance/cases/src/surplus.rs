@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 use touchstone_client::Secret;
 
 use super::{
-    artifact,
-    handshake::{self, Admission, attempt},
-    machine,
+    admission::{Admission, attempt},
+    artifact, handshake, machine,
     own_rows::OwnRows,
     rest, session, usage,
 };

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::{
     layout::{Account, Peer},
+    lot::Lot,
     presence::{Planned, Presence},
     random::Stream,
     warp::{UNIT, Warp, Warped},
@@ -215,21 +216,20 @@ impl<'a> Actions<'a> {
 
     fn add_sources(&mut self, seed: u64, peer: u32) {
         let scenario = self.scenario;
-        let account = self.account;
-        let role = account.peer(peer).role;
-        let number = u64::from(account.number_in_role(peer));
-        // A share of 5 % is every 20th connection, whatever the accounts.
-        let takes_part = |share: u64| (number + 1) * share / 1000 > number * share / 1000;
-        let random =
-            |rule: u64| Stream::of([seed, u64::from(account.index), u64::from(peer), rule]);
-        let place = account.place(peer);
+        let lot = Lot {
+            seed,
+            account: self.account.index,
+            peer,
+            number: u64::from(self.account.number_in_role(peer)),
+        };
+        let place = self.account.place(peer);
         let all = scenario.connections().max(1);
         let ramp = u128::from(scenario.connect.ramp.us()) * u128::from(place) / u128::from(all);
-        let is_agent = role == Role::Session;
+        let is_agent = self.account.peer(peer).role == Role::Session;
         let mut shifts = scenario.shift.iter();
-        let shift = shifts.find(|shift| is_agent && takes_part(shift.share.get()));
+        let shift = shifts.find(|shift| is_agent && lot.takes_part(shift.share));
         let shift = shift.map(|shift| {
-            let mut random = random(6_000);
+            let mut random = lot.random(6_000);
             let ramp = scenario.connect.ramp.us();
             let begin = ramp + random.below(self.warp.end().saturating_sub(ramp).max(1));
             let end = begin + random.gap(shift.online.us());
@@ -242,15 +242,38 @@ impl<'a> Actions<'a> {
             }
             None => u64::try_from(ramp).ok(),
         };
-        self.add(peer, random(0), begin, Rule::Begin);
+        self.add(peer, lot.random(0), begin, Rule::Begin);
+        self.add_traffic(lot);
+        let mut turns = (0_u16..).zip(&scenario.turn);
+        let turn = turns.find(|(_, turn)| is_agent && lot.takes_part(turn.share));
+        if let Some((index, turn)) = turn {
+            let mut random = lot.random(7_000);
+            // As many are in a turn at first as at any other time.
+            let is_thinking = random.below(turn.lasts.us() + turn.pause.us()) < turn.lasts.us();
+            self.plan.thinking[peer as usize] = is_thinking;
+            let warped = random.gap(stays(turn, is_thinking));
+            let first = self.warp.at(warped);
+            self.add(peer, random, first, Rule::Turn { index, warped });
+        }
+        self.add_disturbances(lot);
+        // The last of its sources, so that nothing comes behind the farewell at the same moment.
+        if let Some((_, end)) = shift {
+            self.add(peer, lot.random(6_001), Some(end), Rule::Leave { said: 0 });
+        }
+    }
+
+    /// What a peer sends of its own accord.
+    fn add_traffic(&mut self, lot: Lot) {
+        let (scenario, peer) = (self.scenario, lot.peer);
+        let role = self.account.peer(peer).role;
         for (index, traffic) in (0_u16..).zip(&scenario.traffic) {
-            if traffic.from != role || !takes_part(traffic.share.get()) {
+            if traffic.from != role || !lot.takes_part(traffic.share) {
                 continue;
             }
             if traffic.event == EventKind::RpcCall && !self.callable.iter().any(|p| *p != peer) {
                 continue;
             }
-            let mut random = random(1_000 + u64::from(index));
+            let mut random = lot.random(1_000 + u64::from(index));
             let mean = traffic.every.us() * UNIT;
             let warped = match traffic.timing {
                 Timing::Poisson => random.gap(mean),
@@ -268,58 +291,38 @@ impl<'a> Actions<'a> {
                 },
             );
         }
-        let mut turns = (0_u16..).zip(&scenario.turn);
-        let turn = turns.find(|(_, turn)| is_agent && takes_part(turn.share.get()));
-        if let Some((index, turn)) = turn {
-            let mut random = random(7_000);
-            // As many are in a turn at first as at any other time.
-            let is_thinking = random.below(turn.lasts.us() + turn.pause.us()) < turn.lasts.us();
-            self.plan.thinking[peer as usize] = is_thinking;
-            let warped = random.gap(stays(turn, is_thinking));
-            let first = self.warp.at(warped);
-            self.add(peer, random, first, Rule::Turn { index, warped });
-        }
+    }
+
+    /// How a peer's connection is disturbed.
+    fn add_disturbances(&mut self, lot: Lot) {
+        let (scenario, peer) = (self.scenario, lot.peer);
+        let role = self.account.peer(peer).role;
         for (index, churn) in (0_u16..).zip(&scenario.churn) {
-            if churn.from == role && takes_part(churn.share.get()) {
-                let mut random = random(2_000 + u64::from(index));
+            if churn.from == role && lot.takes_part(churn.share) {
+                let mut random = lot.random(2_000 + u64::from(index));
                 let first = scenario.connect.ramp.us() + random.gap(churn.online.us());
                 self.add(peer, random, Some(first), Rule::Churn { index });
             }
         }
         for (index, herd) in (0_u16..).zip(&scenario.herd) {
-            if herd.from.contains(&role) && takes_part(herd.share.get()) {
-                let random = random(3_000 + u64::from(index));
-                self.add(
-                    peer,
-                    random,
-                    Some(herd.at.us()),
-                    Rule::Herd { index, gone: false },
-                );
+            if herd.from.contains(&role) && lot.takes_part(herd.share) {
+                let (random, at) = (lot.random(3_000 + u64::from(index)), herd.at.us());
+                self.add(peer, random, Some(at), Rule::Herd { index, gone: false });
             }
         }
         for (index, slow) in (0_u16..).zip(&scenario.slow) {
-            if slow.from == role && takes_part(slow.share.get()) {
-                let mut random = random(4_000 + u64::from(index));
+            if slow.from == role && lot.takes_part(slow.share) {
+                let mut random = lot.random(4_000 + u64::from(index));
                 let first = scenario.connect.ramp.us() + random.gap(slow.every.us());
-                self.add(
-                    peer,
-                    random,
-                    Some(first),
-                    Rule::Slow {
-                        index,
-                        stopped: false,
-                    },
-                );
+                let stopped = false;
+                self.add(peer, random, Some(first), Rule::Slow { index, stopped });
             }
         }
         for half_open in &scenario.half_open {
-            if half_open.from == role && takes_part(half_open.share.get()) {
-                self.add(peer, random(5_000), Some(half_open.at.us()), Rule::HalfOpen);
+            if half_open.from == role && lot.takes_part(half_open.share) {
+                let at = half_open.at.us();
+                self.add(peer, lot.random(5_000), Some(at), Rule::HalfOpen);
             }
-        }
-        // The last of its sources, so that nothing comes behind the farewell at the same moment.
-        if let Some((_, end)) = shift {
-            self.add(peer, random(6_001), Some(end), Rule::Leave { said: 0 });
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod actions;
 mod layout;
+mod lot;
 mod presence;
 mod random;
 mod summary;

@@ -66,37 +66,9 @@ pub(crate) async fn execute(
     let started = Instant::now();
     let began_at = shared.clock.unix_ms();
     let mut cx = Ctx::new(Arc::clone(&shared), case.id, attempt);
-    // Waiting after each input is not part of what a case may take.
-    let limit = match &steps {
-        Some(_) => CASE_LIMIT * 2,
-        None => CASE_LIMIT,
-    };
     cx.steps = steps;
     let mut stalled = Duration::ZERO;
-    let lacking = case.needs.iter().find_map(|need| shared.missing.get(need));
-    let mut flow = match lacking {
-        Some(reason) => Err(Stop::Skip(reason.clone())),
-        None => match timeout(limit, watched(&mut stalled, (case.run)(&mut cx))).await {
-            Ok(flow) => flow,
-            Err(_) => {
-                let limit = limit.as_secs();
-                Err(Stop::Trouble(format!(
-                    "the case did not end within {limit} s"
-                )))
-            }
-        },
-    };
-    // Whoever answers pings too late is rightly taken for gone.
-    if let Err(Stop::Dropped(reason)) = &flow
-        && shared
-            .heartbeat
-            .is_some_and(|heartbeat| stalled * BUSY_PART > heartbeat)
-    {
-        let busy = stalled.as_secs_f64();
-        flow = Err(Stop::Trouble(format!(
-            "{reason}; this machine was too busy to go on with the case for {busy:.1} s"
-        )));
-    }
+    let mut flow = flow_of(&shared, case, &mut cx, &mut stalled).await;
     // Whatever went wrong, a server that has gone meanwhile explains it better.
     let troubled = !matches!(
         flow,
@@ -143,14 +115,11 @@ pub(crate) async fn execute(
         Verdict::Pass | Verdict::Info | Verdict::Skip => Vec::new(),
     };
     // Writing to memory does not fail.
-    let recording = shared
-        .traces
-        .is_some()
-        .then(|| {
-            let target = &shared.target.name;
-            cx.evidence.file(target, began_at, case.id, verdict)
-        })
-        .and_then(Result::ok);
+    let recorded = |_| {
+        let target = &shared.target.name;
+        cx.evidence.file(target, began_at, case.id, verdict).ok()
+    };
+    let recording = shared.traces.as_ref().and_then(recorded);
     Outcome {
         report: CaseReport {
             id: case.id,
@@ -174,6 +143,38 @@ pub(crate) async fn execute(
         },
         dialect: cx.dialect,
         dead,
+    }
+}
+
+/// How a case goes, within the time that one may take.
+async fn flow_of(shared: &Shared, case: &Case, cx: &mut Ctx, stalled: &mut Duration) -> Flow {
+    // Waiting after each input is not part of what a case may take.
+    let limit = match &cx.steps {
+        Some(_) => CASE_LIMIT * 2,
+        None => CASE_LIMIT,
+    };
+    if let Some(reason) = case.needs.iter().find_map(|need| shared.missing.get(need)) {
+        return Err(Stop::Skip(reason.clone()));
+    }
+    let Ok(flow) = timeout(limit, watched(stalled, (case.run)(cx))).await else {
+        let limit = limit.as_secs();
+        return Err(Stop::Trouble(format!(
+            "the case did not end within {limit} s"
+        )));
+    };
+    match flow {
+        // Whoever answers pings too late is rightly taken for gone.
+        Err(Stop::Dropped(reason))
+            if shared
+                .heartbeat
+                .is_some_and(|heartbeat| *stalled * BUSY_PART > heartbeat) =>
+        {
+            let busy = stalled.as_secs_f64();
+            Err(Stop::Trouble(format!(
+                "{reason}; this machine was too busy to go on with the case for {busy:.1} s"
+            )))
+        }
+        flow => flow,
     }
 }
 

@@ -26,8 +26,8 @@ use crate::{
     ctx::PING,
     doctor::{self, DoctorError},
     event::{
-        CaseReport, Dialect, FAILED_FAST, GONE_BEFORE, INTERRUPTED, Reporter, RunEvent, RunReport,
-        SHORT, Summary,
+        CaseReport, Dialect, DoctorReport, FAILED_FAST, GONE_BEFORE, INTERRUPTED, Reporter,
+        RunEvent, RunReport, SHORT, Summary,
     },
     plan::Plan,
     verdict::Verdict,
@@ -71,52 +71,8 @@ pub async fn run(
     }
     let started = Instant::now();
     let started_at = plan.clock.unix_ms();
-    let prepare = async {
-        let mut server = None;
-        if let Some(command) = &plan.spawn {
-            let (urls, reached) = (plan.target.urls.clone(), plan.target.server.clone());
-            let launched = Spawned::launch(command.clone(), urls, reached, stop.clone());
-            server = Some(launched.await?);
-            reporter.event(&RunEvent::Spawned {
-                command: command.to_string(),
-            })?;
-        }
-        let examined = tokio::select! {
-            biased;
-            () = stop.asked() => Err(RunError::Interrupted),
-            examined = doctor::examine(&plan.target, plan.seed, plan.salt) => {
-                examined.map_err(RunError::from)
-            }
-        };
-        match examined {
-            Ok(report) => Ok((server, report)),
-            Err(error) => {
-                if let Some(server) = server {
-                    server.stop().await;
-                }
-                Err(error)
-            }
-        }
-    };
-    let (server, report) = prepare.await?;
-    let mut missing: HashMap<_, _> = report.missing.iter().cloned().collect();
-    if server.is_none() {
-        let reason = "it was not started by --spawn, so that it cannot be killed and started again";
-        missing.insert(Capability::Restart, reason.to_owned());
-    }
-    let target = Arc::clone(&plan.target);
-    let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
-    shared.traces = plan.traces.clone();
-    shared.heartbeat = Some(report.heartbeat);
-    shared.server.clone_from(&server);
-    match report.ping {
-        Some(took) => {
-            shared.pace.came(PING, took);
-            shared.probe = Some(report.token.clone());
-        }
-        None => shared.pace.missed(PING),
-    }
-    let shared = Arc::new(shared);
+    let (server, report) = prepare(plan, reporter, stop).await?;
+    let shared = Arc::new(shared(plan, &report, server.as_ref()));
     let target = report.target.clone();
     let times = plan.target.timeouts;
     let slow = [times.rpc, times.connect, report.heartbeat];
@@ -154,14 +110,7 @@ pub async fn run(
         .iter()
         .filter_map(|case| run.reports.remove(case.id))
         .collect();
-    if let Provisioner::File(file) = &plan.target.provisioner
-        && let Some(shortage) = file.shortage()
-    {
-        let short = |case: &&mut CaseReport| case.reason.as_deref() == Some(SHORT);
-        for case in cases.iter_mut().filter(short) {
-            case.reason = Some(shortage.clone());
-        }
-    }
+    tell_shortage(plan, &mut cases);
     blame::attribute(&mut cases);
     let stale = plan.baseline.apply(&mut cases, plan.selection.registry());
     let summary = Summary::of(&cases, stale.len(), run.state == State::Interrupted);
@@ -180,6 +129,73 @@ pub async fn run(
     run.reporter
         .event(&RunEvent::Finished(Box::new(finished)))?;
     Ok(summary)
+}
+
+/// Starts the server, where the plan has a command for that, and looks at it.
+async fn prepare(
+    plan: &Plan,
+    reporter: &mut dyn Reporter,
+    stop: &StopSignals,
+) -> Result<(Option<Spawned>, DoctorReport), RunError> {
+    let mut server = None;
+    if let Some(command) = &plan.spawn {
+        let (urls, reached) = (plan.target.urls.clone(), plan.target.server.clone());
+        let launched = Spawned::launch(command.clone(), urls, reached, stop.clone());
+        server = Some(launched.await?);
+        reporter.event(&RunEvent::Spawned {
+            command: command.to_string(),
+        })?;
+    }
+    let examined = tokio::select! {
+        biased;
+        () = stop.asked() => Err(RunError::Interrupted),
+        examined = doctor::examine(&plan.target, plan.seed, plan.salt) => {
+            examined.map_err(RunError::from)
+        }
+    };
+    match examined {
+        Ok(report) => Ok((server, report)),
+        Err(error) => {
+            if let Some(server) = server {
+                server.stop().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What all cases share, as the doctor has found it.
+fn shared(plan: &Plan, report: &DoctorReport, server: Option<&Spawned>) -> Shared {
+    let mut missing: HashMap<_, _> = report.missing.iter().cloned().collect();
+    if server.is_none() {
+        let reason = "it was not started by --spawn, so that it cannot be killed and started again";
+        missing.insert(Capability::Restart, reason.to_owned());
+    }
+    let target = Arc::clone(&plan.target);
+    let mut shared = Shared::new(target, plan.clock, plan.seed, plan.salt, missing);
+    shared.traces = plan.traces.clone();
+    shared.heartbeat = Some(report.heartbeat);
+    shared.server = server.cloned();
+    match report.ping {
+        Some(took) => {
+            shared.pace.came(PING, took);
+            shared.probe = Some(report.token.clone());
+        }
+        None => shared.pace.missed(PING),
+    }
+    shared
+}
+
+/// Says in all cases that lacked accounts how many the whole run needs.
+fn tell_shortage(plan: &Plan, cases: &mut [CaseReport]) {
+    if let Provisioner::File(file) = &plan.target.provisioner
+        && let Some(shortage) = file.shortage()
+    {
+        let short = |case: &&mut CaseReport| case.reason.as_deref() == Some(SHORT);
+        for case in cases.iter_mut().filter(short) {
+            case.reason = Some(shortage.clone());
+        }
+    }
 }
 
 /// Whether further cases are started.

@@ -1,5 +1,8 @@
 //! What an account's connections emit.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use touchstone_client::{Frame, SendError};
 
 use super::{Cell, Pending, State, WAITING, is_cas};
@@ -51,6 +54,54 @@ impl Cell {
         self.emit_now(state, peer, emit, None, [planned, now]);
     }
 
+    /// Whether nobody has to be told of this news of a presence, at `time`: it is another one's, or not the
+    /// latest. It is remembered.
+    fn is_optional(
+        &self,
+        told: &mut HashMap<(Option<Role>, u32), u64>,
+        peer: u32,
+        emit: &Emit,
+        is_fresh: bool,
+        time: u64,
+    ) -> bool {
+        let (kind, bound) = (emit.kind, self.account.peer(peer));
+        let is_own = kind.subject() == Some(bound.role) && bound.subject == emit.target;
+        let latest = told.entry((kind.subject(), emit.target)).or_default();
+        let is_rising = is_fresh && time >= *latest;
+        *latest = match kind {
+            // No heartbeat revives it.
+            EventKind::SessionEnd => u64::MAX,
+            _ => time.max(*latest),
+        };
+        kind.is_heartbeat() && !(is_own && is_rising)
+    }
+
+    /// What an event is about that is not about an artifact: its method or row, and the machine of a key.
+    fn subject(&self, kind: EventKind, emit: &Emit) -> (Cow<'_, str>, &str) {
+        let (sessions, machines) = (&self.provided.sessions, &self.provided.machines);
+        let target = emit.target as usize;
+        match kind {
+            EventKind::RpcCall => {
+                let callee = self.account.peer(emit.target);
+                let rules = self.common.schedule.scenario().rules(callee.role);
+                let nth = emit.choice % rules.registrations.max(1);
+                (self.method(emit.target, nth).into(), "")
+            }
+            EventKind::AccessKeyGet => {
+                let machine = emit.choice as usize % machines.len().max(1);
+                (Cow::from(&sessions[target]), machines[machine].as_str())
+            }
+            _ => {
+                let row = match kind.subject() {
+                    Some(Role::Machine) => machines.get(target),
+                    Some(_) => sessions.get(target),
+                    None => None,
+                };
+                (row.map_or(Cow::from(""), Cow::from), "")
+            }
+        }
+    }
+
     /// Emits at once. A heartbeat is of this moment, unless it is `stale` and of an earlier one.
     pub(super) fn emit_now(
         &self,
@@ -83,56 +134,21 @@ impl Cell {
         };
         let age = stale.map_or(0, |since| now.saturating_sub(since) / 1000);
         let time = self.common.clock.unix_ms().saturating_sub(age);
-        let mut is_optional = false;
-        if kind.is_presence() {
-            let bound = self.account.peer(peer);
-            let is_own = kind.subject() == Some(bound.role) && bound.subject == emit.target;
-            let latest = told.entry((kind.subject(), emit.target)).or_default();
-            let is_rising = stale.is_none() && time >= *latest;
-            is_optional = kind.is_heartbeat() && !(is_own && is_rising);
-            *latest = match kind {
-                // No heartbeat revives it.
-                EventKind::SessionEnd => u64::MAX,
-                _ => time.max(*latest),
-            };
-        }
-        let made;
-        let (subject, other, version) = match kind {
-            EventKind::ArtifactCreate => {
-                made = payload::artifact_id(stamp);
-                (made.as_str(), "", 0)
-            }
-            EventKind::ArtifactUpdate | EventKind::ArtifactRead => {
-                let (id, version) = of_peer.artifact.as_ref().expect("it was created above");
-                (id.as_str(), "", *version)
-            }
-            EventKind::RpcCall => {
-                let callee = self.account.peer(emit.target);
-                let rules = self.common.schedule.scenario().rules(callee.role);
-                made = self.method(emit.target, emit.choice % rules.registrations.max(1));
-                (made.as_str(), "", 0)
-            }
-            EventKind::AccessKeyGet => {
-                let machines = &self.provided.machines;
-                let machine = emit.choice as usize % machines.len().max(1);
-                let session = &self.provided.sessions[emit.target as usize];
-                (session.as_str(), machines[machine].as_str(), 0)
+        let is_optional =
+            kind.is_presence() && self.is_optional(told, peer, &emit, stale.is_none(), time);
+        let version = versions.get(&(kind, emit.target)).copied();
+        let (subject, other, version) = match (kind, &of_peer.artifact) {
+            (EventKind::ArtifactCreate, _) => (payload::artifact_id(stamp).into(), "", 0),
+            (EventKind::ArtifactUpdate | EventKind::ArtifactRead, Some((id, version))) => {
+                (Cow::from(id), "", *version)
             }
             _ => {
-                let of_subject = match kind.subject() {
-                    Some(Role::Machine) => self.provided.machines.get(emit.target as usize),
-                    Some(_) => self.provided.sessions.get(emit.target as usize),
-                    None => None,
-                };
-                let version = versions
-                    .get(&(kind, emit.target))
-                    .copied()
-                    .unwrap_or_default();
-                (of_subject.map_or("", String::as_str), "", version)
+                let (subject, other) = self.subject(kind, &emit);
+                (subject, other, version.unwrap_or_default())
             }
         };
         let about = About {
-            subject,
+            subject: &subject,
             other,
             version,
             time,
@@ -176,7 +192,7 @@ impl Cell {
         if let Some(id) = ack {
             of_peer.next_ack += 1;
             if kind == EventKind::ArtifactCreate {
-                of_peer.artifact = Some((subject.to_owned(), 1));
+                of_peer.artifact = Some((subject.into_owned(), 1));
             }
             of_peer.pending.push(Pending {
                 id,
