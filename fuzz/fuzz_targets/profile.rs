@@ -6,8 +6,6 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/profile/document.rs"]
 #[allow(dead_code, reason = "the fields are of no interest here")]
 mod document;
-#[path = "../../src/suggest.rs"]
-mod suggest;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
