@@ -195,7 +195,7 @@ fn two_runs_are_compared() {
     );
     let ran = check(&["compare", &right, &right, &faulty], 10, &[]);
     assert!(
-        ran.stdout.contains("pass    pass    fail"),
+        ran.stdout.contains("pass     pass     fail"),
         "{}",
         ran.stdout
     );
