@@ -1,6 +1,7 @@
 //! What is said before a run: plans, built-in scenarios, and scenarios that are none.
 
 use serde_json::Value;
+use touchstone_fixtures::SCENARIOS;
 
 use super::desk::{Desk, SMALL, shown};
 use crate::support::{Served, check};
@@ -38,7 +39,7 @@ fn a_plan_is_the_same_each_time_and_needs_no_server() {
 #[test]
 fn every_built_in_scenario_is_listed_and_has_a_plan() {
     let listed = check(&["load", "--list"], 0, &[]).stdout;
-    assert_eq!(listed.lines().count(), 7, "{listed}");
+    assert_eq!(listed.lines().count(), SCENARIOS.len(), "{listed}");
     for line in listed.lines() {
         let name = line.split_whitespace().next().expect("a name");
         assert!(
