@@ -33,6 +33,7 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
             "touchstone-client",
             "touchstone-fixtures",
             "touchstone-harness",
+            "touchstone-history",
             "touchstone-output",
         ],
         &[],

@@ -20,9 +20,6 @@ use super::violation::FORMATS;
 
 mod report;
 
-/// The tools that make all traffic of the accounts that they record.
-const COMPLETE: [&str; 3] = ["touchstone-check", "touchstone-explore", "touchstone-load"];
-
 /// Judges the traces that the arguments name.
 pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
     let sinks = Sinks::open(&arguments.report, FORMATS, renderer)?;
@@ -46,11 +43,10 @@ pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
 fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
     let reader = Reader::new(BufReader::new(File::open(path)?))?;
     let header = reader.header().clone();
-    let is_ours = COMPLETE.iter().any(|tool| header.tool.starts_with(tool));
-    let knowledge = if arguments.complete || (is_ours && !arguments.partial) {
-        Knowledge::Complete
-    } else {
-        Knowledge::Partial
+    let knowledge = match (arguments.complete, arguments.partial) {
+        (true, _) => Knowledge::Complete,
+        (_, true) => Knowledge::Partial,
+        _ => Knowledge::of(&header.tool),
     };
     let mut judge = Judge::new(knowledge);
     let mut violations = Vec::new();

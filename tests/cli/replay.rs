@@ -58,10 +58,10 @@ fn the_same_server_does_the_same_again() {
     );
     let report = report(&ran);
     assert_eq!(report["format"], "touchstone-replay");
-    // Who hears of a connection that opens at the same time is left to chance.
+    // Who receives what while its connection opens is an observation.
     let items = report["traces"][0]["items"].as_array().expect("items");
     assert!(
-        items.iter().all(|item| item["outcome"] == "unsettled"),
+        items.iter().all(|item| item["outcome"] == "observed"),
         "{report}"
     );
     assert!(report["summary"]["same"].as_u64() > Some(10), "{report}");
@@ -81,7 +81,7 @@ fn a_server_with_a_fault_differs_in_just_that() {
     let items = report["traces"][0]["items"].as_array().expect("items");
     let settled: Vec<_> = items
         .iter()
-        .filter(|item| item["outcome"] != "unsettled")
+        .filter(|item| item["outcome"] != "observed")
         .collect();
     assert!(!settled.is_empty());
     for item in settled {
@@ -109,6 +109,41 @@ fn a_failure_is_mended_or_not_or_cannot_be_judged() {
         3,
         &format!("ERROR: {CASE} could not be judged"),
     );
+}
+
+/// Two writers race in this case, so that its answers are not compared: the judge finds what is wrong.
+#[test]
+fn what_no_right_server_does_is_fixed_or_failed() {
+    const RACE: &str = "session.update-metadata.race";
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = |name: &str, fault: &[&str]| {
+        let traces = folder.path().join(name).display().to_string();
+        run(&[&["check", "--only", RACE, "--trace", &traces], fault].concat());
+        // Its verdict is the case's; without it only the histories are judged.
+        let path = folder.path().join(name).join(format!("{RACE}.jsonl"));
+        let text = std::fs::read_to_string(&path).expect("a trace");
+        let unjudged = text.lines().filter(|line| !line.contains("verdict: "));
+        std::fs::write(&path, unjudged.collect::<Vec<_>>().join("\n")).expect("a trace");
+        path.display().to_string()
+    };
+    let wrong = ["--fault", "race-winners"];
+    let winners = "MUST session.update-metadata.one-winner";
+    let (right, broken) = (record("right", &[]), record("broken", &wrong));
+    replayed(
+        &right,
+        &wrong,
+        10,
+        &format!("FAILED     {winners}, not in the recording"),
+    );
+    replayed(
+        &broken,
+        &wrong,
+        10,
+        &format!("FAILED     {winners}, as in the recording"),
+    );
+    let ran = run(&["replay", &broken, "--as-fast"]);
+    let fixed = format!("FIXED      {winners}, in the recording only");
+    assert!(ran.stdout.contains(&fixed), "{}", ran.stdout);
 }
 
 #[test]
@@ -176,7 +211,16 @@ fn whatever_a_case_does_can_be_done_again() {
         "{}",
         ran.stderr
     );
-    for outcome in ["different", "missing", "extra", "blocked", "notReplayable"] {
+    let outcomes = [
+        "different",
+        "missing",
+        "extra",
+        "blocked",
+        "notReplayable",
+        "fixed",
+        "failed",
+    ];
+    for outcome in outcomes {
         assert_eq!(report["summary"][outcome], 0, "{}", ran.stderr);
     }
 }

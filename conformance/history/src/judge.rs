@@ -18,6 +18,20 @@ pub enum Knowledge {
     Complete,
 }
 
+/// The tools that make all traffic of the accounts that they record.
+const COMPLETE: [&str; 3] = ["touchstone-check", "touchstone-explore", "touchstone-load"];
+
+impl Knowledge {
+    /// What the recordings of a tool show, by the name that their header gives it.
+    pub fn of(tool: &str) -> Self {
+        if COMPLETE.iter().any(|complete| tool.starts_with(complete)) {
+            Self::Complete
+        } else {
+            Self::Partial
+        }
+    }
+}
+
 /// What a server has after it was killed and started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {

@@ -13,7 +13,7 @@ struct Kind<'a> {
 impl<'a> Kind<'a> {
     fn of(item: &'a Item) -> Option<Self> {
         let (word, places) = match &item.outcome {
-            Outcome::Same | Outcome::Excused { .. } => return None,
+            Outcome::Same | Outcome::Observed { .. } | Outcome::Blocked { .. } => return None,
             Outcome::Missing(_) => ("missing", Vec::new()),
             Outcome::Extra(_) => ("extra", Vec::new()),
             Outcome::Different(differences) => {

@@ -1,16 +1,17 @@
 //! What rests on a step that could not be replayed: nothing of the same account that comes behind it can
 //! be held against the server.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{
     drive::Played,
     heard::{Heard, What},
-    order::Pair,
-    outcome::{Excuse, Outcome},
-    payload::shown,
+    outcome::Outcome,
+    payload::{Difference, shown},
     report::Unsent,
-    script::{Recording, Step, Unknown},
+    script::{Exchanged, Recording, Step, Unknown},
 };
 
 /// From when on an account's things rest on a step that could not be replayed.
@@ -89,11 +90,9 @@ impl Barriers {
         is_now: bool,
         outcome: Outcome,
     ) -> Outcome {
-        let (differences, seen) = match outcome {
-            Outcome::Different(differences) => (differences, shown(&heard.what)),
-            Outcome::Missing(seen) | Outcome::Extra(seen) => (Vec::new(), seen),
-            outcome => return outcome,
-        };
+        if outcome == Outcome::Same {
+            return outcome;
+        }
         let account = recording.account_of(&heard.conn);
         let barrier = self.0.iter().find(|barrier| {
             let since = if is_now {
@@ -104,28 +103,33 @@ impl Barriers {
             heard.t_us >= since && (barrier.account.is_none() || barrier.account == account)
         });
         match barrier {
-            Some(barrier) => Outcome::Excused {
-                by: Excuse::Blocked,
+            Some(barrier) => Outcome::Blocked {
                 why: barrier.why.clone(),
-                differences,
-                seen,
+                differences: match outcome {
+                    Outcome::Different(differences) | Outcome::Observed { differences, .. } => {
+                        differences
+                    }
+                    _ => Vec::new(),
+                },
+                seen: shown(&heard.what),
             },
-            None if !differences.is_empty() => Outcome::Different(differences),
-            None if is_now => Outcome::Extra(seen),
-            None => Outcome::Missing(seen),
+            None => outcome,
         }
     }
 }
 
 /// The requests that were carried out then, and for which the server has no route now.
-pub(super) fn lacking_routes(recording: &Recording, pairs: &[Pair<'_>]) -> Vec<Unsent> {
-    let requests = recording.requests();
+pub(super) fn lacking_routes(
+    requests: &HashMap<usize, Exchanged>,
+    then: &[Heard],
+    pairs: &HashMap<usize, (&Heard, Vec<Difference>)>,
+) -> Vec<Unsent> {
     let lacks =
         |status: u16, body: &Value| matches!(status, 404 | 501) && body.get("path").is_some();
     let mut lacking = Vec::new();
-    for pair in pairs {
+    for (at, (now, _)) in pairs {
         let (What::Answered(index, then), What::Answered(_, Some((status, body)))) =
-            (&pair.then.what, &pair.now.what)
+            (&then[*at].what, &now.what)
         else {
             continue;
         };
@@ -137,7 +141,7 @@ pub(super) fn lacking_routes(recording: &Recording, pairs: &[Pair<'_>]) -> Vec<U
             && let Some(request) = requests.get(index)
         {
             lacking.push(Unsent {
-                conn: pair.then.conn.clone(),
+                conn: now.conn.clone(),
                 what: format!("{} {}", request.method, request.url),
                 why: format!("the server has no such route ({status})"),
                 step: Some(request.step),

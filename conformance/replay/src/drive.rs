@@ -19,12 +19,12 @@ use tokio::{
 use touchstone_client::{
     Conduct, ConnectOptions, Engine, Socket,
     provision::{Account, Provisioner},
-    trace::{Exchange, Traced},
+    trace::{Exchange, Kind, Traced},
 };
+use touchstone_history::Violation;
 
 use super::{
     PATIENCE, ReplayError, ReplayPlan,
-    chance::Chance,
     heard::{Heard, What},
     listen::{Awaited, Ear, Log},
     names::Names,
@@ -32,6 +32,7 @@ use super::{
     report::Unsent,
     request::{Request, Tokens},
     script::{Act, Recording, Step},
+    settled::{OPENING, Settled, UNCAUSED},
     translate::Translator,
 };
 
@@ -42,6 +43,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub(super) struct Played {
     pub(super) heard: Vec<Heard>,
     pub(super) names: Names,
+    /// What of it no right server does.
+    pub(super) violations: Vec<Violation>,
     pub(super) unsent: Vec<Unsent>,
     /// When each step was sent, in microseconds of the replay; those that an end came before are
     /// missing.
@@ -50,18 +53,11 @@ pub(super) struct Played {
     pub(super) interrupted: bool,
 }
 
-impl Played {
-    /// When the last step was sent.
-    pub(super) fn last_sent_us(&self) -> u64 {
-        self.sent_us.last().copied().unwrap_or_default()
-    }
-}
-
 /// Plays the recording.
 pub(super) async fn play(
     recording: &Recording,
     plan: &ReplayPlan<'_>,
-    chance: &Chance,
+    settled: &Settled,
 ) -> Result<Played, ReplayError> {
     let now = plan.clock.unix_ms();
     let log = Arc::new(Log::new(recording, now));
@@ -77,7 +73,9 @@ pub(super) async fn play(
         tokens: Arc::default(),
         keys: HashMap::new(),
         requests: JoinSet::new(),
-        awaited: Awaited::new(recording, |heard| !chance.is_presence(heard)),
+        awaited: Awaited::new(recording, |heard| {
+            !matches!(settled.why(heard), Some(OPENING | UNCAUSED))
+        }),
         unsent: Vec::new(),
         refused: refused.map(|one| one.conn.as_str()).collect(),
         nodes: 0,
@@ -132,6 +130,7 @@ pub(super) async fn play(
     Ok(Played {
         heard: std::mem::take(&mut kept.heard),
         names: kept.names.clone(),
+        violations: kept.judged(),
         unsent,
         sent_us,
         interrupted,
@@ -239,6 +238,10 @@ impl Player<'_> {
                 self.request(at, step, *index, exchange);
                 Ok(())
             }
+            Act::Note(text) => {
+                self.log.judge(&step.conn, Kind::Mark(text.clone()));
+                Ok(())
+            }
         };
         if let Err(why) = done {
             self.unsent.push(Unsent {
@@ -254,7 +257,8 @@ impl Player<'_> {
     }
 
     async fn open(&mut self, conn: &str) -> Result<(), String> {
-        let ear = Ear::new(conn, &self.log);
+        let account = self.recording.accounts.get(conn);
+        let ear = Ear::new(conn, account.cloned(), &self.log);
         let options = self.options().tap(Arc::new(ear));
         let engine = Engine::open(&options)
             .await

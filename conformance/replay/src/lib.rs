@@ -3,38 +3,39 @@
 //!
 //! `read` makes a `script` of a trace: what clients did, and what was `heard` of the server. `drive` carries
 //! it out, behind what has to be there before (`prepare`) and in the names of now (`translate`), while
-//! `listen` hears the server anew. `compare` holds one against the other as a pure function: `pairing`
-//! finds the counterpart of each thing, with the ids that `names` has learned. A difference is a
-//! difference, whoever is right, except for what the recording leaves to `chance` or to a `race`, and
-//! for what the contract leaves to the server (`liberty`): these are told apart. Whether the failure of a case is mended is decided by the case
-//! itself, which the caller runs again.
+//! `listen` hears the server anew. What must hold of any history is `judged` in both. `compare` holds one
+//! against the other as a pure function: `pairing` finds the counterpart of each thing, with the ids
+//! that `names` has learned. What the recording settles (`settled`, by `calls` and connections `outside`
+//! of the contract) and the `contract` determines is compared one to one; everything else is an
+//! observation. Whether the failure of a case is mended is decided by the case itself, which the caller
+//! runs again.
 
 mod alike;
 mod barrier;
-mod chance;
+mod calls;
 mod compare;
+mod contract;
 mod drive;
 mod heard;
-mod liberty;
+mod judged;
 mod listen;
 mod markdown;
 mod names;
-mod order;
 mod outcome;
+mod outside;
 mod page;
 mod pairing;
 mod payload;
 mod prepare;
-mod race;
 mod read;
 mod render;
 mod report;
 mod request;
 mod script;
+mod settled;
 #[cfg(test)]
 mod testing;
 mod translate;
-mod waiting;
 
 use std::{
     panic::resume_unwind,
@@ -47,7 +48,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use touchstone_client::trace::TraceError;
 
-pub use self::outcome::{Excuse, Item, Outcome};
+pub use self::judged::Judged;
+pub use self::outcome::{Item, Outcome};
 pub use self::payload::Difference;
 pub use self::render::SCHEMA;
 pub use self::report::{Counts, Repair, ReplayReport, ReplayRun, Replayed, Unsent};
@@ -118,11 +120,11 @@ pub async fn replay(
 ) -> Result<ReplayReport, ReplayError> {
     let started = tokio::time::Instant::now();
     let started_at = plan.clock.unix_ms();
-    let chance = chance::Chance::new(&recording);
-    let mut played = drive::play(&recording, plan, &chance).await?;
+    let settled = settled::Settled::new(&recording);
+    let mut played = drive::play(&recording, plan, &settled).await?;
     // A long recording takes a while, in which whoever waits for the report may change their mind.
     let compared = spawn_blocking(move || {
-        let verdicts = compare::compare(&mut recording, &mut played, &chance);
+        let verdicts = compare::compare(&mut recording, &mut played, &settled);
         (recording, played, verdicts)
     });
     let (recording, played, verdicts) = match compared.await {
@@ -131,6 +133,8 @@ pub async fn replay(
     };
     let mut unsent = played.unsent;
     unsent.extend(verdicts.unsent);
+    let is_blocked = |item: &Item| matches!(item.outcome, Outcome::Blocked { .. });
+    let is_whole = !(played.interrupted || verdicts.items.iter().any(is_blocked));
     Ok(ReplayReport {
         started_at,
         duration: started.elapsed(),
@@ -138,6 +142,7 @@ pub async fn replay(
         recorded_by: recording.header.tool,
         recorded_from: recording.header.target,
         case: recording.case,
+        judged: judged::judged(&recording.violations, &played.violations, is_whole),
         items: verdicts.items,
         unsent,
         decisions: recording.decisions,

@@ -17,7 +17,11 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use touchstone_client::{Direction, End, Frame, Tap, trace::Traced};
+use touchstone_client::{
+    Conduct, Direction, End, Frame, Tap,
+    trace::{Kind, Record, Traced},
+};
+use touchstone_history::{Judge, Violation};
 
 use super::{
     PATIENCE,
@@ -189,8 +193,8 @@ pub(super) struct Log {
     answers: HashMap<(String, u64), Value>,
     /// What CONNECT was answered with then: the ids of connections, by connection.
     admitted: HashMap<String, Value>,
-    /// The ack ids that the server asked for then, in order, by connection.
-    asked: HashMap<String, Vec<u64>>,
+    /// The ack ids that the server asked for then, in order, by connection and [`question`].
+    asked: HashMap<(String, String), Vec<u64>>,
     bounds: Bounds,
 }
 
@@ -212,19 +216,34 @@ impl Bounds {
 pub(super) struct Kept {
     start: Instant,
     pub(super) heard: Vec<Heard>,
+    judge: Judge,
+    violations: Vec<Violation>,
     counts: HashMap<Class, usize>,
-    asked: HashMap<String, Vec<u64>>,
+    asked: HashMap<(String, String), Vec<u64>>,
     pub(super) names: Names,
     bytes: usize,
     overflowed: bool,
     closed: bool,
 }
 
+impl Kept {
+    fn t_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What no right server does of all that happened.
+    pub(super) fn judged(&mut self) -> Vec<Violation> {
+        let end = self.judge.finish();
+        self.violations.extend(end);
+        std::mem::take(&mut self.violations)
+    }
+}
+
 impl Log {
     pub(super) fn new(recording: &Recording, now_ms: u64) -> Self {
         let mut answers = HashMap::new();
         let mut admitted = HashMap::new();
-        let mut asked: HashMap<String, Vec<u64>> = HashMap::new();
+        let mut asked: HashMap<(String, String), Vec<u64>> = HashMap::new();
         for heard in &recording.heard {
             match &heard.what {
                 What::Admitted(data) => {
@@ -233,8 +252,13 @@ impl Log {
                 What::Ack { id, args } => {
                     answers.insert((heard.conn.clone(), *id), args.clone());
                 }
-                What::Event { ack: Some(id), .. } => {
-                    asked.entry(heard.conn.clone()).or_default().push(*id);
+                What::Event {
+                    args,
+                    ack: Some(id),
+                    ..
+                } => {
+                    let key = (heard.conn.clone(), question(args));
+                    asked.entry(key).or_default().push(*id);
                 }
                 _ => {}
             }
@@ -243,6 +267,8 @@ impl Log {
             kept: Mutex::new(Kept {
                 start: Instant::now(),
                 heard: Vec::new(),
+                judge: Judge::new(recording.knowledge),
+                violations: Vec::new(),
                 counts: HashMap::new(),
                 asked: HashMap::new(),
                 names: Names::new(recording.header.started_at, now_ms),
@@ -269,7 +295,7 @@ impl Log {
 
     /// Microseconds since the replay began.
     pub(super) fn t_us(&self) -> u64 {
-        u64::try_from(self.kept().start.elapsed().as_micros()).unwrap_or(u64::MAX)
+        self.kept().t_us()
     }
 
     pub(super) fn restart(&self, start: Instant) {
@@ -295,6 +321,22 @@ impl Log {
         self.kept().closed = true;
     }
 
+    /// Lets the judge hear what happened.
+    pub(super) fn judge(&self, conn: &str, kind: Kind) {
+        let mut kept = self.kept();
+        if kept.closed || kept.overflowed {
+            return;
+        }
+        let record = Record {
+            t_us: kept.t_us(),
+            conn: conn.to_owned(),
+            kind,
+            recipients: None,
+        };
+        let found = kept.judge.hear(&record);
+        kept.violations.extend(found);
+    }
+
     pub(super) fn hear(&self, conn: &str, what: What) {
         {
             let mut kept = self.kept();
@@ -311,8 +353,14 @@ impl Log {
             {
                 kept.names.learn_all(then, data);
             }
-            if let What::Event { ack: Some(id), .. } = &what {
-                kept.asked.entry(conn.to_owned()).or_default().push(*id);
+            if let What::Event {
+                args,
+                ack: Some(id),
+                ..
+            } = &what
+            {
+                let key = (conn.to_owned(), kept.names.former(&question(args)));
+                kept.asked.entry(key).or_default().push(*id);
             }
             *kept
                 .counts
@@ -321,9 +369,9 @@ impl Log {
             kept.bytes += size(&what);
             let Bounds { things, bytes } = self.bounds;
             kept.overflowed = kept.heard.len() >= things || kept.bytes > bytes;
-            let t_us = kept.start.elapsed().as_micros();
+            let t_us = kept.t_us();
             kept.heard.push(Heard {
-                t_us: u64::try_from(t_us).unwrap_or(u64::MAX),
+                t_us,
                 conn: conn.to_owned(),
                 what,
             });
@@ -333,14 +381,22 @@ impl Log {
 
     /// The ack id that the server asks for now where it asked for `id` then.
     pub(super) fn asked_as(&self, conn: &str, id: u64) -> Asked {
-        let then = self.asked.get(conn);
-        let Some(place) = then.and_then(|ids| ids.iter().position(|asked| *asked == id)) else {
+        let place = |(key, ids): (&(String, String), &Vec<u64>)| {
+            let place = ids.iter().position(|asked| *asked == id)?;
+            (key.0 == conn).then(|| (key.clone(), place))
+        };
+        let Some((key, place)) = self.asked.iter().find_map(place) else {
             return Asked::Never;
         };
         let kept = self.kept();
-        let now = kept.asked.get(conn).and_then(|ids| ids.get(place));
+        let now = kept.asked.get(&key).and_then(|ids| ids.get(place));
         now.map_or(Asked::Then, |now| Asked::Now(*now))
     }
+}
+
+/// What tells the calls of one callee apart: their method.
+fn question(args: &Value) -> String {
+    args[0]["method"].as_str().unwrap_or_default().to_owned()
 }
 
 fn size(what: &What) -> usize {
@@ -356,14 +412,17 @@ fn size(what: &What) -> usize {
 /// Hears one connection.
 pub(super) struct Ear {
     conn: String,
+    /// The name that the recording has for the token.
+    account: Option<String>,
     log: Arc<Log>,
     over: AtomicBool,
 }
 
 impl Ear {
-    pub(super) fn new(conn: &str, log: &Arc<Log>) -> Self {
+    pub(super) fn new(conn: &str, account: Option<String>, log: &Arc<Log>) -> Self {
         Self {
             conn: conn.to_owned(),
+            account,
             log: Arc::clone(log),
             over: AtomicBool::new(false),
         }
@@ -380,14 +439,28 @@ impl Ear {
 
 impl Tap for Ear {
     fn frame(&self, _: Instant, direction: Direction, frame: &Frame) {
-        if direction == Direction::Received
-            && let Some(what) = What::of(Traced::of(frame))
-        {
+        let mut packet = Traced::of(frame);
+        if direction == Direction::Received {
+            let packet = packet.clone();
+            self.log.judge(&self.conn, Kind::Packet(direction, packet));
+        } else {
+            if let (Traced::Connect(auth), Some(name)) = (&mut packet, &self.account) {
+                auth["token"] = format!("{name}…").into();
+            }
+            return self.log.judge(&self.conn, Kind::Packet(direction, packet));
+        }
+        if let Some(what) = What::of(packet) {
             self.hear(what);
         }
     }
 
+    fn conduct(&self, _: Instant, conduct: Conduct) {
+        self.log.judge(&self.conn, Kind::conduct(conduct));
+    }
+
     fn ended(&self, _: Instant, end: &End) {
+        let ended = Kind::Mark(format!("ended: {end}"));
+        self.log.judge(&self.conn, ended);
         if !matches!(end, End::ClientClosed) {
             self.hear(What::Ended(end.to_string()));
         }

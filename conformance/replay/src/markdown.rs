@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::{
     alike::alike,
     outcome::{Item, Outcome},
-    render::{counted, cut, reasons, seconds, told},
+    render::{counted, cut, reasons, said, seconds, told},
     report::{ReplayRun, Replayed},
 };
 use touchstone_output::{markdown::code, text::plural};
@@ -29,12 +29,12 @@ impl ReplayRun {
             // Writing to a string does not fail.
             let _ = of_trace(&mut text, trace);
         }
-        let _ = self.excused(&mut text);
+        let _ = self.aside(&mut text);
         text
     }
 
     /// What of all traces counts for nothing, by its reason.
-    fn excused(&self, text: &mut String) -> std::fmt::Result {
+    fn aside(&self, text: &mut String) -> std::fmt::Result {
         let mut lines = Vec::new();
         for ((word, why), count) in reasons(self.reports().flat_map(|report| &report.items)) {
             lines.push(format!("- {count} {word}: {}", code(why)));
@@ -65,7 +65,8 @@ fn of_trace(text: &mut String, trace: &Replayed) -> std::fmt::Result {
         Ok(report) => report,
     };
     let counts = report.counts();
-    if counts.is_same() && report.repair.is_none() && !report.interrupted {
+    let has_news = !report.judged.is_empty() || report.repair.is_some() || report.interrupted;
+    if counts.is_same() && !has_news {
         return Ok(());
     }
     writeln!(text, "\n## {path}\n\n{}.", counted(&counts))?;
@@ -78,8 +79,17 @@ fn of_trace(text: &mut String, trace: &Replayed) -> std::fmt::Result {
     if let Some((repair, case)) = told(report) {
         writeln!(text, "\n**{repair}**: {}", code(&case))?;
     }
-    if !counts.is_same() {
+    if !(counts.is_same() && report.judged.is_empty()) {
         writeln!(text)?;
+    }
+    for one in &report.judged {
+        let (repair, said) = said(one);
+        writeln!(
+            text,
+            "- **{repair}** {}: {}",
+            code(&said),
+            code(&cut(&one.text))
+        )?;
     }
     let kinds = alike(&report.items);
     for (item, others) in kinds.iter().take(DIFFERENCES) {
@@ -105,7 +115,7 @@ fn difference(text: &mut String, item: &Item) -> std::fmt::Result {
     };
     let value = |value: &serde_json::Value| code(&cut(&value.to_string()));
     match &item.outcome {
-        Outcome::Same | Outcome::Excused { .. } => Ok(()),
+        Outcome::Same | Outcome::Observed { .. } | Outcome::Blocked { .. } => Ok(()),
         Outcome::Missing(recorded) => writeln!(text, "{} {}", head("missing"), value(recorded)),
         Outcome::Extra(replayed) => writeln!(text, "{} {}", head("extra"), value(replayed)),
         Outcome::Different(differences) => {

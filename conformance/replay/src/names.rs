@@ -3,7 +3,7 @@
 //! Ids that a server gives are learned where an answer stands beside the recorded one; ids that a
 //! client chooses are made anew, since a server may remember the old ones.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -30,7 +30,8 @@ const A_TIME_MS: u64 = 30 * 24 * 3_600_000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     now: HashMap<String, String>,
-    taken: HashSet<String>,
+    /// The other way round.
+    then: HashMap<String, String>,
     recorded_ms: u64,
     replayed_ms: u64,
 }
@@ -50,11 +51,11 @@ impl Names {
         if let Some(known) = self.now.get(old) {
             return known == new;
         }
-        if old.is_empty() || new.is_empty() || self.taken.contains(new) {
+        if old.is_empty() || new.is_empty() || self.then.contains_key(new) {
             return false;
         }
         self.now.insert(old.to_owned(), new.to_owned());
-        self.taken.insert(new.to_owned());
+        self.then.insert(new.to_owned(), old.to_owned());
         true
     }
 
@@ -62,7 +63,7 @@ impl Names {
     pub(super) fn may_be(&self, old: &str, new: &str) -> bool {
         match self.now.get(old) {
             Some(known) => known == new,
-            None => old == new || !self.taken.contains(new),
+            None => old == new || !self.then.contains_key(new),
         }
     }
 
@@ -149,6 +150,30 @@ impl Names {
         }
     }
 
+    /// Data in which every known name is replaced.
+    pub(super) fn renamed_in(&self, value: &Value) -> Value {
+        self.translated(value, 0, self.recorded_ms)
+    }
+
+    /// The name that the recording has for what is this now.
+    pub(super) fn former(&self, now: &str) -> String {
+        self.then.get(now).map_or(now, String::as_str).to_owned()
+    }
+
+    /// What came now, in the names of the recording.
+    pub(super) fn formerly(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.former(text).into(),
+            Value::Array(items) => items.iter().map(|item| self.formerly(item)).collect(),
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| (key.clone(), self.formerly(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            other => other.clone(),
+        }
+    }
+
     /// Whether two numbers are times, one of the recording and one of the replay.
     pub(super) fn are_times(&self, old: &Value, new: &Value) -> bool {
         let time = |value: &Value| value.as_u64();
@@ -226,6 +251,10 @@ mod tests {
         let new = json!({"session": {"id": "s-new", "tag": "u"}, "list": [{"sid": "y"}], "seq": 2});
         names.learn_all(&old, &new);
         assert_eq!(names.renamed("s-old x t"), "s-new y t");
+        assert_eq!(
+            names.formerly(&new["session"]),
+            json!({"id": "s-old", "tag": "u"})
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use touchstone_client::trace::Traced;
 
 use super::{
     heard::{Heard, What, type_of},
-    payload::{Difference, shown},
+    payload::Difference,
     script::{Act, Recording},
 };
 
@@ -35,37 +35,24 @@ pub enum Outcome {
     Missing(Value),
     /// It did what it had not done. Holds what came.
     Extra(Value),
-    /// It is otherwise, and may be.
-    Excused {
-        /// Whose choice it was.
-        by: Excuse,
-        /// Why it may be.
+    /// It is otherwise, and nothing follows from that: it is not settled that it has to be the same.
+    Observed {
+        /// Why it is not.
+        why: &'static str,
+        /// Where it differs, if it came both times.
+        differences: Vec<Difference>,
+        /// What was recorded, or what came where nothing was.
+        seen: Value,
+    },
+    /// It is otherwise, and rests on a step that could not be replayed.
+    Blocked {
+        /// On which.
         why: String,
         /// Where it differs, if it came both times.
         differences: Vec<Difference>,
         /// What was recorded, or what came where nothing was.
         seen: Value,
     },
-}
-
-/// Why something may be otherwise than it was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Excuse {
-    /// The recording does not settle it: things happened at the same time.
-    Chance,
-    /// The contract leaves it to the server.
-    Contract,
-    /// It rests on a step that could not be replayed.
-    Blocked,
-}
-
-pub(super) fn excused(by: Excuse, why: &str, differences: Vec<Difference>, what: &What) -> Outcome {
-    Outcome::Excused {
-        by,
-        why: why.to_owned(),
-        differences,
-        seen: shown(what),
-    }
 }
 
 /// What was called: the events that ack ids were asked with, and the requests, by connection.

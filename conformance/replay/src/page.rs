@@ -7,7 +7,7 @@ use super::{
     alike::alike,
     outcome::{Item, Outcome},
     payload::Difference,
-    render::{counted, cut, reasons, seconds, told, value},
+    render::{counted, cut, reasons, said, seconds, told, value},
     report::{Repair, ReplayReport, ReplayRun, Replayed},
 };
 use touchstone_harness::{
@@ -44,19 +44,19 @@ impl ReplayRun {
                 h2 { "Traces" }
                 @for (trace, verdict) in self.traces.iter().zip(verdicts) { (of_trace(trace, verdict)) }
             }
-            (self.excused_page())
+            (self.aside_page())
         }
     }
 
     /// What of all traces counts for nothing, by its reason.
-    fn excused_page(&self) -> Markup {
-        let excused = reasons(self.reports().flat_map(|report| &report.items));
+    fn aside_page(&self) -> Markup {
+        let aside = reasons(self.reports().flat_map(|report| &report.items));
         html! {
-            @if !excused.is_empty() {
+            @if !aside.is_empty() {
                 h2 { "Not held against the server" }
                 div.card {
                     table {
-                        @for ((word, why), count) in excused {
+                        @for ((word, why), count) in aside {
                             tr { td { (count) } td { (word) } td { (one_line(why)) } }
                         }
                     }
@@ -115,6 +115,10 @@ fn differences(report: &ReplayReport) -> Markup {
         p { (counted(&report.counts())) }
         @if report.interrupted { p { "It was interrupted: what comes behind was not sent." } }
         @if let Some((repair, case)) = told(report) { p { strong { (repair) } ": " (one_line(&case)) } }
+        @for one in &report.judged {
+            @let (repair, said) = said(one);
+            p { strong { (repair) } " " span.mono { (said) } ": " (one_line(&one.text)) }
+        }
         @for (item, others) in alike(&report.items) { (difference(item, others)) }
         @for unsent in &report.unsent {
             p.dim {
@@ -129,7 +133,7 @@ fn difference(item: &Item, others: usize) -> Markup {
     let word = match &item.outcome {
         Outcome::Missing(_) => "missing",
         Outcome::Extra(_) => "extra",
-        Outcome::Different(_) | Outcome::Same | Outcome::Excused { .. } => "different",
+        _ => "different",
     };
     html! {
         h3 {
@@ -143,7 +147,7 @@ fn difference(item: &Item, others: usize) -> Markup {
             Outcome::Different(differences) => {
                 @for one in differences { (pair(one)) }
             }
-            Outcome::Same | Outcome::Excused { .. } => {}
+            Outcome::Same | Outcome::Observed { .. } | Outcome::Blocked { .. } => {}
         }
         @if others > 0 { p.dim { "and " (plural(others, "other")) " of the same kind" } }
     }

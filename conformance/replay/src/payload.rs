@@ -1,8 +1,9 @@
 //! Two payloads side by side, one of the recording and one of the replay.
 //!
-//! Ids are the same when they are names of the same thing, times when they are times of their run, and
-//! the numbers of updates and messages when nothing contradicts it: accounts count on their own. Nothing
-//! here decides whether a difference matters.
+//! Ids are the same when they are names of the same thing, and times when they are times of their run.
+//! The numbers of updates are not compared, since accounts count on their own, and that of a message is
+//! a difference of its own ([`message_number`]): two messages may be the same but for it. Nothing here
+//! decides whether a difference matters.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,6 @@ use serde_json::Value;
 use super::{
     heard::What,
     names::{Names, is_id},
-    race::Races,
 };
 use touchstone_harness::ctx::same_json;
 
@@ -39,14 +39,6 @@ impl Difference {
     }
 }
 
-/// What is taken for the same beside what is equal.
-#[derive(Clone, Copy)]
-pub(super) struct Alike<'a> {
-    pub(super) names: &'a Names,
-    /// Values of which a race decides, where it may have been decided otherwise.
-    pub(super) races: Option<&'a Races>,
-}
-
 /// What comparing two payloads brought.
 #[derive(Default)]
 pub(super) struct Compared {
@@ -72,37 +64,41 @@ pub(super) fn shown(what: &What) -> Value {
     }
 }
 
-/// The number of a message within its session, as a name: of senders at the same time, either may come
-/// first, and then the number is another, but no two messages share one.
-pub(super) fn message_seq(payload: &Value) -> Option<String> {
-    let session = payload.pointer("/body/sid")?.as_str()?;
-    let seq = payload.pointer("/body/message/seq")?.as_u64()?;
-    Some(format!("message {session} {seq}"))
+/// Where a message has its number.
+pub(super) const MESSAGE_SEQ: &str = "/body/message/seq";
+
+/// How the numbers of two messages differ, if they do.
+pub(super) fn message_number(then: &What, now: &What) -> Option<Difference> {
+    let number = |what: &What| {
+        let seq = shown(what).pointer(MESSAGE_SEQ).cloned();
+        seq.filter(Value::is_u64)
+    };
+    let (recorded, replayed) = (number(then)?, number(now)?);
+    (recorded != replayed).then(|| Difference {
+        path: MESSAGE_SEQ.to_owned(),
+        recorded: Some(recorded),
+        replayed: Some(replayed),
+    })
 }
 
 /// Compares what was recorded with what came.
-pub(super) fn compared(alike: Alike<'_>, then: &What, now: &What) -> Compared {
+pub(super) fn compared(names: &Names, then: &What, now: &What) -> Compared {
     // Servers tell ends in different words, which no client reads.
     if let (What::Ended(_), What::Ended(_)) = (then, now) {
         return Compared::default();
     }
     let (then, now) = (shown(then), shown(now));
     let mut context = Context {
-        alike,
+        names,
         compared: Compared::default(),
-        same_message: match (message_seq(&then), message_seq(&now)) {
-            (Some(then), Some(now)) => alike.names.may_be(&then, &now),
-            _ => false,
-        },
     };
     context.walk("", "", Some(&then), Some(&now));
     context.compared
 }
 
 struct Context<'a> {
-    alike: Alike<'a>,
+    names: &'a Names,
     compared: Compared,
-    same_message: bool,
 }
 
 impl Context<'_> {
@@ -113,11 +109,11 @@ impl Context<'_> {
                 let new = b.keys().filter(|key| !a.contains_key(*key));
                 for key in a.keys().chain(new) {
                     let (then, now) = (a.get(key), b.get(key));
-                    // That the numbers of updates rise is looked at elsewhere.
-                    if counts && key == "seq" && both_numbers(then, now) {
+                    let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    let is_number = counts && key == "seq" || path == MESSAGE_SEQ;
+                    if is_number && both_numbers(then, now) {
                         continue;
                     }
-                    let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
                     self.walk(&path, key, then, now);
                 }
             }
@@ -130,7 +126,7 @@ impl Context<'_> {
                     self.walk(&path, key, a.get(index), b.get(index));
                 }
             }
-            (Some(a), Some(b)) if self.equal(path, key, a, b) => {}
+            (Some(a), Some(b)) if self.equal(key, a, b) => {}
             (then, now) => self.differ(path, then, now),
         }
     }
@@ -149,7 +145,7 @@ impl Context<'_> {
     fn sets(&mut self, path: &str, then: &[Value], now: &[Value]) {
         let mut left: Vec<&Value> = now.iter().collect();
         for (index, one) in then.iter().enumerate() {
-            let renamed = one.as_str().map(|id| self.alike.names.renamed(id));
+            let renamed = one.as_str().map(|id| self.names.renamed(id));
             match left
                 .iter()
                 .position(|other| other.as_str() == renamed.as_deref())
@@ -163,42 +159,17 @@ impl Context<'_> {
         }
     }
 
-    fn equal(&mut self, path: &str, key: &str, then: &Value, now: &Value) -> bool {
-        let Alike { names, races } = self.alike;
-        if let (Some(races), Some(text)) = (races, then.as_str())
-            && then == now
-            && races.decide_of(text)
-            && !races.is_reused(text)
-        {
-            return self.may_be(text, text);
-        }
-        if same_json(then, now) || names.are_times(then, now) {
-            return true;
-        }
-        if self.same_message && path == "/body/message/seq" {
+    fn equal(&mut self, key: &str, then: &Value, now: &Value) -> bool {
+        if same_json(then, now) || self.names.are_times(then, now) {
             return true;
         }
         let (Some(then), Some(now)) = (then.as_str(), now.as_str()) else {
             return false;
         };
-        if names.renamed(then) == now {
-            return true;
-        }
-        if key == "token" {
-            // Both are shown by their names alone.
-            return true;
-        }
-        if races.is_some_and(|races| {
-            races.are_rivals(then, now) && (races.is_reused(then) || races.is_reused(now))
-        }) {
-            return self.is_consistent(then, now);
-        }
-        let raced = races.is_some_and(|races| races.are_rivals(then, now));
-        (raced || is_id(key)) && self.may_be(then, now)
-    }
-
-    fn may_be(&mut self, then: &str, now: &str) -> bool {
-        self.alike.names.may_be(then, now) && self.is_consistent(then, now)
+        // Tokens are shown by their names alone.
+        key == "token"
+            || self.names.renamed(then) == now
+            || (is_id(key) && self.names.may_be(then, now) && self.is_consistent(then, now))
     }
 
     /// Whether the payload does not call it something else elsewhere.

@@ -10,15 +10,19 @@ use std::{
 
 use touchstone_client::{
     Direction,
-    trace::{Exchange, Header, Kind, Reader, Record, TraceError, Traced},
+    trace::{
+        CONTRIVED, DROPPED, Exchange, Header, Kind, QUIET, RESTARTED, RESTARTED_DURABLE, Reader,
+        Record, TraceError, Traced,
+    },
 };
 
 use super::{
     ReplayError,
-    heard::{Heard, What},
+    heard::{Heard, What, told_once},
     script::{Act, RecordedCase, Recording, Step, Unknown, is_sign_in, token_name},
 };
 use touchstone_harness::marks::{CASE, SUITE, VERDICT};
+use touchstone_history::{Judge, Knowledge};
 
 impl Recording {
     /// Reads a trace file.
@@ -39,10 +43,23 @@ impl Recording {
         records: impl Iterator<Item = Result<Record, TraceError>>,
     ) -> Result<Self, ReplayError> {
         let mut builder = Builder::default();
+        let knowledge = Knowledge::of(&header.tool);
+        let mut judge = Judge::new(knowledge);
+        let mut violations = Vec::new();
         for record in records {
-            builder.take(record.map_err(|source| unreadable(path, source))?);
+            let record = record.map_err(|source| unreadable(path, source))?;
+            if builder.unknown.is_none() {
+                violations.extend(judge.hear(&record));
+            }
+            builder.take(record);
         }
-        builder.finish(path, header)
+        violations.extend(judge.finish());
+        let recording = builder.finish(path, header)?;
+        Ok(Self {
+            knowledge,
+            violations,
+            ..recording
+        })
     }
 }
 
@@ -130,6 +147,8 @@ pub(super) const MIDWAY: &str =
 const PAUSED: &str = "the recording was off before it came: what happened meanwhile is not known";
 /// How long before a pause something may have been sent whose effects came in it, in microseconds.
 const UNANSWERED_US: u64 = 500_000;
+/// Why nothing is compared behind a restart.
+const RESTART: &str = "the server was restarted before it came, which a replay does not do";
 /// How the mark begins that a pause leaves.
 const PAUSE: &str = "gap: the recording was off";
 
@@ -177,6 +196,9 @@ impl Builder {
             return self.step(t_us, conn, Act::Do(conduct));
         }
         match kind {
+            Kind::Mark(text) if text == QUIET || text == CONTRIVED => {
+                self.step(t_us, conn, Act::Note(text));
+            }
             Kind::Mark(text) if conn == SUITE => {
                 if let Some(id) = text.strip_prefix(CASE) {
                     self.case = Some(id.to_owned());
@@ -188,13 +210,10 @@ impl Builder {
                 if let Some(why) = text.strip_prefix("ended: ") {
                     self.end(t_us, conn, why);
                 } else if text.starts_with(PAUSE) {
-                    let unanswered_us = self.last_us.saturating_sub(UNANSWERED_US);
-                    self.unknown.get_or_insert(Unknown {
-                        then_us: t_us,
-                        unanswered_us,
-                        why: PAUSED,
-                    });
-                } else if text.starts_with("earlier records dropped") {
+                    self.unknown(t_us, PAUSED);
+                } else if text == RESTARTED || text == RESTARTED_DURABLE {
+                    self.unknown(t_us, RESTART);
+                } else if text.starts_with(DROPPED) {
                     self.dropped.get_or_insert(text);
                 }
             }
@@ -219,6 +238,16 @@ impl Builder {
             self.midway.insert(conn.to_owned());
         }
         midway
+    }
+
+    /// From here on nobody knows what the server holds.
+    fn unknown(&mut self, then_us: u64, why: &'static str) {
+        let unanswered_us = self.last_us.saturating_sub(UNANSWERED_US);
+        self.unknown.get_or_insert(Unknown {
+            then_us,
+            unanswered_us,
+            why,
+        });
     }
 
     fn step(&mut self, t_us: u64, conn: String, act: Act) {
@@ -362,14 +391,16 @@ impl Builder {
         Ok(Recording {
             path,
             header,
+            heard: told_once(&self.steps, self.heard),
             steps: self.steps,
-            heard: self.heard,
             case,
             signed_in: self.signed_in,
             mute: mute.map(|(name, _)| name).collect(),
             accounts,
             midway: self.heard_midway,
             unknown: self.unknown,
+            knowledge: Knowledge::Partial,
+            violations: Vec::new(),
             decisions: self.decisions,
         })
     }

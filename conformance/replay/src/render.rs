@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     alike::alike,
-    outcome::{Excuse, Item, Outcome},
+    judged::Judged,
+    outcome::{Item, Outcome},
     payload::Difference,
     report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
 };
@@ -87,6 +88,10 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
             writeln!(text, "    and {} of the same kind", plural(others, "other"))?;
         }
     }
+    for one in &report.judged {
+        let (repair, said) = said(one);
+        writeln!(text, "{repair:10} {said}\n    {}", cut(&one.text))?;
+    }
     for unsent in &report.unsent {
         writeln!(
             text,
@@ -132,25 +137,34 @@ pub(super) fn told(report: &ReplayReport) -> Option<(&'static str, String)> {
     Some((repair.as_str(), format!("{} {now}", case.id)))
 }
 
-/// How often something is otherwise and may be, by whose choice it was and its reason.
+/// What became of a requirement that was broken, in a word and a few more.
+pub(super) fn said(one: &Judged) -> (&'static str, String) {
+    let also = match one.repair {
+        Repair::Failed if one.is_recorded => ", as in the recording",
+        Repair::Failed => ", not in the recording",
+        Repair::Fixed => ", in the recording only",
+        Repair::Error => ", in the recording, and the repetition was not whole",
+    };
+    let Judged {
+        level, requirement, ..
+    } = one;
+    (one.repair.as_str(), format!("{level} {requirement}{also}"))
+}
+
+/// How often something is otherwise and does not count, and why.
 pub(super) fn reasons<'a>(
     items: impl IntoIterator<Item = &'a Item>,
 ) -> BTreeMap<(&'static str, &'a str), usize> {
     let mut reasons = BTreeMap::new();
     for item in items {
-        if let Outcome::Excused { by, why, .. } = &item.outcome {
-            *reasons.entry((word(*by), why.as_str())).or_default() += 1;
-        }
+        let reason = match &item.outcome {
+            Outcome::Observed { why, .. } => ("observed", *why),
+            Outcome::Blocked { why, .. } => ("not compared", why.as_str()),
+            _ => continue,
+        };
+        *reasons.entry(reason).or_default() += 1;
     }
     reasons
-}
-
-fn word(excuse: Excuse) -> &'static str {
-    match excuse {
-        Excuse::Chance => "left to chance",
-        Excuse::Contract => "permitted",
-        Excuse::Blocked => "not compared",
-    }
 }
 
 pub(super) fn counted(counts: &Counts) -> String {
@@ -159,15 +173,17 @@ pub(super) fn counted(counts: &Counts) -> String {
         different,
         missing,
         extra,
-        unsettled,
-        permitted,
+        observed,
         blocked,
         not_replayable,
+        fixed,
+        failed,
     } = counts;
     let mut text = format!("{same} same, {different} different, {missing} missing, {extra} extra");
     let rest = [
-        (permitted, "permitted"),
-        (unsettled, "left to chance"),
+        (failed, "FAILED"),
+        (fixed, "FIXED"),
+        (observed, "observed"),
         (blocked, "not compared"),
         (not_replayable, "not replayable"),
     ];
@@ -182,7 +198,7 @@ fn different(text: &mut String, item: &Item) -> std::fmt::Result {
     let mut head =
         |word: &str| writeln!(text, "{word:10} {at:9.3} s  {:10} {}", item.conn, item.what);
     match &item.outcome {
-        Outcome::Same | Outcome::Excused { .. } => {}
+        Outcome::Same | Outcome::Observed { .. } | Outcome::Blocked { .. } => {}
         Outcome::Different(differences) => {
             head("different")?;
             for one in differences {
@@ -232,10 +248,11 @@ fn counts_json(counts: &Counts) -> Value {
         "different": counts.different,
         "missing": counts.missing,
         "extra": counts.extra,
-        "unsettled": counts.unsettled,
-        "permitted": counts.permitted,
+        "observed": counts.observed,
         "blocked": counts.blocked,
         "notReplayable": counts.not_replayable,
+        "fixed": counts.fixed,
+        "failed": counts.failed,
     })
 }
 
@@ -266,6 +283,7 @@ fn report_json(path: &str, report: &ReplayReport) -> Value {
         "durationMs": millis(report.duration),
         "summary": counts_json(&report.counts()),
         "items": items,
+        "violations": report.judged.iter().map(judged_json).collect::<Vec<_>>(),
         "notReplayable": unsent,
     });
     if report.decisions > 0 {
@@ -281,6 +299,16 @@ fn report_json(path: &str, report: &ReplayReport) -> Value {
         json["repair"] = json!(repair.as_str());
     }
     json
+}
+
+fn judged_json(one: &Judged) -> Value {
+    json!({
+        "requirement": one.requirement,
+        "level": one.level.to_string(),
+        "text": one.text,
+        "recorded": one.is_recorded,
+        "repair": one.repair.as_str(),
+    })
 }
 
 fn item_json(item: &Item) -> Value {
@@ -299,26 +327,28 @@ fn item_json(item: &Item) -> Value {
             json["outcome"] = "extra".into();
             json["replayed"] = replayed.clone();
         }
-        Outcome::Excused {
-            by,
+        Outcome::Observed {
             why,
             differences,
             seen,
-        } => {
-            json["outcome"] = match by {
-                Excuse::Chance => "unsettled",
-                Excuse::Contract => "permitted",
-                Excuse::Blocked => "blocked",
-            }
-            .into();
-            json["why"] = why.as_str().into();
-            json["seen"] = seen.clone();
-            if !differences.is_empty() {
-                json["differences"] = differences.iter().map(difference_json).collect();
-            }
-        }
+        } => aside(&mut json, "observed", why, differences, seen),
+        Outcome::Blocked {
+            why,
+            differences,
+            seen,
+        } => aside(&mut json, "blocked", why, differences, seen),
     }
     json
+}
+
+/// What does not count.
+fn aside(json: &mut Value, outcome: &str, why: &str, differences: &[Difference], seen: &Value) {
+    json["outcome"] = outcome.into();
+    json["why"] = why.into();
+    json["seen"] = seen.clone();
+    if !differences.is_empty() {
+        json["differences"] = differences.iter().map(difference_json).collect();
+    }
 }
 
 /// A value that was not there has no key.
@@ -336,6 +366,8 @@ fn difference_json(difference: &Difference) -> Value {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use touchstone_history::Level;
 
     use super::*;
     use crate::{RecordedCase, Unsent};
@@ -355,11 +387,23 @@ mod tests {
             recorded: Some(json!(2)),
             replayed: None,
         };
-        let excused = |by, why: &str| Outcome::Excused {
-            by,
-            why: why.into(),
+        let (differences, seen) = (Vec::new(), json!({}));
+        let observed = Outcome::Observed {
+            why: "a race",
             differences: Vec::new(),
             seen: json!({}),
+        };
+        let blocked = Outcome::Blocked {
+            why: "it comes after x".into(),
+            differences,
+            seen,
+        };
+        let judged = |requirement, level, repair| Judged {
+            requirement,
+            level,
+            text: format!("{requirement} is broken."),
+            is_recorded: true,
+            repair,
         };
         let report = ReplayReport {
             started_at: 1_795_313_000_000,
@@ -382,12 +426,12 @@ mod tests {
                     "update new-message",
                     Outcome::Extra(json!("\u{1b}[2J and \u{202e}")),
                 ),
-                item(
-                    "ephemeral machine-activity",
-                    excused(Excuse::Chance, "a race"),
-                ),
-                item("answer to x #3", excused(Excuse::Contract, "words")),
-                item("update x", excused(Excuse::Blocked, "it comes after x")),
+                item("ephemeral machine-activity", observed),
+                item("update x", blocked),
+            ],
+            judged: vec![
+                judged("a.must", Level::Must, Repair::Failed),
+                judged("a.should", Level::Should, Repair::Fixed),
             ],
             unsent: vec![Unsent {
                 conn: "http/a1".into(),
@@ -419,25 +463,28 @@ mod tests {
     }
 
     #[test]
-    fn people_see_what_is_otherwise_and_why_it_may_be() {
+    fn people_see_what_is_otherwise_and_what_does_not_count() {
         insta::assert_snapshot!(run().text(), @r#"
         replayed against http://127.0.0.1:3006
-        a.jsonl: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
+        a.jsonl: 1 same, 1 different, 1 missing, 1 extra, 1 FAILED, 1 FIXED, 1 observed, 1 not compared, 1 not replayable
         different      1.250 s  u1         answer to update-metadata #2
             /version: 2 -> nothing
         missing        1.250 s  u1         update new-message
             {"seq":3}
         extra          1.250 s  u1         update new-message
             "\u001b[2J and \u{202e}"
+        FAILED     MUST a.must, as in the recording
+            a.must is broken.
+        FIXED      SHOULD a.should, in the recording only
+            a.should is broken.
         not replayable  http/a1  POST /x: the server has no such route (404)
-        left to chance    1  a race
         not compared      1  it comes after x
-        permitted         1  words
+        observed          1  a race
         not compared      3  routing decisions, which no client receives
         interrupted: what comes behind was not sent
         FAILED: a.case still fails
         b.jsonl: not replayed: not a trace
-        2 traces: 1 same, 1 different, 1 missing, 1 extra, 1 permitted, 1 left to chance, 1 not compared, 1 not replayable
+        2 traces: 1 same, 1 different, 1 missing, 1 extra, 1 FAILED, 1 FIXED, 1 observed, 1 not compared, 1 not replayable
         "#);
     }
 

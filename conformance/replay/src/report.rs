@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    outcome::{Excuse, Item, Outcome},
+    judged::Judged,
+    outcome::{Item, Outcome},
     script::RecordedCase,
 };
 
@@ -50,6 +51,8 @@ pub struct ReplayReport {
     pub case: Option<RecordedCase>,
     /// Everything that the server did then or now, in order.
     pub items: Vec<Item>,
+    /// What no right server does, then or now.
+    pub judged: Vec<Judged>,
     /// What could not be replayed.
     pub unsent: Vec<Unsent>,
     /// Routing decisions that the recording has besides. No client receives them, so that a replay has
@@ -107,20 +110,23 @@ pub struct Counts {
     pub missing: usize,
     /// Seen, and not recorded.
     pub extra: usize,
-    /// Otherwise, and left to chance by the recording.
-    pub unsettled: usize,
-    /// Otherwise, and left to the server by the contract.
-    pub permitted: usize,
+    /// Otherwise, and not settled by the recording and the contract.
+    pub observed: usize,
     /// Otherwise, and resting on what could not be replayed.
     pub blocked: usize,
     /// Steps that could not be replayed.
     pub not_replayable: usize,
+    /// Requirements that the recording breaks and the repetition does not.
+    pub fixed: usize,
+    /// Requirements that the repetition breaks, as far as they count against the server.
+    pub failed: usize,
 }
 
 impl Counts {
-    /// Whether the server did what was recorded, as far as it could be asked to.
+    /// Whether the server did what was recorded, as far as it could be asked to, and nothing that is
+    /// wrong.
     pub fn is_same(&self) -> bool {
-        (self.different, self.missing, self.extra) == (0, 0, 0)
+        self.different + self.missing + self.extra + self.failed == 0
     }
 
     fn add(&mut self, other: Self) {
@@ -128,18 +134,23 @@ impl Counts {
         self.different += other.different;
         self.missing += other.missing;
         self.extra += other.extra;
-        self.unsettled += other.unsettled;
-        self.permitted += other.permitted;
+        self.observed += other.observed;
         self.blocked += other.blocked;
         self.not_replayable += other.not_replayable;
+        self.fixed += other.fixed;
+        self.failed += other.failed;
     }
 }
 
 impl ReplayReport {
     /// Counts the outcomes.
     pub fn counts(&self) -> Counts {
+        let judged =
+            |counts: &dyn Fn(&Judged) -> bool| self.judged.iter().filter(|one| counts(one)).count();
         let mut counts = Counts {
             not_replayable: self.unsent.len(),
+            fixed: judged(&|one| one.repair == Repair::Fixed),
+            failed: judged(&Judged::is_held),
             ..Counts::default()
         };
         for item in &self.items {
@@ -148,11 +159,8 @@ impl ReplayReport {
                 Outcome::Different(_) => &mut counts.different,
                 Outcome::Missing(_) => &mut counts.missing,
                 Outcome::Extra(_) => &mut counts.extra,
-                Outcome::Excused { by, .. } => match by {
-                    Excuse::Chance => &mut counts.unsettled,
-                    Excuse::Contract => &mut counts.permitted,
-                    Excuse::Blocked => &mut counts.blocked,
-                },
+                Outcome::Observed { .. } => &mut counts.observed,
+                Outcome::Blocked { .. } => &mut counts.blocked,
             };
             *count += 1;
         }

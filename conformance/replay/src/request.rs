@@ -6,10 +6,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use touchstone_client::{
     Secret,
     provision::{Account, NewMachine, NewSession, ProvisionError, Provisioner},
-    trace::Exchange,
+    trace::{Exchange, Kind},
 };
 
 use super::{
@@ -40,6 +41,7 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) async fn send(self) -> Option<Unsent> {
+        let began = Instant::now();
         let answered = if is_sign_in(&self.recorded) {
             self.sign_in().await
         } else if let Provisioner::Rest(rest) = &self.provisioner {
@@ -81,6 +83,17 @@ impl Request {
             self.log.kept().names.learn_all(&recorded, &body);
             (status, body)
         });
+        let (status, response) = answer.clone().unzip();
+        let exchange = Exchange {
+            method: self.recorded.method.clone(),
+            url: self.path.clone(),
+            status,
+            request: self.body.clone(),
+            response,
+            ms: 0,
+            us: u64::try_from(began.elapsed().as_micros()).ok(),
+        };
+        self.log.judge(&self.conn, Kind::Http(exchange));
         self.log
             .hear(&self.conn, What::Answered(self.index, answer));
         None
@@ -153,8 +166,11 @@ impl Request {
         Ok(self.as_recorded())
     }
 
+    /// The recorded answer, with the names of now.
     fn as_recorded(&self) -> Option<(u16, Value)> {
-        let body = self.recorded.response.clone().unwrap_or_default();
+        let body = self.recorded.response.as_ref();
+        let body = body.map(|body| self.log.kept().names.renamed_in(body));
+        let body = body.unwrap_or_default();
         self.recorded.status.map(|status| (status, body))
     }
 }

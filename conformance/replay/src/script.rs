@@ -14,6 +14,7 @@ use touchstone_client::{
 
 use super::heard::Heard;
 use touchstone_harness::Verdict;
+use touchstone_history::{Knowledge, Violation};
 
 /// A trace that was read for replay.
 #[derive(Debug)]
@@ -37,6 +38,9 @@ pub struct Recording {
     pub(super) midway: Vec<Heard>,
     /// From when on the state of the server is not known.
     pub(super) unknown: Option<Unknown>,
+    /// How much of what happened it shows, and what of it no right server does.
+    pub(super) knowledge: Knowledge,
+    pub(super) violations: Vec<Violation>,
     /// How many routing decisions of a tap it holds. No client receives them, so they are not replayed.
     pub(super) decisions: usize,
 }
@@ -83,6 +87,8 @@ pub(super) enum Act {
     Close,
     /// An HTTP request; its answer is the expectation of the same index.
     Http(usize, Exchange),
+    /// The recorder left a note that a judge reads.
+    Note(String),
 }
 
 impl Act {
@@ -93,6 +99,7 @@ impl Act {
             Self::Close => "closing the connection".into(),
             Self::Do(conduct) => format!("the client {conduct}"),
             Self::Http(_, exchange) => format!("{} {}", exchange.method, exchange.url),
+            Self::Note(text) => text.clone(),
             Self::Send(packet) | Self::Lost(packet, _) => match packet {
                 Traced::Event { name, .. } => name.clone(),
                 Traced::Ack { id, .. } => format!("answer to #{id}"),
@@ -123,7 +130,7 @@ impl Recording {
         let is_cause = |step: &&Step| match &step.act {
             Act::Send(packet) => !matches!(packet, Traced::Connect(_) | Traced::Disconnect),
             Act::Lost(..) | Act::Http(..) => true,
-            Act::Open | Act::Close | Act::Do(_) => false,
+            Act::Open | Act::Close | Act::Do(_) | Act::Note(_) => false,
         };
         let of = |step: &Step| self.account_of(&step.conn);
         let mut accounts: BTreeSet<String> = self.steps.iter().filter_map(of).collect();

@@ -17,8 +17,8 @@ use touchstone_client::{
 };
 
 use super::{
-    chance::Chance, compare::compare, drive::Played, names::Names, outcome::Outcome,
-    script::Recording,
+    compare::compare, drive::Played, names::Names, outcome::Outcome, script::Recording,
+    settled::Settled,
 };
 
 /// Reads the lines of a recording.
@@ -34,12 +34,13 @@ pub(super) fn otherwise(then: &[String], now: &[String]) -> Vec<String> {
     let mut played = Played {
         heard: now.heard,
         names: Names::new(1_800_000_000_000, 1_900_000_000_000),
+        violations: now.violations,
         unsent: Vec::new(),
         interrupted: false,
         sent_us: now.steps.iter().map(|step| step.t_us).collect(),
     };
-    let chance = Chance::new(&then);
-    let verdicts = compare(&mut then, &mut played, &chance);
+    let settled = Settled::new(&then);
+    let verdicts = compare(&mut then, &mut played, &settled);
     let told = verdicts.items.into_iter().filter_map(|item| {
         let outcome = match item.outcome {
             Outcome::Same => return None,
@@ -49,7 +50,8 @@ pub(super) fn otherwise(then: &[String], now: &[String]) -> Vec<String> {
             }
             Outcome::Missing(_) => "missing".to_owned(),
             Outcome::Extra(_) => "extra".to_owned(),
-            Outcome::Excused { why, .. } => why,
+            Outcome::Observed { why, .. } => why.to_owned(),
+            Outcome::Blocked { why, .. } => why,
         };
         Some(format!("{} {}: {outcome}", item.conn, item.what))
     });

@@ -1,0 +1,93 @@
+//! What no right server does, by the rules of histories: of the recording, and of its repetition.
+
+use touchstone_history::{Level, Violation};
+
+use super::report::Repair;
+
+/// A requirement that the recording breaks, or its repetition, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The requirement's id.
+    pub requirement: &'static str,
+    /// How binding it is.
+    pub level: Level,
+    /// What is wrong, as sentences for people: in the repetition, or else in the recording.
+    pub text: String,
+    /// Whether the recording breaks it.
+    pub is_recorded: bool,
+    /// Whether the repetition breaks it; an error where that was not whole.
+    pub repair: Repair,
+}
+
+impl Judged {
+    /// Whether it counts against the server. One that does what the recorded one did may do what is
+    /// only advised against.
+    pub fn is_held(&self) -> bool {
+        self.repair == Repair::Failed && (self.level == Level::Must || !self.is_recorded)
+    }
+}
+
+/// Each requirement once. Of a repetition that was not whole (`is_whole`) nothing is said to be mended.
+pub(super) fn judged(then: &[Violation], now: &[Violation], is_whole: bool) -> Vec<Judged> {
+    let mut all: Vec<Judged> = Vec::new();
+    let absent = if is_whole {
+        Repair::Fixed
+    } else {
+        Repair::Error
+    };
+    let both = now.iter().map(|one| (one, Repair::Failed));
+    for (one, repair) in both.chain(then.iter().map(|one| (one, absent))) {
+        if all.iter().all(|known| known.requirement != one.requirement) {
+            all.push(Judged {
+                requirement: one.requirement,
+                level: one.level,
+                text: one.text.clone(),
+                is_recorded: then.iter().any(|then| then.requirement == one.requirement),
+                repair,
+            });
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn violation(requirement: &'static str, level: Level) -> Violation {
+        Violation {
+            rule: "a.rule",
+            requirement,
+            level,
+            text: requirement.to_owned(),
+            records: vec![1],
+        }
+    }
+
+    #[test]
+    fn what_the_repetition_does_not_show_is_fixed() {
+        #[track_caller]
+        fn check(then: &[Level], now: &[Level], is_whole: bool, expected: Option<(Repair, bool)>) {
+            let [then, now] = [then, now].map(|levels| {
+                let levels = levels.iter();
+                levels
+                    .map(|level| violation("a", *level))
+                    .collect::<Vec<_>>()
+            });
+            let found = judged(&then, &now, is_whole);
+            let found: Vec<_> = found
+                .iter()
+                .map(|one| (one.repair, one.is_held()))
+                .collect();
+            assert_eq!(found, Vec::from_iter(expected));
+        }
+        use Level::{Must, Should};
+        check(&[], &[], true, None);
+        check(&[Must, Must], &[], true, Some((Repair::Fixed, false)));
+        check(&[Must], &[], false, Some((Repair::Error, false)));
+        check(&[Must], &[Must], true, Some((Repair::Failed, true)));
+        check(&[], &[Must, Must], false, Some((Repair::Failed, true)));
+        check(&[], &[Should], true, Some((Repair::Failed, true)));
+        check(&[Should], &[Should], true, Some((Repair::Failed, false)));
+    }
+}
