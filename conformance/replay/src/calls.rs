@@ -237,18 +237,13 @@ impl Calls {
                 continue;
             }
             let came = call.effect().and_then(|effect| {
-                let mut times = caused
-                    .get(&effect)?
-                    .iter()
-                    .filter(|at| **at >= call.from_us);
+                let times = caused.get(&effect)?;
                 // Whichever sender a message is of, it is told until then.
-                let is_message = call.name == "message";
-                if is_message {
-                    times.last()
-                } else {
-                    times.next()
-                }
-                .copied()
+                let at = match call.name.as_str() {
+                    "message" => times.len() - 1,
+                    _ => times.partition_point(|time| *time < call.from_us),
+                };
+                times.get(at).copied().filter(|at| *at >= call.from_us)
             });
             let later = answered.get(call.conn.as_str()).and_then(|times| {
                 let first = times.partition_point(|(from, _)| *from <= call.from_us);

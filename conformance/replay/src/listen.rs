@@ -193,8 +193,9 @@ pub(super) struct Log {
     answers: HashMap<(String, u64), Value>,
     /// What CONNECT was answered with then: the ids of connections, by connection.
     admitted: HashMap<String, Value>,
-    /// The ack ids that the server asked for then, in order, by connection and [`question`].
-    asked: HashMap<(String, String), Vec<u64>>,
+    /// What the server asked for an answer to then, by connection and ack id: its [`question`], and the
+    /// how-manieth of them it was.
+    asked: HashMap<(String, u64), (Question, usize)>,
     bounds: Bounds,
 }
 
@@ -219,7 +220,8 @@ pub(super) struct Kept {
     judge: Judge,
     violations: Vec<Violation>,
     counts: HashMap<Class, usize>,
-    asked: HashMap<(String, String), Vec<u64>>,
+    /// The ack ids that the server asks for now, in order.
+    asked: HashMap<Question, Vec<u64>>,
     pub(super) names: Names,
     bytes: usize,
     overflowed: bool,
@@ -243,7 +245,8 @@ impl Log {
     pub(super) fn new(recording: &Recording, now_ms: u64) -> Self {
         let mut answers = HashMap::new();
         let mut admitted = HashMap::new();
-        let mut asked: HashMap<(String, String), Vec<u64>> = HashMap::new();
+        let mut asked = HashMap::new();
+        let mut questions: HashMap<Question, usize> = HashMap::new();
         for heard in &recording.heard {
             match &heard.what {
                 What::Admitted(data) => {
@@ -257,8 +260,10 @@ impl Log {
                     ack: Some(id),
                     ..
                 } => {
-                    let key = (heard.conn.clone(), question(args));
-                    asked.entry(key).or_default().push(*id);
+                    let question = question(&heard.conn, args);
+                    let count = questions.entry(question.clone()).or_default();
+                    asked.insert((heard.conn.clone(), *id), (question, *count));
+                    *count += 1;
                 }
                 _ => {}
             }
@@ -359,8 +364,8 @@ impl Log {
                 ..
             } = &what
             {
-                let key = (conn.to_owned(), kept.names.former(&question(args)));
-                kept.asked.entry(key).or_default().push(*id);
+                let question = question(conn, &kept.names.formerly(args));
+                kept.asked.entry(question).or_default().push(*id);
             }
             *kept
                 .counts
@@ -381,22 +386,21 @@ impl Log {
 
     /// The ack id that the server asks for now where it asked for `id` then.
     pub(super) fn asked_as(&self, conn: &str, id: u64) -> Asked {
-        let place = |(key, ids): (&(String, String), &Vec<u64>)| {
-            let place = ids.iter().position(|asked| *asked == id)?;
-            (key.0 == conn).then(|| (key.clone(), place))
-        };
-        let Some((key, place)) = self.asked.iter().find_map(place) else {
+        let Some((question, place)) = self.asked.get(&(conn.to_owned(), id)) else {
             return Asked::Never;
         };
         let kept = self.kept();
-        let now = kept.asked.get(&key).and_then(|ids| ids.get(place));
+        let now = kept.asked.get(question).and_then(|ids| ids.get(*place));
         now.map_or(Asked::Then, |now| Asked::Now(*now))
     }
 }
 
-/// What tells the calls of one callee apart: their method.
-fn question(args: &Value) -> String {
-    args[0]["method"].as_str().unwrap_or_default().to_owned()
+/// What tells calls of clients apart: the connection that is called, and the method.
+type Question = (String, String);
+
+fn question(conn: &str, args: &Value) -> Question {
+    let method = args[0]["method"].as_str().unwrap_or_default();
+    (conn.to_owned(), method.to_owned())
 }
 
 fn size(what: &What) -> usize {

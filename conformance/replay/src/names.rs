@@ -96,21 +96,7 @@ impl Names {
     /// A text in which every known name is replaced, also inside of others such as
     /// `<session>:<method>` or a path.
     pub(super) fn renamed(&self, text: &str) -> String {
-        if let Some(whole) = self.now.get(text) {
-            return whole.clone();
-        }
-        let mut renamed = String::with_capacity(text.len());
-        for piece in text.split_inclusive(|c: char| !is_of_id(c)) {
-            let name = piece.trim_end_matches(|c: char| !is_of_id(c));
-            match self.now.get(name) {
-                Some(now) if !name.is_empty() => {
-                    renamed.push_str(now);
-                    renamed.push_str(&piece[name.len()..]);
-                }
-                _ => renamed.push_str(piece),
-            }
-        }
-        renamed
+        replaced(&self.now, text)
     }
 
     /// A path in which every known name is replaced, also where it is encoded: keys have characters that
@@ -155,15 +141,10 @@ impl Names {
         self.translated(value, 0, self.recorded_ms)
     }
 
-    /// The name that the recording has for what is this now.
-    pub(super) fn former(&self, now: &str) -> String {
-        self.then.get(now).map_or(now, String::as_str).to_owned()
-    }
-
     /// What came now, in the names of the recording.
     pub(super) fn formerly(&self, value: &Value) -> Value {
         match value {
-            Value::String(text) => self.former(text).into(),
+            Value::String(text) => replaced(&self.then, text).into(),
             Value::Array(items) => items.iter().map(|item| self.formerly(item)).collect(),
             Value::Object(map) => map
                 .iter()
@@ -188,6 +169,24 @@ impl Names {
     fn was_then(&self, at: u64) -> bool {
         at.abs_diff(self.recorded_ms) < A_TIME_MS
     }
+}
+
+fn replaced(names: &HashMap<String, String>, text: &str) -> String {
+    if let Some(whole) = names.get(text) {
+        return whole.clone();
+    }
+    let mut replaced = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c: char| !is_of_id(c)) {
+        let name = piece.trim_end_matches(|c: char| !is_of_id(c));
+        match names.get(name) {
+            Some(other) if !name.is_empty() => {
+                replaced.push_str(other);
+                replaced.push_str(&piece[name.len()..]);
+            }
+            _ => replaced.push_str(piece),
+        }
+    }
+    replaced
 }
 
 /// A text as a part of a URL.

@@ -167,8 +167,10 @@ impl Settled {
             return None;
         };
         let is_refused = call.name == "rpc-call" && args[0]["ok"] == false;
-        let during = call.from_us..=heard.t_us;
-        let was_asked = |times: &Vec<u64>| times.iter().any(|at| during.contains(at));
+        let was_asked = |times: &Vec<u64>| {
+            let first = times.partition_point(|at| *at < call.from_us);
+            times.get(first).is_some_and(|at| *at <= heard.t_us)
+        };
         let asked = call.keys.iter().filter_map(|key| self.asked.get(key));
         (is_refused && asked.into_iter().any(was_asked)).then_some(FREE)
     }
@@ -183,9 +185,11 @@ impl Settled {
         let last = |text: Option<&str>| {
             let of = |subject: &str| {
                 let cause = (kind.name, subject.to_owned(), text.map(str::to_owned));
-                let calls = self.causes.get(&cause)?.iter();
-                let mut calls = calls.rev().map(|at| &self.calls.all[*at]);
-                calls.find(|call| call.from_us <= heard.t_us && self.may_cause(call, body))
+                let calls = self.causes.get(&cause)?;
+                let call = |at: &usize| &self.calls.all[*at];
+                let before = calls.partition_point(|at| call(at).from_us <= heard.t_us);
+                let mut before = calls[..before].iter().rev().map(call);
+                before.find(|call| self.may_cause(call, body))
             };
             of(subject).or_else(|| of(""))
         };
