@@ -37,9 +37,6 @@ const FORMATS: &str =
 const NOTHING_SENT: &str =
     "`touchstone check --trace DIR` and `touchstone load --trace FILE` record what clients send";
 
-const CONTENTION: &str =
-    "its writers contend for one row, and who is first there decides every later answer";
-
 /// When it is first told how far the run is, and how often from then on. A file is told more and more
 /// rarely, since nobody watches it.
 const FIRST_PROGRESS: Duration = Duration::from_secs(1);
@@ -234,9 +231,6 @@ impl Player<'_> {
             }
         };
         let case = recording.failed_case().map(str::to_owned);
-        if several && case.is_none() && recording.is_contention() {
-            return Some(Done::LeftOut(path, CONTENTION));
-        }
         match self.played(recording, seed).await {
             Ok(report) => {
                 let outcome = Ok(report);

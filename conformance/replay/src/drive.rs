@@ -333,7 +333,10 @@ impl Player<'_> {
             token: translator.token(name),
             id: None,
         });
-        let path = self.log.kept().names.renamed_path(&exchange.url);
+        let now_ms = self.plan.clock.unix_ms();
+        let kept = self.log.kept();
+        let path = kept.names.renamed_path(&exchange.url, step.t_us, now_ms);
+        drop(kept);
         let body = exchange.request.as_ref();
         let body = body.map(|body| translator.signed(body, step.t_us));
         let request = Request {

@@ -100,9 +100,21 @@ impl Names {
     }
 
     /// A path in which every known name is replaced, also where it is encoded: keys have characters that
-    /// are none of a path's.
-    pub(super) fn renamed_path(&self, path: &str) -> String {
-        let mut renamed = self.renamed(path);
+    /// are none of a path's. Times in its query are as far from now as they were from then.
+    pub(super) fn renamed_path(&self, path: &str, t_us: u64, now_ms: u64) -> String {
+        let moved = |piece: &str| {
+            let number = piece.trim_end_matches(|c: char| !c.is_ascii_digit());
+            match number.parse() {
+                Ok(at) if self.was_then(at) => {
+                    let at = self.moved(at, t_us, now_ms);
+                    format!("{at}{}", &piece[number.len()..])
+                }
+                _ => piece.to_owned(),
+            }
+        };
+        let pieces = self.renamed(path);
+        let pieces = pieces.split_inclusive(['?', '&', '=']);
+        let mut renamed: String = pieces.map(moved).collect();
         for (old, new) in &self.now {
             if old.contains(['+', '/', '=']) {
                 renamed = renamed.replace(&encoded(old), &encoded(new));
@@ -126,10 +138,7 @@ impl Names {
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
             Value::Number(number) => match number.as_u64().filter(|at| self.was_then(*at)) {
-                Some(at) => {
-                    let then = self.recorded_ms + t_us / 1_000;
-                    (now_ms + at).saturating_sub(then).into()
-                }
+                Some(at) => self.moved(at, t_us, now_ms).into(),
                 None => value.clone(),
             },
             other => other.clone(),
@@ -164,6 +173,10 @@ impl Names {
             }
             _ => false,
         }
+    }
+
+    fn moved(&self, at: u64, t_us: u64, now_ms: u64) -> u64 {
+        (now_ms + at).saturating_sub(self.recorded_ms + t_us / 1_000)
     }
 
     fn was_then(&self, at: u64) -> bool {
@@ -266,6 +279,12 @@ mod tests {
             now,
             json!({"time": 1_900_000_000_000_u64, "n": 5, "id": "new-1"})
         );
+        let path = names.renamed_path(
+            "/v2/sessions?changedSince=1800000004000&limit=5",
+            5_000_000,
+            1_900_000_001_000,
+        );
+        assert_eq!(path, "/v2/sessions?changedSince=1900000000000&limit=5");
         assert!(names.are_times(&sent["time"], &now["time"]));
         assert!(!names.are_times(&json!(5), &json!(6)));
         assert!(!names.are_times(&sent["time"], &json!(7)));

@@ -173,13 +173,6 @@ impl Recording {
         &self.path
     }
 
-    /// Whether it is of a case in which several writers contend for one row: each of their steps depends on
-    /// who was first, so that another course has other answers.
-    pub fn is_contention(&self) -> bool {
-        let case = self.case.as_ref();
-        case.is_some_and(|case| case.id.ends_with(".contention"))
-    }
-
     /// The case whose failure this is the trace of, if it is one.
     pub fn failed_case(&self) -> Option<&str> {
         let bad = [
