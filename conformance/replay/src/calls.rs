@@ -303,9 +303,10 @@ impl Call {
 
     /// Whether either could come first, and it makes a difference.
     fn races(&self, other: &Self) -> bool {
+        let are_messages = self.name == "message" && other.name == "message";
         // The messages of one sender are in order.
-        let is_in_order = self.conn == other.conn && self.name == "message";
-        !(self.is_read() && other.is_read()) && !(is_in_order && other.name == "message")
+        let are_in_order = are_messages && self.conn == other.conn;
+        !(are_in_order || self.is_read() && other.is_read())
     }
 
     /// What shows that it took effect, as [`effect`] calls it.

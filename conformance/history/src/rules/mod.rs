@@ -148,6 +148,7 @@ impl Rules {
     pub(crate) fn finish(&mut self, accounts: &Accounts, findings: &mut Findings) {
         if self.knowledge == Knowledge::Complete && !self.is_contrived {
             self.sending.settle(accounts, findings);
+            self.seq.settle(findings);
         }
     }
 }

@@ -124,13 +124,21 @@ impl Seqs {
         changes.push((call.began.at, now.at, key));
     }
 
-    fn settle(&mut self, findings: &mut Findings) {
+    /// Judges the changes since the last quiet point. What has not arrived yet is left out, and so is
+    /// what was done several times: which of them an update announces is known when all have arrived.
+    pub(crate) fn settle(&mut self, findings: &mut Findings) {
+        let mut times: HashMap<Key, u32> = HashMap::new();
+        for (.., key) in self.changes.values().flatten() {
+            *times.entry(*key).or_default() += 1;
+        }
         let mut connections: Vec<_> = self.changes.iter().collect();
         connections.sort_unstable_by_key(|(number, _)| **number);
         for (_, changes) in connections {
             let mut last: Option<(u64, u64, u64)> = None;
             for (began, answered, key) in changes {
-                let numbered = self.seqs.get(key).filter(|one| !one.is_one_of_many);
+                let is_single = times.get(key) == Some(&1);
+                let numbered = self.seqs.get(key);
+                let numbered = numbered.filter(|one| is_single && !one.is_one_of_many);
                 let Some(Numbered { seq, record, .. }) = numbered.copied() else {
                     continue;
                 };
