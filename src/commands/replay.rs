@@ -25,7 +25,7 @@ use crate::exit::Exit;
 use crate::profile::{self, Accused};
 use crate::reports;
 use crate::sinks::{Render, Sinks};
-use crate::target::{Server, unserved};
+use crate::target::{Reached, unserved};
 use crate::traces::traces;
 
 use super::serve::differing;
@@ -69,7 +69,7 @@ pub(crate) async fn run(mut arguments: ReplayArguments, is_quiet: bool) -> Resul
         seed: arguments
             .seed
             .unwrap_or_else(|| rand::rng().random::<u32>().into()),
-        target: target(&arguments, embedded.as_ref())?,
+        target: target(&arguments, embedded.as_ref()).await?,
         arguments: &arguments,
         stop,
         sent: AtomicUsize::new(0),
@@ -287,14 +287,15 @@ impl Player<'_> {
 
 /// The server, with one provisioner for all recordings: what a file lists is handed out once, since a
 /// recording meets what another has left behind otherwise.
-fn target(arguments: &ReplayArguments, embedded: Option<&Embedded>) -> Result<Target, Failure> {
-    let server = Server::of(&arguments.against, &arguments.reach, embedded)?;
-    let provisioner = server.provisioner(&arguments.provision.clone().unwrap_or_default())?;
-    let mut target = server.into_target(provisioner);
+async fn target(
+    arguments: &ReplayArguments,
+    embedded: Option<&Embedded>,
+) -> Result<Target, Failure> {
+    let server = (&arguments.against[..], embedded);
+    let provision = arguments.provision.as_ref();
+    let reached = Reached::of(server, &arguments.reach, provision, (None, 0)).await?;
+    let (mut target, _ways) = reached.into_target();
     target.settle = arguments.settle.map(Duration::from_millis);
-    if embedded.is_some() {
-        target.timeouts = embedded::stated();
-    }
     Ok(target)
 }
 

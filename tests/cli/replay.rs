@@ -143,6 +143,29 @@ fn what_no_right_server_does_is_fixed_or_failed() {
     assert!(again.stdout.contains(&both), "{}", again.stdout);
     let fixed = format!("FIXED      {step}, in the recording only");
     assert!(mended.stdout.contains(&fixed), "{}", mended.stdout);
+    // What the recording shows to be wrong is not asked of a right server.
+    assert_eq!(mended.code, 0, "{}", mended.stdout);
+}
+
+#[test]
+fn a_token_that_was_not_to_be_given_is_in_no_report() {
+    const CASE: &str = "rest.bad-signature";
+    let folder = tempfile::tempdir().expect("a folder");
+    let traces = folder.path().display().to_string();
+    check(&["check", "--only", CASE, "--trace", &traces], 0, &[]);
+    let fault = ["--fault", "signature-unchecked"];
+    for format in ["pretty", "json=-", "markdown=-", "html=-"] {
+        let replay = ["replay", &traces, "--as-fast", "--report", format];
+        let ran = run(&[&replay[..], &fault].concat());
+        assert_eq!(ran.code, 10, "{}", ran.stderr);
+        let (_, told) = ran.stdout.split_once("/body/token").expect(&ran.stdout);
+        let told: String = told.chars().take(400).collect();
+        assert!(told.contains('…'), "{told}");
+        let has_token = told
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| word.len() > 30);
+        assert!(!has_token, "{told}");
+    }
 }
 
 #[test]

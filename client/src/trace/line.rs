@@ -277,8 +277,8 @@ fn hidden(mut body: Value) -> Value {
     body
 }
 
-/// A copy in which the strings under secret keys, at any depth, are redacted.
-fn without_tokens(value: &Value) -> Value {
+/// A copy in which the strings under secret keys, at any depth, are redacted, as a trace has it.
+pub fn without_tokens(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(without_tokens).collect(),
         Value::Object(map) => {

@@ -15,6 +15,7 @@ mod writer;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    line::without_tokens,
     reader::{Reader, TraceError},
     record::{
         CONTRIVED, DROPPED, Exchange, HIDDEN, Kind, QUIET, RESTARTED, RESTARTED_DURABLE, Record,

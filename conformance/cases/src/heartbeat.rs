@@ -113,16 +113,19 @@ async fn idle(cx: &mut Ctx) -> Flow {
     Ok(())
 }
 
-/// Lets this time pass. That a connection stays open meanwhile is judged by `transport.idle`.
-async fn stay_open(peer: &Peer, time: Duration) -> Flow {
-    let Some(end) = peer.wait_end(Instant::now() + time).await else {
-        return Ok(());
-    };
-    let why = touchstone_output::text::error_chain(&end);
-    Err(Stop::Blocked {
-        parent: &IDLE_STAYS,
-        reason: format!("{} ended: {why}", peer.who),
-    })
+/// Lets this time pass. That connections stay open meanwhile is judged by `transport.idle`.
+async fn stay_open(peers: &[&Peer], time: Duration) -> Flow {
+    let until = Instant::now() + time;
+    for peer in peers {
+        if let Some(end) = peer.wait_end(until).await {
+            let why = touchstone_output::text::error_chain(&end);
+            return Err(Stop::Blocked {
+                parent: &IDLE_STAYS,
+                reason: format!("{} ended: {why}", peer.who),
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn local_id_later(cx: &mut Ctx) -> Flow {
@@ -132,7 +135,7 @@ async fn local_id_later(cx: &mut Ctx) -> Flow {
     let (local_id, text) = (cx.marker("local"), cx.marker("text"));
     let data = json!({"sid": stage.s1.id, "message": text, "localId": local_id});
     message::delivered(cx, &stage, data.clone(), &local_id).await?;
-    stay_open(sender, patience).await?;
+    stay_open(&[sender, listener], patience).await?;
     cx.emit(sender, "message", data).await?;
     // A message of the same sender to the same session comes after those before it.
     let after = cx.marker("after");
@@ -163,7 +166,7 @@ async fn stays_registered(cx: &mut Ctx) -> Flow {
     let first = rpc::rpc(cx, &rpc::CALL, caller, &method, "at first").await?;
     let works = first["ok"] == true && first["result"] == "here";
     cx.require(&rpc::CALL, works, "the result of a call", &first)?;
-    stay_open(callee, patience).await?;
+    stay_open(&[callee, caller], patience).await?;
     let later = rpc::rpc(cx, &rpc::STAYS, caller, &method, "later").await?;
     let held = later["ok"] == true && later["result"] == "here";
     let told = format!(

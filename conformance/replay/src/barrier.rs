@@ -9,7 +9,7 @@ use super::{
     drive::Played,
     heard::{Heard, What},
     outcome::Outcome,
-    payload::{Difference, shown},
+    payload::{Difference, seen},
     report::Unsent,
     script::{Exchanged, Recording, Step, Unknown},
 };
@@ -111,7 +111,7 @@ impl Barriers {
                     }
                     _ => Vec::new(),
                 },
-                seen: shown(&heard.what),
+                seen: seen(&heard.what),
             },
             None => outcome,
         }

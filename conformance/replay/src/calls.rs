@@ -57,6 +57,11 @@ pub(super) fn message_key(session: &str, local_id: &Value, content: &Value) -> S
     format!("message {name} of {session}")
 }
 
+/// The settings of an account.
+pub(super) fn settings_key(account: Option<&str>) -> String {
+    format!("settings of {account:?}")
+}
+
 /// What was done in a recording.
 pub(super) struct Calls {
     pub(super) all: Vec<Call>,
@@ -84,6 +89,7 @@ impl Calls {
         calls.read(recording);
         calls.end(&recording.heard);
         calls.meet();
+        calls.name(&recording.heard);
         calls
     }
 
@@ -175,11 +181,21 @@ impl Calls {
                     let named = ["id", "tag"]
                         .iter()
                         .find_map(|key| call.data[*key].as_str());
+                    let of_store = keys_of_store(path, &call.data);
                     call.keys = match entity.or(named) {
+                        _ if !of_store.is_empty() => of_store,
+                        Some("settings") => vec![settings_key(call.account.as_deref())],
                         Some(id) => ASPECTS.iter().map(|one| aspect(one, id)).collect(),
                         None if exchange.method == "GET" => vec![EVERYTHING.to_owned()],
                         None => vec![path.to_owned()],
                     };
+                    if let Some(session) = entity {
+                        let posted = call.data["messages"].as_array().into_iter().flatten();
+                        let posted = posted.map(|message| {
+                            message_key(session, &message["localId"], &message["content"])
+                        });
+                        call.keys.extend(posted);
+                    }
                     call.name = format!("{} {path}", exchange.method);
                     call.subject = call.data["id"].as_str().map(str::to_owned);
                     if let Some(entity) = entity.filter(|_| causes(&call.name).next().is_none()) {
@@ -250,6 +266,25 @@ impl Calls {
                 times.get(first).map(|(_, answered)| *answered)
             });
             call.until_us = came.into_iter().chain(later).min().unwrap_or(call.until_us);
+        }
+    }
+
+    /// What several make at the same time under one tag is raced by its id, too.
+    fn name(&mut self, heard: &[Heard]) {
+        for one in heard {
+            let What::Answered(index, Some((_, body))) = &one.what else {
+                continue;
+            };
+            let call = self.by_request.get(index).map(|at| &self.all[*at]);
+            let Some(call) = call.filter(|call| call.name == "POST /v1/sessions") else {
+                continue;
+            };
+            let raced = call.keys.iter().find_map(|key| self.contended.get(key));
+            if let (Some(since), Some(id)) = (raced.copied(), body["session"]["id"].as_str()) {
+                for one in ASPECTS {
+                    self.contended.entry(aspect(one, id)).or_insert(since);
+                }
+            }
         }
     }
 
@@ -348,6 +383,18 @@ fn effect(name: &str, args: &Value) -> Option<String> {
     let (_, id) = kind.id(payload)?;
     let is_active = payload["active"].as_bool()?;
     Some(format!("{} {is_active} {id}", kind.name))
+}
+
+/// What a request touches that writes or reads several keys of the key-value store.
+fn keys_of_store(path: &str, data: &Value) -> Vec<String> {
+    let each = |list: &str| data[list].as_array().into_iter().flatten();
+    let keys: Vec<_> = match path {
+        "/v1/kv" => each("mutations").map(|mutation| &mutation["key"]).collect(),
+        "/v1/kv/bulk" => each("keys").collect(),
+        _ => Vec::new(),
+    };
+    let names = keys.into_iter().filter_map(Value::as_str);
+    names.map(|key| aspect("", key)).collect()
 }
 
 /// Whether the contract knows this event with this data.

@@ -14,7 +14,7 @@ use super::{
     heard::{Heard, What, told_once},
     outcome::{Item, Outcome, call_names, item},
     pairing::Pairing,
-    payload::{Difference, MESSAGE_SEQ, shown},
+    payload::{Difference, MESSAGE_SEQ, seen},
     read::MIDWAY,
     report::Unsent,
     script::{Exchanged, Recording},
@@ -59,9 +59,9 @@ pub(super) fn compare(
                 differing(settled, &requests, heard, now, differences)
             }
             None if cut_us.is_some_and(|cut| heard.t_us >= cut) => continue,
-            None => match settled.why(heard) {
+            None => match settled.why_absent(heard) {
                 Some(why) => observed(why, Vec::new(), heard),
-                None => Outcome::Missing(shown(&heard.what)),
+                None => Outcome::Missing(seen(&heard.what)),
             },
         };
         let outcome = barriers.over(recording, heard, false, outcome);
@@ -76,13 +76,13 @@ pub(super) fn compare(
         let why = settled.why(&former).or(is_last.then_some(LAST));
         let outcome = match why {
             Some(why) => observed(why, Vec::new(), heard),
-            None => Outcome::Extra(shown(&heard.what)),
+            None => Outcome::Extra(seen(&heard.what)),
         };
         let outcome = barriers.over(recording, heard, true, outcome);
         items.push((heard, outcome));
     }
     for heard in &recording.midway {
-        let seen = shown(&heard.what);
+        let seen = seen(&heard.what);
         let why = MIDWAY.to_owned();
         let differences = Vec::new();
         let blocked = Outcome::Blocked {
@@ -134,7 +134,7 @@ fn observed(why: &'static str, differences: Vec<Difference>, heard: &Heard) -> O
     Outcome::Observed {
         why,
         differences,
-        seen: shown(&heard.what),
+        seen: seen(&heard.what),
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 use touchstone_client::{
     Conduct, ConnectOptions, Engine, Socket,
     provision::{Account, Provisioner},
-    trace::{Exchange, Kind, Traced},
+    trace::{Exchange, Kind, QUIET, Traced},
 };
 use touchstone_history::Violation;
 
@@ -38,6 +38,10 @@ use super::{
 
 /// The least time in which nothing more may come before the replay is over.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// How often such a time is waited for while something still comes: a server that sends for ever is not
+/// waited for.
+const ROUNDS: usize = 10;
 
 /// What came of a replay.
 pub(super) struct Played {
@@ -239,6 +243,10 @@ impl Player<'_> {
                 Ok(())
             }
             Act::Note(text) => {
+                // What the recording had lost by then may come in the repetition, and is to be there.
+                if text == QUIET {
+                    self.quieten().await;
+                }
                 self.log.judge(&step.conn, Kind::Mark(text.clone()));
                 Ok(())
             }
@@ -359,15 +367,24 @@ impl Player<'_> {
     async fn finish(&mut self) {
         self.awaited.before(u64::MAX);
         self.awaited.settle(&self.log).await;
+        self.quieten().await;
+        self.log.close();
+    }
+
+    /// Waits for the requests that are under way, and then until nothing came for several times as long as
+    /// the slowest thing took.
+    async fn quieten(&mut self) {
         while let Some(done) = self.requests.join_next().await {
             self.unsent.extend(done.ok().flatten());
         }
-        let settle = self
-            .plan
-            .target
-            .settle
-            .unwrap_or(SETTLE.max(self.awaited.slowest * 4));
-        sleep(settle).await;
-        self.log.close();
+        let slowest = self.awaited.slowest;
+        let settle = self.plan.target.settle.unwrap_or(SETTLE.max(slowest * 4));
+        for _ in 0..ROUNDS {
+            let before = self.log.kept().heard.len();
+            sleep(settle).await;
+            if self.log.kept().heard.len() == before {
+                break;
+            }
+        }
     }
 }

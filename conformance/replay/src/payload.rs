@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use touchstone_client::trace::without_tokens;
 
 use super::{
     heard::What,
@@ -47,7 +48,12 @@ pub(super) struct Compared {
     pub(super) learned: HashMap<String, String>,
 }
 
-/// A payload for a report.
+/// A payload for a report, which shows no secret: what is heard in a replay is kept as it came.
+pub(super) fn seen(what: &What) -> Value {
+    without_tokens(&shown(what))
+}
+
+/// A payload by itself.
 pub(super) fn shown(what: &What) -> Value {
     match what {
         What::Admitted(_) => Value::String("admitted".into()),
@@ -133,10 +139,13 @@ impl Context<'_> {
 
     fn differ(&mut self, path: &str, then: Option<&Value>, now: Option<&Value>) {
         if self.compared.differences.len() < TOLD {
+            let key = path.rsplit('/').next().unwrap_or_default();
+            // What is secret by its key has to stand under it to be known.
+            let told = |value: &Value| without_tokens(&json!({ key: value }))[key].take();
             self.compared.differences.push(Difference {
                 path: path.to_owned(),
-                recorded: then.cloned(),
-                replayed: now.cloned(),
+                recorded: then.map(told),
+                replayed: now.map(told),
             });
         }
     }

@@ -22,7 +22,7 @@ use super::{
     script::{Act, RecordedCase, Recording, Step, Unknown, is_sign_in, token_name},
 };
 use touchstone_harness::marks::{CASE, SUITE, VERDICT};
-use touchstone_history::{Judge, Knowledge};
+use touchstone_history::{Judge, Knowledge, Violation};
 
 impl Recording {
     /// Reads a trace file.
@@ -45,9 +45,11 @@ impl Recording {
         let mut builder = Builder::default();
         let knowledge = Knowledge::of(&header.tool);
         let mut judge = Judge::new(knowledge);
-        let mut violations = Vec::new();
+        let mut violations: Vec<Violation> = Vec::new();
+        let mut times = Vec::new();
         for record in records {
             let record = record.map_err(|source| unreadable(path, source))?;
+            times.push(record.t_us);
             if builder.unknown.is_none() {
                 violations.extend(judge.hear(&record));
             }
@@ -55,8 +57,14 @@ impl Recording {
         }
         violations.extend(judge.finish());
         let recording = builder.finish(path, header)?;
+        let broken = violations.iter().flat_map(|one| &one.records);
+        let broken_us = broken.filter_map(|record| {
+            let place = usize::try_from(*record).ok()?.checked_sub(1)?;
+            times.get(place).copied()
+        });
         Ok(Self {
             knowledge,
+            broken_us: broken_us.collect(),
             violations,
             ..recording
         })
@@ -401,6 +409,7 @@ impl Builder {
             unknown: self.unknown,
             knowledge: Knowledge::Partial,
             violations: Vec::new(),
+            broken_us: HashSet::new(),
             decisions: self.decisions,
         })
     }

@@ -41,6 +41,8 @@ pub struct Recording {
     /// How much of what happened it shows, and what of it no right server does.
     pub(super) knowledge: Knowledge,
     pub(super) violations: Vec<Violation>,
+    /// When the records came that show these.
+    pub(super) broken_us: HashSet<u64>,
     /// How many routing decisions of a tap it holds. No client receives them, so they are not replayed.
     pub(super) decisions: usize,
 }

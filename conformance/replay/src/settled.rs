@@ -9,7 +9,7 @@ use touchstone_client::trace::Traced;
 use touchstone_fixtures::{Subject, broadcast};
 
 use super::{
-    calls::{CONNECT, Call, Calls, LEAVES, aspect, causes, message_key, method_key},
+    calls::{CONNECT, Call, Calls, LEAVES, aspect, causes, message_key, method_key, settings_key},
     heard::{Heard, What, type_of},
     outside::Outside,
     payload::shown,
@@ -22,12 +22,15 @@ pub(super) const UNCAUSED: &str = "no step of the recording caused it";
 pub(super) const OUTSIDE: &str = "its connection broke the protocol, was refused, or was ended";
 pub(super) const UNKNOWN: &str = "the contract does not know what was sent";
 pub(super) const FREE: &str = "the contract leaves it to the server";
+pub(super) const BROKEN: &str = "the recording breaks a requirement here";
 pub(super) const LAST: &str = "nothing of the recording came behind it on its connection";
 
 /// What a recording settles.
 pub(super) struct Settled {
     calls: Calls,
     outside: Outside,
+    /// When the recording shows what no right server does.
+    broken_us: HashSet<u64>,
     /// The account of each connection.
     accounts: HashMap<String, String>,
     admitted: HashMap<String, u64>,
@@ -47,6 +50,7 @@ impl Settled {
         let mut settled = Self {
             calls: Calls::new(recording),
             outside: Outside::new(recording),
+            broken_us: recording.broken_us.clone(),
             accounts: recording.accounts.clone(),
             admitted: HashMap::new(),
             greeted: HashSet::new(),
@@ -96,6 +100,9 @@ impl Settled {
         if self.outside.has(&heard.conn, heard.t_us) {
             return Some(OUTSIDE);
         }
+        if self.broken_us.contains(&heard.t_us) {
+            return Some(BROKEN);
+        }
         match &heard.what {
             What::Admitted(_) | What::Refused(_) => None,
             What::Ended(_) => (!self.greeted.contains(&heard.conn)).then_some(FREE),
@@ -111,6 +118,10 @@ impl Settled {
                 let is_raced = |key: &String| self.calls.is_raced(key, heard.t_us);
                 match (name.as_str(), broadcast(type_of(name, args))) {
                     (_, Some(kind)) if kind.name == "relationship-updated" => Some(FREE),
+                    (_, Some(kind)) if kind.name == "update-account" => {
+                        let account = self.accounts.get(&heard.conn).map(String::as_str);
+                        is_raced(&settings_key(account)).then_some(RACED)
+                    }
                     (_, Some(_)) => touched(name, args).iter().any(is_raced).then_some(RACED),
                     ("rpc-request", _) => {
                         is_raced(&self.method_of(&heard.conn, args)).then_some(RACED)
@@ -144,6 +155,20 @@ impl Settled {
             },
             _ => None,
         })
+    }
+
+    /// Why it is not settled that something is there at all, if it is not. Whoever wins a race, each call is
+    /// answered; only that of a method waits for somebody else.
+    pub(super) fn why_absent(&self, heard: &Heard) -> Option<&'static str> {
+        let is_due = match &heard.what {
+            What::Answered(..) => true,
+            What::Ack { id, .. } => {
+                let at = self.calls.by_ack.get(&(heard.conn.clone(), *id));
+                at.is_some_and(|at| self.calls.all[*at].name != "rpc-call")
+            }
+            _ => false,
+        };
+        self.why(heard).filter(|why| !(is_due && *why == RACED))
     }
 
     /// Whether a message is one of a session that several sent to at the same time, so that either may
@@ -230,6 +255,11 @@ fn body<'a>(name: &str, args: &'a Value) -> &'a Value {
 fn touched(name: &str, args: &Value) -> Vec<String> {
     let body = body(name, args);
     let kind = broadcast(type_of(name, args));
+    if type_of(name, args) == "kv-batch-update" {
+        let changes = body["changes"].as_array().into_iter().flatten();
+        let keys = changes.filter_map(|change| change["key"].as_str());
+        return keys.map(|key| aspect("", key)).collect();
+    }
     let Some((subject, id)) = kind.and_then(|kind| kind.id(body)) else {
         return Vec::new();
     };

@@ -89,7 +89,7 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
             "sends an event without arguments",
             welcomes_with(rogue(), frame(TEXT, b"42[\"update\"]")),
             &[0],
-            &["!schema"],
+            &["!MUST update.envelope"],
         ),
         row(
             "sends an event that is nested too deeply",
@@ -107,13 +107,13 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
                 ),
             ),
             &[0],
-            &["!schema"],
+            &["!MUST update.envelope"],
         ),
         row(
             "floods with events",
             rogue().texts(each(is_welcome, || vec![Do::Pass, Do::Flood(event())])),
             &[0],
-            &["!schema: /activeAt"],
+            &["ephemeral  activity"],
         ),
         row(
             "floods with large events",
