@@ -107,7 +107,7 @@ fn rows(rogue: &dyn Fn() -> Rogue) -> Vec<Row> {
                 ),
             ),
             &[0],
-            &["!MUST update.envelope"],
+            &["update     update"],
         ),
         row(
             "floods with events",
