@@ -10,7 +10,7 @@ use super::{
     judged::Judged,
     outcome::{Item, Outcome},
     payload::Difference,
-    report::{Counts, Repair, ReplayReport, ReplayRun, Replayed},
+    report::{Counts, Repair, ReplayReport, ReplayRun, Replayed, Unsent},
 };
 use touchstone_output::text::{clean, json_without_controls};
 
@@ -92,12 +92,23 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
         let (repair, said) = said(one);
         writeln!(text, "{repair:10} {said}\n    {}", cut(&one.text))?;
     }
-    for unsent in &report.unsent {
-        writeln!(
-            text,
-            "not replayable  {}  {}: {}",
-            unsent.conn, unsent.what, unsent.why
-        )?;
+    let mut unsent: Vec<(&Unsent, usize)> = Vec::new();
+    for one in &report.unsent {
+        let is_alike = |other: &Unsent| (&other.what, &other.why) == (&one.what, &one.why);
+        match unsent.iter_mut().find(|(other, _)| is_alike(other)) {
+            Some((_, count)) => *count += 1,
+            None => unsent.push((one, 1)),
+        }
+    }
+    for (one, count) in unsent {
+        let more = match count {
+            1 => String::new(),
+            count => format!(" ({count} times)"),
+        };
+        let Unsent {
+            conn, what, why, ..
+        } = one;
+        writeln!(text, "not replayable  {conn}  {what}: {why}{more}")?;
     }
     if !quiet {
         for ((word, why), count) in reasons(&report.items) {
@@ -370,7 +381,7 @@ mod tests {
     use touchstone_history::Level;
 
     use super::*;
-    use crate::{RecordedCase, Unsent};
+    use crate::RecordedCase;
 
     fn item(what: &str, outcome: Outcome) -> Item {
         Item {
