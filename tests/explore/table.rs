@@ -103,7 +103,7 @@ fn write(rows: &BTreeMap<String, Row>) {
     let found = rows.values().filter(|row| row.found.is_some()).count();
     let small = rows.values().filter(|row| is_small(row)).count();
     let mut text = format!(
-        "{found} of {} faults were found within {ROUNDS} rounds, {small} of them in a history of at most {SMALL} \
+        "{found} of {} faults that it looks for were found within {ROUNDS} rounds, {small} of them in a history of at most {SMALL} \
          connections and steps. The seconds are those of a debug build on two busy cores.\n\n{HEAD}",
         rows.len()
     );
