@@ -8,8 +8,8 @@
 //!
 //! Sources produce entries, the model keeps them, a filter selects them, views draw them. The model
 //! and the views do no IO, so that a test can show every screen. This crate must not know any
-//! server, must not decide whether a server is right (its lints are hints; `conformance` judges), and
-//! must not print, exit or read the environment.
+//! server, must not decide whether a server is right (the judge of `conformance/history` does), and must
+//! not print, exit or read the environment.
 
 pub mod event;
 pub mod filter;

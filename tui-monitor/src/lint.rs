@@ -52,7 +52,7 @@ impl Default for Decided {
 }
 
 impl Decided {
-    /// What is wrong with this event, and with sending it to whom this filter names.
+    /// What is wrong with this event of an account.
     pub(crate) fn see(
         &mut self,
         t_us: u64,

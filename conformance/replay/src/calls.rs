@@ -52,9 +52,19 @@ pub(super) fn method_key(account: Option<&str>, method: &str) -> String {
 }
 
 /// A message, which has one `localId` however often it is sent, or at least one content.
-pub(super) fn message_key(session: &str, local_id: &Value, content: &Value) -> String {
+fn message_key(session: &str, local_id: &Value, content: &Value) -> String {
     let name = local_id.as_str().or(content.as_str()).unwrap_or_default();
     format!("message {name} of {session}")
+}
+
+/// The message that the body of a `new-message` tells of.
+pub(super) fn told_message(body: &Value) -> Option<String> {
+    let (session, message) = (body["sid"].as_str()?, &body["message"]);
+    Some(message_key(
+        session,
+        &message["localId"],
+        &message["content"]["c"],
+    ))
 }
 
 /// The settings of an account.
@@ -371,14 +381,7 @@ fn effect(name: &str, args: &Value) -> Option<String> {
     let kind = broadcast(type_of(name, args))?;
     let payload = args.get(0)?;
     if kind.name == "new-message" {
-        let body = &payload["body"];
-        let message = &body["message"];
-        let session = body["sid"].as_str()?;
-        return Some(message_key(
-            session,
-            &message["localId"],
-            &message["content"]["c"],
-        ));
+        return told_message(&payload["body"]);
     }
     let (_, id) = kind.id(payload)?;
     let is_active = payload["active"].as_bool()?;

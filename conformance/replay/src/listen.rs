@@ -45,7 +45,7 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// What of the recording has to be here before the next step.
 pub(super) struct Awaited {
-    /// Of each thing that was heard: when, its connection and class, and the how-manieth it is.
+    /// Of each thing that was heard: when, its connection and class, and its place among those.
     queue: std::vec::IntoIter<Expected>,
     held: Option<Expected>,
     open: Vec<Expected>,
@@ -193,8 +193,8 @@ pub(super) struct Log {
     answers: HashMap<(String, u64), Value>,
     /// What CONNECT was answered with then: the ids of connections, by connection.
     admitted: HashMap<String, Value>,
-    /// What the server asked for an answer to then, by connection and ack id: its [`question`], and the
-    /// how-manieth of them it was.
+    /// What the server asked for an answer to then, by connection and ack id: its [`question`], and its
+    /// place among those.
     asked: HashMap<(String, u64), (Question, usize)>,
     bounds: Bounds,
 }

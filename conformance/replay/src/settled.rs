@@ -9,7 +9,7 @@ use touchstone_client::trace::Traced;
 use touchstone_fixtures::{Subject, broadcast};
 
 use super::{
-    calls::{CONNECT, Call, Calls, LEAVES, aspect, causes, message_key, method_key, settings_key},
+    calls::{CONNECT, Call, Calls, LEAVES, aspect, causes, method_key, settings_key, told_message},
     heard::{Heard, What, type_of},
     outside::Outside,
     payload::shown,
@@ -264,12 +264,7 @@ fn touched(name: &str, args: &Value) -> Vec<String> {
         return Vec::new();
     };
     if type_of(name, args) == "new-message" {
-        let message = &body["message"];
-        return vec![message_key(
-            id,
-            &message["localId"],
-            &message["content"]["c"],
-        )];
+        return Vec::from_iter(told_message(body));
     }
     if name == "ephemeral" {
         return vec![aspect("presence", id)];
