@@ -116,10 +116,11 @@ impl<'a> Watched<'a> {
             return Err(cas.written(cx, answer));
         }
         let mut told = Vec::new();
+        let may_be_swept = cx.may_be_swept();
         for (way, before) in &before.ways {
             // What could not be read says nothing of what is there.
             if let Some(after) = after.ways.get(way) {
-                difference(way, before, after, &mut told);
+                difference(way, before, after, may_be_swept, &mut told);
             }
         }
         Ok(told)
@@ -244,8 +245,14 @@ fn known(value: &Value) -> Value {
     }
 }
 
-/// Adds where `after` differs from `before`.
-fn difference(way: &str, before: &Value, after: &Value, told: &mut Vec<String>) {
+/// Adds where `after` differs from `before`. What `may_be_swept` may be inactive without a write.
+fn difference(
+    way: &str,
+    before: &Value,
+    after: &Value,
+    may_be_swept: bool,
+    told: &mut Vec<String>,
+) {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             let by_sentinel = new
@@ -260,12 +267,15 @@ fn difference(way: &str, before: &Value, after: &Value, told: &mut Vec<String>) 
                     continue;
                 }
                 let [old, new] = [old, new].map(|row| row.get(key).unwrap_or(&Value::Null));
-                difference(&format!("{way}: {key}"), old, new, told);
+                if may_be_swept && key == "active" && new == false {
+                    continue;
+                }
+                difference(&format!("{way}: {key}"), old, new, may_be_swept, told);
             }
         }
         (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
             for (old, new) in old.iter().zip(new) {
-                difference(way, old, new, told);
+                difference(way, old, new, may_be_swept, told);
             }
         }
         (Value::Array(old), Value::Array(new)) => {
@@ -285,9 +295,24 @@ mod tests {
 
     #[track_caller]
     fn check(before: &Value, after: &Value, expected: &[&str]) {
+        assert_eq!(told(before, after, false), expected);
+    }
+
+    fn told(before: &Value, after: &Value, may_be_swept: bool) -> Vec<String> {
         let mut told = Vec::new();
-        difference("GET /rows", &known(before), &known(after), &mut told);
-        assert_eq!(told, expected);
+        let (before, after) = (known(before), known(after));
+        difference("GET /rows", &before, &after, may_be_swept, &mut told);
+        told
+    }
+
+    #[test]
+    fn a_silent_session_may_be_swept() {
+        let row = |active: bool| json!([{"id": "a", "agentState": null, "active": active}]);
+        let ended = "GET /rows: active: true became false";
+        assert_eq!(told(&row(true), &row(false), false), [ended]);
+        assert_eq!(told(&row(true), &row(false), true), [""; 0]);
+        let revived = "GET /rows: active: false became true";
+        assert_eq!(told(&row(false), &row(true), true), [revived]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Ctx {
     case: String,
     /// Lets the server prove after each input that it lives, in a run that looks for the deadly one.
     pub(crate) steps: Option<Arc<Steps>>,
+    /// When the run of the case began.
+    began: Instant,
     /// What was sent and received.
     pub(crate) evidence: Evidence,
     /// What was judged so far.
@@ -95,11 +97,13 @@ impl Ctx {
         let seed = mix(shared.seed, case_id);
         let salted = mix(shared.salt ^ u64::from(attempt), case_id);
         let salt = format!("{salted:x}");
+        let began = Instant::now();
         Self {
             shared,
             case: case_id.to_owned(),
             steps: None,
-            evidence: Evidence::new(Instant::now()),
+            began,
+            evidence: Evidence::new(began),
             findings: Vec::new(),
             notes: Vec::new(),
             dialect: Dialect::default(),
@@ -381,6 +385,14 @@ impl Ctx {
     /// When something that must come counts as missing, from now on.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.shared.pace.patience()
+    }
+
+    /// Whether a session or machine of this case may have been silent for as long as the server lets it count
+    /// as active, so that it may be inactive now without anybody's doing. A second is left for times that
+    /// are rounded.
+    pub fn may_be_swept(&self) -> bool {
+        let stated = self.shared.target.timeouts.presence;
+        stated.is_some_and(|time| self.began.elapsed() + Duration::from_secs(1) >= time)
     }
 
     /// Tries of something that must be so at last, until [`deadline`](Self::deadline).

@@ -12,6 +12,7 @@ use super::{
     contract,
     drive::Played,
     heard::{Heard, What, told_once},
+    names::Names,
     outcome::{Item, Outcome, call_names, item},
     pairing::Pairing,
     payload::{Difference, MESSAGE_SEQ, seen},
@@ -37,6 +38,15 @@ pub(super) fn compare(
     let then = std::mem::take(&mut recording.heard);
     let now = told_once(&recording.steps, std::mem::take(&mut played.heard));
     let mut found = Pairing::new(played.names.clone(), &then, &now);
+    found.keep_settled(
+        &then,
+        |heard| settled.why(heard).is_none(),
+        |names, heard| {
+            settled
+                .why(&formerly(recording, played, names, heard))
+                .is_none()
+        },
+    );
     let requests = recording.requests();
     let mut items: Vec<(&Heard, Outcome)> = Vec::with_capacity(then.len());
     // What came behind the last step was not waited for.
@@ -72,7 +82,7 @@ pub(super) fn compare(
         let is_last = last_known
             .get(&road)
             .is_none_or(|known| heard.t_us > *known);
-        let former = formerly(recording, played, &found, heard);
+        let former = formerly(recording, played, &found.names, heard);
         let why = settled.why(&former).or(is_last.then_some(LAST));
         let outcome = match why {
             Some(why) => observed(why, Vec::new(), heard),
@@ -139,13 +149,13 @@ fn observed(why: &'static str, differences: Vec<Difference>, heard: &Heard) -> O
 }
 
 /// What came now, as it would stand in the recording: in its names, and before the step that was next.
-fn formerly(recording: &Recording, played: &Played, found: &Pairing<'_>, heard: &Heard) -> Heard {
+fn formerly(recording: &Recording, played: &Played, names: &Names, heard: &Heard) -> Heard {
     let next = played.sent_us.partition_point(|sent| *sent <= heard.t_us);
     let next_us = recording.steps.get(next).map(|step| step.t_us);
     let what = match &heard.what {
         What::Event { name, args, ack } => What::Event {
             name: name.clone(),
-            args: found.names.formerly(args),
+            args: names.formerly(args),
             ack: *ack,
         },
         other => other.clone(),

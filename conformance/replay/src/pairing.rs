@@ -34,8 +34,8 @@ impl<'a> Pairing<'a> {
             waiting: HashMap::new(),
         };
         for heard in now {
-            let key = (heard.conn.as_str(), heard.what.class());
-            pairing.waiting.entry(key).or_default().push_back(heard);
+            let queue = pairing.waiting.entry(class(heard)).or_default();
+            queue.push_back(heard);
         }
         // What has only one possible counterpart comes first, since ids are learned from it.
         let is_event = |at: &usize| matches!(then[*at].what, What::Event { .. });
@@ -62,6 +62,68 @@ impl<'a> Pairing<'a> {
         pairing
     }
 
+    /// Where one of several alike is missing, or is one too many, what is settled then and what is settled
+    /// now belong together, and the one that is over is another.
+    pub(super) fn keep_settled(
+        &mut self,
+        then: &'a [Heard],
+        is_settled_then: impl Fn(&Heard) -> bool,
+        is_settled_now: impl Fn(&Names, &Heard) -> bool,
+    ) {
+        let Self {
+            names,
+            pairs,
+            waiting,
+        } = self;
+        let mut paired: HashMap<(&str, String), Vec<usize>> = HashMap::new();
+        let mut missing = Vec::new();
+        for (at, heard) in then.iter().enumerate() {
+            match (&heard.what, pairs.get(&at)) {
+                (What::Event { .. }, Some(_)) => paired.entry(class(heard)).or_default().push(at),
+                (What::Event { .. }, None) if is_settled_then(heard) => missing.push(at),
+                _ => {}
+            }
+        }
+        let is_alike = |then: &Heard, now: &Heard| {
+            compared(names, &then.what, &now.what)
+                .differences
+                .is_empty()
+                && message_number(&then.what, &now.what).is_none()
+        };
+        for at in missing {
+            let Some(others) = paired.get_mut(&class(&then[at])) else {
+                continue;
+            };
+            let instead = others.iter().position(|other| {
+                pairs.get(other).is_some_and(|(now, differences)| {
+                    differences.is_empty()
+                        && !is_settled_then(&then[*other])
+                        && is_settled_now(names, now)
+                        && is_alike(&then[at], now)
+                })
+            });
+            if let Some(pair) = instead.and_then(|place| pairs.remove(&others[place])) {
+                pairs.insert(at, pair);
+            }
+        }
+        for (key, queue) in waiting {
+            let others = paired.get(key).map_or(&[][..], Vec::as_slice);
+            for now in queue.iter_mut().filter(|now| is_settled_now(names, now)) {
+                let instead = others.iter().find(|other| {
+                    pairs.get(other).is_some_and(|(paired, differences)| {
+                        differences.is_empty()
+                            && is_settled_then(&then[**other])
+                            && !is_settled_now(names, paired)
+                            && is_alike(&then[**other], now)
+                    })
+                });
+                if let Some((paired, _)) = instead.and_then(|other| pairs.get_mut(other)) {
+                    std::mem::swap(paired, now);
+                }
+            }
+        }
+    }
+
     /// What came and was not recorded.
     pub(super) fn take_rest(&mut self) -> Vec<&'a Heard> {
         let mut rest: Vec<_> = self.waiting.drain().flat_map(|(_, queue)| queue).collect();
@@ -73,7 +135,7 @@ impl<'a> Pairing<'a> {
     fn pair(&mut self, then: &'a [Heard], at: usize, fits: impl Fn(&Names, &What) -> bool) -> bool {
         let like = &then[at];
         let Self { names, waiting, .. } = self;
-        let Some(queue) = waiting.get_mut(&(like.conn.as_str(), like.what.class())) else {
+        let Some(queue) = waiting.get_mut(&class(like)) else {
             return false;
         };
         let mut ahead = queue.iter().take(AHEAD);
@@ -96,6 +158,10 @@ impl<'a> Pairing<'a> {
         self.pairs.insert(at, (now, found.differences));
         true
     }
+}
+
+fn class(heard: &Heard) -> (&str, String) {
+    (&heard.conn, heard.what.class())
 }
 
 /// What an event is about, and whether it says that this has come or gone.

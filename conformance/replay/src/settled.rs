@@ -430,6 +430,27 @@ mod tests {
 
     const PRESENT: &str = r#"u < ephemeral {"type":"machine-activity","id":"m","active":true}"#;
 
+    /// A machine opens two connections; the first while v opens one, so that v may hear of it or not.
+    #[test]
+    fn of_several_alike_the_settled_ones_belong_together() {
+        let opened = r#"10 m > CONNECT {"token":"a1…","machineId":"m"}
+            10 w > CONNECT {"token":"a1…"}
+            11 w < CONNECT
+            12 m < CONNECT
+            13 w > ping#1
+            14 w < #1 {}
+            20 n > CONNECT {"token":"a1…","machineId":"m"}
+            21 n < CONNECT
+            1992 w < ephemeral {"type":"usage","id":"s"}"#;
+        let [first, second] = [12, 22].map(|at| format!("{at} {}", PRESENT.replacen('u', "w", 1)));
+        let both = format!("{first}\n{second}");
+        let told = |outcome: &str| format!("w ephemeral machine-activity: {outcome}");
+        check(opened, [&both, &second], &[&told(OPENING)]);
+        check(opened, [&second, &both], &[&told(OPENING)]);
+        check(opened, [&both, &first], &[&told("missing")]);
+        check(opened, [&first, &both], &[&told("extra")]);
+    }
+
     #[test]
     fn presence_is_settled_for_who_was_there_before() {
         let presence = |text: &str, came: &str, outcomes: [&str; 2]| {
