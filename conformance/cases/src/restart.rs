@@ -38,9 +38,9 @@ requirement_table! {
 
 case_table! {
     /// One of everything is written and read, a message is sent, and the server is killed (SIGKILL) and
-    /// started again. The token is good, all rows are read as before, the message is sent again with its
-    /// localId and makes no second one, and the numbers of the next message and its update are higher than
-    /// those of before.
+    /// started again: once while nothing is under way, and once while messages are. The token is good, all
+    /// rows are read as before, the message is sent again with its localId and makes no second one, and the
+    /// numbers of the next message and its update are higher than those of before.
     ///
     /// Needs `--spawn`, since only a server that was started here may be killed. Judged where `--durable`
     /// says that the server promises to keep what it acknowledged; of any other, what it keeps stands on
@@ -75,41 +75,32 @@ async fn keeps(cx: &mut Ctx) -> Flow {
     let mut watched = Watched::of(&stage);
     watched.artifact = Some(&artifact);
     let rows = watched.read(cx).await?;
-    let unanswered = cx.marker("unanswered");
-    for number in 0..UNANSWERED {
-        let text = opaque::numbered(&unanswered, number);
-        let data = json!({"sid": stage.s2.as_ref().map(|s2| &s2.id), "message": text});
-        cx.emit(stage.peer(Role::S2), "message", data).await?;
-    }
-    let told = stage.peer(Role::U1).all(|arrival| arrival.name == "update");
-    cx.restart().await?;
-
-    let is_durable = cx.shared.target.durable;
-    let user = match cx.connect("back", stage.account.token(), Scope::User).await {
-        Ok(user) => user,
-        Err(Stop::Blocked { reason, .. } | Stop::Dropped(reason)) => {
-            if is_durable {
-                cx.broken(&TOKENS, "a token of before to be as good as it was", reason);
-                return Err(Stop::Judged);
-            }
-            return unpromised(cx, "nothing");
-        }
-        Err(stop) => return Err(stop),
-    };
+    let user = restarted(cx, &stage, "back").await?;
     watched.owner = &user;
-    let changed = watched.changed(cx, &rows).await?;
-    if !is_durable {
+    let mut changed = watched.changed(cx, &rows).await?;
+    let unanswered = cx.marker("unanswered");
+    let again;
+    if changed.is_empty() {
+        again = restarted_midway(cx, &stage, &unanswered).await?;
+        watched.owner = &again;
+        changed = watched.changed(cx, &rows).await?;
+    }
+    let owner = watched.owner;
+    if !cx.shared.target.durable {
         let kept = match changed.is_empty() {
             true if all_there(cx, &stage, &unanswered).await? => "all",
             true => "acknowledged",
             false => "some",
         };
-        return unpromised(cx, kept);
+        return Err(unpromised(cx, kept));
     }
     cx.held(&TOKENS);
     let expected = "everything that was acknowledged before the server was killed";
     cx.check(&KEPT, changed.is_empty(), expected, words::list(changed));
 
+    let told =
+        [stage.peer(Role::U1), &user].map(|peer| peer.all(|arrival| arrival.name == "update"));
+    let told = told.concat();
     // The same message once more, and another one behind it on the same road.
     let scope = Scope::Session(&stage.s1.id);
     let sender = cx
@@ -119,20 +110,18 @@ async fn keeps(cx: &mut Ctx) -> Flow {
     let next = cx.marker("after");
     let data = json!({"sid": stage.s1.id, "message": next});
     cx.emit(&sender, "message", data).await?;
-    let next = heard(cx, &user, &next).await?;
-    let again = user.all(|arrival| arrival.raw.contains(&text));
-    let told_again = format!("{} more", again.len());
+    let next = heard(cx, owner, &next).await?;
+    let repeated = owner.all(|arrival| arrival.raw.contains(&text));
     cx.check(
         &LOCAL_IDS,
-        again.is_empty(),
+        repeated.is_empty(),
         "no second message",
-        told_again,
+        format!("{} more", repeated.len()),
     );
     let seq = |arrival: &Arrival| arrival.data["seq"].as_i64();
     let of_message = |arrival: &Arrival| arrival.data["body"]["message"]["seq"].as_i64();
-    let highest = told.iter().filter_map(seq).max();
     for (what, before, now) in [
-        ("the update", highest, seq(&next)),
+        ("the update", told.iter().filter_map(seq).max(), seq(&next)),
         ("the message", of_message(&first), of_message(&next)),
     ] {
         let shown =
@@ -141,6 +130,36 @@ async fn keeps(cx: &mut Ctx) -> Flow {
         cx.check(&NUMBERS, now > before, expected, shown(now));
     }
     Ok(())
+}
+
+/// Kills the server while messages of the second session are under way, which have `marker` in them, and
+/// starts it again.
+async fn restarted_midway(cx: &mut Ctx, stage: &Stage, marker: &str) -> Flow<Peer> {
+    let id = stage.s2.as_ref().map_or("", |s2| &s2.id);
+    let sender = cx
+        .connect("busy", stage.account.token(), Scope::Session(id))
+        .await?;
+    cx.step("messages are under way");
+    for number in 0..UNANSWERED {
+        let text = opaque::numbered(marker, number);
+        let data = json!({"sid": id, "message": text});
+        cx.emit(&sender, "message", data).await?;
+    }
+    restarted(cx, stage, "back-again").await
+}
+
+/// Kills the server, starts it again, and connects as the user.
+async fn restarted(cx: &mut Ctx, stage: &Stage, name: &str) -> Flow<Peer> {
+    cx.restart().await?;
+    let user = cx.connect(name, stage.account.token(), Scope::User).await;
+    user.map_err(|stop| match stop {
+        Stop::Blocked { reason, .. } | Stop::Dropped(reason) if cx.shared.target.durable => {
+            cx.broken(&TOKENS, "a token of before to be as good as it was", reason);
+            Stop::Judged
+        }
+        Stop::Blocked { .. } | Stop::Dropped(_) => unpromised(cx, "nothing"),
+        stop => stop,
+    })
 }
 
 /// Writes one of everything, and gives the id of the artifact.
@@ -187,11 +206,11 @@ async fn all_there(cx: &Ctx, stage: &Stage, marker: &str) -> Flow<bool> {
 }
 
 /// What a server keeps that promises nothing is a trait of it.
-fn unpromised(cx: &mut Ctx, kept: &str) -> Flow {
+fn unpromised(cx: &mut Ctx, kept: &str) -> Stop {
     cx.fact("restart.keeps", kept);
-    Err(Stop::Skip(format!(
+    Stop::Skip(format!(
         "it kept {kept}; --durable says that the server promises to keep what it acknowledged"
-    )))
+    ))
 }
 
 async fn machines_offline(cx: &mut Ctx) -> Flow {
