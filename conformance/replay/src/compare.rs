@@ -152,17 +152,5 @@ fn observed(why: &'static str, differences: Vec<Difference>, heard: &Heard) -> O
 fn formerly(recording: &Recording, played: &Played, names: &Names, heard: &Heard) -> Heard {
     let next = played.sent_us.partition_point(|sent| *sent <= heard.t_us);
     let next_us = recording.steps.get(next).map(|step| step.t_us);
-    let what = match &heard.what {
-        What::Event { name, args, ack } => What::Event {
-            name: name.clone(),
-            args: names.formerly(args),
-            ack: *ack,
-        },
-        other => other.clone(),
-    };
-    Heard {
-        t_us: next_us.map_or(u64::MAX, |next| next.saturating_sub(1)),
-        conn: heard.conn.clone(),
-        what,
-    }
+    heard.formerly(names, next_us.unwrap_or(u64::MAX))
 }

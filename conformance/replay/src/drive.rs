@@ -25,14 +25,15 @@ use touchstone_history::Violation;
 
 use super::{
     PATIENCE, ReplayError, ReplayPlan,
+    awaited::Awaited,
     heard::{Heard, What},
-    listen::{Awaited, Ear, Log},
+    listen::{Ear, Log},
     names::Names,
     prepare::{choose_names, provision},
     report::Unsent,
     request::{Request, Tokens},
     script::{Act, Recording, Step},
-    settled::{OPENING, Settled, UNCAUSED},
+    settled::Settled,
     translate::Translator,
 };
 
@@ -77,9 +78,7 @@ pub(super) async fn play(
         tokens: Arc::default(),
         keys: HashMap::new(),
         requests: JoinSet::new(),
-        awaited: Awaited::new(recording, |heard| {
-            !matches!(settled.why(heard), Some(OPENING | UNCAUSED))
-        }),
+        awaited: Awaited::new(recording, settled),
         unsent: Vec::new(),
         refused: refused.map(|one| one.conn.as_str()).collect(),
         nodes: 0,
@@ -152,7 +151,7 @@ struct Player<'a> {
     /// The seeds of accounts, by the keys with which the recording signs in to them.
     keys: HashMap<String, [u8; 32]>,
     requests: JoinSet<Option<Unsent>>,
-    awaited: Awaited,
+    awaited: Awaited<'a>,
     unsent: Vec<Unsent>,
     /// Connections that were refused then.
     refused: HashSet<&'a str>,

@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use touchstone_client::{Args, trace::Traced};
 
-use super::script::{Act, Step};
+use super::{
+    names::Names,
+    script::{Act, Step},
+};
 
 /// The class of answers to CONNECT.
 pub(super) const CONNECT: &str = "connect";
@@ -38,6 +41,25 @@ pub(super) enum What {
     Ended(String),
     /// The answer to an HTTP request: its index, and status and body, or nothing.
     Answered(usize, Option<(u16, Value)>),
+}
+
+impl Heard {
+    /// What came now, as it would stand in the recording: in its names, and before the step that was next.
+    pub(super) fn formerly(&self, names: &Names, next_us: u64) -> Self {
+        let what = match &self.what {
+            What::Event { name, args, ack } => What::Event {
+                name: name.clone(),
+                args: names.formerly(args),
+                ack: *ack,
+            },
+            other => other.clone(),
+        };
+        Self {
+            t_us: next_us.saturating_sub(1),
+            conn: self.conn.clone(),
+            what,
+        }
+    }
 }
 
 impl What {

@@ -11,6 +11,7 @@
 //! runs again.
 
 mod alike;
+mod awaited;
 mod barrier;
 mod calls;
 mod compare;

@@ -1,10 +1,10 @@
-//! Hears what the server does during a replay, and knows what is still to come.
+//! Hears what the server does during a replay.
 //!
 //! Every connection has an ear that writes into one log, in the order of arrival; ids are learned as
 //! soon as an answer stands beside the recorded one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -24,8 +24,7 @@ use touchstone_client::{
 use touchstone_history::{Judge, Violation};
 
 use super::{
-    PATIENCE,
-    heard::{CONNECT, Heard, What},
+    heard::{Heard, What},
     lock,
     names::Names,
     script::Recording,
@@ -36,144 +35,6 @@ const BOUNDS: Bounds = Bounds {
     things: 1_000_000,
     bytes: 256 << 20,
 };
-
-/// A timer that is late by more than this is that of a machine which is too busy.
-const BUSY: Duration = Duration::from_millis(20);
-
-/// The slowest delivery that is reckoned with.
-const SLOW: Duration = Duration::from_millis(500);
-
-/// What of the recording has to be here before the next step.
-pub(super) struct Awaited {
-    /// Of each thing that was heard: when, its connection and class, and its place among those.
-    queue: std::vec::IntoIter<Expected>,
-    held: Option<Expected>,
-    open: Vec<Expected>,
-    given_up: HashMap<Class, usize>,
-    lost: u32,
-    /// How many of them are answers to CONNECT.
-    unanswered: u32,
-    last_sent_us: u64,
-    pub(super) slowest: Duration,
-}
-
-type Class = (String, String);
-
-struct Expected {
-    t_us: u64,
-    class: Class,
-    count: usize,
-}
-
-impl Awaited {
-    /// `certain` tells of everything that was heard whether it has to come again.
-    pub(super) fn new(recording: &Recording, certain: impl Fn(&Heard) -> bool) -> Self {
-        let mut counts: HashMap<Class, usize> = HashMap::new();
-        let queue: Vec<_> = recording
-            .heard
-            .iter()
-            .filter(|heard| certain(heard))
-            .map(|heard| {
-                let class = (heard.conn.clone(), heard.what.class());
-                let count = counts.entry(class.clone()).or_default();
-                *count += 1;
-                Expected {
-                    t_us: heard.t_us,
-                    class,
-                    count: *count,
-                }
-            })
-            .collect();
-        Self {
-            queue: queue.into_iter(),
-            held: None,
-            open: Vec::new(),
-            given_up: HashMap::new(),
-            lost: 0,
-            unanswered: 0,
-            last_sent_us: 0,
-            slowest: Duration::ZERO,
-        }
-    }
-
-    /// Everything that was here before `t_us` is wanted now.
-    pub(super) fn before(&mut self, t_us: u64) {
-        while let Some(next) = self.held.take().or_else(|| self.queue.next()) {
-            if next.t_us >= t_us {
-                self.held = Some(next);
-                return;
-            }
-            self.open.push(next);
-        }
-    }
-
-    /// Waits for what is wanted. What does not come is not waited for again, and whoever loses much
-    /// is waited for less.
-    pub(super) async fn settle(&mut self, log: &Log) {
-        let mut began = Instant::now();
-        let lost = self.lost;
-        let last = self.open.iter().map(|one| one.t_us).max();
-        let lag = last.map_or(0, |last| last.saturating_sub(self.last_sent_us));
-        let lag = Duration::from_micros(lag);
-        let mut changed = log.changed.subscribe();
-        loop {
-            changed.borrow_and_update();
-            let given_up = &self.given_up;
-            {
-                let kept = log.kept();
-                if kept.overflowed {
-                    return;
-                }
-                self.open.retain(|one| {
-                    let lost = given_up.get(&one.class).copied().unwrap_or(0);
-                    kept.counts.get(&one.class).copied().unwrap_or(0) + lost < one.count
-                });
-            }
-            let shorter = |lost: u32| (PATIENCE / (1 + lost)).max(PATIENCE / 10);
-            let until = |one: &Expected| {
-                // What is sent before CONNECT was answered is another story than what is sent behind it.
-                let patience = match one.class.1.as_str() {
-                    CONNECT => shorter(self.unanswered),
-                    _ => shorter(self.lost),
-                };
-                let lag = one.t_us.saturating_sub(self.last_sent_us);
-                began + Duration::from_micros(lag) + patience
-            };
-            let Some(next) = self.open.iter().map(until).min() else {
-                // How long one waited for nothing, or as long as then, says nothing about the server's
-                // pace.
-                if self.lost == lost {
-                    let beyond = began.elapsed().saturating_sub(lag);
-                    self.slowest = self.slowest.max(beyond).min(SLOW);
-                }
-                return;
-            };
-            if timeout_at(next, changed.changed()).await.is_err() {
-                let now = Instant::now();
-                // While this machine was too busy to look, it was too busy for what was to come as well.
-                let stalled = now.saturating_duration_since(next);
-                if stalled > BUSY {
-                    began += stalled;
-                    continue;
-                }
-                let (late, open) = std::mem::take(&mut self.open)
-                    .into_iter()
-                    .partition(|one| until(one) <= now);
-                self.open = open;
-                let late: Vec<Expected> = late;
-                for one in late {
-                    self.unanswered += u32::from(one.class.1 == CONNECT);
-                    *self.given_up.entry(one.class).or_default() += 1;
-                    self.lost = self.lost.saturating_add(1);
-                }
-            }
-        }
-    }
-
-    pub(super) fn sent(&mut self, t_us: u64) {
-        self.last_sent_us = t_us;
-    }
-}
 
 /// Whether the server asked for an answer.
 pub(super) enum Asked {
@@ -188,7 +49,7 @@ pub(super) enum Asked {
 /// What the server does, from all connections, in order.
 pub(super) struct Log {
     kept: Mutex<Kept>,
-    changed: watch::Sender<()>,
+    pub(super) changed: watch::Sender<()>,
     /// What was answered then, to learn ids from, by connection and ack id.
     answers: HashMap<(String, u64), Value>,
     /// What CONNECT was answered with then: the ids of connections, by connection.
@@ -219,12 +80,12 @@ pub(super) struct Kept {
     pub(super) heard: Vec<Heard>,
     judge: Judge,
     violations: Vec<Violation>,
-    counts: HashMap<Class, usize>,
+    ended: HashSet<String>,
     /// The ack ids that the server asks for now, in order.
     asked: HashMap<Question, Vec<u64>>,
     pub(super) names: Names,
     bytes: usize,
-    overflowed: bool,
+    pub(super) overflowed: bool,
     closed: bool,
 }
 
@@ -274,7 +135,7 @@ impl Log {
                 heard: Vec::new(),
                 judge: Judge::new(recording.knowledge),
                 violations: Vec::new(),
-                counts: HashMap::new(),
+                ended: HashSet::new(),
                 asked: HashMap::new(),
                 names: Names::new(recording.header.started_at, now_ms),
                 bytes: 0,
@@ -309,12 +170,11 @@ impl Log {
 
     /// Waits until a connection has ended, at most for `patience`.
     pub(super) async fn ended(&self, conn: &str, patience: Duration) {
-        let class = (conn.to_owned(), "end".to_owned());
         let until = Instant::now() + patience;
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
-            let ended = self.kept().counts.contains_key(&class);
+            let ended = self.kept().ended.contains(conn);
             if ended || timeout_at(until, changed.changed()).await.is_err() {
                 return;
             }
@@ -367,10 +227,9 @@ impl Log {
                 let question = question(conn, &kept.names.formerly(args));
                 kept.asked.entry(question).or_default().push(*id);
             }
-            *kept
-                .counts
-                .entry((conn.to_owned(), what.class()))
-                .or_default() += 1;
+            if matches!(what, What::Ended(_)) {
+                kept.ended.insert(conn.to_owned());
+            }
             kept.bytes += size(&what);
             let Bounds { things, bytes } = self.bounds;
             kept.overflowed = kept.heard.len() >= things || kept.bytes > bytes;
@@ -476,7 +335,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{lines, recording};
+    use crate::{
+        awaited::Awaited,
+        settled::Settled,
+        testing::{lines, recording},
+    };
 
     #[tokio::test]
     async fn a_flood_is_not_kept_and_nothing_is_waited_for_behind_it() {
@@ -504,7 +367,8 @@ mod tests {
         hear(&log);
         assert!(log.is_full());
         assert_eq!(log.kept().heard.len(), 2);
-        let mut awaited = Awaited::new(&recording, |_| true);
+        let settled = Settled::new(&recording);
+        let mut awaited = Awaited::new(&recording, &settled);
         awaited.before(u64::MAX);
         // It is ready without any wait.
         let settled = tokio::time::timeout(Duration::ZERO, awaited.settle(&log));
