@@ -1,7 +1,5 @@
 //! `touchstone judge`: what recordings show to be wrong, whoever made them.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -41,7 +39,7 @@ pub(crate) fn run(arguments: &JudgeArguments) -> Result<Exit, Failure> {
 }
 
 fn judge(path: &Path, arguments: &JudgeArguments) -> anyhow::Result<Judged> {
-    let reader = Reader::new(BufReader::new(File::open(path)?))?;
+    let reader = Reader::open(path)?;
     let header = reader.header().clone();
     let knowledge = match (arguments.complete, arguments.partial) {
         (true, _) => Knowledge::Complete,

@@ -129,20 +129,22 @@ fn what_no_right_server_does_is_fixed_or_failed() {
     let wrong = ["--fault", "stale-accept"];
     let (right, broken) = (record("right", &[]), record("broken", &wrong));
     let step = "SHOULD session.version-step";
-    replayed(
+    let ran = replayed(
         &right,
         &wrong,
         10,
-        &format!("FAILED     {step}, not in the recording"),
+        &format!("  {step}, not in the recording"),
     );
+    assert!(ran.stdout.contains("\nFAILED "), "{}", ran.stdout);
     let (again, mended) = (
         run(&["replay", &broken, "--as-fast", "--fault", "stale-accept"]),
         run(&["replay", &broken, "--as-fast"]),
     );
-    let both = format!("FAILED     {step}, as in the recording");
+    let both = format!("  {step}, as in the recording");
     assert!(again.stdout.contains(&both), "{}", again.stdout);
-    let fixed = format!("FIXED      {step}, in the recording only");
+    let fixed = format!("  {step}, in the recording only (lines ");
     assert!(mended.stdout.contains(&fixed), "{}", mended.stdout);
+    assert!(mended.stdout.contains("\nFIXED "), "{}", mended.stdout);
     // What the recording shows to be wrong is not asked of a right server.
     assert_eq!(mended.code, 0, "{}", mended.stdout);
 }

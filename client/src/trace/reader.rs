@@ -1,6 +1,10 @@
 //! Reading a trace.
 
-use std::io::{self, BufRead, Read};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
 
 use serde::Deserialize;
 
@@ -14,6 +18,9 @@ const MAX_LINE: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
+    /// The file cannot be opened.
+    #[error("cannot open the file")]
+    Open(#[source] io::Error),
     /// The input failed.
     #[error("cannot read line {line}")]
     Io {
@@ -59,6 +66,16 @@ pub struct Reader<R> {
 struct AnyHeader {
     format: String,
     version: u64,
+}
+
+impl Reader<BufReader<File>> {
+    /// Opens a file, and reads its header.
+    ///
+    /// # Errors
+    /// The file cannot be opened or read, or is no trace that this program reads.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        Self::new(BufReader::new(File::open(path).map_err(TraceError::Open)?))
+    }
 }
 
 impl<R: BufRead> Reader<R> {

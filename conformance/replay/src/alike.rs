@@ -12,17 +12,13 @@ struct Kind<'a> {
 
 impl<'a> Kind<'a> {
     fn of(item: &'a Item) -> Option<Self> {
-        let (word, places) = match &item.outcome {
+        let places = match &item.outcome {
             Outcome::Same | Outcome::Observed { .. } | Outcome::Blocked { .. } => return None,
-            Outcome::Missing(_) => ("missing", Vec::new()),
-            Outcome::Extra(_) => ("extra", Vec::new()),
-            Outcome::Different(differences) => {
-                let places = differences.iter().map(|one| one.place());
-                ("different", places.collect())
-            }
+            Outcome::Missing(_) | Outcome::Extra(_) => Vec::new(),
+            Outcome::Different(differences) => differences.iter().map(|one| one.place()).collect(),
         };
         Some(Self {
-            word,
+            word: item.outcome.as_str(),
             what: unnumbered(&item.what),
             places,
         })

@@ -9,7 +9,7 @@ use super::{
     drive::Played,
     heard::{Heard, What},
     outcome::Outcome,
-    payload::{Difference, seen},
+    payload::Difference,
     report::Unsent,
     script::{Exchanged, Recording, Step, Unknown},
 };
@@ -105,13 +105,10 @@ impl Barriers {
         match barrier {
             Some(barrier) => Outcome::Blocked {
                 why: barrier.why.clone(),
-                differences: match outcome {
-                    Outcome::Different(differences) | Outcome::Observed { differences, .. } => {
-                        differences
-                    }
-                    _ => Vec::new(),
+                was: match outcome {
+                    Outcome::Observed { was, .. } => was,
+                    outcome => Box::new(outcome),
                 },
-                seen: seen(&heard.what),
             },
             None => outcome,
         }

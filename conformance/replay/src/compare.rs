@@ -11,7 +11,7 @@ use super::{
     barrier::{Barriers, lacking_routes},
     contract,
     drive::Played,
-    heard::{Heard, What, told_once},
+    heard::{Heard, What, without_doubles},
     names::Names,
     outcome::{Item, Outcome, call_names, item},
     pairing::Pairing,
@@ -36,7 +36,7 @@ pub(super) fn compare(
     settled: &Settled,
 ) -> Verdicts {
     let then = std::mem::take(&mut recording.heard);
-    let now = told_once(&recording.steps, std::mem::take(&mut played.heard));
+    let now = without_doubles(&recording.steps, std::mem::take(&mut played.heard));
     let mut found = Pairing::new(played.names.clone(), &then, &now);
     found.keep_settled(
         &then,
@@ -69,10 +69,13 @@ pub(super) fn compare(
                 differing(settled, &requests, heard, now, differences)
             }
             None if cut_us.is_some_and(|cut| heard.t_us >= cut) => continue,
-            None => match settled.why_absent(heard) {
-                Some(why) => observed(why, Vec::new(), heard),
-                None => Outcome::Missing(seen(&heard.what)),
-            },
+            None => {
+                let missing = Outcome::Missing(seen(&heard.what));
+                match settled.why_absent(heard) {
+                    Some(why) => missing.observed(why),
+                    None => missing,
+                }
+            }
         };
         let outcome = barriers.over(recording, heard, false, outcome);
         items.push((heard, outcome));
@@ -84,21 +87,19 @@ pub(super) fn compare(
             .is_none_or(|known| heard.t_us > *known);
         let former = formerly(recording, played, &found.names, heard);
         let why = settled.why(&former).or(is_last.then_some(LAST));
+        let extra = Outcome::Extra(seen(&heard.what));
         let outcome = match why {
-            Some(why) => observed(why, Vec::new(), heard),
-            None => Outcome::Extra(seen(&heard.what)),
+            Some(why) => extra.observed(why),
+            None => extra,
         };
         let outcome = barriers.over(recording, heard, true, outcome);
         items.push((heard, outcome));
     }
     for heard in &recording.midway {
-        let seen = seen(&heard.what);
-        let why = MIDWAY.to_owned();
-        let differences = Vec::new();
+        let missing = Outcome::Missing(seen(&heard.what));
         let blocked = Outcome::Blocked {
-            why,
-            differences,
-            seen,
+            why: MIDWAY.to_owned(),
+            was: Box::new(missing),
         };
         items.push((heard, blocked));
     }
@@ -122,29 +123,20 @@ fn differing(
     if differences.is_empty() {
         return Outcome::Same;
     }
-    if let Some(why) = settled.why_content(then) {
-        return observed(why, differences, then);
-    }
     let request = match &then.what {
         What::Answered(index, _) => requests.get(index),
         _ => None,
     };
     let is_free = |one: &Difference| contract::leaves(&then.what, &now.what, request, one);
     let is_number = |one: &Difference| one.path == MESSAGE_SEQ && settled.is_crowded(then);
-    if differences.iter().all(is_free) {
-        observed(FREE, differences, then)
-    } else if differences.iter().all(is_number) {
-        observed(RACED, differences, then)
-    } else {
-        Outcome::Different(differences)
-    }
-}
-
-fn observed(why: &'static str, differences: Vec<Difference>, heard: &Heard) -> Outcome {
-    Outcome::Observed {
-        why,
-        differences,
-        seen: seen(&heard.what),
+    let why = settled.why_content(then).or_else(|| {
+        let is_free = differences.iter().all(is_free).then_some(FREE);
+        is_free.or_else(|| differences.iter().all(is_number).then_some(RACED))
+    });
+    let different = Outcome::Different(differences);
+    match why {
+        Some(why) => different.observed(why),
+        None => different,
     }
 }
 

@@ -21,13 +21,13 @@ use touchstone_client::{
     provision::{Account, Provisioner},
     trace::{Exchange, Kind, QUIET, Traced},
 };
-use touchstone_history::Violation;
 
 use super::{
     PATIENCE, ReplayError, ReplayPlan,
     awaited::Awaited,
     heard::{Heard, What},
-    listen::{Ear, Log},
+    judged::Found,
+    listen::{Listener, Log},
     names::Names,
     prepare::{choose_names, provision},
     report::Unsent,
@@ -49,7 +49,7 @@ pub(super) struct Played {
     pub(super) heard: Vec<Heard>,
     pub(super) names: Names,
     /// What of it no right server does.
-    pub(super) violations: Vec<Violation>,
+    pub(super) violations: Vec<Found>,
     pub(super) unsent: Vec<Unsent>,
     /// When each step was sent, in microseconds of the replay; those that an end came before are
     /// missing.
@@ -163,7 +163,7 @@ struct Player<'a> {
 impl Player<'_> {
     /// Finds out whether anybody is there, so that a server that is not is one error and not many
     /// differences.
-    async fn knock(&mut self) -> Result<(), ReplayError> {
+    async fn reach(&mut self) -> Result<(), ReplayError> {
         match Engine::open(&self.options()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(ReplayError::Unreachable(
@@ -180,7 +180,7 @@ impl Player<'_> {
     }
 
     async fn prepare(&mut self) -> Result<(), ReplayError> {
-        self.knock().await?;
+        self.reach().await?;
         let Self {
             recording,
             plan,
@@ -265,7 +265,7 @@ impl Player<'_> {
 
     async fn open(&mut self, conn: &str) -> Result<(), String> {
         let account = self.recording.accounts.get(conn);
-        let ear = Ear::new(conn, account.cloned(), &self.log);
+        let ear = Listener::new(conn, account.cloned(), &self.log);
         let options = self.options().tap(Arc::new(ear));
         let engine = Engine::open(&options)
             .await

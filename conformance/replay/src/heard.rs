@@ -118,7 +118,7 @@ pub(super) fn type_of<'a>(name: &str, args: &'a Value) -> &'a str {
 
 /// What was heard, with the two forms of a refusal made one, and without ends that the client asked for.
 /// There can be much of it, so that it is not copied.
-pub(super) fn told_once(steps: &[Step], mut heard: Vec<Heard>) -> Vec<Heard> {
+pub(super) fn without_doubles(steps: &[Step], mut heard: Vec<Heard>) -> Vec<Heard> {
     let farewells: HashSet<&str> = steps
         .iter()
         .filter(|step| matches!(step.act, Act::Send(Traced::Disconnect | Traced::Close)))

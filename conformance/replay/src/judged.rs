@@ -13,6 +13,10 @@ pub struct Judged {
     pub level: Level,
     /// What is wrong, as sentences for people: in the repetition, or else in the recording.
     pub text: String,
+    /// When it shows, in microseconds of the repetition, or else of the recording.
+    pub t_us: u64,
+    /// The lines of the trace that show it, where it is the recording alone that breaks it.
+    pub lines: Vec<u64>,
     /// Whether the recording breaks it.
     pub is_recorded: bool,
     /// Whether the repetition breaks it; an error where that was not whole.
@@ -27,22 +31,46 @@ impl Judged {
     }
 }
 
+/// A violation, and when it shows.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) violation: Violation,
+    pub(super) t_us: u64,
+}
+
+impl Found {
+    /// All that is found at this time.
+    pub(super) fn at(t_us: u64, found: Vec<Violation>) -> impl Iterator<Item = Self> {
+        let found = found.into_iter();
+        found.map(move |violation| Self { violation, t_us })
+    }
+}
+
 /// Each requirement once. Of a repetition that was not whole (`is_whole`) nothing is said to be mended.
-pub(super) fn judged(then: &[Violation], now: &[Violation], is_whole: bool) -> Vec<Judged> {
+pub(super) fn judged(then: &[Found], now: &[Found], is_whole: bool) -> Vec<Judged> {
     let mut all: Vec<Judged> = Vec::new();
     let absent = if is_whole {
         Repair::Fixed
     } else {
         Repair::Error
     };
-    let both = now.iter().map(|one| (one, Repair::Failed));
-    for (one, repair) in both.chain(then.iter().map(|one| (one, absent))) {
+    let both = now.iter().map(|found| (found, Repair::Failed));
+    for (found, repair) in both.chain(then.iter().map(|found| (found, absent))) {
+        let one = &found.violation;
+        let is_it = |then: &Found| then.violation.requirement == one.requirement;
+        // The header of a trace is its first line.
+        let lines = one.records.iter().map(|record| record + 1);
         if all.iter().all(|known| known.requirement != one.requirement) {
             all.push(Judged {
                 requirement: one.requirement,
                 level: one.level,
                 text: one.text.clone(),
-                is_recorded: then.iter().any(|then| then.requirement == one.requirement),
+                t_us: found.t_us,
+                lines: match repair {
+                    Repair::Failed => Vec::new(),
+                    _ => lines.collect(),
+                },
+                is_recorded: then.iter().any(is_it),
                 repair,
             });
         }
@@ -70,9 +98,8 @@ mod tests {
         fn check(then: &[Level], now: &[Level], is_whole: bool, expected: Option<(Repair, bool)>) {
             let [then, now] = [then, now].map(|levels| {
                 let levels = levels.iter();
-                levels
-                    .map(|level| violation("a", *level))
-                    .collect::<Vec<_>>()
+                let all = levels.map(|level| violation("a", *level)).collect();
+                Found::at(1, all).collect::<Vec<_>>()
             });
             let found = judged(&then, &now, is_whole);
             let found: Vec<_> = found

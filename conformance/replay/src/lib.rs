@@ -135,7 +135,8 @@ pub async fn replay(
     let mut unsent = played.unsent;
     unsent.extend(verdicts.unsent);
     let is_blocked = |item: &Item| matches!(item.outcome, Outcome::Blocked { .. });
-    let is_whole = !(played.interrupted || verdicts.items.iter().any(is_blocked));
+    let is_whole =
+        !played.interrupted && unsent.is_empty() && !verdicts.items.iter().any(is_blocked);
     Ok(ReplayReport {
         started_at,
         duration: started.elapsed(),

@@ -1,6 +1,6 @@
 //! Hears what the server does during a replay.
 //!
-//! Every connection has an ear that writes into one log, in the order of arrival; ids are learned as
+//! Every connection has a listener that writes into one log, in the order of arrival; ids are learned as
 //! soon as an answer stands beside the recorded one.
 
 use std::{
@@ -21,10 +21,11 @@ use touchstone_client::{
     Conduct, Direction, End, Frame, Tap,
     trace::{Kind, Record, Traced},
 };
-use touchstone_history::{Judge, Violation};
+use touchstone_history::Judge;
 
 use super::{
     heard::{Heard, What},
+    judged::Found,
     lock,
     names::Names,
     script::Recording,
@@ -79,7 +80,7 @@ pub(super) struct Kept {
     start: Instant,
     pub(super) heard: Vec<Heard>,
     judge: Judge,
-    violations: Vec<Violation>,
+    violations: Vec<Found>,
     ended: HashSet<String>,
     /// The ack ids that the server asks for now, in order.
     asked: HashMap<Question, Vec<u64>>,
@@ -95,8 +96,8 @@ impl Kept {
     }
 
     /// What no right server does of all that happened.
-    pub(super) fn judged(&mut self) -> Vec<Violation> {
-        let end = self.judge.finish();
+    pub(super) fn judged(&mut self) -> Vec<Found> {
+        let end = Found::at(self.t_us(), self.judge.finish());
         self.violations.extend(end);
         std::mem::take(&mut self.violations)
     }
@@ -199,7 +200,7 @@ impl Log {
             recipients: None,
         };
         let found = kept.judge.hear(&record);
-        kept.violations.extend(found);
+        kept.violations.extend(Found::at(record.t_us, found));
     }
 
     pub(super) fn hear(&self, conn: &str, what: What) {
@@ -273,7 +274,7 @@ fn size(what: &What) -> usize {
 }
 
 /// Hears one connection.
-pub(super) struct Ear {
+pub(super) struct Listener {
     conn: String,
     /// The name that the recording has for the token.
     account: Option<String>,
@@ -281,7 +282,7 @@ pub(super) struct Ear {
     over: AtomicBool,
 }
 
-impl Ear {
+impl Listener {
     pub(super) fn new(conn: &str, account: Option<String>, log: &Arc<Log>) -> Self {
         Self {
             conn: conn.to_owned(),
@@ -300,7 +301,7 @@ impl Ear {
     }
 }
 
-impl Tap for Ear {
+impl Tap for Listener {
     fn frame(&self, _: Instant, direction: Direction, frame: &Frame) {
         let mut packet = Traced::of(frame);
         if direction == Direction::Received {

@@ -36,8 +36,8 @@ impl ReplayRun {
     /// What of all traces counts for nothing, by its reason.
     fn aside(&self, text: &mut String) -> std::fmt::Result {
         let mut lines = Vec::new();
-        for ((word, why), count) in reasons(self.reports().flat_map(|report| &report.items)) {
-            lines.push(format!("- {count} {word}: {}", code(why)));
+        for (word, count, why) in reasons(self.reports().flat_map(|report| &report.items)) {
+            lines.push(format!("- {count} {word}: {}", code(&why)));
         }
         let mut unsent: BTreeMap<&str, usize> = BTreeMap::new();
         for one in self.reports().flat_map(|report| &report.unsent) {
@@ -86,7 +86,8 @@ fn of_trace(text: &mut String, trace: &Replayed) -> std::fmt::Result {
         let (repair, said) = said(one);
         writeln!(
             text,
-            "- **{repair}** {}: {}",
+            "- **{repair}** at {:.3} s, {}: {}",
+            seconds(one.t_us),
             code(&said),
             code(&cut(&one.text))
         )?;

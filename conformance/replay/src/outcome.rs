@@ -39,20 +39,38 @@ pub enum Outcome {
     Observed {
         /// Why it is not.
         why: &'static str,
-        /// Where it differs, if it came both times.
-        differences: Vec<Difference>,
-        /// What was recorded, or what came where nothing was.
-        seen: Value,
+        /// In what way it is otherwise: different, missing or extra.
+        was: Box<Outcome>,
     },
     /// It is otherwise, and rests on a step that could not be replayed.
     Blocked {
         /// On which.
         why: String,
-        /// Where it differs, if it came both times.
-        differences: Vec<Difference>,
-        /// What was recorded, or what came where nothing was.
-        seen: Value,
+        /// In what way it is otherwise: different, missing or extra.
+        was: Box<Outcome>,
     },
+}
+
+impl Outcome {
+    /// The same, where nothing follows from it.
+    pub(super) fn observed(self, why: &'static str) -> Self {
+        Self::Observed {
+            why,
+            was: Box::new(self),
+        }
+    }
+
+    /// The word of it.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Different(_) => "different",
+            Self::Missing(_) => "missing",
+            Self::Extra(_) => "extra",
+            Self::Observed { .. } => "observed",
+            Self::Blocked { .. } => "blocked",
+        }
+    }
 }
 
 /// What was called: the events that ack ids were asked with, and the requests, by connection.

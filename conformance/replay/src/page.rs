@@ -56,8 +56,8 @@ impl ReplayRun {
                 h2 { "Not held against the server" }
                 div.card {
                     table {
-                        @for ((word, why), count) in aside {
-                            tr { td { (count) } td { (word) } td { (one_line(why)) } }
+                        @for (word, count, why) in aside {
+                            tr { td { (count) } td { (word) } td { (one_line(&why)) } }
                         }
                     }
                 }
@@ -117,7 +117,10 @@ fn differences(report: &ReplayReport) -> Markup {
         @if let Some((repair, case)) = told(report) { p { strong { (repair) } ": " (one_line(&case)) } }
         @for one in &report.judged {
             @let (repair, said) = said(one);
-            p { strong { (repair) } " " span.mono { (said) } ": " (one_line(&one.text)) }
+            p {
+                strong { (repair) } " " span.dim { (format!("{:.3} s", seconds(one.t_us))) } " "
+                span.mono { (said) } ": " (one_line(&one.text))
+            }
         }
         @for (item, others) in alike(&report.items) { (difference(item, others)) }
         @for unsent in &report.unsent {
@@ -130,14 +133,9 @@ fn differences(report: &ReplayReport) -> Markup {
 }
 
 fn difference(item: &Item, others: usize) -> Markup {
-    let word = match &item.outcome {
-        Outcome::Missing(_) => "missing",
-        Outcome::Extra(_) => "extra",
-        _ => "different",
-    };
     html! {
         h3 {
-            (word) " " span.mono { (one_line(&item.what)) } " "
+            (item.outcome.as_str()) " " span.mono { (one_line(&item.what)) } " "
             span.dim { (format!("{:.3} s", seconds(item.t_us))) " on " (one_line(&item.conn)) }
         }
         @match &item.outcome {

@@ -3,8 +3,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    io::BufReader,
     path::Path,
 };
 
@@ -18,11 +16,12 @@ use touchstone_client::{
 
 use super::{
     ReplayError,
-    heard::{Heard, What, told_once},
+    heard::{Heard, What, without_doubles},
+    judged::Found,
     script::{Act, RecordedCase, Recording, Step, Unknown, is_sign_in, token_name},
 };
 use touchstone_harness::marks::{CASE, SUITE, VERDICT};
-use touchstone_history::{Judge, Knowledge, Violation};
+use touchstone_history::{Judge, Knowledge};
 
 impl Recording {
     /// Reads a trace file.
@@ -30,9 +29,7 @@ impl Recording {
     /// # Errors
     /// The file is no trace, lacks its beginning, or holds nothing that a client sent.
     pub fn read(path: &Path) -> Result<Self, ReplayError> {
-        let failed = |source| unreadable(path, source);
-        let opened = File::open(path).map_err(|source| TraceError::Io { line: 1, source });
-        let reader = Reader::new(BufReader::new(opened.map_err(failed)?)).map_err(failed)?;
+        let reader = Reader::open(path).map_err(|source| unreadable(path, source))?;
         let header = reader.header().clone();
         Self::of(path, header, reader)
     }
@@ -45,19 +42,20 @@ impl Recording {
         let mut builder = Builder::default();
         let knowledge = Knowledge::of(&header.tool);
         let mut judge = Judge::new(knowledge);
-        let mut violations: Vec<Violation> = Vec::new();
+        let mut violations: Vec<Found> = Vec::new();
         let mut times = Vec::new();
         for record in records {
             let record = record.map_err(|source| unreadable(path, source))?;
             times.push(record.t_us);
             if builder.unknown.is_none() {
-                violations.extend(judge.hear(&record));
+                violations.extend(Found::at(record.t_us, judge.hear(&record)));
             }
             builder.take(record);
         }
-        violations.extend(judge.finish());
+        let end = times.last().copied().unwrap_or(0);
+        violations.extend(Found::at(end, judge.finish()));
         let recording = builder.finish(path, header)?;
-        let broken = violations.iter().flat_map(|one| &one.records);
+        let broken = violations.iter().flat_map(|found| &found.violation.records);
         let broken_us = broken.filter_map(|record| {
             let place = usize::try_from(*record).ok()?.checked_sub(1)?;
             times.get(place).copied()
@@ -399,7 +397,7 @@ impl Builder {
         Ok(Recording {
             path,
             header,
-            heard: told_once(&self.steps, self.heard),
+            heard: without_doubles(&self.steps, self.heard),
             steps: self.steps,
             case,
             signed_in: self.signed_in,

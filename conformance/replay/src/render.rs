@@ -90,7 +90,12 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
     }
     for one in &report.judged {
         let (repair, said) = said(one);
-        writeln!(text, "{repair:10} {said}\n    {}", cut(&one.text))?;
+        let at = seconds(one.t_us);
+        writeln!(
+            text,
+            "{repair:10} {at:9.3} s  {said}\n    {}",
+            cut(&one.text)
+        )?;
     }
     let mut unsent: Vec<(&Unsent, usize)> = Vec::new();
     for one in &report.unsent {
@@ -111,7 +116,7 @@ fn one(text: &mut String, trace: &Replayed, several: bool) -> std::fmt::Result {
         writeln!(text, "not replayable  {conn}  {what}: {why}{more}")?;
     }
     if !quiet {
-        for ((word, why), count) in reasons(&report.items) {
+        for (word, count, why) in reasons(&report.items) {
             writeln!(text, "{word:14} {count:4}  {why}")?;
         }
         if report.decisions > 0 {
@@ -159,23 +164,41 @@ pub(super) fn said(one: &Judged) -> (&'static str, String) {
     let Judged {
         level, requirement, ..
     } = one;
-    (one.repair.as_str(), format!("{level} {requirement}{also}"))
+    let lines: Vec<_> = one.lines.iter().map(u64::to_string).collect();
+    let place = match &lines[..] {
+        [] => String::new(),
+        [line] => format!(" (line {line})"),
+        lines => format!(" (lines {})", lines.join(", ")),
+    };
+    (
+        one.repair.as_str(),
+        format!("{level} {requirement}{also}{place}"),
+    )
 }
 
-/// How often something is otherwise and does not count, and why.
+/// What is otherwise and does not count: a word, how often, and why, with the ways in which it is.
 pub(super) fn reasons<'a>(
     items: impl IntoIterator<Item = &'a Item>,
-) -> BTreeMap<(&'static str, &'a str), usize> {
-    let mut reasons = BTreeMap::new();
+) -> Vec<(&'static str, usize, String)> {
+    let mut reasons: BTreeMap<_, BTreeMap<_, usize>> = BTreeMap::new();
     for item in items {
-        let reason = match &item.outcome {
-            Outcome::Observed { why, .. } => ("observed", *why),
-            Outcome::Blocked { why, .. } => ("not compared", why.as_str()),
+        let (reason, was) = match &item.outcome {
+            Outcome::Observed { why, was } => (("observed", *why), was),
+            Outcome::Blocked { why, was } => (("not compared", why.as_str()), was),
             _ => continue,
         };
-        *reasons.entry(reason).or_default() += 1;
+        *reasons
+            .entry(reason)
+            .or_default()
+            .entry(was.as_str())
+            .or_default() += 1;
     }
-    reasons
+    let told = reasons.into_iter().map(|((word, why), ways)| {
+        let each = ways.iter().map(|(way, count)| format!("{count} {way}"));
+        let ways_told = each.collect::<Vec<_>>().join(", ");
+        (word, ways.values().sum(), format!("{why} ({ways_told})"))
+    });
+    told.collect()
 }
 
 pub(super) fn counted(counts: &Counts) -> String {
@@ -317,6 +340,8 @@ fn judged_json(one: &Judged) -> Value {
         "requirement": one.requirement,
         "level": one.level.to_string(),
         "text": one.text,
+        "tUs": one.t_us,
+        "lines": one.lines,
         "recorded": one.is_recorded,
         "repair": one.repair.as_str(),
     })
@@ -324,42 +349,29 @@ fn judged_json(one: &Judged) -> Value {
 
 fn item_json(item: &Item) -> Value {
     let mut json = json!({"conn": item.conn, "what": item.what, "tUs": item.t_us});
-    match &item.outcome {
-        Outcome::Same => json["outcome"] = "same".into(),
-        Outcome::Different(differences) => {
-            json["outcome"] = "different".into();
-            json["differences"] = differences.iter().map(difference_json).collect();
-        }
-        Outcome::Missing(recorded) => {
-            json["outcome"] = "missing".into();
-            json["recorded"] = recorded.clone();
-        }
-        Outcome::Extra(replayed) => {
-            json["outcome"] = "extra".into();
-            json["replayed"] = replayed.clone();
-        }
-        Outcome::Observed {
-            why,
-            differences,
-            seen,
-        } => aside(&mut json, "observed", why, differences, seen),
-        Outcome::Blocked {
-            why,
-            differences,
-            seen,
-        } => aside(&mut json, "blocked", why, differences, seen),
-    }
+    content(&mut json, &item.outcome);
+    json["outcome"] = item.outcome.as_str().into();
     json
 }
 
-/// What does not count.
-fn aside(json: &mut Value, outcome: &str, why: &str, differences: &[Difference], seen: &Value) {
-    json["outcome"] = outcome.into();
-    json["why"] = why.into();
-    json["seen"] = seen.clone();
-    if !differences.is_empty() {
-        json["differences"] = differences.iter().map(difference_json).collect();
+fn content(json: &mut Value, outcome: &Outcome) {
+    match outcome {
+        Outcome::Same => {}
+        Outcome::Different(differences) => {
+            json["differences"] = differences.iter().map(difference_json).collect();
+        }
+        Outcome::Missing(recorded) => json["recorded"] = recorded.clone(),
+        Outcome::Extra(replayed) => json["replayed"] = replayed.clone(),
+        Outcome::Observed { why, was } => aside(json, why, was),
+        Outcome::Blocked { why, was } => aside(json, why, was),
     }
+}
+
+/// What does not count, and in what way it is otherwise.
+fn aside(json: &mut Value, why: &str, was: &Outcome) {
+    content(json, was);
+    json["was"] = was.as_str().into();
+    json["why"] = why.into();
 }
 
 /// A value that was not there has no key.
@@ -398,21 +410,20 @@ mod tests {
             recorded: Some(json!(2)),
             replayed: None,
         };
-        let (differences, seen) = (Vec::new(), json!({}));
-        let observed = Outcome::Observed {
-            why: "a race",
-            differences: Vec::new(),
-            seen: json!({}),
-        };
+        let observed = Outcome::Extra(json!({})).observed("a race");
         let blocked = Outcome::Blocked {
             why: "it comes after x".into(),
-            differences,
-            seen,
+            was: Box::new(Outcome::Missing(json!({}))),
         };
         let judged = |requirement, level, repair| Judged {
             requirement,
             level,
             text: format!("{requirement} is broken."),
+            t_us: 2_500_000,
+            lines: match repair {
+                Repair::Fixed => vec![12, 15],
+                _ => Vec::new(),
+            },
             is_recorded: true,
             repair,
         };
@@ -484,13 +495,13 @@ mod tests {
             {"seq":3}
         extra          1.250 s  u1         update new-message
             "\u001b[2J and \u{202e}"
-        FAILED     MUST a.must, as in the recording
+        FAILED         2.500 s  MUST a.must, as in the recording
             a.must is broken.
-        FIXED      SHOULD a.should, in the recording only
+        FIXED          2.500 s  SHOULD a.should, in the recording only (lines 12, 15)
             a.should is broken.
         not replayable  http/a1  POST /x: the server has no such route (404)
-        not compared      1  it comes after x
-        observed          1  a race
+        not compared      1  it comes after x (1 missing)
+        observed          1  a race (1 extra)
         not compared      3  routing decisions, which no client receives
         interrupted: what comes behind was not sent
         FAILED: a.case still fails

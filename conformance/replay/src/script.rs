@@ -12,9 +12,9 @@ use touchstone_client::{
     trace::{Exchange, Header, Traced},
 };
 
-use super::heard::Heard;
+use super::{heard::Heard, judged::Found};
 use touchstone_harness::Verdict;
-use touchstone_history::{Knowledge, Violation};
+use touchstone_history::Knowledge;
 
 /// A trace that was read for replay.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Recording {
     pub(super) unknown: Option<Unknown>,
     /// How much of what happened it shows, and what of it no right server does.
     pub(super) knowledge: Knowledge,
-    pub(super) violations: Vec<Violation>,
+    pub(super) violations: Vec<Found>,
     /// When the records came that show these.
     pub(super) broken_us: HashSet<u64>,
     /// How many routing decisions of a tap it holds. No client receives them, so they are not replayed.

@@ -1,7 +1,6 @@
 //! From the arguments to a schedule: the scenario by its name or its file, the scale, the seed.
 
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,7 +68,7 @@ pub(super) fn recorded(path: &Path) -> Result<String, Failure> {
     let name = path.display().to_string();
     let read = || -> anyhow::Result<Recorded> {
         let mut recorded = Recorded::default();
-        for record in Reader::new(BufReader::new(File::open(path)?))? {
+        for record in Reader::open(path)? {
             recorded.see(&record?);
         }
         Ok(recorded)

@@ -49,14 +49,14 @@ impl Recorded {
             path: path.to_owned(),
             source,
         };
-        let length_us = reader(path)
+        let length_us = Reader::open(path)
             .map_err(failed)?
             .filter_map(Result::ok)
             .map(|record| record.t_us)
             .max();
         Ok(Self {
             path: path.to_owned(),
-            reader: reader(path).map_err(failed)?,
+            reader: Reader::open(path).map_err(failed)?,
             length_us: length_us.unwrap_or(0),
         })
     }
@@ -92,11 +92,6 @@ impl Recorded {
         tokio::spawn(player.run());
         source
     }
-}
-
-fn reader(path: &Path) -> Result<Reader<BufReader<File>>, TraceError> {
-    let file = File::open(path).map_err(|source| TraceError::Io { line: 1, source })?;
-    Reader::new(BufReader::new(file))
 }
 
 struct Player {
@@ -270,7 +265,7 @@ impl Player {
 
     /// Goes back to the beginning. False where the file cannot be read again.
     async fn rewind(&mut self, place: u64) -> bool {
-        let Ok(reader) = reader(&self.path) else {
+        let Ok(reader) = Reader::open(&self.path) else {
             let note = What::Note("the recording is gone, and cannot be read again".into());
             self.see(place, &Origin::none(), &note, Vec::new()).await;
             return false;
