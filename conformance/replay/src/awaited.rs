@@ -48,7 +48,8 @@ struct Expected {
 
 impl<'a> Awaited<'a> {
     pub(super) fn new(recording: &Recording, settled: &'a Settled) -> Self {
-        let is_certain = |heard: &&Heard| !matches!(settled.why(heard), Some(OPENING | UNCAUSED));
+        let is_certain =
+            |heard: &&Heard| !matches!(settled.why_sent(heard), Some(OPENING | UNCAUSED));
         let mut counts: HashMap<Class, usize> = HashMap::new();
         let queue: Vec<_> = recording
             .heard
@@ -162,7 +163,7 @@ impl<'a> Awaited<'a> {
     fn look_at(&mut self, kept: &Kept) {
         for heard in &kept.heard[self.looked_at..] {
             let former = heard.formerly(&kept.names, self.next_us);
-            if self.settled.why(&former) != Some(OPENING) {
+            if self.settled.why_sent(&former) != Some(OPENING) {
                 let class = (heard.conn.clone(), heard.what.class());
                 *self.came.entry(class).or_default() += 1;
             }

@@ -139,22 +139,26 @@ impl Settled {
 
     /// Why it is not settled that something comes, if it is not.
     pub(super) fn why(&self, heard: &Heard) -> Option<&'static str> {
-        let why = self.why_content(heard);
+        self.why_content(heard).or_else(|| self.why_sent(heard))
+    }
+
+    /// Why it is not settled that a broadcast is sent to its connection, if it is not.
+    pub(super) fn why_sent(&self, heard: &Heard) -> Option<&'static str> {
         let What::Event { name, args, .. } = &heard.what else {
-            return why;
+            return None;
         };
-        why.or_else(|| match name.as_str() {
-            "update" | "ephemeral" => match self.cause(heard, name, args) {
-                None => Some(UNCAUSED),
-                Some(cause) if !cause.is_known => Some(UNKNOWN),
-                Some(cause) => {
-                    let admitted = self.admitted.get(&heard.conn);
-                    let is_there = admitted.is_some_and(|at| *at <= cause.from_us);
-                    (!is_there).then_some(OPENING)
-                }
-            },
-            _ => None,
-        })
+        if !heard.what.goes_to_many() {
+            return None;
+        }
+        match self.cause(heard, name, args) {
+            None => Some(UNCAUSED),
+            Some(cause) if !cause.is_known => Some(UNKNOWN),
+            Some(cause) => {
+                let admitted = self.admitted.get(&heard.conn);
+                let is_there = admitted.is_some_and(|at| *at <= cause.from_us);
+                (!is_there).then_some(OPENING)
+            }
+        }
     }
 
     /// Why it is not settled that something is there at all, if it is not. Whoever wins a race, each call is
