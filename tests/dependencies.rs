@@ -68,7 +68,12 @@ const DIRECTIONS: &[(&str, &[&str], &[&str])] = &[
     (
         "touchstone-reference-storage",
         &["touchstone-reference-server"],
-        &[],
+        // The suite judges what is kept (reference-server/storage/tests/judge.rs).
+        &[
+            "touchstone-cases",
+            "touchstone-client",
+            "touchstone-harness",
+        ],
     ),
     (
         "touchstone-tui-monitor",
