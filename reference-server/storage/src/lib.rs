@@ -11,6 +11,7 @@
 mod batch;
 mod database;
 mod location;
+mod operations;
 mod queue;
 mod read;
 mod steps;

@@ -3,10 +3,20 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use touchstone_reference_server::builders::RelationshipStatus;
-use touchstone_reference_server::seams::{Cell, Change, Part, PublicKey};
+use touchstone_reference_server::builders::{MessageRow, RelationshipStatus};
+use touchstone_reference_server::seams::{
+    AccessKey, Artifact, Cell, Change, FeedItem, Machine, NewAccount, Pair, Pairing, Part,
+    PublicKey, PushToken, Session, Usage,
+};
 
-use crate::table::{Act, Operation};
+use crate::operations::{
+    ACCESS_KEY, ACCESS_KEY_DATA, ACCESS_KEYS_GONE, ACCOUNT, ACCOUNT_SEQ, ARTIFACT, ARTIFACT_BODY,
+    ARTIFACT_GONE, ARTIFACT_HEADER, ARTIFACT_SEQ, FEED_ITEM, FEED_ITEM_GONE, KEY_VALUE, MACHINE,
+    MACHINE_METADATA, MACHINE_PRESENCE, MACHINE_STATE, MESSAGE, MESSAGES_GONE, PAIRING,
+    PAIRING_GONE, PUSH_TOKEN, PUSH_TOKEN_GONE, RELATION, SESSION, SESSION_GONE, SESSION_METADATA,
+    SESSION_PRESENCE, SESSION_STATE, SETTINGS, USAGE, USAGE_GONE,
+};
+use crate::table::Operation;
 use crate::text::escaped;
 
 /// A value of a row.
@@ -17,76 +27,23 @@ pub(crate) enum Value {
     Flag(bool),
 }
 
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Flag(value)
+    }
+}
+
 /// An operation on one row: the values of its keys and columns.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) operation: &'static Operation,
     pub(crate) values: Vec<Value>,
-}
-
-macro_rules! operations {
-    ($($name:ident = $act:ident $table:literal [$($key:literal),*] [$($column:literal),*];)+) => {$(
-        static $name: Operation = Operation {
-            table: $table,
-            act: Act::$act,
-            keys: &[$($key),*],
-            columns: &[$($column),*],
-        };
-    )+};
-}
-
-operations! {
-    ACCOUNT = Put "accounts" ["id"] ["public_key", "token", "seq", "settings_version", "created_at"];
-    ACCOUNT_SEQ = Set "accounts" ["id"] ["seq"];
-    SETTINGS = Set "accounts" ["id"] ["settings", "settings_version"];
-    SESSION = Put "sessions" ["id"] [
-        "account", "tag", "active", "ended", "active_at", "created_at", "updated_at",
-        "data_encryption_key", "metadata", "metadata_version", "agent_state", "agent_state_version"
-    ];
-    SESSION_GONE = Remove "sessions" ["id"] [];
-    SESSION_METADATA = Set "sessions" ["id"] ["metadata", "metadata_version", "updated_at"];
-    SESSION_STATE = Set "sessions" ["id"] ["agent_state", "agent_state_version", "updated_at"];
-    SESSION_PRESENCE = Set "sessions" ["id"] ["active", "ended", "active_at"];
-    MESSAGE = Add "messages" ["session"] [
-        "seq", "id", "local_id", "content", "created_at", "updated_at"
-    ];
-    MESSAGES_GONE = Remove "messages" ["session"] [];
-    MACHINE = Put "machines" ["account", "#id"] [
-        "active", "active_at", "created_at", "updated_at", "data_encryption_key",
-        "metadata", "metadata_version", "daemon_state", "daemon_state_version"
-    ];
-    MACHINE_METADATA = Set "machines" ["account", "#id"] ["metadata", "metadata_version", "updated_at"];
-    MACHINE_STATE = Set "machines" ["account", "#id"] [
-        "daemon_state", "daemon_state_version", "updated_at"
-    ];
-    MACHINE_PRESENCE = Set "machines" ["account", "#id"] ["active", "active_at"];
-    ARTIFACT = Put "artifacts" ["account", "#id"] [
-        "seq", "created_at", "updated_at", "data_encryption_key",
-        "header", "header_version", "body", "body_version"
-    ];
-    ARTIFACT_GONE = Remove "artifacts" ["account", "#id"] [];
-    ARTIFACT_HEADER = Set "artifacts" ["account", "#id"] ["header", "header_version", "updated_at"];
-    ARTIFACT_BODY = Set "artifacts" ["account", "#id"] ["body", "body_version", "updated_at"];
-    ARTIFACT_SEQ = Set "artifacts" ["account", "#id"] ["seq"];
-    ACCESS_KEY = Put "access_keys" ["session", "account", "#machine"] [
-        "data", "data_version", "created_at", "updated_at"
-    ];
-    ACCESS_KEY_DATA = Set "access_keys" ["session", "account", "#machine"] [
-        "data", "data_version", "updated_at"
-    ];
-    ACCESS_KEYS_GONE = Remove "access_keys" ["session", "account"] [];
-    USAGE = Put "usage_reports" ["id"] [
-        "account", "session", "key", "tokens", "cost", "created_at", "updated_at"
-    ];
-    USAGE_GONE = Remove "usage_reports" ["session"] [];
-    KEY_VALUE = Put "key_values" ["account", "#key"] ["value", "version"];
-    RELATION = Put "relations" ["account", "other"] ["status"];
-    FEED_ITEM = Put "feed" ["id"] ["account", "number", "body", "repeat_key", "created_at"];
-    FEED_ITEM_GONE = Remove "feed" ["id"] [];
-    PUSH_TOKEN = Add "push_tokens" ["account"] ["id", "token", "created_at"];
-    PUSH_TOKEN_GONE = Remove "push_tokens" ["account", "token"] [];
-    PAIRING = Put "pairings" ["public_key"] ["supports_v2", "requested_at", "response", "account"];
-    PAIRING_GONE = Remove "pairings" ["public_key"] [];
 }
 
 /// Says that the latest update of an account has this seq.
@@ -97,213 +54,222 @@ pub(crate) fn seq(account: &str, seq: u64) -> Step {
 /// What a change of an account writes.
 pub(crate) fn steps(account: &str, change: Change) -> Vec<Step> {
     let owner = || text(account);
-    let one = |operation, values: Vec<Value>| vec![Step { operation, values }];
-    match change {
-        Change::AccountCreated(new) => one(
-            &ACCOUNT,
-            vec![
-                owner(),
-                public_key(&new.key),
-                text(&new.token),
-                number(0),
-                number(0),
-                Value::Integer(new.created_at),
-            ],
-        ),
+    let written = match change {
         // They last as long as connections.
         Change::Entered(_)
         | Change::Left(_)
         | Change::Registered { .. }
-        | Change::Unregistered { .. } => Vec::new(),
-        Change::SessionCreated(session) => {
-            let [metadata, metadata_version] = versioned(&session.metadata);
-            let [state, state_version] = versioned(&session.agent_state);
-            one(
-                &SESSION,
-                vec![
-                    text(&session.id),
-                    owner(),
-                    text(&session.tag),
-                    Value::Flag(session.active),
-                    Value::Flag(session.ended),
-                    Value::Integer(session.active_at),
-                    Value::Integer(session.created_at),
-                    Value::Integer(session.updated_at),
-                    optional(session.data_encryption_key.as_deref()),
-                    metadata,
-                    metadata_version,
-                    state,
-                    state_version,
-                ],
-            )
-        }
-        Change::SessionDeleted(id) => vec![
-            step(&SESSION_GONE, [text(&id)]),
-            step(&MESSAGES_GONE, [text(&id)]),
-            step(&ACCESS_KEYS_GONE, [text(&id), owner()]),
-            step(&USAGE_GONE, [text(&id)]),
-        ],
-        Change::MachineCreated(machine) => {
-            let [metadata, metadata_version] = versioned(&machine.metadata);
-            let [state, state_version] = versioned(&machine.daemon_state);
-            one(
-                &MACHINE,
-                vec![
-                    owner(),
-                    text(&machine.id),
-                    Value::Flag(machine.active),
-                    Value::Integer(machine.active_at),
-                    Value::Integer(machine.created_at),
-                    Value::Integer(machine.updated_at),
-                    optional(machine.data_encryption_key.as_deref()),
-                    metadata,
-                    metadata_version,
-                    state,
-                    state_version,
-                ],
-            )
-        }
-        Change::ArtifactCreated(artifact) => {
-            let [header, header_version] = versioned(&artifact.header);
-            let [body, body_version] = versioned(&artifact.body);
-            one(
-                &ARTIFACT,
-                vec![
-                    owner(),
-                    text(&artifact.id),
-                    number(artifact.seq),
-                    Value::Integer(artifact.created_at),
-                    Value::Integer(artifact.updated_at),
-                    text(&artifact.data_encryption_key),
-                    header,
-                    header_version,
-                    body,
-                    body_version,
-                ],
-            )
-        }
-        Change::ArtifactDeleted(id) => one(&ARTIFACT_GONE, vec![owner(), text(&id)]),
-        Change::Written {
-            part,
-            value,
-            version,
-            at,
-        } => vec![written(account, &part, value.as_deref(), version, at)],
-        Change::ArtifactRaised { id, seq } => {
-            one(&ARTIFACT_SEQ, vec![owner(), text(&id), number(seq)])
-        }
-        Change::MessagePosted { session, message } => one(
-            &MESSAGE,
-            vec![
-                text(&session),
-                number(message.seq),
-                text(&message.id),
-                optional(message.local_id.as_deref()),
-                text(&message.content.to_string()),
-                Value::Integer(message.created_at),
-                Value::Integer(message.updated_at),
-            ],
-        ),
+        | Change::Unregistered { .. } => return Vec::new(),
+        Change::SessionDeleted(id) => return session_deleted(account, &id),
+        Change::AccountCreated(new) => account_created(account, &new),
+        Change::SessionCreated(session) => session_created(account, &session),
         Change::SessionPresence {
             id,
             active,
             ended,
             at,
-        } => one(
+        } => step(
             &SESSION_PRESENCE,
-            vec![
-                text(&id),
-                Value::Flag(active),
-                Value::Flag(ended),
-                Value::Integer(at),
-            ],
+            [text(&id), active.into(), ended.into(), at.into()],
         ),
-        Change::MachinePresence { id, active, at } => one(
+        Change::MessagePosted { session, message } => message_posted(&session, &message),
+        Change::MachineCreated(machine) => machine_created(account, &machine),
+        Change::MachinePresence { id, active, at } => step(
             &MACHINE_PRESENCE,
-            vec![owner(), text(&id), Value::Flag(active), Value::Integer(at)],
+            [owner(), text(&id), active.into(), at.into()],
         ),
-        Change::AccessKeyCreated((session, machine), key) => {
-            let [data, version] = versioned(&key.data);
-            one(
-                &ACCESS_KEY,
-                vec![
-                    text(&session),
-                    owner(),
-                    text(&machine),
-                    data,
-                    version,
-                    Value::Integer(key.created_at),
-                    Value::Integer(key.updated_at),
-                ],
-            )
+        Change::ArtifactCreated(artifact) => artifact_created(account, &artifact),
+        Change::ArtifactDeleted(id) => step(&ARTIFACT_GONE, [owner(), text(&id)]),
+        Change::ArtifactRaised { id, seq } => {
+            step(&ARTIFACT_SEQ, [owner(), text(&id), number(seq)])
         }
-        Change::UsageReported(key, usage) => one(
-            &USAGE,
-            vec![
-                text(&usage.id),
-                owner(),
-                optional(usage.session_id.as_deref()),
-                text(&key),
-                text(&usage.tokens.to_string()),
-                text(&usage.cost.to_string()),
-                Value::Integer(usage.created_at),
-                Value::Integer(usage.updated_at),
-            ],
-        ),
-        Change::KvWritten(key, entry) => one(
+        Change::Written {
+            part,
+            value,
+            version,
+            at,
+        } => value_written(account, &part, value.as_deref(), version, at),
+        Change::AccessKeyCreated(of, key) => access_key_created(account, &of, &key),
+        Change::UsageReported(key, usage) => usage_reported(account, &key, &usage),
+        Change::KvWritten(key, entry) => step(
             &KEY_VALUE,
-            vec![
+            [
                 owner(),
                 text(&key),
                 optional(entry.value.as_deref()),
-                Value::Integer(entry.version),
+                entry.version.into(),
             ],
         ),
-        Change::Related(other, status) => one(
+        Change::Related(other, status) => step(
             &RELATION,
-            vec![owner(), text(&other), text(&status_name(status))],
+            [owner(), text(&other), text(&status_name(status))],
         ),
-        Change::FeedPosted(item) => one(
-            &FEED_ITEM,
-            vec![
-                text(&item.id),
-                owner(),
-                number(item.number),
-                text(&item.body.to_string()),
-                text(&item.repeat_key),
-                Value::Integer(item.created_at),
-            ],
-        ),
-        Change::FeedForgotten(id) => one(&FEED_ITEM_GONE, vec![text(&id)]),
-        Change::PushTokenAdded(token) => one(
-            &PUSH_TOKEN,
-            vec![
-                owner(),
-                text(&token.id),
-                text(&token.token),
-                Value::Integer(token.created_at),
-            ],
-        ),
-        Change::PushTokenRemoved(token) => one(&PUSH_TOKEN_GONE, vec![owner(), text(&token)]),
-        Change::PairingChanged(key, pairing) => {
-            let (response, by) = pairing.response.unzip();
-            one(
-                &PAIRING,
-                vec![
-                    public_key(&key),
-                    Value::Flag(pairing.supports_v2),
-                    Value::Integer(pairing.requested_at),
-                    optional(response.as_deref()),
-                    optional(by.as_deref()),
-                ],
-            )
-        }
-        Change::PairingForgotten(key) => one(&PAIRING_GONE, vec![public_key(&key)]),
-    }
+        Change::FeedPosted(item) => feed_posted(account, &item),
+        Change::FeedForgotten(id) => step(&FEED_ITEM_GONE, [text(&id)]),
+        Change::PushTokenAdded(token) => push_token_added(account, &token),
+        Change::PushTokenRemoved(token) => step(&PUSH_TOKEN_GONE, [owner(), text(&token)]),
+        Change::PairingChanged(key, pairing) => pairing_changed(&key, &pairing),
+        Change::PairingForgotten(key) => step(&PAIRING_GONE, [public_key(&key)]),
+    };
+    vec![written]
+}
+
+fn account_created(account: &str, new: &NewAccount) -> Step {
+    let columns = [
+        text(account),
+        public_key(&new.key),
+        text(&new.token),
+        number(0),
+        number(0),
+        new.created_at.into(),
+    ];
+    step(&ACCOUNT, columns)
+}
+
+fn session_created(account: &str, session: &Session) -> Step {
+    let [metadata, metadata_version] = versioned(&session.metadata);
+    let [state, state_version] = versioned(&session.agent_state);
+    let columns = [
+        text(&session.id),
+        text(account),
+        text(&session.tag),
+        session.active.into(),
+        session.ended.into(),
+        session.active_at.into(),
+        session.created_at.into(),
+        session.updated_at.into(),
+        optional(session.data_encryption_key.as_deref()),
+        metadata,
+        metadata_version,
+        state,
+        state_version,
+    ];
+    step(&SESSION, columns)
+}
+
+fn session_deleted(account: &str, id: &str) -> Vec<Step> {
+    vec![
+        step(&SESSION_GONE, [text(id)]),
+        step(&MESSAGES_GONE, [text(id)]),
+        step(&ACCESS_KEYS_GONE, [text(id), text(account)]),
+        step(&USAGE_GONE, [text(id)]),
+    ]
+}
+
+fn message_posted(session: &str, message: &MessageRow) -> Step {
+    let columns = [
+        text(session),
+        number(message.seq),
+        text(&message.id),
+        optional(message.local_id.as_deref()),
+        text(&message.content.to_string()),
+        message.created_at.into(),
+        message.updated_at.into(),
+    ];
+    step(&MESSAGE, columns)
+}
+
+fn machine_created(account: &str, machine: &Machine) -> Step {
+    let [metadata, metadata_version] = versioned(&machine.metadata);
+    let [state, state_version] = versioned(&machine.daemon_state);
+    let columns = [
+        text(account),
+        text(&machine.id),
+        machine.active.into(),
+        machine.active_at.into(),
+        machine.created_at.into(),
+        machine.updated_at.into(),
+        optional(machine.data_encryption_key.as_deref()),
+        metadata,
+        metadata_version,
+        state,
+        state_version,
+    ];
+    step(&MACHINE, columns)
+}
+
+fn artifact_created(account: &str, artifact: &Artifact) -> Step {
+    let [header, header_version] = versioned(&artifact.header);
+    let [body, body_version] = versioned(&artifact.body);
+    let columns = [
+        text(account),
+        text(&artifact.id),
+        number(artifact.seq),
+        artifact.created_at.into(),
+        artifact.updated_at.into(),
+        text(&artifact.data_encryption_key),
+        header,
+        header_version,
+        body,
+        body_version,
+    ];
+    step(&ARTIFACT, columns)
+}
+
+fn access_key_created(account: &str, (session, machine): &Pair, key: &AccessKey) -> Step {
+    let [data, version] = versioned(&key.data);
+    let columns = [
+        text(session),
+        text(account),
+        text(machine),
+        data,
+        version,
+        key.created_at.into(),
+        key.updated_at.into(),
+    ];
+    step(&ACCESS_KEY, columns)
+}
+
+fn usage_reported(account: &str, key: &str, usage: &Usage) -> Step {
+    let columns = [
+        text(&usage.id),
+        text(account),
+        optional(usage.session_id.as_deref()),
+        text(key),
+        text(&usage.tokens.to_string()),
+        text(&usage.cost.to_string()),
+        usage.created_at.into(),
+        usage.updated_at.into(),
+    ];
+    step(&USAGE, columns)
+}
+
+fn feed_posted(account: &str, item: &FeedItem) -> Step {
+    let columns = [
+        text(&item.id),
+        text(account),
+        number(item.number),
+        text(&item.body.to_string()),
+        text(&item.repeat_key),
+        item.created_at.into(),
+    ];
+    step(&FEED_ITEM, columns)
+}
+
+fn push_token_added(account: &str, token: &PushToken) -> Step {
+    let columns = [
+        text(account),
+        text(&token.id),
+        text(&token.token),
+        token.created_at.into(),
+    ];
+    step(&PUSH_TOKEN, columns)
+}
+
+fn pairing_changed(key: &PublicKey, pairing: &Pairing) -> Step {
+    let response = pairing.response.as_ref();
+    let columns = [
+        public_key(key),
+        pairing.supports_v2.into(),
+        pairing.requested_at.into(),
+        optional(response.map(|(response, _)| response.as_str())),
+        optional(response.map(|(_, by)| by.as_str())),
+    ];
+    step(&PAIRING, columns)
 }
 
 /// A versioned value was written.
-fn written(account: &str, part: &Part, value: Option<&str>, version: u64, at: i64) -> Step {
+fn value_written(account: &str, part: &Part, value: Option<&str>, version: u64, at: i64) -> Step {
     let owner = || text(account);
     let (operation, mut values) = match part {
         Part::SessionMetadata(id) => (&SESSION_METADATA, vec![text(id)]),
@@ -321,7 +287,7 @@ fn written(account: &str, part: &Part, value: Option<&str>, version: u64, at: i6
     values.extend([optional(value), number(version)]);
     // Settings have no time.
     if !matches!(part, Part::Settings) {
-        values.push(Value::Integer(at));
+        values.push(at.into());
     }
     Step { operation, values }
 }
