@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,8 +18,8 @@ use touchstone_client::{ConnectOptions, NetStream};
 use crate::gate::{Choose, Gates};
 use crate::gated::{Gated, LinkState, Sessions, State, close};
 use crate::observe::{self, Ended, What, Witness};
-use crate::scan::{Piece, Rewrite, Scanner, Side};
-use crate::stream::{Stop, read, write};
+use crate::scan::{Piece, Rewrite, Side};
+use crate::stream::{Direction, Stop};
 use crate::tls::Certificate;
 
 /// How many packets of the proxy itself may wait for one side.
@@ -97,106 +97,96 @@ fn rewrite(plan: &Plan, gates: Option<&Gates>) -> Rewrite {
     }
 }
 
+/// Takes a client, opens a connection to the server for it, and passes on what comes until one ends.
 async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
     let tell = |side, what| shared.witness.tell(number, side, what);
+    let [client, server] = match open(&shared.plan, tcp).await {
+        Ok(ends) => ends,
+        Err((side, why)) => return tell(side, why),
+    };
+    tell(Side::Client, What::Opened);
+    let gates = (shared.plan.gates)();
+    let rewrite = rewrite(&shared.plan, gates.as_ref());
+    let mut directions = Direction::both(client, server, rewrite);
+    let passed = match &gates {
+        None => {
+            let [from_client, from_server] = &mut directions;
+            let witness = &shared.witness;
+            tokio::try_join!(
+                pump(number, witness, from_client),
+                pump(number, witness, from_server),
+            )
+            .map(drop)
+        }
+        Some(gates) => Box::pin(pass_gated(number, &shared, gates, &mut directions)).await,
+    };
+    let ended = end(directions, passed).await;
+    tell(Side::Client, What::Closed(ended));
+}
+
+/// The client, and a connection to the server for it.
+async fn open(plan: &Plan, tcp: TcpStream) -> Result<[NetStream; 2], (Side, What)> {
     // What comes goes on at once. A socket that cannot be told so is only slower.
     let _ = tcp.set_nodelay(true);
-    let client = match &shared.plan.certificate {
+    let client = match &plan.certificate {
         None => NetStream::Plain(tcp),
-        Some(certificate) => match certificate.accept(tcp).await {
-            Ok(client) => client,
-            Err(error) => {
-                let text = format!("a client failed its TLS handshake: {error}");
-                return tell(Side::Client, What::Problem(text));
-            }
-        },
+        Some(certificate) => certificate.accept(tcp).await.map_err(|error| {
+            let text = format!("a client failed its TLS handshake: {error}");
+            (Side::Client, What::Problem(text))
+        })?,
     };
-    let server = match NetStream::open(&shared.plan.server).await {
-        Ok(server) => server,
+    match NetStream::open(&plan.server).await {
+        Ok(server) => Ok([client, server]),
         Err(error) => {
             // The client was to see a refused connection; after an accepted one, a reset comes next to it.
             client.reset_on_drop();
             let text = touchstone_output::text::error_chain(&error);
-            return tell(Side::Server, What::Unreachable(text));
+            Err((Side::Server, What::Unreachable(text)))
         }
+    }
+}
+
+/// Passes on both directions with somebody who looks at messages before they go on.
+async fn pass_gated(
+    number: u64,
+    shared: &Shared,
+    gates: &Gates,
+    [from_client, from_server]: &mut [Direction; 2],
+) -> Result<(), Stop> {
+    let link_state = LinkState::new(gates);
+    let (back_to_client, for_client) = mpsc::channel(INSERTED);
+    let (back_to_server, for_server) = mpsc::channel(INSERTED);
+    let gated = |direction, inserted, back| Gated {
+        link: number,
+        witness: &shared.witness,
+        recorder: &shared.recorder,
+        gates,
+        sessions: &shared.sessions,
+        link_state: &link_state,
+        direction,
+        inserted,
+        back,
+        state: State::default(),
     };
-    tell(Side::Client, What::Opened);
-    let (mut from_client, mut to_client) = split(client);
-    let (mut from_server, mut to_server) = split(server);
-    let gates = (shared.plan.gates)();
-    let (mut requests, mut answers) =
-        Scanner::pair(&Arc::new(rewrite(&shared.plan, gates.as_ref())));
-    let witness = &shared.witness;
-    let passed = match &gates {
-        None => {
-            tokio::try_join!(
-                pump(
-                    number,
-                    Side::Client,
-                    witness,
-                    &mut requests,
-                    &mut from_client,
-                    &mut to_server
-                ),
-                pump(
-                    number,
-                    Side::Server,
-                    witness,
-                    &mut answers,
-                    &mut from_server,
-                    &mut to_client
-                ),
-            )
-        }
-        Some(gates) => {
-            let link_state = LinkState::new(gates);
-            let (back_to_client, for_client) = mpsc::channel(INSERTED);
-            let (back_to_server, for_server) = mpsc::channel(INSERTED);
-            let gated = |side, scanner, from, to, inserted, back| Gated {
-                link: number,
-                side,
-                witness,
-                recorder: &shared.recorder,
-                gates,
-                sessions: &shared.sessions,
-                link_state: &link_state,
-                scanner,
-                from,
-                to,
-                inserted,
-                back,
-                state: State::default(),
-            };
-            let client = gated(
-                Side::Client,
-                &mut requests,
-                &mut from_client,
-                &mut to_server,
-                for_server,
-                back_to_client,
-            );
-            let server = gated(
-                Side::Server,
-                &mut answers,
-                &mut from_server,
-                &mut to_client,
-                for_client,
-                back_to_server,
-            );
-            Box::pin(async { tokio::try_join!(client.run(), server.run()) }).await
-        }
-    };
-    let ended = match passed {
-        Ok(_) => Ended::Orderly,
+    let client = gated(from_client, for_server, back_to_client);
+    let server = gated(from_server, for_client, back_to_server);
+    tokio::try_join!(client.run(), server.run()).map(drop)
+}
+
+/// Ends what is left of a connection in the way that its directions ended.
+async fn end([client, server]: [Direction; 2], passed: Result<(), Stop>) -> Ended {
+    match passed {
+        Ok(()) => Ended::Orderly,
         Err(Stop::Broken(side, error)) => {
-            from_client.unsplit(to_client).reset_on_drop();
-            from_server.unsplit(to_server).reset_on_drop();
+            client.from.unsplit(server.to).reset_on_drop();
+            server.from.unsplit(client.to).reset_on_drop();
             Ended::Broken(side, error.to_string())
         }
         Err(Stop::Clean) => {
+            let (mut to_client, mut to_server) = (server.to, client.to);
             let goodbye = async {
                 // Whoever has gone meanwhile needs no goodbye.
-                if answers.is_websocket() {
+                if server.scanner.is_websocket() {
                     let _ = to_client.write_all(&close(Side::Server)).await;
                     let _ = to_server.write_all(&close(Side::Client)).await;
                 }
@@ -206,42 +196,26 @@ async fn link(number: u64, tcp: TcpStream, shared: Arc<Shared>) {
             let _ = timeout(GOODBYE, goodbye).await;
             Ended::Orderly
         }
-    };
-    tell(Side::Client, What::Closed(ended));
+    }
 }
 
 /// Passes on one direction to its end.
-async fn pump(
-    link: u64,
-    side: Side,
-    witness: &Witness,
-    scanner: &mut Scanner,
-    from: &mut ReadHalf<NetStream>,
-    to: &mut WriteHalf<NetStream>,
-) -> Result<(), Stop> {
-    let mut pieces = Vec::new();
+async fn pump(link: u64, witness: &Witness, direction: &mut Direction) -> Result<(), Stop> {
+    let side = direction.side;
     loop {
-        let input = read(from)
-            .await
-            .map_err(|error| Stop::Broken(side, error))?;
+        let input = direction.read().await?;
         let is_end = input.is_empty();
-        match is_end {
-            true => scanner.end(&mut pieces),
-            false => scanner.feed(input, &mut pieces),
-        }
+        let pieces = direction.scan(input);
         let wire = joined(&pieces);
-        for seen in pieces.drain(..).filter_map(|piece| piece.seen) {
+        for seen in pieces.into_iter().filter_map(|piece| piece.seen) {
             witness.tell(link, side, What::Seen(seen));
         }
         if !wire.is_empty() {
-            write(to, &wire)
-                .await
-                .map_err(|error| Stop::Broken(side.other(), error))?;
+            direction.write(&wire).await?;
         }
         if is_end {
             witness.tell(link, side, What::End);
-            // Whoever has gone meanwhile needs no end.
-            let _ = to.shutdown().await;
+            direction.end().await;
             return Ok(());
         }
     }

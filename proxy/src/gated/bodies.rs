@@ -84,13 +84,13 @@ impl Gated<'_> {
         packets: Vec<Packet>,
     ) -> Result<bool, Stop> {
         let wire = self.take_held();
-        let mut out = session.take_inserted(self.side);
+        let mut out = session.take_inserted(self.direction.side);
         let mut is_changed = !out.is_empty();
         for (message, parts) in messages(packets) {
             let fate = match message {
                 Some(message) => {
                     let carrier = Carrier::Bodies(session);
-                    let has_behind = session.has_behind(self.side);
+                    let has_behind = session.has_behind(self.direction.side);
                     self.fate_of_packet(&session.gate, message, carrier, has_behind)
                         .await?
                 }
@@ -105,13 +105,13 @@ impl Gated<'_> {
                     out.extend(parts);
                 }
                 Fate::Behind => {
-                    session.put_behind(self.side, parts);
+                    session.put_behind(self.direction.side, parts);
                     continue;
                 }
                 Fate::Replace(text) => out.push(Packet::text(text)),
                 Fate::Over => return Ok(false),
             }
-            if let Some(behind) = session.take_behind(self.side) {
+            if let Some(behind) = session.take_behind(self.direction.side) {
                 is_changed = true;
                 out.extend(behind);
             }
@@ -121,7 +121,7 @@ impl Gated<'_> {
         }
         let seen = match seen {
             Seen::Request(request) if out.is_empty() => {
-                self.scanner.withdraw(request.number);
+                self.direction.scanner.withdraw(request.number);
                 // Nobody listens any more if this fails.
                 let _ = self.back.send(gate::packets_taken()).await;
                 return Ok(true);

@@ -13,7 +13,7 @@ use crate::gate::{self, Action, Decision, Shared};
 use crate::hold::Verdict;
 use crate::observe::label_token;
 use crate::scan::{Seen, Side};
-use crate::stream::{Stop, read};
+use crate::stream::Stop;
 
 /// How many bytes may wait behind a message that somebody holds, before no more are read.
 const MAX_BEHIND: usize = 1 << 20;
@@ -53,7 +53,7 @@ impl Gated<'_> {
         if let Traced::Connect(auth) = &mut packet {
             label_token(self.recorder, auth);
         }
-        let kind = Kind::Packet(self.side.direction(), packet);
+        let kind = Kind::Packet(self.direction.side.direction(), packet);
         self.fate(gate, "link".to_owned(), kind, carrier, has_behind)
             .await
     }
@@ -113,7 +113,7 @@ impl Gated<'_> {
                 self.reply(carrier, gate::answer(*id, &json)).await;
                 Fate::Drop
             }
-            (Action::Refuse, Some(Traced::Connect(_))) if self.side == Side::Client => {
+            (Action::Refuse, Some(Traced::Connect(_))) if self.direction.side == Side::Client => {
                 self.mark(&mark);
                 self.reply(carrier, gate::refusal()).await;
                 Fate::Drop
@@ -131,7 +131,7 @@ impl Gated<'_> {
             (Action::CloseAbruptly, _) => {
                 self.mark(&mark);
                 let reset = io::Error::other("reset by a rule");
-                return Err(Stop::Broken(self.side, reset));
+                return Err(Stop::Broken(self.direction.side, reset));
             }
             (Action::CloseHalf, _) => {
                 self.mark(&mark);
@@ -161,8 +161,8 @@ impl Gated<'_> {
             tokio::select! {
                 biased;
                 verdict = &mut verdict => break verdict,
-                Some(bytes) = self.inserted.recv() => self.write(&bytes).await?,
-                input = read(self.from), if reads_on => self.take_in(input)?,
+                Some(bytes) = self.inserted.recv() => self.direction.write(&bytes).await?,
+                input = self.direction.read(), if reads_on => self.take_in(input?),
             }
         };
         Ok(match verdict {
@@ -203,20 +203,20 @@ impl Gated<'_> {
     /// Reads on, and lets nothing through, until the sender ends.
     async fn freeze(&mut self) -> Stop {
         loop {
-            match read(self.from).await {
+            match self.direction.read().await {
                 Ok(input) if !input.is_empty() => {}
                 Ok(_) => {
                     let end = io::Error::other("ended in a frozen direction");
-                    return Stop::Broken(self.side, end);
+                    return Stop::Broken(self.direction.side, end);
                 }
-                Err(error) => return Stop::Broken(self.side, error),
+                Err(stop) => return stop,
             }
         }
     }
 
     /// Sends a packet to whoever sent in this direction.
     async fn reply(&mut self, carrier: Carrier<'_>, packet: String) {
-        let other = self.side.other();
+        let other = self.direction.side.other();
         match carrier {
             Carrier::Bodies(session) => session.insert(other, Packet::text(packet)),
             // Nobody listens any more if this fails.

@@ -10,12 +10,9 @@ mod link;
 mod sessions;
 
 use std::collections::VecDeque;
-use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use touchstone_client::NetStream;
 use touchstone_client::trace::{Exchange, Kind, Recorder, Traced};
 use tungstenite::protocol::frame::coding::OpCode;
 
@@ -25,21 +22,18 @@ pub(crate) use self::link::LinkState;
 pub(crate) use self::sessions::Sessions;
 use crate::gate::Gates;
 use crate::observe::{Messages, What, Witness, target_without_secrets};
-use crate::scan::{Frame, MAX_KEPT, Piece, Request, Scanner, Seen, Side};
-use crate::stream::{Stop, read, write};
+use crate::scan::{Frame, MAX_KEPT, Piece, Request, Seen, Side};
+use crate::stream::{Direction, Stop};
 
 /// One direction, and the way to write to whoever sends in it.
 pub(crate) struct Gated<'a> {
     pub(crate) link: u64,
-    pub(crate) side: Side,
     pub(crate) witness: &'a Witness,
     pub(crate) recorder: &'a Recorder,
     pub(crate) gates: &'a Gates,
     pub(crate) sessions: &'a Sessions,
     pub(crate) link_state: &'a LinkState,
-    pub(crate) scanner: &'a mut Scanner,
-    pub(crate) from: &'a mut ReadHalf<NetStream>,
-    pub(crate) to: &'a mut WriteHalf<NetStream>,
+    pub(crate) direction: &'a mut Direction,
     /// What is written to the receiver of this direction from the other one.
     pub(crate) inserted: mpsc::Receiver<Bytes>,
     /// What the sender of this direction gets from the proxy itself.
@@ -101,22 +95,15 @@ impl Gated<'_> {
             }
             tokio::select! {
                 biased;
-                Some(bytes) = self.inserted.recv() => self.write(&bytes).await?,
-                input = read(self.from) => self.take_in(input)?,
+                Some(bytes) = self.inserted.recv() => self.direction.write(&bytes).await?,
+                input = self.direction.read() => self.take_in(input?),
             }
         }
     }
 
-    fn take_in(&mut self, input: io::Result<Bytes>) -> Result<(), Stop> {
-        let input = input.map_err(|error| Stop::Broken(self.side, error))?;
-        let mut pieces = Vec::new();
+    fn take_in(&mut self, input: Bytes) {
         self.state.is_ended = input.is_empty();
-        match self.state.is_ended {
-            true => self.scanner.end(&mut pieces),
-            false => self.scanner.feed(input, &mut pieces),
-        }
-        self.state.queue.extend(pieces);
-        Ok(())
+        self.state.queue.extend(self.direction.scan(input));
     }
 
     /// False when the direction is over.
@@ -126,7 +113,7 @@ impl Gated<'_> {
             if !piece.may_wait || self.state.held.len() > MAX_KEPT {
                 self.state.is_cut = piece.may_wait;
                 let wire = self.take_held();
-                self.write(&wire).await?;
+                self.direction.write(&wire).await?;
             }
             return Ok(true);
         };
@@ -156,7 +143,7 @@ impl Gated<'_> {
             return Ok(true);
         }
         let is_final = frame.header.is_final;
-        let packet = self.state.messages.feed(self.side, frame.clone());
+        let packet = self.state.messages.feed(self.direction.side, frame.clone());
         self.state.seen.push(Seen::Frame(frame));
         self.state.whole = self.state.held.len();
         let Some(packet) = packet.filter(|_| is_final) else {
@@ -201,7 +188,7 @@ impl Gated<'_> {
         let fate = self
             .fate_of_packet(&gate, message, Carrier::Socket, has_behind)
             .await?;
-        match (fate, self.side) {
+        match (fate, self.direction.side) {
             (Fate::Pass, _) => self.pass(wire, seen).await?,
             (Fate::Over, _) => return Ok(false),
             (Fate::Drop, Side::Client) => {}
@@ -255,7 +242,7 @@ impl Gated<'_> {
         match self.fate(&gate, conn, kind, Carrier::Itself, true).await? {
             Fate::Over => Ok(false),
             Fate::Drop => {
-                self.scanner.withdraw(request.number);
+                self.direction.scanner.withdraw(request.number);
                 self.take_held();
                 Ok(true)
             }
@@ -289,30 +276,24 @@ impl Gated<'_> {
 
     async fn pass_alone(&mut self, wire: Bytes, seen: Vec<Seen>) -> Result<(), Stop> {
         self.tell(seen);
-        self.write(&wire).await
-    }
-
-    async fn write(&mut self, wire: &[u8]) -> Result<(), Stop> {
-        write(self.to, wire)
-            .await
-            .map_err(|error| Stop::Broken(self.side.other(), error))
+        self.direction.write(&wire).await
     }
 
     async fn end(&mut self) {
-        self.witness.tell(self.link, self.side, What::End);
-        // Whoever has gone meanwhile needs no end.
-        let _ = self.to.shutdown().await;
+        self.witness.tell(self.link, self.direction.side, What::End);
+        self.direction.end().await;
     }
 
     fn tell(&self, seen: Vec<Seen>) {
         for seen in seen {
-            self.witness.tell(self.link, self.side, What::Seen(seen));
+            self.witness
+                .tell(self.link, self.direction.side, What::Seen(seen));
         }
     }
 
     fn mark(&self, text: &str) {
         let mark = What::Mark(text.to_owned());
-        self.witness.tell(self.link, self.side, mark);
+        self.witness.tell(self.link, self.direction.side, mark);
     }
 }
 
