@@ -4,131 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{
+    action::{Action, Emit, INTRODUCTION, Introduction, What},
     layout::{Account, Peer},
     lot::Lot,
     presence::{Planned, Presence},
     random::Stream,
-    warp::{UNIT, Warp, Warped},
+    rule::{Acting, Rule, stays},
+    warp::{UNIT, Warp},
 };
-use crate::scenario::{Aim, EventKind, How, Role, RoleRules, Scenario, Span, Timing, Turn};
-
-/// Something that one connection does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Action {
-    /// When, in microseconds from the start of the schedule.
-    pub at: u64,
-    /// Which of the account's connections.
-    pub peer: u32,
-    /// What.
-    pub what: What,
-}
-
-/// What a connection can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// It opens.
-    Connect,
-    /// It ends.
-    Drop(How),
-    /// It ends for good, once its last ping is answered.
-    Leave,
-    /// It reads nothing until it resumes.
-    StopReading,
-    /// It reads again.
-    ResumeReading,
-    /// It reads nothing and answers no pings any more.
-    FallSilent,
-    /// It emits an event.
-    Emit(Emit),
-}
-
-/// An event to be emitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Emit {
-    /// Which event.
-    pub kind: EventKind,
-    /// Which of the account's sessions or machines it concerns; for a call, which connection is
-    /// called.
-    pub target: u32,
-    /// Bytes of opaque content; for a call, of its parameters.
-    pub size: u32,
-    /// A number of its own: it chooses the method of a call, and how long its callee works.
-    pub choice: u32,
-    /// Whether the sender is in a turn; heartbeats say so.
-    pub thinking: bool,
-    /// How many connections must receive it, if all live as planned.
-    pub recipients: u32,
-}
-
-/// What an agent says at its end.
-const FAREWELL: [EventKind; 3] = [
-    EventKind::UpdateMetadata,
-    EventKind::SessionEnd,
-    EventKind::Ping,
-];
-/// Bytes of opaque content in its last metadata.
-const LAST_METADATA: u32 = 400;
-
-/// Bytes of opaque content in what is written right behind CONNECT.
-pub(crate) const INTRODUCTION: u32 = 120;
-
-/// The events that a connection emits right behind CONNECT, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Introduction {
-    /// The heartbeat that it could not send before.
-    pub(crate) stale: Option<EventKind>,
-    /// Its state.
-    pub(crate) write: Option<EventKind>,
-    /// A heartbeat, behind the methods that it registers.
-    pub(crate) alive: Option<EventKind>,
-}
-
-impl Introduction {
-    /// What a connection of this role says; `is_torn` where it did not want the one before to end.
-    pub(crate) fn of(rules: &RoleRules, role: Role, is_torn: bool) -> Self {
-        let (alive, write) = match role {
-            Role::Machine => (EventKind::MachineAlive, EventKind::MachineUpdateState),
-            Role::Session | Role::User => (EventKind::SessionAlive, EventKind::UpdateState),
-        };
-        Self {
-            stale: (is_torn && rules.stale_heartbeat).then_some(alive),
-            write: rules.write_state.then_some(write),
-            alive: rules.alive_on_connect.then_some(alive),
-        }
-    }
-}
-
-impl Action {
-    /// The bytes that stand for it in the schedule's digest.
-    pub(super) fn canonical(&self) -> [u8; 40] {
-        let (tag, fields) = match self.what {
-            What::Connect => (0, [0; 5]),
-            What::Drop(How::Disconnect) => (1, [0; 5]),
-            What::Drop(How::Abort) => (2, [0; 5]),
-            What::StopReading => (3, [0; 5]),
-            What::ResumeReading => (4, [0; 5]),
-            What::FallSilent => (5, [0; 5]),
-            What::Leave => (7, [0; 5]),
-            What::Emit(emit) => {
-                let kind = u32::try_from(emit.kind.index()).unwrap_or(u32::MAX);
-                // In a place that is 0 otherwise, so that schedules without turns are what they were.
-                let kind = kind | u32::from(emit.thinking) << 16;
-                (
-                    6,
-                    [kind, emit.target, emit.size, emit.choice, emit.recipients],
-                )
-            }
-        };
-        let mut bytes = [0; 40];
-        bytes[..8].copy_from_slice(&self.at.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.peer.to_le_bytes());
-        bytes[12..16].copy_from_slice(&u32::to_le_bytes(tag));
-        for (place, field) in bytes[16..].chunks_exact_mut(4).zip(fields) {
-            place.copy_from_slice(&field.to_le_bytes());
-        }
-        bytes
-    }
-}
+use crate::scenario::{EventKind, Role, Scenario, Timing};
 
 /// All actions of an account; an iterator whose size depends on the number of connections alone.
 #[derive(Debug)]
@@ -150,36 +34,6 @@ struct Source {
     peer: u32,
     random: Stream,
     rule: Rule,
-}
-
-#[derive(Debug)]
-enum Rule {
-    Begin,
-    Traffic {
-        index: u16,
-        left: u32,
-        warped: Warped,
-    },
-    Turn {
-        index: u16,
-        warped: Warped,
-    },
-    /// The end of a shift, after so much of the farewell.
-    Leave {
-        said: u8,
-    },
-    Churn {
-        index: u16,
-    },
-    Herd {
-        index: u16,
-        gone: bool,
-    },
-    Slow {
-        index: u16,
-        stopped: bool,
-    },
-    HalfOpen,
 }
 
 impl<'a> Actions<'a> {
@@ -342,103 +196,17 @@ impl<'a> Actions<'a> {
     fn step(&mut self, at: u64, number: u32) -> Option<Action> {
         let Source { peer, random, rule } = &mut self.sources[number as usize];
         let peer = *peer;
-        let here = self.plan.peers[peer as usize];
-        let (what, next) = match rule {
-            Rule::Begin => (Some(What::Connect), None),
-            Rule::Traffic {
-                index,
-                left,
-                warped,
-            } => {
-                let traffic = &self.scenario.traffic[usize::from(*index)];
-                let mut draw = || random.next();
-                // Drawn in any case, so that a herd changes nothing about what comes after it.
-                let (pick, choice) = (draw(), draw());
-                let size = random.size(traffic.size);
-                *left -= 1;
-                let next = if *left > 0 {
-                    Some(at)
-                } else {
-                    *left = traffic.burst;
-                    let mean = traffic.every.us() * UNIT;
-                    *warped = warped.saturating_add(match traffic.timing {
-                        Timing::Poisson => random.gap(mean),
-                        Timing::Periodic => mean,
-                    });
-                    self.warp.at(*warped)
-                };
-                let emit = (here == Planned::Here).then(|| {
-                    let kind = traffic.event;
-                    let target = aim(&self.account, &self.callable, kind, traffic.to, peer, pick);
-                    let choice = u32::try_from(choice >> 32).unwrap_or_default();
-                    let of_event = [target, size, choice];
-                    What::Emit(self.plan.emit(&self.account, peer, kind, of_event))
-                });
-                (emit, next)
-            }
-            Rule::Turn { index, warped } => {
-                let turn = &self.scenario.turn[usize::from(*index)];
-                let is_thinking = !self.plan.thinking[peer as usize];
-                self.plan.thinking[peer as usize] = is_thinking;
-                *warped = warped.saturating_add(random.gap(stays(turn, is_thinking)));
-                let of_event = [self.account.peer(peer).subject, 0, 0];
-                let heartbeat = (here == Planned::Here).then(|| {
-                    let kind = EventKind::SessionAlive;
-                    What::Emit(self.plan.emit(&self.account, peer, kind, of_event))
-                });
-                (heartbeat, self.warp.at(*warped))
-            }
-            Rule::Leave { said } => {
-                let next = FAREWELL.get(usize::from(*said));
-                *said += 1;
-                let of_event = [self.account.peer(peer).subject, LAST_METADATA, 0];
-                match (here, next) {
-                    (Planned::Here, Some(kind)) => {
-                        let emit = self.plan.emit(&self.account, peer, *kind, of_event);
-                        (Some(What::Emit(emit)), Some(at))
-                    }
-                    (Planned::Here, None) => (Some(What::Leave), None),
-                    (Planned::Away, _) => {
-                        // It has no connection to say it on, and does not open one for that.
-                        self.plan.peers[peer as usize] = Planned::Off;
-                        (None, None)
-                    }
-                    (Planned::Off | Planned::Silent, _) => (None, None),
-                }
-            }
-            Rule::Churn { index } => {
-                let churn = &self.scenario.churn[usize::from(*index)];
-                let (what, stays) = match here {
-                    Planned::Here => (Some(What::Drop(churn.how)), churn.offline),
-                    Planned::Away => (Some(What::Connect), churn.online),
-                    Planned::Off | Planned::Silent => (None, churn.online),
-                };
-                (what, Some(at + random.gap(stays.us())))
-            }
-            Rule::Herd { index, gone } => {
-                let herd = &self.scenario.herd[usize::from(*index)];
-                let back = at + herd.back_after.us() + random.up_to(herd.back_jitter.us());
-                match (here, *gone) {
-                    (Planned::Here, false) => {
-                        *gone = true;
-                        (Some(What::Drop(herd.how)), Some(back))
-                    }
-                    (Planned::Away, true) => (Some(What::Connect), None),
-                    _ => (None, None),
-                }
-            }
-            Rule::Slow { index, stopped } => {
-                let slow = &self.scenario.slow[usize::from(*index)];
-                *stopped = !*stopped;
-                let (what, lasts) = if *stopped {
-                    (What::StopReading, slow.stop.us())
-                } else {
-                    (What::ResumeReading, random.gap(slow.every.us()))
-                };
-                ((here == Planned::Here).then_some(what), Some(at + lasts))
-            }
-            Rule::HalfOpen => ((here == Planned::Here).then_some(What::FallSilent), None),
+        let turn = Acting {
+            scenario: self.scenario,
+            warp: self.warp,
+            account: &self.account,
+            callable: &self.callable,
+            plan: &mut self.plan,
+            peer,
+            at,
+            random,
         };
+        let (what, next) = turn.act(rule);
         self.schedule(number, next);
         let what = what?;
         match what {
@@ -449,34 +217,6 @@ impl<'a> Actions<'a> {
             What::StopReading | What::ResumeReading | What::Emit(_) => {}
         }
         Some(Action { at, peer, what })
-    }
-}
-
-/// The mean time that a connection stays in a turn or out of it.
-fn stays(turn: &Turn, is_thinking: bool) -> Warped {
-    let span = if is_thinking { turn.lasts } else { turn.pause };
-    span.us() * UNIT
-}
-
-/// Which session, machine or callee an event concerns.
-fn aim(account: &Account, callable: &[u32], kind: EventKind, to: Aim, peer: u32, pick: u64) -> u32 {
-    let sender = account.peer(peer);
-    let any = |count: u32| {
-        let wide = u128::from(pick) * u128::from(count);
-        u32::try_from(wide >> 64).unwrap_or_default()
-    };
-    if kind == EventKind::RpcCall {
-        let others = callable.iter().copied().filter(|callee| *callee != peer);
-        let count = u32::try_from(others.clone().count()).unwrap_or(u32::MAX);
-        let nth = if to == Aim::First { 0 } else { any(count) };
-        return others.clone().nth(nth as usize).unwrap_or(peer);
-    }
-    match kind.subject() {
-        None => 0,
-        Some(role) if to == Aim::Own && sender.role == role => sender.subject,
-        Some(_) if to == Aim::First => 0,
-        Some(Role::Machine) => any(account.machines),
-        Some(_) => any(account.sessions),
     }
 }
 
@@ -491,11 +231,4 @@ impl Iterator for Actions<'_> {
             }
         }
     }
-}
-
-/// How long a callee works on a call with this `choice`.
-pub(crate) fn handler_delay(scenario: &Scenario, choice: u32) -> Span {
-    let rpc = &scenario.rpc;
-    let jitter = (u128::from(rpc.handler_jitter.us()) * u128::from(choice)) >> 32;
-    Span::from_us(rpc.handler_delay.us() + u64::try_from(jitter).unwrap_or_default())
 }

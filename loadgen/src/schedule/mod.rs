@@ -5,21 +5,24 @@
 //! digest in its [`summary`](Schedule::summary) says so. Accounts share nothing, so a shard is every N-th of them.
 //! Nothing here knows a clock or a server.
 
+mod action;
 mod actions;
 mod layout;
 mod lot;
 mod presence;
 mod random;
+mod rule;
 mod summary;
 mod warp;
 
 pub use self::{
-    actions::{Action, Actions, Emit, What},
+    action::{Action, Emit, What},
+    actions::Actions,
     layout::{Account, Peer},
     summary::{Digest, KindPlan, Summary},
 };
 pub(crate) use self::{
-    actions::{INTRODUCTION, Introduction, handler_delay},
+    action::{INTRODUCTION, Introduction, handler_delay},
     random::scatter,
 };
 

@@ -1,6 +1,6 @@
 //! Who is planned to be there at a moment of an account's schedule, and so who must receive what.
 
-use super::{actions::Emit, layout::Account};
+use super::{action::Emit, layout::Account};
 use crate::scenario::{EventKind, Role, Scenario, Scope};
 
 /// Who is planned to be there.
