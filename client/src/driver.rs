@@ -4,6 +4,10 @@
 //! and a stalled consumer never keeps it from writing. It must not judge what the server sends:
 //! it parses, delivers and, when something cannot go on, says how the connection ended.
 
+mod incoming;
+mod read;
+mod write;
+
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
@@ -12,23 +16,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
+use self::{incoming::Incoming, write::HalfClose};
 use crate::{
-    codec::{
-        Args, DecodeError, Frame, Problem, Text, engine,
-        packet::{self, Body, Packet},
-    },
-    error::{End, excerpt},
+    codec::Frame,
+    error::End,
     link::{Link, Switch},
     listener::Listener,
-    received::{Event, Reply, name_of},
+    received::Event,
     socket::Outgoing,
     tap::Conduct,
     wire::Wire,
@@ -60,24 +59,10 @@ pub(crate) struct Driver {
     write_failure: Option<End>,
     /// The event that found the queue full. Reading stops until it has its place.
     held: Option<Event>,
-    /// A binary packet whose attachments have not all come.
-    partial: Option<Box<Partial>>,
-    arrivals: u64,
-    /// How many of them were events.
-    events: u64,
-    max_message: usize,
+    incoming: Incoming,
     heard: Instant,
     patience: Duration,
     alarm: Pin<Box<Sleep>>,
-}
-
-/// Whether this side has ended its direction of the stream.
-#[derive(PartialEq)]
-enum HalfClose {
-    No,
-    /// When all that was given to the wire is written.
-    Due,
-    Done,
 }
 
 /// Why the poll loop stopped.
@@ -85,17 +70,6 @@ enum Finish {
     Ended(End),
     Leave,
     Abort,
-}
-
-struct Partial {
-    message: Message,
-    missing: usize,
-    bytes: usize,
-}
-
-enum Message {
-    Event(Event),
-    Ack(u64, Reply),
 }
 
 impl Driver {
@@ -124,10 +98,7 @@ impl Driver {
             flush_waiters: Vec::new(),
             write_failure: None,
             held: None,
-            partial: None,
-            arrivals: 0,
-            events: 0,
-            max_message,
+            incoming: Incoming::new(max_message),
             heard,
             patience,
             alarm: Box::pin(sleep_until(later(heard, patience))),
@@ -232,309 +203,6 @@ impl Driver {
         }
     }
 
-    // Reading
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..BUDGET {
-            if !self.may_read() {
-                // Silence that we asked for is not the server's.
-                self.heard = Instant::now();
-                return match &self.write_failure {
-                    Some(end) if self.held.is_none() => Poll::Ready(end.clone()),
-                    _ => Poll::Pending,
-                };
-            }
-            match self.wire.poll_next(cx) {
-                Poll::Ready(Ok((at, frame))) => {
-                    self.heard = at;
-                    if let Err(end) = self.handle(at, frame) {
-                        return Poll::Ready(end);
-                    }
-                }
-                Poll::Ready(Err(end)) => return Poll::Ready(self.why(end)),
-                Poll::Pending => {
-                    return match &self.write_failure {
-                        Some(end) => Poll::Ready(end.clone()),
-                        None => Poll::Pending,
-                    };
-                }
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Both directions of a broken connection fail; what the server said counts more than that
-    /// it could not be written to.
-    fn why(&mut self, read: End) -> End {
-        match (self.write_failure.take(), read) {
-            (Some(write), End::TransportError { .. }) => write,
-            (_, read) => read,
-        }
-    }
-
-    /// Finds a place for the event in hand, and tells whether there is room for another.
-    fn may_read(&mut self) -> bool {
-        if let Some(held) = self.held.take() {
-            self.held = self.link.queue().push(held).err();
-        }
-        self.held.is_none() && !self.link.is_set(Switch::StopReading)
-    }
-
-    fn handle(&mut self, at: Instant, frame: Frame) -> Result<(), End> {
-        if self.raw {
-            if let Frame::Text(text) = &frame
-                && let Ok(engine::Packet::Ping(data)) = engine::decode(text)
-            {
-                self.answer_ping(data);
-            }
-            return Ok(());
-        }
-        let text = match frame {
-            Frame::Binary(bytes) => return self.attach(bytes),
-            Frame::Text(text) => text,
-        };
-        let broken = |source| parse_error(&text, source);
-        match engine::decode(&text).map_err(broken)? {
-            engine::Packet::Ping(data) => {
-                self.answer_ping(data);
-                Ok(())
-            }
-            engine::Packet::Message(message) => {
-                if self.partial.is_some() {
-                    let problem = Problem::OutOfTurn("text frame where an attachment is due");
-                    return Err(broken(DecodeError::new(0, problem)));
-                }
-                if let Some(listener) = &mut self.listener
-                    && message.starts_with(['2', '3'])
-                {
-                    listener.packet(at, message);
-                    return Ok(());
-                }
-                // One byte, the Engine.IO type, comes before the packet.
-                let packet = packet::decode(message).map_err(|e| broken(e.shifted(1)))?;
-                self.receive(at, &text, packet)
-            }
-            engine::Packet::Close => Err(End::TransportClose {
-                code: None,
-                reason: "Engine.IO close packet".to_owned(),
-            }),
-            engine::Packet::Open(_) => {
-                let problem = Problem::OutOfTurn("a second handshake");
-                Err(broken(DecodeError::new(0, problem)))
-            }
-            engine::Packet::Pong(_) | engine::Packet::Upgrade | engine::Packet::Noop => Ok(()),
-        }
-    }
-
-    fn answer_ping(&mut self, data: &str) {
-        // One answer is enough for pings that came while none could be written.
-        if !self.link.is_set(Switch::IgnorePings) && self.urgent.len() < BUDGET {
-            let pong = engine::encode(engine::Packet::Pong(data));
-            self.urgent.push(Frame::text(pong));
-        }
-    }
-
-    fn receive(&mut self, at: Instant, text: &Text, packet: Packet<'_>) -> Result<(), End> {
-        // Nothing was connected there, so nothing can be meant for us.
-        if packet.namespace != "/" {
-            return Ok(());
-        }
-        match packet.body {
-            Body::Connect(payload) => {
-                let answer: Connected = serde_json::from_str(payload).map_err(|error| {
-                    let expected = "an object with the Socket.IO id as sid";
-                    // Two bytes, the types, come before the payload in the default namespace.
-                    let error = packet::json_error(payload, expected, &error).shifted(2);
-                    parse_error(text, error)
-                })?;
-                self.link.connected(answer.sid);
-                if let Some(listener) = &mut self.listener {
-                    listener.connected(at);
-                }
-                Ok(())
-            }
-            Body::ConnectError(payload) => {
-                let refusal: Refusal = serde_json::from_str(payload).unwrap_or_default();
-                Err(End::Refused {
-                    message: refusal.message,
-                    data: refusal.data,
-                })
-            }
-            Body::Disconnect => Err(End::ServerDisconnect),
-            Body::Event {
-                name,
-                args,
-                ack,
-                attachments,
-            } => {
-                let event = Event {
-                    at,
-                    arrival: self.next_arrival(),
-                    ack,
-                    args: Args::slice(text, args),
-                    attachments: Vec::new(),
-                    name: name_of(text, name),
-                };
-                self.events += 1;
-                self.complete(Message::Event(event), attachments);
-                Ok(())
-            }
-            Body::Ack {
-                id,
-                args,
-                attachments,
-            } => {
-                let args = Args::slice(text, args);
-                let arrival = self.next_arrival();
-                let reply = Reply {
-                    at,
-                    arrival,
-                    events: self.events,
-                    args,
-                    attachments: Vec::new(),
-                };
-                self.complete(Message::Ack(id, reply), attachments);
-                Ok(())
-            }
-        }
-    }
-
-    fn next_arrival(&mut self) -> u64 {
-        let arrival = self.arrivals;
-        self.arrivals += 1;
-        arrival
-    }
-
-    fn attach(&mut self, bytes: Bytes) -> Result<(), End> {
-        let Some(mut partial) = self.partial.take() else {
-            let problem = Problem::OutOfTurn("binary frame that no packet announced");
-            return Err(End::ParseError {
-                packet: format!("{} bytes of binary", bytes.len()),
-                source: DecodeError::new(0, problem),
-            });
-        };
-        partial.bytes += bytes.len();
-        partial.missing -= 1;
-        if partial.bytes > self.max_message {
-            return Err(End::TooLarge {
-                size: partial.bytes,
-                limit: self.max_message,
-            });
-        }
-        match &mut partial.message {
-            Message::Event(event) => event.attachments.push(bytes),
-            Message::Ack(_, reply) => reply.attachments.push(bytes),
-        }
-        self.complete_partial(*partial);
-        Ok(())
-    }
-
-    fn complete(&mut self, message: Message, attachments: usize) {
-        self.complete_partial(Partial {
-            message,
-            missing: attachments,
-            bytes: 0,
-        });
-    }
-
-    /// Delivers a message, or puts it aside until its attachments have come.
-    fn complete_partial(&mut self, partial: Partial) {
-        if partial.missing > 0 {
-            self.partial = Some(Box::new(partial));
-            return;
-        }
-        match partial.message {
-            Message::Ack(id, reply) => self.link.resolve_ack(id, reply),
-            Message::Event(event) => self.held = self.link.queue().push(event).err(),
-        }
-    }
-
-    // Writing
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Finish> {
-        if self.write_failure.is_some() || self.half_close == HalfClose::Done {
-            return Poll::Pending;
-        }
-        match self.poll_write_all(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Finish::Leave),
-            Poll::Ready(Err(end)) => {
-                self.write_failure = Some(end);
-                // What the server sent before is to be read first.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Gives all that is queued to the wire and flushes once. Ready when it is time to leave.
-    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if self.half_close == HalfClose::Due {
-            return self.poll_flush(cx);
-        }
-        for _ in 0..BUDGET {
-            if self.wire.poll_ready(cx)?.is_pending() {
-                return Poll::Pending;
-            }
-            if !self.urgent.is_empty() {
-                let frame = self.urgent.remove(0);
-                self.give(frame)?;
-                continue;
-            }
-            let command = match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(command)) => *command,
-                Poll::Ready(None) if self.link.queue().is_discarding() => {
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(None) | Poll::Pending => return self.poll_flush(cx),
-            };
-            match command {
-                Outgoing::Frame(frame) => self.give(frame)?,
-                Outgoing::Frames(frames) => self.urgent = frames,
-                Outgoing::HalfClose => {
-                    self.half_close = HalfClose::Due;
-                    self.commands.close();
-                    return self.poll_flush(cx);
-                }
-                Outgoing::Flush(done) => self.flush_waiters.push(done),
-                Outgoing::Close(goodbye) => {
-                    if goodbye && self.link.sid().is_some() {
-                        self.give(Frame::text("41"))?;
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
-        cx.waker().wake_by_ref();
-        self.poll_flush(cx)
-    }
-
-    fn give(&mut self, frame: Frame) -> Result<(), End> {
-        self.dirty = true;
-        self.wire.start_send(frame)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if self.dirty {
-            if self.wire.poll_flush(cx)?.is_pending() {
-                return Poll::Pending;
-            }
-            self.dirty = false;
-        }
-        if self.half_close == HalfClose::Due {
-            self.half_close = HalfClose::Done;
-            self.wire.half_close();
-        }
-        for waiter in self.flush_waiters.drain(..) {
-            // Whoever does not wait any more need not be told.
-            let _ = waiter.send(());
-        }
-        Poll::Pending
-    }
-
-    // Heartbeat
-
     /// Any packet shows that the server lives, so only silence counts. The alarm is not moved at
     /// each packet but looks, when it goes off, at when the last one came.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -573,23 +241,4 @@ impl Drop for Settled {
 fn later(at: Instant, by: Duration) -> Instant {
     at.checked_add(by)
         .unwrap_or(at + Duration::from_secs(86_400))
-}
-
-fn parse_error(text: &Text, source: DecodeError) -> End {
-    End::ParseError {
-        packet: excerpt(text, 120),
-        source,
-    }
-}
-
-#[derive(Deserialize)]
-struct Connected {
-    sid: String,
-}
-
-#[derive(Default, Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    message: String,
-    data: Option<Value>,
 }
