@@ -123,11 +123,8 @@ pub(super) fn cpu_share(all: &[Option<[(u64, u64); 2]>]) -> f64 {
     }
 }
 
-/// Makes the report.
-pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) -> Report {
-    let schedule = &plan.schedule;
-    let scenario = schedule.scenario();
-    let (counts, volatile) = audited(stats);
+/// The audit and the times of each event by the name under which it is delivered.
+fn events(stats: &Stats) -> (BTreeMap<String, EventReport>, BTreeMap<String, Times>) {
     let mut events: BTreeMap<String, EventReport> = BTreeMap::new();
     let mut times: BTreeMap<String, Times> = BTreeMap::new();
     for (kind, of_kind) in kinds(stats) {
@@ -142,24 +139,54 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
             None => drop(times.insert(name.to_owned(), of_kind.times.clone())),
         }
     }
+    (events, times)
+}
+
+fn target(plan: &RunPlan, dialect: &Dialect) -> model::Target {
+    model::Target {
+        name: plan.name.clone(),
+        urls: plan.urls.iter().map(display_url).collect(),
+        path: plan.options.path.clone(),
+        recipients: if dialect.wide.is_empty() {
+            Recipients::Narrow
+        } else {
+            Recipients::Wide
+        },
+        recipients_basis: dialect.basis,
+        wide_events: dialect.names(),
+    }
+}
+
+fn histograms(stats: &Stats, times: &BTreeMap<String, Times>) -> Histograms {
+    Histograms {
+        kinds: Kinds {
+            fanout: pair(&fanout(stats)),
+            ack: pair(&stats.ack),
+            rpc: pair(&stats.rpc),
+            callee: pair(&stats.callee),
+            connect: pair(&stats.connect),
+        },
+        events: times
+            .iter()
+            .map(|(name, times)| (name.clone(), pair(times)))
+            .collect(),
+        lag: Packed::of(&stats.lag),
+    }
+}
+
+/// Makes the report.
+pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) -> Report {
+    let schedule = &plan.schedule;
+    let scenario = schedule.scenario();
+    let (counts, volatile) = audited(stats);
+    let (events, times) = events(stats);
     let generator = generator(plan, stats, cpu_share, counts.late, &seen);
     let phases = phases(scenario, stats, &seen);
     let mut report = Report {
         format: model::FORMAT.to_owned(),
         version: model::VERSION,
         touchstone: plan.version.clone(),
-        target: model::Target {
-            name: plan.name.clone(),
-            urls: plan.urls.iter().map(display_url).collect(),
-            path: plan.options.path.clone(),
-            recipients: if seen.dialect.wide.is_empty() {
-                Recipients::Narrow
-            } else {
-                Recipients::Wide
-            },
-            recipients_basis: seen.dialect.basis,
-            wide_events: seen.dialect.names(),
-        },
+        target: target(plan, &seen.dialect),
         started_at: seen.started_at,
         duration_ms: seen.duration_us / 1000,
         seed: schedule.seed(),
@@ -205,20 +232,7 @@ pub(super) fn report(plan: &RunPlan, stats: &Stats, cpu_share: f64, seen: Seen) 
         phases,
         series: seen.series,
         repeats: Vec::new(),
-        histograms: Histograms {
-            kinds: Kinds {
-                fanout: pair(&fanout(stats)),
-                ack: pair(&stats.ack),
-                rpc: pair(&stats.rpc),
-                callee: pair(&stats.callee),
-                connect: pair(&stats.connect),
-            },
-            events: times
-                .iter()
-                .map(|(name, times)| (name.clone(), pair(times)))
-                .collect(),
-            lag: Packed::of(&stats.lag),
-        },
+        histograms: histograms(stats, &times),
     };
     report.summarize();
     report

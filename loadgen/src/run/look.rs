@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use hdrhistogram::Histogram;
 
 use super::{
-    RunPlan, Worker, finish, host, limits,
+    RunPlan, finish, host, limits,
     stats::{OfSecond, add},
+    workers::Worker,
 };
 use crate::{
     progress::{Health, OfType, Snapshot, Stage},

@@ -17,22 +17,18 @@ mod peer;
 mod probe;
 mod provision;
 mod stats;
+mod watch;
 mod worker;
+mod workers;
 
-use std::{
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    thread::JoinHandle,
-    time::Duration,
-};
-use touchstone_output::text::display_url;
+use std::{io, sync::Arc, time::Duration};
 use touchstone_output::text::plural;
 
 use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep, sleep_until},
+    sync,
+    time::{Instant, sleep},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use touchstone_client::{
     Clock, ConnectOptions,
     provision::{ProvisionError, Provisioner},
@@ -41,17 +37,8 @@ use touchstone_client::{
 use url::Url;
 
 pub use self::host::FileLimit;
-use self::{
-    common::Common,
-    finish::Seen,
-    look::{Look, Used},
-    probe::Dialect,
-    provision::{Directory, Provided},
-    stats::Stats,
-    worker::Signals,
-};
+use self::{probe::Dialect, provision::Provided, stats::Stats};
 use crate::{
-    audit::{Rules, Wide},
     progress::{Snapshot, Stage},
     report::{Report, model::Recipients},
     scenario::Scale,
@@ -94,7 +81,7 @@ pub struct RunPlan {
     /// Where Unix time comes from.
     pub clock: Clock,
     /// Told every second how it goes.
-    pub progress: watch::Sender<Snapshot>,
+    pub progress: sync::watch::Sender<Snapshot>,
     /// Ends the run early; what ran is reported.
     pub stop: CancellationToken,
     /// What of it is recorded.
@@ -161,9 +148,6 @@ pub enum RunError {
 
 /// From the moment when all is ready until the schedule begins.
 const LEAD: Duration = Duration::from_millis(50);
-/// Seconds without any connection after which a server counts as dead.
-const DEAD_AFTER: u32 = 5;
-
 impl Trace {
     /// The number behind that of the last account that is recorded.
     fn end(&self, plan: &RunPlan) -> u32 {
@@ -194,20 +178,6 @@ impl Trace {
     }
 }
 
-/// A thread that drives connections, as the coordinator sees it.
-struct Worker {
-    stats: Arc<Mutex<Stats>>,
-    signals: Signals,
-    thread: JoinHandle<()>,
-}
-
-impl Worker {
-    /// Nothing that holds this lock can panic half-way, so a poisoned one is still sound.
-    fn stats(&self) -> MutexGuard<'_, Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Runs a schedule and returns what it found.
 ///
 /// # Errors
@@ -232,24 +202,11 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
         () = plan.stop.cancelled() => return Err(RunError::Stopped),
     };
     let (start, started_at) = begin(&plan).await?;
-    let workers = spawn(&plan, dialect.wide, accounts, start)?;
-    let mut seen = watch_over(&plan, &workers, dialect, start).await;
+    let workers = workers::start(&plan, dialect.wide, accounts, start)?;
+    let mut seen = watch::until_done(&plan, &workers, dialect, start).await;
     seen.started_at = started_at;
     seen.open_files_limit = open_files_limit;
-    let mut all = Vec::new();
-    let mut shares = Vec::new();
-    for worker in workers {
-        // It has said that it is done, or is gone.
-        let joined = tokio::task::spawn_blocking(|| worker.thread.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
-            return Err(RunError::WorkerLost);
-        }
-        let stats = Arc::into_inner(worker.stats).ok_or(RunError::WorkerLost)?;
-        let stats = stats.into_inner().unwrap_or_else(PoisonError::into_inner);
-        shares.push(stats.cpu_counted);
-        all.push(stats);
-    }
-    let stats = finish::total(all, &plan.schedule);
+    let (stats, cpu_share) = workers::join(workers, &plan.schedule).await?;
     if stats.connections.opened == 0 && stats.connections.failed > 0 {
         let most = stats.refusals.iter().max_by_key(|(_, count)| **count);
         return Err(RunError::Unreachable {
@@ -260,7 +217,7 @@ pub async fn run(plan: RunPlan) -> Result<Report, RunError> {
     if seen.failure.is_none() {
         seen.failure = failure(&stats);
     }
-    let report = finish::report(&plan, &stats, finish::cpu_share(&shares), seen);
+    let report = finish::report(&plan, &stats, cpu_share, seen);
     plan.progress
         .send_modify(|snapshot| snapshot.stage = Stage::Finished);
     Ok(report)
@@ -292,7 +249,7 @@ fn failure(stats: &Stats) -> Option<String> {
 
 /// Makes what the schedule needs.
 async fn prepare(plan: &RunPlan) -> Result<Vec<(Account, Provided)>, RunError> {
-    let (made, mut seen) = watch::channel(0);
+    let (made, mut seen) = sync::watch::channel(0);
     let provided = provision::provide(plan, &made);
     tokio::pin!(provided);
     let base = Snapshot {
@@ -343,169 +300,4 @@ async fn begin(plan: &RunPlan) -> Result<(Instant, u64), RunError> {
         .map_or(LEAD, |at| Duration::from_millis(at.saturating_sub(now)));
     let lead_ms = u64::try_from(lead.as_millis()).unwrap_or_default();
     Ok((Instant::now() + lead, now + lead_ms))
-}
-
-fn spawn(
-    plan: &RunPlan,
-    wide: Wide,
-    accounts: Vec<(Account, Provided)>,
-    start: Instant,
-) -> Result<Vec<Worker>, RunError> {
-    let mut directory = Directory::default();
-    for (account, provided) in &accounts {
-        directory.add(account.index, provided);
-    }
-    let directory = Arc::new(directory);
-    let mut parts: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
-    for (index, account) in accounts.into_iter().enumerate() {
-        parts[index % plan.workers].push(account);
-    }
-    let trace = plan
-        .trace
-        .as_ref()
-        .map(|traced| (traced.recorder.clone(), traced.end(plan)));
-    let audit = plan.schedule.scenario().audit;
-    let rules = Rules {
-        wide,
-        late_after: audit.late_after.us(),
-        lost_after: audit.lost_after.us(),
-        grace: audit.grace.us(),
-    };
-    let mut workers = Vec::new();
-    for (number, part) in parts.into_iter().enumerate() {
-        let mut stats = Stats::new(&plan.schedule);
-        stats.nodes = plan.urls.iter().map(display_url).collect();
-        let stats = Arc::new(Mutex::new(stats));
-        let signals = Signals {
-            stop: plan.stop.child_token(),
-            abandon: CancellationToken::new(),
-            draining: CancellationToken::new(),
-            finished: CancellationToken::new(),
-        };
-        let common = Arc::new(Common {
-            schedule: Arc::clone(&plan.schedule),
-            rules,
-            options: plan.options.clone(),
-            trace: trace.clone(),
-            urls: plan.urls.clone(),
-            directory: Arc::clone(&directory),
-            run: plan.id,
-            start,
-            clock: plan.clock,
-            stats: Arc::clone(&stats),
-            ports: plan.ports,
-            progress: AtomicU64::new(0),
-            changed: Notify::new(),
-            cells: TaskTracker::new(),
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(RunError::Worker)?;
-        let of_worker = signals.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("load-{number}"))
-            .spawn(move || {
-                // Told even if this thread panics, which is found out when it is joined.
-                let _finished = of_worker.finished.clone().drop_guard();
-                runtime.block_on(Box::pin(worker::drive(common, part, of_worker)));
-            })
-            .map_err(RunError::Worker)?;
-        workers.push(Worker {
-            stats,
-            signals,
-            thread,
-        });
-    }
-    Ok(workers)
-}
-
-/// Looks at the workers every second until they are done.
-async fn watch_over(plan: &RunPlan, workers: &[Worker], dialect: Dialect, start: Instant) -> Seen {
-    let mut seen = Seen {
-        dialect,
-        started_at: 0,
-        duration_us: 0,
-        ended_us: None,
-        machine_share: 0.0,
-        failure: None,
-        series: Vec::new(),
-        phase_connections: Vec::new(),
-        peak: 0,
-        open_files: 0,
-        open_files_limit: 0,
-    };
-    let mut without_any = 0;
-    let machine_before = host::machine_cpu();
-    let mut before = Used {
-        cpu: 0,
-        machine: machine_before,
-    };
-    let since_start = || {
-        let elapsed = Instant::now().saturating_duration_since(start);
-        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
-    };
-    let ends_early = async {
-        plan.stop.cancelled().await;
-        since_start()
-    };
-    tokio::pin!(ends_early);
-    for number in 0_u32.. {
-        let until = start + Duration::from_secs(u64::from(number) + 1);
-        let done = async {
-            for worker in workers {
-                worker.signals.finished.cancelled().await;
-            }
-        };
-        tokio::pin!(done);
-        let is_over = loop {
-            tokio::select! {
-                // Workers may be done as soon as they are told to end.
-                biased;
-                at = &mut ends_early, if seen.ended_us.is_none() => seen.ended_us = Some(at),
-                () = &mut done => break true,
-                () = sleep_until(until) => break false,
-            }
-        };
-        let look = Look::at(workers);
-        seen.peak = seen.peak.max(look.open);
-        seen.duration_us = since_start();
-        let elapsed = Duration::from_micros(seen.duration_us);
-        let phase = look::phase_at(plan, seen.duration_us.saturating_sub(1));
-        seen.phase_connections.resize(phase + 1, look.open);
-        seen.phase_connections[phase] = look.open;
-        let second = finish::second(number, look.open, &look.second);
-        seen.series.push(second.clone());
-        let now = Used {
-            cpu: look.cpu,
-            machine: host::machine_cpu(),
-        };
-        if !look.is_draining {
-            seen.machine_share = host::share([machine_before, now.machine]);
-        }
-        let snapshot = look.snapshot(plan, elapsed, second, [before, now]);
-        seen.open_files = seen.open_files.max(snapshot.health.open_files);
-        plan.progress.send_replace(snapshot);
-        before = now;
-        if is_over {
-            break;
-        }
-        let is_dead = look.wanted > 0
-            && look.open == 0
-            && look.connections.failed + look.connections.dropped > 0;
-        without_any = if is_dead { without_any + 1 } else { 0 };
-        if without_any == DEAD_AFTER {
-            seen.failure = Some(format!(
-                "no connection was open for {DEAD_AFTER} seconds: the server is gone, or keeps none"
-            ));
-            seen.ended_us.get_or_insert(seen.duration_us);
-            for worker in workers {
-                worker.signals.stop.cancel();
-                worker.signals.abandon.cancel();
-            }
-        }
-    }
-    // Whoever ends a run that only waits takes nothing from it.
-    seen.ended_us = seen.ended_us.filter(|at| *at < plan.schedule.end_us());
-    seen
 }

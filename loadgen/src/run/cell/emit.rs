@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use touchstone_client::{Frame, SendError};
 
-use super::{Cell, Pending, State, WAITING, is_cas};
+use super::{Cell, PeerState, Pending, State, WAITING, is_cas};
 use crate::{
     audit::{Entry, stamp::Stamp},
     run::payload::{self, About},
@@ -102,6 +102,28 @@ impl Cell {
         }
     }
 
+    /// What an event is about: which artifact, method or row, the machine of a key, and the version that it
+    /// expects.
+    fn about<'a>(
+        &'a self,
+        state: &'a State,
+        peer: u32,
+        (kind, emit): (EventKind, &Emit),
+        stamp: Stamp,
+    ) -> (Cow<'a, str>, &'a str, i64) {
+        match (kind, &state.peers[peer as usize].artifact) {
+            (EventKind::ArtifactCreate, _) => (payload::artifact_id(stamp).into(), "", 0),
+            (EventKind::ArtifactUpdate | EventKind::ArtifactRead, Some((id, version))) => {
+                (Cow::from(id), "", *version)
+            }
+            _ => {
+                let version = state.versions.get(&(kind, emit.target)).copied();
+                let (subject, other) = self.subject(kind, emit);
+                (subject, other, version.unwrap_or_default())
+            }
+        }
+    }
+
     /// Emits at once. A heartbeat is of this moment, unless it is `stale` and of an earlier one.
     pub(super) fn emit_now(
         &self,
@@ -111,22 +133,13 @@ impl Cell {
         stale: Option<u64>,
         [planned, now]: [u64; 2],
     ) {
-        let State {
-            ledger,
-            peers,
-            versions,
-            marked,
-            told,
-            ..
-        } = state;
-        let of_peer = &mut peers[peer as usize];
         let mut kind = emit.kind;
         if matches!(kind, EventKind::ArtifactUpdate | EventKind::ArtifactRead)
-            && of_peer.artifact.is_none()
+            && state.peers[peer as usize].artifact.is_none()
         {
             kind = EventKind::ArtifactCreate;
         }
-        let number = ledger.next_number();
+        let number = state.ledger.next_number();
         let stamp = Stamp {
             run: self.common.run,
             account: self.account.index,
@@ -134,19 +147,12 @@ impl Cell {
         };
         let age = stale.map_or(0, |since| now.saturating_sub(since) / 1000);
         let time = self.common.clock.unix_ms().saturating_sub(age);
-        let is_optional =
-            kind.is_presence() && self.is_optional(told, peer, &emit, stale.is_none(), time);
-        let version = versions.get(&(kind, emit.target)).copied();
-        let (subject, other, version) = match (kind, &of_peer.artifact) {
-            (EventKind::ArtifactCreate, _) => (payload::artifact_id(stamp).into(), "", 0),
-            (EventKind::ArtifactUpdate | EventKind::ArtifactRead, Some((id, version))) => {
-                (Cow::from(id), "", *version)
-            }
-            _ => {
-                let (subject, other) = self.subject(kind, &emit);
-                (subject, other, version.unwrap_or_default())
-            }
-        };
+        let is_optional = kind.is_presence()
+            && self.is_optional(&mut state.told, peer, &emit, stale.is_none(), time);
+        let ack = kind
+            .is_acked()
+            .then_some(state.peers[peer as usize].next_ack);
+        let (subject, other, version) = self.about(state, peer, (kind, &emit), stamp);
         let about = About {
             subject: &subject,
             other,
@@ -154,45 +160,26 @@ impl Cell {
             time,
             thinking: emit.thinking,
         };
-        let ack = kind.is_acked().then_some(of_peer.next_ack);
         let frame = payload::frame(kind, ack, about, stamp, emit.size);
-        let sent = of_peer
-            .socket
-            .as_ref()
-            .map(|socket| socket.try_send_raw(Frame::text(frame)));
-        let mut stats = self.stats();
-        match sent {
-            Some(Ok(())) => {}
-            Some(Err(SendError::Full)) => {
-                return stats.unsent("unsent: the server does not read, and the queue is full");
-            }
-            Some(Err(SendError::Ended(_))) | None => return stats.unsent("unsent: not connected"),
+        let artifact = (kind == EventKind::ArtifactCreate).then(|| subject.into_owned());
+        if !self.write(&state.peers[peer as usize], frame, planned) {
+            return;
         }
-        stats.sent(planned);
-        let mut entered = None;
-        if kind.delivered_as().is_some() {
-            let entry = Entry {
-                kind,
-                sender: peer,
-                target: emit.target,
-                choice: emit.choice,
-                planned,
-                sent: now,
-                is_optional,
-            };
-            let account = &self.account;
-            ledger.enter(entry, &mut |finding| stats.found(account, &finding));
-            if kind.is_presence() {
-                marked.insert(kind, emit.target, time, number);
-            } else if kind == EventKind::UsageReport {
-                marked.insert(kind, emit.target, payload::usage_total(number), number);
-            }
-            entered = Some(number);
-        }
+        let entry = Entry {
+            kind,
+            sender: peer,
+            target: emit.target,
+            choice: emit.choice,
+            planned,
+            sent: now,
+            is_optional,
+        };
+        let entered = self.enter(state, entry, number, time);
         if let Some(id) = ack {
+            let of_peer = &mut state.peers[peer as usize];
             of_peer.next_ack += 1;
-            if kind == EventKind::ArtifactCreate {
-                of_peer.artifact = Some((subject.into_owned(), 1));
+            if let Some(artifact) = artifact {
+                of_peer.artifact = Some((artifact, 1));
             }
             of_peer.pending.push(Pending {
                 id,
@@ -203,5 +190,42 @@ impl Cell {
                 sent: now,
             });
         }
+    }
+
+    /// Gives a frame to the connection, if it takes it.
+    fn write(&self, peer: &PeerState, frame: String, planned: u64) -> bool {
+        let sent = peer
+            .socket
+            .as_ref()
+            .map(|socket| socket.try_send_raw(Frame::text(frame)));
+        let mut stats = self.stats();
+        match sent {
+            Some(Ok(())) => {
+                stats.sent(planned);
+                return true;
+            }
+            Some(Err(SendError::Full)) => {
+                stats.unsent("unsent: the server does not read, and the queue is full");
+            }
+            Some(Err(SendError::Ended(_))) | None => stats.unsent("unsent: not connected"),
+        }
+        false
+    }
+
+    /// Enters what was sent into the ledger, if somebody receives it, and gives its number there.
+    fn enter(&self, state: &mut State, entry: Entry, number: u32, time: u64) -> Option<u32> {
+        let (kind, target) = (entry.kind, entry.target);
+        kind.delivered_as()?;
+        let mut stats = self.stats();
+        state
+            .ledger
+            .enter(entry, &mut |finding| stats.found(&self.account, &finding));
+        if kind.is_presence() {
+            state.marked.insert(kind, target, time, number);
+        } else if kind == EventKind::UsageReport {
+            let total = payload::usage_total(number);
+            state.marked.insert(kind, target, total, number);
+        }
+        Some(number)
     }
 }
