@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{artifact, delivery, machine, message, presence, presence::OwnMachine, session, usage};
+use super::{
+    artifact, delivery, machine, message, own_machine::OwnMachine, presence, session, usage,
+};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,

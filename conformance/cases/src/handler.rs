@@ -14,9 +14,9 @@ use touchstone_fixtures::{AckVariant, CLIENT_EVENTS, ack_variants, validate_ack}
 use super::{
     artifact,
     artifact::{Artifact, encoded},
-    machine, message, presence,
-    presence::OwnMachine,
-    session, usage,
+    machine, message,
+    own_machine::OwnMachine,
+    presence, session, usage,
 };
 use touchstone_harness::{
     absent,

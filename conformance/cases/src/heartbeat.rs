@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use touchstone_client::End;
 
 use super::{
+    calling,
     hazard::OTHERS_SERVED,
     message, message_local_id,
     rogue::{Read, Rogue, others_served},
@@ -161,13 +162,13 @@ async fn stays_registered(cx: &mut Ctx) -> Flow {
     let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
     let patience = patience_of(callee)?.mul_f64(BEYOND);
     let method = cx.marker("method");
-    rpc::answer_as(callee, "here");
-    rpc::register(cx, callee, &method).await?;
-    let first = rpc::rpc(cx, &rpc::CALL, caller, &method, "at first").await?;
+    calling::answer_as(callee, "here");
+    calling::register(cx, callee, &method).await?;
+    let first = calling::rpc(cx, &rpc::CALL, caller, &method, "at first").await?;
     let works = first["ok"] == true && first["result"] == "here";
     cx.require(&rpc::CALL, works, "the result of a call", &first)?;
     stay_open(&[callee, caller], patience).await?;
-    let later = rpc::rpc(cx, &rpc::STAYS, caller, &method, "later").await?;
+    let later = calling::rpc(cx, &rpc::STAYS, caller, &method, "later").await?;
     let held = later["ok"] == true && later["result"] == "here";
     let told = format!(
         "the result of a call {} s later",

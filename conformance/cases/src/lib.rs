@@ -12,7 +12,9 @@ mod admission;
 mod artifact;
 mod artifact_cas;
 mod artifact_refusal;
+mod calling;
 mod cas;
+mod cast;
 mod catalogue;
 mod connection;
 mod control;
@@ -21,6 +23,7 @@ mod crowd;
 mod delivery;
 mod envelope;
 mod explain;
+mod first_moments;
 mod handler;
 mod handshake;
 mod hazard;
@@ -29,6 +32,7 @@ mod idle_upgrade;
 mod isolation;
 mod leaving;
 mod machine;
+mod machine_presence;
 mod machine_values;
 mod malformed;
 mod matrix;
@@ -36,9 +40,11 @@ mod message;
 mod message_local_id;
 mod nonsense;
 mod order;
+mod own_machine;
 mod own_rows;
 mod presence;
 mod readback;
+mod recipients;
 mod refusal;
 mod rest;
 mod restart;
@@ -49,6 +55,7 @@ mod rpc_many;
 mod rpc_owner;
 mod rpc_values;
 mod session;
+mod session_life;
 mod session_values;
 mod similar;
 mod surplus;
@@ -77,209 +84,74 @@ pub fn requirements() -> impl Iterator<Item = &'static Requirement> {
     REGISTRY.requirements()
 }
 
+/// The modules of these names, with their requirements and cases.
+macro_rules! modules {
+    (@cases $($name:ident)::+) => { $($name)::+::CASES };
+    (@cases $($name:ident)::+ without cases) => { &[] };
+    ($($($name:ident)::+ $(without $cases:ident)?),+ $(,)?) => {
+        &[$(Module {
+            requirements: $($name)::+::REQUIREMENTS,
+            cases: modules!(@cases $($name)::+ $(without $cases)?),
+        }),+]
+    };
+}
+
 /// All modules, in the order in which reports show them.
-static MODULES: &[Module] = &[
+static MODULES: &[Module] = modules![
     // Judged by the harness itself, beside those of the cases.
-    Module {
-        requirements: own::REQUIREMENTS,
-        cases: &[],
-    },
-    Module {
-        requirements: handshake::REQUIREMENTS,
-        cases: handshake::CASES,
-    },
-    Module {
-        requirements: connection::REQUIREMENTS,
-        cases: connection::CASES,
-    },
-    Module {
-        requirements: leaving::REQUIREMENTS,
-        cases: leaving::CASES,
-    },
-    Module {
-        requirements: refusal::REQUIREMENTS,
-        cases: refusal::CASES,
-    },
-    Module {
-        requirements: transport::REQUIREMENTS,
-        cases: transport::CASES,
-    },
-    Module {
-        requirements: idle_upgrade::REQUIREMENTS,
-        cases: idle_upgrade::CASES,
-    },
-    Module {
-        requirements: nonsense::REQUIREMENTS,
-        cases: nonsense::CASES,
-    },
-    Module {
-        requirements: heartbeat::REQUIREMENTS,
-        cases: heartbeat::CASES,
-    },
-    Module {
-        requirements: session_values::REQUIREMENTS,
-        cases: &[],
-    },
-    Module {
-        requirements: session::REQUIREMENTS,
-        cases: session::CASES,
-    },
-    Module {
-        requirements: message::REQUIREMENTS,
-        cases: message::CASES,
-    },
-    Module {
-        requirements: message_local_id::REQUIREMENTS,
-        cases: message_local_id::CASES,
-    },
-    Module {
-        requirements: machine_values::REQUIREMENTS,
-        cases: &[],
-    },
-    Module {
-        requirements: machine::REQUIREMENTS,
-        cases: machine::CASES,
-    },
-    Module {
-        requirements: artifact::REQUIREMENTS,
-        cases: artifact::CASES,
-    },
-    Module {
-        requirements: artifact_cas::REQUIREMENTS,
-        cases: artifact_cas::CASES,
-    },
-    Module {
-        requirements: artifact_refusal::REQUIREMENTS,
-        cases: artifact_refusal::CASES,
-    },
-    Module {
-        requirements: access_key::REQUIREMENTS,
-        cases: access_key::CASES,
-    },
-    Module {
-        requirements: usage::REQUIREMENTS,
-        cases: usage::CASES,
-    },
-    Module {
-        requirements: handler::REQUIREMENTS,
-        cases: handler::CASES,
-    },
-    Module {
-        requirements: values::REQUIREMENTS,
-        cases: values::CASES,
-    },
-    Module {
-        requirements: similar::REQUIREMENTS,
-        cases: similar::CASES,
-    },
-    Module {
-        requirements: envelope::REQUIREMENTS,
-        cases: envelope::CASES,
-    },
-    Module {
-        requirements: matrix::REQUIREMENTS,
-        cases: matrix::CASES,
-    },
-    Module {
-        requirements: rpc::REQUIREMENTS,
-        cases: rpc::CASES,
-    },
-    Module {
-        requirements: rpc_values::REQUIREMENTS,
-        cases: rpc_values::CASES,
-    },
-    Module {
-        requirements: rpc_many::REQUIREMENTS,
-        cases: rpc_many::CASES,
-    },
-    Module {
-        requirements: rpc_owner::REQUIREMENTS,
-        cases: rpc_owner::CASES,
-    },
-    Module {
-        requirements: rpc_flight::REQUIREMENTS,
-        cases: rpc_flight::CASES,
-    },
-    Module {
-        requirements: presence::REQUIREMENTS,
-        cases: presence::CASES,
-    },
-    Module {
-        requirements: delivery::REQUIREMENTS,
-        cases: delivery::CASES,
-    },
-    Module {
-        requirements: order::REQUIREMENTS,
-        cases: order::CASES,
-    },
-    Module {
-        requirements: rest::auth::REQUIREMENTS,
-        cases: rest::auth::CASES,
-    },
-    Module {
-        requirements: rest::clock::REQUIREMENTS,
-        cases: rest::clock::CASES,
-    },
-    Module {
-        requirements: rest::sessions::REQUIREMENTS,
-        cases: rest::sessions::CASES,
-    },
-    Module {
-        requirements: rest::machines::REQUIREMENTS,
-        cases: rest::machines::CASES,
-    },
-    Module {
-        requirements: crowd::REQUIREMENTS,
-        cases: crowd::CASES,
-    },
-    Module {
-        requirements: rest::messages::REQUIREMENTS,
-        cases: rest::messages::CASES,
-    },
-    Module {
-        requirements: rest::access_keys::REQUIREMENTS,
-        cases: rest::access_keys::CASES,
-    },
-    Module {
-        requirements: rest::artifacts::REQUIREMENTS,
-        cases: rest::artifacts::CASES,
-    },
-    Module {
-        requirements: rest::kv::REQUIREMENTS,
-        cases: rest::kv::CASES,
-    },
-    Module {
-        requirements: rest::race::REQUIREMENTS,
-        cases: rest::race::CASES,
-    },
-    Module {
-        requirements: rest::account::REQUIREMENTS,
-        cases: rest::account::CASES,
-    },
-    Module {
-        requirements: rest::friends::REQUIREMENTS,
-        cases: rest::friends::CASES,
-    },
-    Module {
-        requirements: isolation::REQUIREMENTS,
-        cases: isolation::CASES,
-    },
-    Module {
-        requirements: surplus::REQUIREMENTS,
-        cases: surplus::CASES,
-    },
-    Module {
-        requirements: control::REQUIREMENTS,
-        cases: control::CASES,
-    },
-    Module {
-        requirements: hazard::REQUIREMENTS,
-        cases: hazard::CASES,
-    },
-    Module {
-        requirements: restart::REQUIREMENTS,
-        cases: restart::CASES,
-    },
+    own without cases,
+    handshake,
+    first_moments,
+    connection,
+    leaving,
+    refusal,
+    transport,
+    idle_upgrade,
+    nonsense,
+    heartbeat,
+    session_values without cases,
+    session,
+    session_life,
+    message,
+    message_local_id,
+    machine_values without cases,
+    machine,
+    artifact,
+    artifact_cas,
+    artifact_refusal,
+    access_key,
+    usage,
+    handler,
+    values,
+    similar,
+    envelope,
+    matrix,
+    rpc,
+    rpc_values,
+    rpc_many,
+    rpc_owner,
+    rpc_flight,
+    presence,
+    machine_presence,
+    delivery,
+    order,
+    rest::auth,
+    rest::clock,
+    rest::sessions,
+    rest::machines,
+    crowd,
+    rest::messages,
+    rest::access_keys,
+    rest::artifacts,
+    rest::kv,
+    rest::race,
+    rest::account,
+    rest::friends,
+    isolation,
+    surplus,
+    control,
+    hazard,
+    restart,
 ];
 
 #[cfg(test)]

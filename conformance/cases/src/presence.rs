@@ -1,5 +1,7 @@
-//! Who is there: heartbeats, ends, and machines that come and go.
+//! Heartbeats and ends: what is active, since when, and who is told.
 
+use crate::cast::{CAST, SCOPED, USERS};
+use crate::own_machine::{OwnMachine, announced};
 use crate::readback::Watched;
 use std::time::Duration;
 
@@ -38,8 +40,6 @@ requirement_table! {
         "A heartbeat that is older than ten minutes, or has no usable time, is ignored.";
     FOREIGN = "presence.foreign", Must, Decision,
         "A heartbeat for another account's session or machine announces nothing.";
-    MACHINE_ONLINE = "presence.machine-connects", Should, Decision,
-        "The connection of a machine announces that it is active, its end that it is not.";
     RECENT = "presence.recent-time", Info, Decision,
         "A heartbeat that is older than the last known activity may be ignored, or counts with its own \
          time or the later one.";
@@ -51,8 +51,6 @@ requirement_table! {
         "Nothing becomes inactive long before the stated time has passed since its last heartbeat.";
     SWEPT = "presence.swept", Should, Decision,
         "A session or machine without heartbeats becomes inactive after the stated time, which is announced.";
-    MACHINE_STAYS = "presence.machine-stays", Should, Decision,
-        "A machine is not announced as gone while another connection of it lives.";
 }
 
 case_table! {
@@ -121,35 +119,7 @@ case_table! {
     /// Accepted is silence on all connections of both accounts. Typical cause of a failure: the heartbeat
     /// is announced before it is checked that the session or machine belongs to the account.
     "presence.foreign" judges [FOREIGN] => foreign;
-
-    /// A machine connects and disconnects.
-    ///
-    /// Accepted is `machine-activity` with true, then with false, for user-scoped connections. Typical
-    /// cause of a failure: the end of a connection is not handled, or the announcement goes to the room of
-    /// the machine instead of the user-scoped connections.
-    "presence.machine-connects" judges [MACHINE_ONLINE, NARROW] => machine_connects;
-
-    /// Of two connections of one machine, one ends, and so do one of a session and one of the user; then the
-    /// only connection of another machine does.
-    ///
-    /// Accepted is that the second machine is announced as gone and the first one is not. Most real servers
-    /// get this wrong: a daemon that reconnects before its old connection is noticed as lost shows as
-    /// offline from then on. Typical cause of a failure: the end of any connection of a machine announces
-    /// that the machine is gone, without a look at whether another one is left.
-    "presence.machine-stays" judges [MACHINE_STAYS] => machine_stays;
 }
-
-const USERS: [Role; 2] = [Role::U1, Role::U2];
-const SCOPED: [Role; 4] = [Role::S1, Role::S2, Role::M1, Role::M2];
-const CAST: [Role; 7] = [
-    Role::U1,
-    Role::U2,
-    Role::S1,
-    Role::S2,
-    Role::M1,
-    Role::M2,
-    Role::V1,
-];
 
 async fn session_alive(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &CAST).await?;
@@ -367,133 +337,6 @@ pub(crate) async fn heard(
     stage
         .same_road(cx, sent, &wanted, stage.peer(listener))
         .await
-}
-
-/// A machine with a connection of its own, of whose coming the users have heard, where the server announces
-/// it: what they hear next of the machine is its heartbeat.
-pub(crate) struct OwnMachine {
-    pub(crate) id: String,
-    /// Its connection, whose end would be announced as well.
-    pub(crate) peer: Peer,
-    since: Instant,
-}
-
-impl OwnMachine {
-    /// Makes and connects it on a stage with both users.
-    pub(crate) async fn connect(cx: &mut Ctx, stage: &Stage) -> Flow<Self> {
-        const KIND: &str = "machine-activity of a new connection";
-        let machine = cx.machine(&stage.account).await?;
-        let asked = Instant::now();
-        let token = stage.account.token();
-        let peer = cx
-            .connect("machine", token, Scope::Machine(&machine.id))
-            .await?;
-        for role in USERS {
-            let came = announced(&machine.id, true);
-            cx.arrival_since(asked, stage.peer(role), KIND, came).await;
-        }
-        Ok(Self {
-            id: machine.id,
-            peer,
-            since: Instant::now(),
-        })
-    }
-
-    /// What announces a heartbeat of it.
-    pub(crate) fn heartbeat(&self) -> Wanted {
-        Wanted::ephemeral("machine-activity", &self.id).since(self.since)
-    }
-}
-
-/// Announcements of one machine with one value of `active`.
-fn announced(id: &str, active: bool) -> impl Fn(&Arrival) -> bool {
-    let wanted = Wanted::ephemeral("machine-activity", id);
-    move |arrival| wanted.matches(arrival) && arrival.data["active"] == active
-}
-
-async fn machine_connects(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &CAST).await?;
-    let machine = cx.machine(&stage.account).await?;
-    let token = stage.account.token();
-    let peer = cx
-        .connect("machine", token, Scope::Machine(&machine.id))
-        .await?;
-    for active in [true, false] {
-        if !active {
-            peer.socket.disconnect().await;
-        }
-        let deadline = cx.deadline();
-        for role in USERS {
-            let seen = stage
-                .peer(role)
-                .wait_for(deadline, announced(&machine.id, active))
-                .await;
-            let told = format!("machine-activity with active {active} for both users");
-            cx.require(&MACHINE_ONLINE, seen.is_some(), told, "nothing")?;
-        }
-    }
-    stage.prove_silence(cx).await?;
-    let wanted = Wanted::ephemeral("machine-activity", &machine.id);
-    let reached: Vec<_> = SCOPED
-        .iter()
-        .map(|role| stage.peer(*role))
-        .filter(|peer| !peer.all(|arrival| wanted.matches(arrival)).is_empty())
-        .map(|peer| peer.who.as_str())
-        .collect();
-    let told = "no machine-activity for session- and machine-scoped connections";
-    cx.check(
-        &NARROW,
-        reached.is_empty(),
-        told,
-        format!("machine-activity for {}", reached.join(", ")),
-    );
-    Ok(())
-}
-
-async fn machine_stays(cx: &mut Ctx) -> Flow {
-    let stage = Stage::set(cx, &[Role::U1, Role::U2]).await?;
-    let machine = cx.machine(&stage.account).await?;
-    let other = cx.machine(&stage.account).await?;
-    let token = stage.account.token();
-    let closing = cx
-        .connect("closing", token, Scope::Machine(&machine.id))
-        .await?;
-    let staying = cx
-        .connect("staying", token, Scope::Machine(&machine.id))
-        .await?;
-    let witness = cx
-        .connect("witness", token, Scope::Machine(&other.id))
-        .await?;
-    // What is no connection of the machine does not take it along either.
-    let session = Scope::Session(&stage.s1.id);
-    let others = [
-        cx.connect("session", token, session).await?,
-        cx.connect("user", token, Scope::User).await?,
-    ];
-    let user = stage.peer(Role::U1);
-    // Ends are handled when the server notices them, so the end of another machine's only connection,
-    // which must be announced, is the sentinel for this one.
-    closing.socket.disconnect().await;
-    for other in &others {
-        other.socket.disconnect().await;
-    }
-    witness.socket.disconnect().await;
-    let deadline = cx.deadline();
-    let noticed = user.wait_for(deadline, announced(&other.id, false)).await;
-    if noticed.is_none() {
-        cx.note("the end of a machine is not announced, so this rests on sentinels alone".into());
-    }
-    cx.round_trip(&staying).await?;
-    stage.prove_silence(cx).await?;
-    let gone = user.all(announced(&machine.id, false));
-    cx.check(
-        &MACHINE_STAYS,
-        gone.is_empty(),
-        "no machine-activity with active false while a connection of the machine lives",
-        gone.first()
-            .map_or_else(String::new, |arrival| arrival.raw.clone()),
-    );
-    Ok(())
 }
 
 /// Ten minutes, less a minute for clocks that differ.

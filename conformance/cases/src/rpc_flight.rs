@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use touchstone_client::Args;
 
-use super::rpc::{self, INDEPENDENT, answer_as, echo, register, requests, rpc};
+use super::{
+    calling::{answer_as, echo, register, requests, rpc},
+    rpc::{self, INDEPENDENT},
+};
 use touchstone_harness::{
     case::{Flow, Stop, case_table},
     ctx::{Ctx, NoAnswer, Scope, same_json},

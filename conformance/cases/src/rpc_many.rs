@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use touchstone_client::Args;
 
-use super::rpc;
+use super::{calling, rpc};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,
@@ -60,7 +60,7 @@ async fn equal_calls(cx: &mut Ctx) -> Flow {
             let number = asked.fetch_add(1, Ordering::Relaxed);
             Some(Args::from(json!(opaque::numbered(&word, number))))
         });
-        rpc::register(cx, callee, &method).await?;
+        calling::register(cx, callee, &method).await?;
     }
     let callers = [
         (own.peer(Role::U1), 0),
@@ -105,7 +105,7 @@ async fn equal_calls(cx: &mut Ctx) -> Flow {
         let expected = format!("{made} equal calls with a result each");
         let shown = format!("{} different results", own_ones.len());
         cx.check(&OWN_RESULT, own_ones.len() == made, expected, shown);
-        let came = rpc::requests(stage.peer(Role::S1), &method).len();
+        let came = calling::requests(stage.peer(Role::S1), &method).len();
         let expected = format!("{made} requests for {made} equal calls");
         cx.check(&rpc::REQUEST, came == made, expected, came);
     }
@@ -127,7 +127,7 @@ async fn numbers(cx: &mut Ctx) -> Flow {
             let params = request["params"].as_str().unwrap_or_default();
             Some(Args::from(json!(format!("{word}{params}"))))
         });
-        rpc::register(cx, callee, &method).await?;
+        calling::register(cx, callee, &method).await?;
     }
     let callers: [(&Peer, &str); 4] = [
         (own.peer(Role::U1), &mine),
@@ -179,7 +179,7 @@ async fn numbers(cx: &mut Ctx) -> Flow {
     let expected = "no result of the other account";
     cx.check(&FOREIGN_RESULT, leaked.is_empty(), expected, shown(&leaked));
     for (stage, sent) in [&own, &other].into_iter().zip(sent) {
-        let log = rpc::requests(stage.peer(Role::S1), &method);
+        let log = calling::requests(stage.peer(Role::S1), &method);
         let mut came: Vec<_> = log.iter().map(|request| &request["params"]).collect();
         came.sort_by_key(|params| params.to_string());
         let strangers = came.iter().filter(|params| {

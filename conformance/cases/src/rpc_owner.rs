@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{
     admission::{Admission, attempt},
-    rpc::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc},
+    calling::{self, ABSENT_GRACE, answer_as, call_absent, register, requests, rpc},
+    rpc,
 };
 use touchstone_harness::{
     case::{Flow, Stop, case_table},
@@ -215,7 +216,7 @@ async fn takes_over(cx: &mut Ctx) -> Flow {
     } else {
         stage.m2_id()
     };
-    rpc::leaves(cx, other, machine, caller).await;
+    calling::leaves(cx, other, machine, caller).await;
     // Until the server has noticed, it may still ask the one that has left.
     let mut tries = cx.tries();
     loop {
@@ -235,7 +236,7 @@ async fn takes_over(cx: &mut Ctx) -> Flow {
 
 /// Registers `method`, which another connection may have registered.
 async fn second_register(cx: &mut Ctx, peer: &Peer, method: &str) -> Flow {
-    rpc::register_as(cx, peer, method, &rpc::SECOND).await
+    calling::register_as(cx, peer, method, &rpc::SECOND).await
 }
 
 /// Sends `event` about `method` and waits for one more `answer` than before: one of an earlier time proves
@@ -314,7 +315,7 @@ async fn late(cx: &mut Ctx) -> Flow {
 async fn stays(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::U2, Role::S1]).await?;
     let method = cx.marker("method");
-    rpc::echo(stage.peer(Role::S1));
+    calling::echo(stage.peer(Role::S1));
     register(cx, stage.peer(Role::S1), &method).await?;
     for n in 0..12 {
         let caller = stage.peer(if n % 2 == 0 { Role::U1 } else { Role::U2 });
@@ -376,7 +377,7 @@ async fn unknown_scope(cx: &mut Ctx) -> Flow {
             continue;
         };
         let method = cx.marker("method");
-        rpc::answer_as(&callee, name);
+        calling::answer_as(&callee, name);
         cx.emit(&callee, "rpc-register", json!({"method": method}))
             .await?;
         let registered = callee

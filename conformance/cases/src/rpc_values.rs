@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use touchstone_client::Args;
 
 use super::{
-    rpc::{self, echo, register, requests},
+    calling::{self, echo, register, requests},
     similar, values,
 };
 use touchstone_harness::{
@@ -135,7 +135,7 @@ async fn params(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1]).await?;
     let (caller, callee) = (stage.peer(Role::U1), stage.peer(Role::S1));
     let method = cx.marker("method");
-    rpc::answer_as(callee, "here");
+    calling::answer_as(callee, "here");
     register(cx, callee, &method).await?;
     for value in catalogue(&cx.marker("params")) {
         let (_, got) = received(cx, &PARAMS, caller, callee, (&method, &value)).await?;
@@ -210,7 +210,7 @@ async fn results(cx: &mut Ctx) -> Flow {
         next.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&value);
-        let answer = rpc::rpc(cx, &RESULTS, caller, &method, "call").await?;
+        let answer = calling::rpc(cx, &RESULTS, caller, &method, "call").await?;
         // JSON has no way to say that a result is there and undefined: a null may be left out.
         let result = answer.get("result").unwrap_or(&Value::Null);
         let held = answer["ok"] == true && same_json(result, &value);
@@ -223,8 +223,8 @@ async fn results(cx: &mut Ctx) -> Flow {
 async fn similar_names(cx: &mut Ctx) -> Flow {
     let stage = Stage::set(cx, &[Role::U1, Role::S1, Role::S2]).await?;
     let caller = stage.peer(Role::U1);
-    rpc::answer_as(stage.peer(Role::S1), "first");
-    rpc::answer_as(stage.peer(Role::S2), "second");
+    calling::answer_as(stage.peer(Role::S1), "first");
+    calling::answer_as(stage.peer(Role::S2), "second");
     let marker = cx.marker("method");
     for (one, other) in &similar::pairs(&marker, 300) {
         let callees = [(Role::S1, one, "first"), (Role::S2, other, "second")];
@@ -232,7 +232,7 @@ async fn similar_names(cx: &mut Ctx) -> Flow {
             register_exactly(cx, stage.peer(role), name).await?;
         }
         for (role, name, result) in callees {
-            let answer = rpc::rpc(cx, &SIMILAR_NAMES, caller, name, "call").await?;
+            let answer = calling::rpc(cx, &SIMILAR_NAMES, caller, name, "call").await?;
             let held = answer["ok"] == true && answer["result"] == result;
             let expected = format!("the {result} callee's result for {}", json!(name));
             cx.check(&SIMILAR_NAMES, held, expected, &answer);

@@ -3,7 +3,8 @@
 use crate::readback::Watched;
 use serde_json::{Value, json};
 
-use super::{CAST, SCOPED, UNSEEN, USERS, different, far_ahead};
+use super::{UNSEEN, different, far_ahead};
+use crate::cast::{CAST, SCOPED, USERS};
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::Ctx,

@@ -3,7 +3,8 @@
 use crate::{delivery, machine};
 use serde_json::{Value, json};
 
-use super::{USERS, find, told};
+use super::{find, told};
+use crate::cast::USERS;
 use touchstone_harness::{
     case::{Flow, case_table},
     ctx::{Ctx, Scope},

@@ -44,23 +44,6 @@ async fn far_ahead(
     Ok(())
 }
 
-/// Session- and machine-scoped connections of the account, which hear of nothing that is for users.
-const SCOPED: [Role; 4] = [Role::S1, Role::S2, Role::M1, Role::M2];
-
-/// Those who hear of what is for users.
-const USERS: [Role; 2] = [Role::U1, Role::U2];
-
-/// The cast for events that are for users only.
-const CAST: [Role; 7] = [
-    Role::U1,
-    Role::U2,
-    Role::S1,
-    Role::S2,
-    Role::M1,
-    Role::M2,
-    Role::V1,
-];
-
 /// An answer, for a reader.
 fn told(answer: &Answer) -> String {
     format!("{} {}", answer.status, answer.body)

@@ -5,7 +5,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use touchstone_client::provision::rest::Answer;
 
-use super::{CAST, SCOPED, USERS, different, find, status, told};
+use super::{different, find, status, told};
+use crate::cast::{CAST, SCOPED, USERS};
+use crate::session_life;
 use touchstone_harness::{
     case::{Flow, Stop, case_table},
     ctx::Ctx,
@@ -114,7 +116,7 @@ async fn tag_race(cx: &mut Ctx) -> Flow {
     let update = Delivery {
         wanted: wanted.clone(),
         reaches: &USERS,
-        by: &session::CREATED,
+        by: &session_life::CREATED,
         spares: &[],
     };
     stage.observe(cx, &[update]).await?;
@@ -147,8 +149,8 @@ async fn values(cx: &mut Ctx) -> Flow {
     let update = Delivery {
         wanted: Wanted::update("new-session", marker),
         reaches: &USERS,
-        by: &session::CREATED,
-        spares: &[(&SCOPED, &session::CREATED_NARROW)],
+        by: &session_life::CREATED,
+        spares: &[(&SCOPED, &session_life::CREATED_NARROW)],
     };
     let seen = stage.observe(cx, &[update]).await?;
     let body = &seen[0].data["body"];
@@ -291,7 +293,7 @@ async fn deleted(cx: &mut Ctx) -> Flow {
     let doomed = cx.session(&stage.account).await?;
     let path = format!("/v1/sessions/{}", doomed.id);
     cx.rest(
-        &session::DELETED,
+        &session_life::DELETED,
         &stage.account,
         "DELETE",
         &path,
@@ -337,12 +339,18 @@ async fn deleted(cx: &mut Ctx) -> Flow {
     let account = &stage.account;
     let path = "/v1/sessions";
     let made = cx
-        .rest(&session::DELETED, account, "POST", path, &body)
+        .rest(&session_life::DELETED, account, "POST", path, &body)
         .await?;
     let doomed = made["session"]["id"].as_str().unwrap_or_default();
     let route = format!("{path}/{doomed}");
-    cx.rest(&session::DELETED, account, "DELETE", &route, &Value::Null)
-        .await?;
+    cx.rest(
+        &session_life::DELETED,
+        account,
+        "DELETE",
+        &route,
+        &Value::Null,
+    )
+    .await?;
     body["metadata"] = json!(cx.marker("metadata"));
     let made = cx.rest(&DELETED_GONE, account, "POST", path, &body).await?;
     let told = &made["session"]["metadata"];
@@ -362,7 +370,7 @@ async fn delete_typed(cx: &mut Ctx) -> Flow {
     let succeeds = |answer: &Answer| (200..300).contains(&answer.status);
     if !succeeds(&answers[0]) {
         return Err(Stop::Blocked {
-            parent: &session::DELETED,
+            parent: &session_life::DELETED,
             reason: format!("DELETE is answered with {}", told(&answers[0])),
         });
     }
