@@ -14,6 +14,7 @@ use touchstone_client::{
     CallError, ConnectOptions, Event, Events, Secret, Socket, connect,
     provision::{Account, NewMachine, NewSession, ProvisionError, Provisioner},
 };
+use touchstone_fixtures::{Filter, broadcast};
 
 use super::{RunPlan, payload, peer, provision::Provided};
 use crate::{
@@ -421,11 +422,12 @@ impl Seen {
     /// An event has arrived at the `nth` connection, which is of this role.
     fn note(&mut self, role: Role, nth: usize, payload: &Value, text: &str) {
         let own = || text.contains(&mark(nth));
-        match (role, type_of(payload).unwrap_or_default()) {
-            (Role::User, _) | (Role::Machine, "update-machine") => {}
-            (Role::Session, "update-session") if own() => {}
-            (Role::Session, "new-message") => self.astray |= !own(),
-            (_, name) => self.wide.insert(name),
+        let name = type_of(payload).unwrap_or_default();
+        match (role, broadcast(name).map(|known| known.filter)) {
+            (Role::User, _) | (Role::Machine, Some(Filter::MachineScopedOnly)) => {}
+            (Role::Session, Some(Filter::AllInterestedInSession)) if own() => {}
+            (Role::Session, _) if name == "new-message" => self.astray = true,
+            _ => self.wide.insert(name),
         }
     }
 }

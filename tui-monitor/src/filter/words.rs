@@ -7,21 +7,16 @@
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
-use touchstone_fixtures::{CLIENT_EVENTS, EPHEMERAL_TYPES, UPDATE_TYPES};
+use touchstone_fixtures::{CLIENT_EVENTS, EPHEMERAL_TYPES, Filter, SERVER_EVENTS, UPDATE_TYPES};
 use touchstone_history::REQUIREMENTS;
 use touchstone_output::suggest::{closest, likeness};
 
 use super::FilterError;
 use crate::event::{HINTS, Kind};
 
-/// Types that neither [`UPDATE_TYPES`] nor [`EPHEMERAL_TYPES`] nor [`CLIENT_EVENTS`] list: what servers
-/// send besides, what servers of later generations send, and the monitor's own entries.
-const OTHER_TYPES: [&str; 19] = [
-    "rpc-request",
-    "rpc-registered",
-    "rpc-unregistered",
-    "rpc-error",
-    "error",
+/// Types that the contract does not list: what servers of later generations send, and the monitor's own
+/// entries.
+const OTHER_TYPES: [&str; 14] = [
     "session-event",
     "delete-machine",
     "update",
@@ -39,13 +34,6 @@ const OTHER_TYPES: [&str; 19] = [
     "unanswered",
 ];
 
-const FILTERS: [&str; 4] = [
-    "all-interested-in-session",
-    "user-scoped-only",
-    "machine-scoped-only",
-    "all-user-authenticated-connections",
-];
-
 /// How like a known type a word has to be to be that type, mistyped.
 const ALL_BUT: f64 = 0.93;
 
@@ -56,6 +44,7 @@ pub(crate) fn words_of(field: &str) -> Option<Vec<&'static str>> {
             .into_iter()
             .chain(EPHEMERAL_TYPES)
             .chain(CLIENT_EVENTS)
+            .chain(SERVER_EVENTS)
             .chain(OTHER_TYPES)
             .collect(),
         "kind" => Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
@@ -65,7 +54,7 @@ pub(crate) fn words_of(field: &str) -> Option<Vec<&'static str>> {
             .into_iter()
             .chain(REQUIREMENTS.iter().map(|one| one.id))
             .collect(),
-        "filter" => FILTERS.to_vec(),
+        "filter" => Filter::ALL.map(Filter::as_str).to_vec(),
         _ => return None,
     })
 }

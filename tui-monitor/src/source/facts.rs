@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use touchstone_fixtures::{
-    CLIENT_EVENTS, EPHEMERAL_TYPES, Subject, UPDATE_TYPES, broadcast, subject_of,
+    CLIENT_EVENTS, EPHEMERAL_TYPES, SERVER_EVENTS, Subject, UPDATE_TYPES, broadcast, subject_of,
 };
 
 use crate::event::{Entity, Kind};
@@ -43,13 +43,6 @@ pub(super) fn of_event(name: &str, payload: &Value) -> Facts {
 /// The name of the event, or the type in its payload, where the specification does not list it in either
 /// direction.
 pub(super) fn unknown_type<'a>(name: &'a str, payload: &'a Value) -> Option<&'a str> {
-    const FROM_SERVERS: [&str; 5] = [
-        "error",
-        "rpc-registered",
-        "rpc-unregistered",
-        "rpc-error",
-        "rpc-request",
-    ];
     match name {
         "update" => payload["body"]["t"]
             .as_str()
@@ -58,7 +51,7 @@ pub(super) fn unknown_type<'a>(name: &'a str, payload: &'a Value) -> Option<&'a 
             .as_str()
             .filter(|t| !EPHEMERAL_TYPES.contains(t)),
         _ => {
-            Some(name).filter(|name| !FROM_SERVERS.contains(name) && !CLIENT_EVENTS.contains(name))
+            Some(name).filter(|name| !SERVER_EVENTS.contains(name) && !CLIENT_EVENTS.contains(name))
         }
     }
 }

@@ -4,6 +4,7 @@
 //! account, the entity and the new value.
 
 use serde_json::Value;
+use touchstone_fixtures::{broadcast, caused_by, subject_of};
 
 use crate::source::Origin;
 
@@ -14,36 +15,26 @@ pub(super) fn rpc_key(origin: &Origin, data: &Value) -> String {
 
 /// The updates that a client's event causes, by what tells them apart.
 pub(super) fn effects_of(origin: &Origin, name: &str, data: &Value) -> Vec<String> {
-    let account = &origin.account;
-    let value = |kind: &str, id: &str, key: &str| {
-        vec![format!("{account} {kind} {} {key} {}", data[id], data[key])]
+    let (Some(effect), Some((_, id))) = (caused_by(name), subject_of(name)) else {
+        return Vec::new();
     };
+    let key = |what: &str, value: &Value| {
+        format!(
+            "{} {} {} {what} {value}",
+            origin.account, effect.name, data[id]
+        )
+    };
+    let written = |part| vec![key(part, &data[part])];
     match name {
-        "message" if data["localId"].is_string() => {
-            vec![format!(
-                "{account} message {} {}",
-                data["sid"], data["localId"]
-            )]
-        }
-        "message" => vec![format!(
-            "{account} message {} {}",
-            data["sid"], data["message"]
-        )],
-        "update-metadata" => value("session", "sid", "metadata"),
-        "update-state" => value("session", "sid", "agentState"),
-        "machine-update-metadata" => value("machine", "machineId", "metadata"),
-        "machine-update-state" => value("machine", "machineId", "daemonState"),
-        "artifact-create" => vec![format!("{account} artifact {} new", data["id"])],
-        "artifact-delete" => vec![format!("{account} artifact {} gone", data["artifactId"])],
+        "message" if data["localId"].is_string() => vec![key("message", &data["localId"])],
+        "message" => written("message"),
+        "update-metadata" | "machine-update-metadata" => written("metadata"),
+        "update-state" => written("agentState"),
+        "machine-update-state" => written("daemonState"),
+        "artifact-create" | "artifact-delete" => vec![key("all", &Value::Null)],
         "artifact-update" => ["header", "body"]
             .into_iter()
-            .filter_map(|part| {
-                let new = data.get(part)?.get("data")?;
-                Some(format!(
-                    "{account} artifact {} {part} {new}",
-                    data["artifactId"]
-                ))
-            })
+            .filter_map(|part| Some(key(part, data.get(part)?.get("data")?)))
             .collect(),
         _ => Vec::new(),
     }
@@ -51,27 +42,27 @@ pub(super) fn effects_of(origin: &Origin, name: &str, data: &Value) -> Vec<Strin
 
 /// The same text for the update that was caused.
 pub(super) fn cause_of(account: &str, body: &Value) -> Option<String> {
-    let part = |kind: &str, id: &str, keys: [&str; 2]| {
-        let key = keys.into_iter().find(|key| body.get(key).is_some())?;
-        Some(format!(
-            "{account} {kind} {} {key} {}",
-            body[id], body[key]["value"]
-        ))
+    let effect = broadcast(body["t"].as_str()?)?;
+    let (_, id) = effect.about?;
+    let key = |what: &str, value: &Value| {
+        format!("{account} {} {} {what} {value}", effect.name, body[id])
     };
-    match body["t"].as_str()? {
+    let part = |parts: [&str; 2]| {
+        let part = parts.into_iter().find(|part| body.get(part).is_some())?;
+        Some(key(part, &body[part]["value"]))
+    };
+    match effect.name {
         "new-message" => {
             let message = &body["message"];
-            let told = match &message["localId"] {
-                Value::Null => &message["content"]["c"],
-                local => local,
-            };
-            Some(format!("{account} message {} {told}", body["sid"]))
+            Some(match &message["localId"] {
+                Value::Null => key("message", &message["content"]["c"]),
+                local => key("message", local),
+            })
         }
-        "update-session" => part("session", "id", ["metadata", "agentState"]),
-        "update-machine" => part("machine", "machineId", ["metadata", "daemonState"]),
-        "update-artifact" => part("artifact", "artifactId", ["header", "body"]),
-        "new-artifact" => Some(format!("{account} artifact {} new", body["artifactId"])),
-        "delete-artifact" => Some(format!("{account} artifact {} gone", body["artifactId"])),
+        "update-session" => part(["metadata", "agentState"]),
+        "update-machine" => part(["metadata", "daemonState"]),
+        "update-artifact" => part(["header", "body"]),
+        "new-artifact" | "delete-artifact" => Some(key("all", &Value::Null)),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 use touchstone_client::trace::Exchange;
+use touchstone_fixtures::broadcast;
 
 use super::{Amendment, Desk, Draft};
 use crate::event::{Cause, Direction, Entity, Input, Kind};
@@ -136,19 +137,22 @@ fn changes_of(exchange: &Exchange) -> Vec<String> {
 
 /// What an update says was changed; nothing where that could be said of other updates as well.
 pub(super) fn change_of(body: &Value) -> Option<String> {
-    let part = |kind: &str, id: &Value, parts: [&str; 2]| {
+    let name = body["t"].as_str()?;
+    let about = broadcast(name)?.about;
+    let id = about.map_or(&Value::Null, |(_, key)| &body[key]);
+    let part = |kind: &str, parts: [&str; 2]| {
         let told = parts.into_iter().find(|part| body[*part].is_object())?;
         version(kind, id, told, &body[told]["version"])
     };
-    match body["t"].as_str()? {
-        "new-session" => new("session", &body["id"]),
-        "delete-session" => gone("session", &body["sid"]),
+    match name {
+        "new-session" => new("session", id),
+        "delete-session" => gone("session", id),
         "new-message" => message(&body["message"]["id"]),
-        "new-machine" => new("machine", &body["machineId"]),
-        "update-machine" => part("machine", &body["machineId"], ["metadata", "daemonState"]),
-        "new-artifact" => new("artifact", &body["artifactId"]),
-        "update-artifact" => part("artifact", &body["artifactId"], ["header", "body"]),
-        "delete-artifact" => gone("artifact", &body["artifactId"]),
+        "new-machine" => new("machine", id),
+        "update-machine" => part("machine", ["metadata", "daemonState"]),
+        "new-artifact" => new("artifact", id),
+        "update-artifact" => part("artifact", ["header", "body"]),
+        "delete-artifact" => gone("artifact", id),
         // What is deleted has no version of its own.
         "kv-batch-update" => body["changes"].as_array()?.iter().find_map(value),
         "update-account" => settings(&body["settings"]["version"]),
