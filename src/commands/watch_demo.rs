@@ -77,7 +77,7 @@ struct Load {
 impl Load {
     fn new(url: &Url, recorder: Recorder, stop: CancellationToken) -> Result<Self, Failure> {
         let text = scenario(SCENARIO).with_context(|| format!("{SCENARIO} is not built in"))?;
-        let scenario = Scenario::parse(text.name, text.text)
+        let scenario = Scenario::parse(SCENARIO, text)
             .and_then(|scenario| scenario.lasting(ONE_RUN))
             .context("a built-in scenario is wrong")?;
         let options = ConnectOptions::new(url.clone());

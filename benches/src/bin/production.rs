@@ -76,8 +76,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The scenario with another ramp.
 fn scenario_text(ramp: Option<u32>) -> anyhow::Result<String> {
-    let built_in = touchstone_fixtures::scenario("production").context("no such scenario")?;
-    let text = built_in.text;
+    let text = touchstone_fixtures::scenario("production").context("no such scenario")?;
     for expected in [RAMP, PHASE] {
         let found = text.matches(expected).count();
         ensure!(found == 1, "{found} lines of the scenario say {expected}");

@@ -227,8 +227,8 @@ fn the_parts_of_an_event_agree() {
 
 #[test]
 fn every_built_in_scenario_is_one() {
-    for built_in in touchstone_fixtures::SCENARIOS {
-        let scenario = Scenario::parse(built_in.name, built_in.text).unwrap();
+    for (name, text) in touchstone_fixtures::SCENARIOS {
+        let scenario = Scenario::parse(name, text).unwrap();
         for scale in ["0.01", "3"] {
             scenario.clone().scaled(scale.parse().unwrap()).unwrap();
         }
@@ -238,7 +238,7 @@ fn every_built_in_scenario_is_one() {
 /// The sample explains what the other scenarios only use, so it must name every key.
 #[test]
 fn the_sample_names_every_key() {
-    let sample = touchstone_fixtures::scenario("production").unwrap().text;
+    let sample = touchstone_fixtures::scenario("production").unwrap();
     let is_key = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     for section in [
         "",
@@ -277,7 +277,7 @@ fn the_sample_names_every_key() {
 #[test]
 fn production_is_the_snapshot() {
     let production = touchstone_fixtures::scenario("production").unwrap();
-    let scenario = Scenario::parse("production", production.text).unwrap();
+    let scenario = Scenario::parse("production", production).unwrap();
     assert_eq!(scenario.connections(), 23_950);
     let registrations = scenario.population.sessions * scenario.session.registrations
         + scenario.population.machines * scenario.machine.registrations;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use touchstone_client::trace::Reader;
-use touchstone_fixtures::{SCENARIOS, ScenarioText, scenario};
+use touchstone_fixtures::{SCENARIOS, scenario};
 use touchstone_loadgen::scenario::{Recorded, Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Summary};
 use touchstone_loadgen::slo::Slo;
@@ -81,9 +81,9 @@ pub(super) fn recorded(path: &Path) -> Result<String, Failure> {
 
 /// The built-in scenarios, one per line, with what they are good for.
 pub(super) fn list() -> String {
-    let names = SCENARIOS.iter().map(|one| one.name.len());
+    let names = SCENARIOS.iter().map(|(name, _)| name.len());
     let width = names.max().unwrap_or(0);
-    let line = |ScenarioText { name, text }: &ScenarioText| {
+    let line = |(name, text): &(&str, &str)| {
         let about = Scenario::parse(name, text).map_or_else(
             |error| error.to_string(),
             |scenario| {
@@ -103,8 +103,8 @@ pub(super) fn list() -> String {
 /// The name and the text of a scenario. What looks like a path is one; built-in names win over files
 /// of the same name.
 fn text(asked: &str) -> Result<(String, String), Failure> {
-    if let Some(ScenarioText { name, text }) = scenario(asked) {
-        return Ok((name.to_owned(), text.to_owned()));
+    if let Some(text) = scenario(asked) {
+        return Ok((asked.to_owned(), text.to_owned()));
     }
     let path = Path::new(asked);
     let is_path = asked.contains('/') || path.extension().is_some() || path.exists();
@@ -114,7 +114,7 @@ fn text(asked: &str) -> Result<(String, String), Failure> {
             .map_err(Failure::usage)?;
         return Ok((asked.to_owned(), text));
     }
-    let names: Vec<_> = SCENARIOS.iter().map(|one| one.name).collect();
+    let names: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
     let hint = match suggest::closest(asked, names.iter().copied()) {
         Some(name) => format!("did you mean {name}?"),
         None => format!(
