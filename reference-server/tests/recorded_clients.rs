@@ -11,52 +11,21 @@
     reason = "helpers of tests may panic as tests may"
 )]
 
-use tokio::{net::TcpListener, sync::oneshot, time::Duration};
-use touchstone_client::{Clock, ConnectOptions};
-use touchstone_reference_server::{Config, serve};
+use tokio::time::Duration;
+use touchstone_reference_server::Config;
 
 mod recorded;
 
-use recorded::{Failure, Recording, Tally, replay};
+use recorded::{DAEMON_NEW, DAEMON_OLD, DEADLINE, IN_VAIN, SESSION_NEW, SESSION_OLD, Tally, run};
 
-/// How long a single answer or event may take. Nothing is measured with it.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// The same where something will not come. Only rows that are to fail use it.
-const IN_VAIN: Duration = Duration::from_secs(4);
-
-macro_rules! recording {
-    ($name:literal) => {
-        ($name, include_str!(concat!("recorded/", $name)))
-    };
-}
-
-const DAEMON_OLD: (&str, &str) = recording!("daemon-old.jsonl");
-const DAEMON_NEW: (&str, &str) = recording!("daemon-new.jsonl");
-const SESSION_OLD: (&str, &str) = recording!("session-old.jsonl");
-const SESSION_NEW: (&str, &str) = recording!("session-new.jsonl");
-const PAIRING_OLD: (&str, &str) = recording!("pairing-old.jsonl");
-const PAIRING_NEW: (&str, &str) = recording!("pairing-new.jsonl");
-
-/// Replays against a server of its own.
-async fn run(
-    (name, text): (&'static str, &str),
-    config: Config,
-    deadline: Duration,
-) -> Result<Tally, Failure> {
-    let recording = Recording::parse(name, text)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(vec![listener], config, async {
-        // A dropped sender stops it as well.
-        let _ = stopped.await;
-    }));
-    let base = ConnectOptions::new(url.parse().unwrap());
-    let result = replay(&recording, &base, Clock::System, deadline).await;
-    drop(stop);
-    server.await.unwrap().unwrap();
-    result
-}
+const PAIRING_OLD: (&str, &str) = (
+    "pairing-old.jsonl",
+    include_str!("recorded/pairing-old.jsonl"),
+);
+const PAIRING_NEW: (&str, &str) = (
+    "pairing-new.jsonl",
+    include_str!("recorded/pairing-new.jsonl"),
+);
 
 /// `judged` are the requests, acks, updates and other events of the recording, so that nobody can
 /// thin it out unnoticed.

@@ -6,52 +6,14 @@
     reason = "helpers of tests may panic as tests may"
 )]
 
-use tokio::{net::TcpListener, sync::oneshot, time::Duration};
-use touchstone_client::{Clock, ConnectOptions};
+use tokio::time::Duration;
 use touchstone_reference_faults::Faults;
-use touchstone_reference_server::{Config, serve};
+use touchstone_reference_server::Config;
 
 #[path = "../../tests/recorded/mod.rs"]
 mod recorded;
 
-use recorded::{Failure, Recording, Tally, replay};
-
-/// How long a single answer or event may take. Nothing is measured with it.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// The same where something will not come. Only rows that are to fail use it.
-const IN_VAIN: Duration = Duration::from_secs(4);
-
-macro_rules! recording {
-    ($name:literal) => {
-        ($name, include_str!(concat!("../../tests/recorded/", $name)))
-    };
-}
-
-const DAEMON_OLD: (&str, &str) = recording!("daemon-old.jsonl");
-const DAEMON_NEW: (&str, &str) = recording!("daemon-new.jsonl");
-const SESSION_OLD: (&str, &str) = recording!("session-old.jsonl");
-const SESSION_NEW: (&str, &str) = recording!("session-new.jsonl");
-
-/// Replays against a server of its own.
-async fn run(
-    (name, text): (&'static str, &str),
-    config: Config,
-    deadline: Duration,
-) -> Result<Tally, Failure> {
-    let recording = Recording::parse(name, text)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(vec![listener], config, async {
-        // A dropped sender stops it as well.
-        let _ = stopped.await;
-    }));
-    let base = ConnectOptions::new(url.parse().unwrap());
-    let result = replay(&recording, &base, Clock::System, deadline).await;
-    drop(stop);
-    server.await.unwrap().unwrap();
-    result
-}
+use recorded::{DAEMON_NEW, DAEMON_OLD, DEADLINE, IN_VAIN, SESSION_NEW, SESSION_OLD, run};
 
 /// Replays a recording against a server with a fault. The failure begins with `failure`.
 async fn check_fault(

@@ -1,24 +1,17 @@
 //! Access keys: one per session and machine.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use serde_json::json;
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
-use crate::app::App;
 use crate::decide::access_key::{self, view};
 use crate::decide::versioned::Write;
 use crate::store::Pair;
 
 /// `GET /v1/access-keys/:sessionId/:machineId`.
-pub(super) async fn read(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(pair): Path<Pair>,
-) -> Answer {
+pub(super) async fn read(Caller { app, account }: Caller, Path(pair): Path<Pair>) -> Answer {
     let key = app
         .read(&account, |cx| {
             let has_pair = cx.may_have_key(&pair);
@@ -31,8 +24,7 @@ pub(super) async fn read(
 
 /// `POST /v1/access-keys/:sessionId/:machineId`.
 pub(super) async fn create(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(pair): Path<Pair>,
     Body(body): Body,
 ) -> Answer {
@@ -47,8 +39,7 @@ pub(super) async fn create(
 
 /// `PUT /v1/access-keys/:sessionId/:machineId`.
 pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(pair): Path<Pair>,
     Body(body): Body,
 ) -> Answer {

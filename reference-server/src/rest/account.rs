@@ -1,19 +1,15 @@
 //! The account's own profile and settings.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use serde_json::json;
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
-use crate::app::App;
 use crate::decide::settings;
 use crate::decide::versioned::Write;
 
 /// `GET /v1/account/profile`: this server knows only ids; people have no names here.
-pub(super) async fn profile(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn profile(Caller { app, account }: Caller) -> Answer {
     Ok(Json(json!({
         "id": account.id(),
         "timestamp": app.now(),
@@ -27,7 +23,7 @@ pub(super) async fn profile(State(app): State<Arc<App>>, Caller(account): Caller
 }
 
 /// `GET /v1/account/settings`.
-pub(super) async fn settings(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn settings(Caller { app, account }: Caller) -> Answer {
     let now = app.read(&account, |cx| cx.rows.settings.versioned()).await;
     Ok(Json(
         json!({ "settings": now.value, "settingsVersion": now.version }),
@@ -35,11 +31,7 @@ pub(super) async fn settings(State(app): State<Arc<App>>, Caller(account): Calle
 }
 
 /// `POST /v1/account/settings`: with `expectedVersion`, like everything that has versions.
-pub(super) async fn set_settings(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn set_settings(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let fields = Fields::check(
         &body,
         &[

@@ -1,14 +1,11 @@
 //! Artifacts, by HTTP: the same decisions as those of the socket.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use serde_json::{Value, json};
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller, newest_first};
-use crate::app::App;
 use crate::builders::Versioned;
 use crate::decide::artifact_create::{self, Create, CreateError, FOREIGN};
 use crate::decide::artifact_delete;
@@ -16,7 +13,7 @@ use crate::decide::artifact_update::{self, Parts, Updated};
 use crate::store::{Artifact, Store};
 
 /// `GET /v1/artifacts`: a bare array without bodies, the latest changed first.
-pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn list(Caller { app, account }: Caller) -> Answer {
     let mut rows: Vec<_> = app
         .read(&account, |cx| {
             cx.rows.artifacts.values().map(Artifact::row).collect()
@@ -36,21 +33,13 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -
 }
 
 /// `GET /v1/artifacts/:id`.
-pub(super) async fn read(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn read(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let artifact = app.read(&account, |cx| cx.rows.artifact(&id)).await;
     Ok(Json(json!(artifact.ok_or_else(not_found)?)))
 }
 
 /// `POST /v1/artifacts`: the existing artifact if the account has one of this id.
-pub(super) async fn create(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn create(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let fields = Fields::check(
         &body,
         &[
@@ -90,8 +79,7 @@ pub(super) async fn create(
 
 /// `POST /v1/artifacts/:id`: a part is written if its version is named; with no part nothing happens.
 pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Answer {
@@ -142,11 +130,7 @@ pub(super) async fn update(
 }
 
 /// `DELETE /v1/artifacts/:id`.
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn delete(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let is_there = app
         .decide(&account, "artifact-delete", &Value::Null, |cx| {
             artifact_delete::decide(cx, &id)

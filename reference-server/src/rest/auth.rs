@@ -97,11 +97,7 @@ pub(super) async fn status(
 }
 
 /// `POST /v1/auth/response`: a signed-in device lets a terminal into its account.
-pub(super) async fn respond(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn respond(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let fields = Fields::check(
         &body,
         &[("publicKey", Kind::Text), ("response", Kind::Text)],

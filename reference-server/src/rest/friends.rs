@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,20 +16,12 @@ use crate::decide::{Context, friends as decide};
 use crate::store::{Account, FeedItem};
 
 /// `POST /v1/friends/add`: asks, or accepts what the other one asked.
-pub(super) async fn add(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn add(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     relate(&app, &account, "friends-add", &body, decide::add).await
 }
 
 /// `POST /v1/friends/remove`.
-pub(super) async fn remove(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn remove(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     relate(&app, &account, "friends-remove", &body, decide::remove).await
 }
 
@@ -53,7 +45,7 @@ async fn relate(
 }
 
 /// `GET /v1/friends`: everybody with whom there is something.
-pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn list(Caller { app, account }: Caller) -> Answer {
     let friends: Vec<Value> = app
         .read(&account, |cx| {
             let known = cx.rows.relations.iter();
@@ -65,11 +57,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -
 }
 
 /// `GET /v1/user/:id`.
-pub(super) async fn user(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn user(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let other = app
         .store
         .account(&id)
@@ -86,8 +74,7 @@ pub(super) struct FeedQuery {
 
 /// `GET /v1/feed`: newest first; `before` names the cursor of the last post seen.
 pub(super) async fn feed(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Query(query): Query<FeedQuery>,
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), 50, 200)?;

@@ -1,16 +1,13 @@
 //! The account's key-value store: several keys are written together or not at all.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller};
-use crate::app::App;
 use crate::builders::KvChange;
 use crate::decide::kv;
 use crate::store::KvEntry;
@@ -22,8 +19,7 @@ pub(super) struct ListQuery {
 
 /// `GET /v1/kv`: the keys with a prefix, in their order.
 pub(super) async fn list(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Query(query): Query<ListQuery>,
 ) -> Answer {
     let prefix = query.prefix.unwrap_or_default();
@@ -41,11 +37,7 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/kv/:key`.
-pub(super) async fn read(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(key): Path<String>,
-) -> Answer {
+pub(super) async fn read(Caller { app, account }: Caller, Path(key): Path<String>) -> Answer {
     app.read(&account, |cx| {
         cx.rows.kv(&key).and_then(|entry| view(&key, entry))
     })
@@ -55,11 +47,7 @@ pub(super) async fn read(
 }
 
 /// `POST /v1/kv/bulk`: several keys; those that do not exist are left out.
-pub(super) async fn bulk(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn bulk(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let keys = Fields::check(&body, &[("keys", Kind::List)])?.list("keys");
     let values: Vec<Value> = app
         .read(&account, |cx| {
@@ -71,11 +59,7 @@ pub(super) async fn bulk(
 }
 
 /// `POST /v1/kv`: a version of -1 means a key that never was; a value of null deletes.
-pub(super) async fn mutate(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn mutate(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let asked = Fields::check(&body, &[("mutations", Kind::List)])?.list("mutations");
     if asked.is_empty() {
         return Err(ApiError::invalid(

@@ -1,24 +1,17 @@
 //! Machines: provisioned by their own id, listed, read.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use serde_json::{Value, json};
 
 use super::check::{Fields, Kind};
 use super::{Answer, ApiError, Body, Caller, newest_first};
-use crate::app::App;
 use crate::builders::MachineRow;
 use crate::decide::machine_create;
 use crate::store::{Machine, Store};
 
 /// `POST /v1/machines`: the machine of an id, made and announced at first sight, in two updates.
-pub(super) async fn create(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn create(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let fields = Fields::check(
         &body,
         &[
@@ -51,7 +44,7 @@ pub(super) async fn create(
 }
 
 /// `GET /v1/machines`: a bare array, the latest active first.
-pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn list(Caller { app, account }: Caller) -> Answer {
     let mut rows: Vec<_> = app
         .read(&account, |cx| {
             cx.rows.machines.values().map(Machine::row).collect()
@@ -62,11 +55,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -
 }
 
 /// `GET /v1/machines/:id`.
-pub(super) async fn read(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn read(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let machine = app.read(&account, |cx| cx.rows.machine(&id)).await;
     let machine = machine.ok_or_else(|| ApiError::not_found("Machine not found"))?;
     Ok(Json(json!({ "machine": machine })))

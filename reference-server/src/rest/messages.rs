@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,11 +21,7 @@ const LATEST: usize = 150;
 const BATCH: usize = 100;
 
 /// `GET /v1/sessions/:id/messages`: the latest, newest first.
-pub(super) async fn latest(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn latest(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let mut messages = messages(&app, &account, &id).await?;
     messages.reverse();
     messages.truncate(LATEST);
@@ -43,8 +39,7 @@ pub(super) struct PageQuery {
 /// no cursor), or the last ones before `before_seq`. `hasMore` tells whether there are others further
 /// on in that direction.
 pub(super) async fn page(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
@@ -67,8 +62,7 @@ pub(super) async fn page(
 /// `POST /v3/sessions/:id/messages`: stores a batch and answers where each message is. Everybody
 /// interested has been sent each of them by then, the poster's own connections included.
 pub(super) async fn post(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Answer {

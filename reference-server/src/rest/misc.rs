@@ -39,7 +39,7 @@ pub(super) async fn version(Body(body): Body) -> Answer {
 }
 
 /// `GET /v1/push-tokens`.
-pub(super) async fn push_tokens(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn push_tokens(Caller { app, account }: Caller) -> Answer {
     let tokens: Vec<Value> = app
         .read(&account, |cx| {
             cx.rows.push_tokens.iter().map(shown).collect()
@@ -59,11 +59,7 @@ fn shown(
 }
 
 /// `POST /v1/push-tokens`.
-pub(super) async fn add_push_token(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn add_push_token(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let token = Fields::check(&body, &[("token", Kind::Text)])?.text("token");
     app.decide(&account, "push-token-add", &body, |cx| push::add(cx, token))
         .await;
@@ -72,8 +68,7 @@ pub(super) async fn add_push_token(
 
 /// `DELETE /v1/push-tokens/:token`.
 pub(super) async fn remove_push_token(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(token): Path<String>,
 ) -> Answer {
     app.decide(&account, "push-token-remove", &Value::Null, |_| {
@@ -86,8 +81,7 @@ pub(super) async fn remove_push_token(
 /// `POST /v1/sessions/:id/push-event`: connections are told of it, as newer servers do; this server
 /// sends no notifications, and says so.
 pub(super) async fn push_event(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Answer {

@@ -94,7 +94,10 @@ impl IntoResponse for ApiError {
 type Answer = Result<Json<Value>, ApiError>;
 
 /// The account of the bearer token that a request carries.
-pub(crate) struct Caller(pub(crate) Arc<Account>);
+pub(crate) struct Caller {
+    pub(crate) app: Arc<App>,
+    pub(crate) account: Arc<Account>,
+}
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
@@ -106,11 +109,15 @@ impl FromRequestParts<Arc<App>> for Caller {
         if let Some(seams) = app.seams() {
             account = seams.caller(&**app, &request, account);
         }
-        account.map(Self).ok_or_else(|| {
+        let account = account.ok_or_else(|| {
             ApiError::unauthorized(match token {
                 None => "Missing authorization header",
                 Some(_) => "Invalid token",
             })
+        })?;
+        Ok(Self {
+            app: Arc::clone(app),
+            account,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,11 +22,7 @@ const CURSOR: &str = "cursor_v1_";
 
 /// `POST /v1/sessions`: the session of a tag, made and announced at first sight. All in one lock, so
 /// that parallel requests make one session and one event.
-pub(super) async fn create(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn create(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let fields = Fields::check(
         &body,
         &[
@@ -51,7 +47,7 @@ pub(super) async fn create(
 }
 
 /// `GET /v1/sessions`: the latest ones.
-pub(super) async fn list(State(app): State<Arc<App>>, Caller(account): Caller) -> Answer {
+pub(super) async fn list(Caller { app, account }: Caller) -> Answer {
     let mut rows = rows(&app, &account).await;
     newest_first(&mut rows, |row| (row.updated_at, &row.id));
     Ok(Json(
@@ -69,8 +65,7 @@ pub(super) struct PageQuery {
 
 /// `GET /v2/sessions/active`: those active in the last quarter of an hour.
 pub(super) async fn active(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Query(query): Query<PageQuery>,
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), LIST, 500)?;
@@ -85,8 +80,7 @@ pub(super) async fn active(
 
 /// `GET /v2/sessions`: pages of sessions, latest created first. A cursor names the last one seen.
 pub(super) async fn page(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Query(query): Query<PageQuery>,
 ) -> Answer {
     let limit = limit(query.limit.as_deref(), 50, 200)?;
@@ -122,22 +116,14 @@ pub(super) async fn page(
 }
 
 /// `DELETE /v1/sessions/:id`.
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn delete(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let decide = |cx: &Context<'_>| session_delete::decide(cx, &id);
     let is_there = app.decide(&account, "session-delete", &Value::Null, decide);
     gone(is_there.await)
 }
 
 /// `POST /v1/sessions/:id/archive`: ends a session, each time it is asked for.
-pub(super) async fn archive(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn archive(Caller { app, account }: Caller, Path(id): Path<String>) -> Answer {
     let decide = |cx: &Context<'_>| session_end::decide(cx, &id, cx.now);
     let is_there = app.decide(&account, "session-archive", &Value::Null, decide);
     gone(is_there.await)

@@ -1,15 +1,12 @@
 //! What an account has spent, summed up by hour or day.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::{Answer, ApiError, Body, Caller};
-use crate::app::App;
 use crate::store::Rows;
 
 /// Which reports to sum up. Times are Unix seconds, as clients of this route send them.
@@ -32,19 +29,14 @@ enum Group {
 
 /// `GET /v1/usage`.
 pub(super) async fn read(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
+    Caller { app, account }: Caller,
     Query(query): Query<UsageQuery>,
 ) -> Answer {
     Ok(Json(app.read(&account, |cx| sum_up(cx.rows, &query)).await))
 }
 
 /// `POST /v1/usage/query`: the same with the question in the body.
-pub(super) async fn query(
-    State(app): State<Arc<App>>,
-    Caller(account): Caller,
-    Body(body): Body,
-) -> Answer {
+pub(super) async fn query(Caller { app, account }: Caller, Body(body): Body) -> Answer {
     let query: Option<UsageQuery> = serde_json::from_value(body)
         .map_err(|error| ApiError::invalid(&format!("body {error}")))?;
     let query = query.unwrap_or_default();
