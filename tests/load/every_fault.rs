@@ -293,8 +293,7 @@ async fn what_was_refused_and_is_announced_is_reported() {
     for fault in ["", "mismatch-writes", "mismatch-announced"] {
         let faults: &[&str] = if fault.is_empty() { &[] } else { &[fault] };
         let server = server(faults).await;
-        let report = load(&server, &scenario).await.expect("a report");
-        server.stop().await.expect("an end");
+        let report = load(server, &scenario).await;
         let answered = |answer: &str| report.answers["update-state"][answer];
         let (taken, refused) = (answered("success"), answered("version-mismatch"));
         assert!(taken > 0 && refused > 0, "{taken} {refused}");

@@ -105,8 +105,7 @@ const FAULTS: &[(&str, Expected)] = &[
 async fn the_audit_finds_what_the_server_did() {
     let runs = FAULTS.iter().map(|(fault, expected)| async move {
         let server = server(&[fault]).await;
-        let report = load(&server, MESSAGES).await.expect("a report");
-        server.stop().await.expect("an end");
+        let report = load(server, MESSAGES).await;
         (fault, report, expected)
     });
     for (fault, report, expected) in futures_util::future::join_all(runs).await {
@@ -197,8 +196,7 @@ async fn the_audit_finds_what_sets_in_during_the_run() {
             scenario = scenario.replace(from, to);
         }
         let server = server(&[onset.fault]).await;
-        let report = load(&server, &scenario).await.expect("a report");
-        server.stop().await.expect("an end");
+        let report = load(server, &scenario).await;
         (onset, report)
     });
     for (onset, report) in futures_util::future::join_all(runs).await {
@@ -216,8 +214,7 @@ async fn the_audit_finds_what_sets_in_during_the_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_finds_nothing_where_nothing_is_wrong() {
     let server = server(&[]).await;
-    let report = load(&server, MESSAGES).await.expect("a report");
-    server.stop().await.expect("an end");
+    let report = load(server, MESSAGES).await;
     check("none", &report, right(report.generator.sent));
     assert!(report.audit.examples.is_empty());
     assert_eq!(report.generator.sent, report.schedule.emits);
@@ -232,8 +229,7 @@ async fn what_overtakes_is_found() {
         .replace("accounts = 2", "accounts = 1")
         .replace("users = 4", "users = 3")
         .replace("sessions = 4", "sessions = 1");
-    let report = load(&server, &scenario).await.expect("a report");
-    server.stop().await.expect("an end");
+    let report = load(server, &scenario).await;
     let sent = report.generator.sent;
     let held = sent / 5;
     // The very last one is held for an update that never comes.
@@ -254,8 +250,7 @@ async fn heartbeats_are_accounted_for_themselves() {
     let scenario = MESSAGES.replace("event = 'message'", "event = 'session-alive'");
     for (fault, delivered) in [("user-deaf", true), ("activity-lost", false)] {
         let server = server(&[fault]).await;
-        let report = load(&server, &scenario).await.expect("a report");
-        server.stop().await.expect("an end");
+        let report = load(server, &scenario).await;
         let deliveries = report.generator.sent * USERS;
         let expected = Counts {
             expected: deliveries,
@@ -273,8 +268,7 @@ async fn heartbeats_are_accounted_for_themselves() {
 async fn a_leaked_heartbeat_is_found() {
     let server = server(&["leak-ephemeral"]).await;
     let scenario = MESSAGES.replace("event = 'message'", "event = 'session-alive'");
-    let report = load(&server, &scenario).await.expect("a report");
-    server.stop().await.expect("an end");
+    let report = load(server, &scenario).await;
     let deliveries = report.generator.sent * USERS;
     let expected = Counts {
         expected: deliveries,

@@ -14,7 +14,7 @@ use touchstone_reference_server::Config;
 use url::Url;
 
 use crate::embedded::Embedded;
-use crate::support::{plan, server};
+use crate::support::{load_over, plan, server};
 
 /// One app that pings 100 times per second, for three seconds.
 const PINGS: &str = "
@@ -138,10 +138,7 @@ async fn carry(
 async fn a_known_delay_is_measured() {
     let server = server(&[]).await;
     let (url, _steer, _callers) = way_to(server.url(), Duration::from_millis(100)).await;
-    let report = run(plan(&url, server.url(), PINGS, "1/1"))
-        .await
-        .expect("a report");
-    server.stop().await.expect("an end");
+    let report = load_over(&url, server, PINGS).await;
     let (ack, naive) = (report.latency_us.ack, report.naive_us.ack);
     assert_eq!((ack.count, report.generator.unsent), (300, 0));
     // There and back again; not one may be faster, and what a busy machine adds is no error.
@@ -171,10 +168,7 @@ async fn percentiles_tell_slow_connections_from_others() {
         .replace("ramp = '1ms'", "ramp = '200ms'")
         .replace("duration = '1s'", "duration = '5s'")
         .replace("every = '10ms'", "every = '100ms'");
-    let report = run(plan(&url, server.url(), &scenario, "1/1"))
-        .await
-        .expect("a report");
-    server.stop().await.expect("an end");
+    let report = load_over(&url, server, &scenario).await;
     let ack = report.latency_us.ack;
     assert_eq!(ack.count, 600, "{:?}", report.errors);
     // There and back again; histograms keep three digits.
@@ -385,10 +379,7 @@ every = '50ms'
 async fn a_server_that_admits_slowly_is_named_as_the_limit() {
     let server = server(&[]).await;
     let (url, _steer, _callers) = way_to(server.url(), Duration::from_millis(700)).await;
-    let report = run(plan(&url, server.url(), IMPATIENT, "1/1"))
-        .await
-        .expect("a report");
-    server.stop().await.expect("an end");
+    let report = load_over(&url, server, IMPATIENT).await;
     let reason = report.generator.reason.as_deref().expect("a reason");
     for part in [
         "the server was the limit: ",
@@ -434,10 +425,7 @@ timing = 'periodic'
 async fn the_servers_part_of_a_call_is_told_from_the_callees() {
     let server = server(&[]).await;
     let (url, _steer, _callers) = way_to(server.url(), Duration::from_millis(20)).await;
-    let report = run(plan(&url, server.url(), CALLS, "1/1"))
-        .await
-        .expect("a report");
-    server.stop().await.expect("an end");
+    let report = load_over(&url, server, CALLS).await;
     let (rpc, callee) = (report.latency_us.rpc, report.latency_us.callee);
     assert_eq!((rpc.count, callee.count), (40, 40), "{:?}", report.answers);
     let least = 300_000;

@@ -90,8 +90,7 @@ fn everything() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_at_once_is_delivered() {
     let server = server(&[]).await;
-    let report = load(&server, &everything()).await.expect("a report");
-    server.stop().await.expect("an end");
+    let report = load(server, &everything()).await;
     assert!(report.audit.counts.is_clean(), "{:?}", report.audit);
     assert!(report.audit.volatile.is_clean(), "{:?}", report.audit);
     assert_eq!(report.failure, None);

@@ -11,7 +11,7 @@ use touchstone_client::trace::{Bounds, Record, Recorder};
 use touchstone_client::{Clock, ConnectOptions};
 use touchstone_loadgen::progress::Snapshot;
 use touchstone_loadgen::report::{Report, model::Recipients};
-use touchstone_loadgen::run::{PORTS, RunError, RunPlan, Trace, run};
+use touchstone_loadgen::run::{PORTS, RunPlan, Trace, run};
 use touchstone_loadgen::scenario::{Scale, Scenario};
 use touchstone_loadgen::schedule::{Schedule, Shard};
 use touchstone_reference_faults::Faults;
@@ -58,9 +58,17 @@ pub(crate) fn plan(url: &Url, rest: &Url, scenario: &str, shard: &str) -> RunPla
     }
 }
 
-/// Runs a scenario against a server.
-pub(crate) async fn load(server: &Embedded, scenario: &str) -> Result<Report, RunError> {
-    run(plan(server.url(), server.url(), scenario, "1/1")).await
+/// Runs a scenario against a server, and ends it.
+pub(crate) async fn load(server: Embedded, scenario: &str) -> Report {
+    let url = server.url().clone();
+    load_over(&url, server, scenario).await
+}
+
+/// Runs a scenario against a server over another way, and ends the server.
+pub(crate) async fn load_over(url: &Url, server: Embedded, scenario: &str) -> Report {
+    let report = run(plan(url, server.url(), scenario, "1/1")).await;
+    server.stop().await.expect("an end");
+    report.expect("a report")
 }
 
 /// A run with all that the connections of its first accounts sent and received.

@@ -29,6 +29,14 @@ async fn until(mut condition: impl FnMut() -> bool) {
     .await;
 }
 
+/// The end of a connection whose server hangs up.
+fn hung_up() -> End {
+    End::TransportClose {
+        code: None,
+        reason: "end of stream".to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn a_slow_consumer_stops_the_server_and_loses_nothing() {
     for (events_bound, bytes_bound) in [(4, usize::MAX), (usize::MAX, 4 * PIECE + 4000)] {
@@ -228,13 +236,7 @@ async fn a_client_can_half_close() {
     );
     peer.hang_up().await;
     let end = soon(events.recv()).await.unwrap_err();
-    assert_eq!(
-        end,
-        End::TransportClose {
-            code: None,
-            reason: "end of stream".to_owned()
-        }
-    );
+    assert_eq!(end, hung_up());
 }
 
 /// A server that takes nothing cannot keep a client from leaving.
@@ -281,13 +283,7 @@ async fn frames_can_be_exchanged_before_connect_and_without_it() {
     assert_eq!(soon(socket.connected()).await.unwrap(), "s");
     peer.hang_up().await;
     let end = soon(events.recv()).await.unwrap_err();
-    assert_eq!(
-        end,
-        End::TransportClose {
-            code: None,
-            reason: "end of stream".to_owned()
-        }
-    );
+    assert_eq!(end, hung_up());
 }
 
 #[tokio::test]
@@ -296,12 +292,6 @@ async fn an_engine_tells_how_its_transport_ended() {
     let (mut peer, mut engine) = opened(&server, &server.options()).await;
     peer.hang_up().await;
     let end = soon(engine.recv()).await.unwrap_err();
-    assert_eq!(
-        end,
-        End::TransportClose {
-            code: None,
-            reason: "end of stream".to_owned()
-        }
-    );
+    assert_eq!(end, hung_up());
     assert!(CALM.contains(&engine.handshake().sid));
 }

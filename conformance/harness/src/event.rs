@@ -79,7 +79,20 @@ pub trait Reporter: Send {
     ///
     /// # Errors
     /// Writing failed; the run ends with it.
-    fn event(&mut self, event: &RunEvent) -> std::io::Result<()>;
+    fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
+        match event {
+            RunEvent::Finished(run) => self.finished(run),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the report of the whole run, which is all that most of them write about.
+    ///
+    /// # Errors
+    /// Writing failed.
+    fn finished(&mut self, _: &RunReport) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The outcome of one case.

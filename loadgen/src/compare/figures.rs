@@ -16,6 +16,19 @@ pub(super) struct Figure {
     pub(super) more: bool,
 }
 
+/// A percentile of one kind of latency.
+macro_rules! latency {
+    ($name:literal, $kind:ident, $percentile:ident) => {
+        Figure {
+            name: $name,
+            of: |report| report.latency_us.$kind.$percentile as f64,
+            once: |repeat| repeat.latency_us.$kind.$percentile as f64,
+            shown: us,
+            more: false,
+        }
+    };
+}
+
 pub(super) const FIGURES: [Figure; 9] = [
     Figure {
         name: "deliveries/s",
@@ -30,48 +43,12 @@ pub(super) const FIGURES: [Figure; 9] = [
         shown: rate,
         more: true,
     },
-    Figure {
-        name: "fanout p50 ms",
-        of: |report| report.latency_us.fanout.p50 as f64,
-        once: |repeat| repeat.latency_us.fanout.p50 as f64,
-        shown: us,
-        more: false,
-    },
-    Figure {
-        name: "fanout p99 ms",
-        of: |report| report.latency_us.fanout.p99 as f64,
-        once: |repeat| repeat.latency_us.fanout.p99 as f64,
-        shown: us,
-        more: false,
-    },
-    Figure {
-        name: "fanout p99.9 ms",
-        of: |report| report.latency_us.fanout.p999 as f64,
-        once: |repeat| repeat.latency_us.fanout.p999 as f64,
-        shown: us,
-        more: false,
-    },
-    Figure {
-        name: "ack p99 ms",
-        of: |report| report.latency_us.ack.p99 as f64,
-        once: |repeat| repeat.latency_us.ack.p99 as f64,
-        shown: us,
-        more: false,
-    },
-    Figure {
-        name: "rpc p99 ms",
-        of: |report| report.latency_us.rpc.p99 as f64,
-        once: |repeat| repeat.latency_us.rpc.p99 as f64,
-        shown: us,
-        more: false,
-    },
-    Figure {
-        name: "connect p99 ms",
-        of: |report| report.latency_us.connect.p99 as f64,
-        once: |repeat| repeat.latency_us.connect.p99 as f64,
-        shown: us,
-        more: false,
-    },
+    latency!("fanout p50 ms", fanout, p50),
+    latency!("fanout p99 ms", fanout, p99),
+    latency!("fanout p99.9 ms", fanout, p999),
+    latency!("ack p99 ms", ack, p99),
+    latency!("rpc p99 ms", rpc, p99),
+    latency!("connect p99 ms", connect, p99),
     Figure {
         name: "CPU s per run",
         of: |report| {

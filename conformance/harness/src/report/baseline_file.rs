@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::{
     baseline::Baseline,
-    event::{Reporter, RunEvent},
+    event::{Reporter, RunReport},
 };
 
 /// Writes the baseline of a run to `out` when the run is over.
@@ -23,10 +23,7 @@ impl<W: Write> BaselineFile<W> {
 }
 
 impl<W: Write + Send> Reporter for BaselineFile<W> {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        let RunEvent::Finished(run) = event else {
-            return Ok(());
-        };
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
         let text = self.known.refreshed(run).map_err(io::Error::other)?;
         self.out.write_all(text.as_bytes())?;
         self.out.flush()

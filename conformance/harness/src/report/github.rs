@@ -11,7 +11,7 @@ use std::{
 
 use super::{Gone, also, by_reason, clean, counts, one_line, plural, to_explain, told_elsewhere};
 use crate::{
-    event::{CaseReport, Reporter, RunEvent, RunReport},
+    event::{CaseReport, Reporter, RunReport},
     verdict::Verdict,
 };
 
@@ -29,54 +29,6 @@ impl<W: Write> GitHub<W> {
 
     fn annotate(&mut self, kind: &str, properties: &str, message: &str) -> io::Result<()> {
         writeln!(self.out, "::{kind} {properties}::{}", data(message))
-    }
-
-    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
-        for entry in &run.stale {
-            let title = property("stale baseline entry");
-            let properties = format!(
-                "file={},line={},title={title}",
-                property(&entry.file),
-                entry.line
-            );
-            self.annotate(
-                "error",
-                &properties,
-                &format!("{}: {}", entry.case, entry.why),
-            )?;
-        }
-        for case in to_explain(run) {
-            let (kind, word) = match case.verdict {
-                Verdict::Fail if case.known.is_some() => ("notice", "known failure"),
-                Verdict::Warn if case.flaky => ("warning", "flaky"),
-                Verdict::Warn => ("warning", "warned"),
-                Verdict::Fail => ("error", "failed"),
-                _ => ("error", "error"),
-            };
-            let title = property(&format!("{} {word}", case.id));
-            self.annotate(kind, &format!("title={title}"), &told(case))?;
-        }
-        for (reason, ids) in by_reason(&run.cases, Verdict::Blocked) {
-            let title = property(&format!("blocked: {}", plural(ids.len(), "case")));
-            let message = format!("{reason}\n{}", ids.join(", "));
-            self.annotate("error", &format!("title={title}"), &message)?;
-        }
-        if let Some(hardly) = run.summary.hardly_judged() {
-            self.annotate("error", "title=incomplete", &hardly)?;
-        }
-        if let Some(gone) = Gone::of(run) {
-            let title = property(&gone.headline());
-            let mut message = gone.hint();
-            if !gone.during.is_empty() {
-                message = format!("ran then: {}\n{message}", gone.suspects());
-            }
-            if let Some(suspect) = gone.suspect() {
-                message = format!("{suspect}\n{message}");
-            }
-            self.annotate("error", &format!("title={title}"), &message)?;
-        }
-        let title = property(&format!("touchstone: {}", run.target.name));
-        self.annotate("notice", &format!("title={title}"), &counts(&run.summary))
     }
 }
 
@@ -127,12 +79,53 @@ fn property(text: &str) -> String {
 }
 
 impl<W: Write + Send> Reporter for GitHub<W> {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        if let RunEvent::Finished(run) = event {
-            self.finished(run)?;
-            self.out.flush()?;
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
+        for entry in &run.stale {
+            let title = property("stale baseline entry");
+            let properties = format!(
+                "file={},line={},title={title}",
+                property(&entry.file),
+                entry.line
+            );
+            self.annotate(
+                "error",
+                &properties,
+                &format!("{}: {}", entry.case, entry.why),
+            )?;
         }
-        Ok(())
+        for case in to_explain(run) {
+            let (kind, word) = match case.verdict {
+                Verdict::Fail if case.known.is_some() => ("notice", "known failure"),
+                Verdict::Warn if case.flaky => ("warning", "flaky"),
+                Verdict::Warn => ("warning", "warned"),
+                Verdict::Fail => ("error", "failed"),
+                _ => ("error", "error"),
+            };
+            let title = property(&format!("{} {word}", case.id));
+            self.annotate(kind, &format!("title={title}"), &told(case))?;
+        }
+        for (reason, ids) in by_reason(&run.cases, Verdict::Blocked) {
+            let title = property(&format!("blocked: {}", plural(ids.len(), "case")));
+            let message = format!("{reason}\n{}", ids.join(", "));
+            self.annotate("error", &format!("title={title}"), &message)?;
+        }
+        if let Some(hardly) = run.summary.hardly_judged() {
+            self.annotate("error", "title=incomplete", &hardly)?;
+        }
+        if let Some(gone) = Gone::of(run) {
+            let title = property(&gone.headline());
+            let mut message = gone.hint();
+            if !gone.during.is_empty() {
+                message = format!("ran then: {}\n{message}", gone.suspects());
+            }
+            if let Some(suspect) = gone.suspect() {
+                message = format!("{suspect}\n{message}");
+            }
+            self.annotate("error", &format!("title={title}"), &message)?;
+        }
+        let title = property(&format!("touchstone: {}", run.target.name));
+        self.annotate("notice", &format!("title={title}"), &counts(&run.summary))?;
+        self.out.flush()
     }
 }
 

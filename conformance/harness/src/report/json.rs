@@ -11,8 +11,7 @@ use touchstone_output::text::json_without_controls;
 
 use crate::{
     event::{
-        CaseReport, Dialect, Reporter, RunEvent, RunReport, StaleEntry, Summary, TargetSummary,
-        TraceLine,
+        CaseReport, Dialect, Reporter, RunReport, StaleEntry, Summary, TargetSummary, TraceLine,
     },
     focus::Part,
     ledger::{Basis, Level},
@@ -44,10 +43,7 @@ impl<W: Write> Json<W> {
 }
 
 impl<W: Write + Send> Reporter for Json<W> {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        let RunEvent::Finished(run) = event else {
-            return Ok(());
-        };
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
         let text = serde_json::to_string_pretty(&Document::of(run))?;
         writeln!(self.out, "{}", json_without_controls(&text))?;
         self.out.flush()

@@ -13,7 +13,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{also, clean, nodes, one_line, shown, told_elsewhere, trace_lines};
 use crate::{
-    event::{CaseReport, Reporter, RunEvent, RunReport},
+    event::{CaseReport, Reporter, RunReport},
     verdict::Verdict,
 };
 
@@ -34,10 +34,7 @@ impl<W: Write> JUnit<W> {
 }
 
 impl<W: Write + Send> Reporter for JUnit<W> {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        let RunEvent::Finished(run) = event else {
-            return Ok(());
-        };
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
         let text = document(run).to_string().map_err(io::Error::other)?;
         self.out.write_all(text.as_bytes())?;
         self.out.flush()

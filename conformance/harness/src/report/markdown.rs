@@ -11,7 +11,7 @@ use super::{
     shown, to_explain, told_elsewhere, trait_text, word, worst_requirement,
 };
 use crate::{
-    event::{CaseReport, Reporter, RunEvent, RunReport},
+    event::{CaseReport, Reporter, RunReport},
     verdict::Verdict,
 };
 
@@ -28,65 +28,6 @@ impl<W: Write> Markdown<W> {
     /// A report that goes to `out`.
     pub fn new(out: W) -> Self {
         Self { out }
-    }
-
-    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
-        writeln!(self.out, "# touchstone check: {}\n", code(&run.target.name))?;
-        writeln!(
-            self.out,
-            "**{}** in {:.2} s: {}. Seed {}.",
-            plural(run.summary.total, "case"),
-            run.duration.as_secs_f64(),
-            counts(&run.summary),
-            run.seed
-        )?;
-        if run.summary.interrupted {
-            writeln!(self.out, "\nThe run was interrupted.")?;
-        }
-        if let Some(hardly) = run.summary.hardly_judged() {
-            writeln!(self.out, "\n**Incomplete**: {hardly}.")?;
-        }
-        for missing in not_offered(&run.target.missing) {
-            writeln!(self.out, "\n- not offered: {}", code(&missing))?;
-        }
-        if !run.stale.is_empty() {
-            writeln!(self.out, "\n## Stale baseline entries\n")?;
-            for entry in &run.stale {
-                let place = code(&format!("{}:{}", entry.file, entry.line));
-                writeln!(
-                    self.out,
-                    "- {place} {}: {}",
-                    code(&entry.case),
-                    code(&entry.why)
-                )?;
-            }
-        }
-        if let Some(gone) = Gone::of(run) {
-            writeln!(
-                self.out,
-                "\n## The server went away\n\n{}.",
-                gone.headline()
-            )?;
-            if !gone.during.is_empty() {
-                writeln!(self.out, "\nRan then: {}", code(&gone.suspects()))?;
-            }
-            if let Some((id, met)) = gone.first_met() {
-                writeln!(
-                    self.out,
-                    "\nThe first of them, {}, met: {}",
-                    code(id),
-                    code(met)
-                )?;
-            }
-            if let Some(suspect) = gone.suspect() {
-                writeln!(self.out, "\nSuspect: {}", code(&suspect))?;
-            }
-            writeln!(self.out, "\nHint: {}", code(&gone.hint()))?;
-        }
-        self.first_to_mend(run)?;
-        self.found(run)?;
-        self.unjudged(run)?;
-        self.dialect(run)
     }
 
     fn first_to_mend(&mut self, run: &RunReport) -> io::Result<()> {
@@ -224,12 +165,64 @@ impl<W: Write> Markdown<W> {
 }
 
 impl<W: Write + Send> Reporter for Markdown<W> {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        if let RunEvent::Finished(run) = event {
-            self.finished(run)?;
-            self.out.flush()?;
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
+        writeln!(self.out, "# touchstone check: {}\n", code(&run.target.name))?;
+        writeln!(
+            self.out,
+            "**{}** in {:.2} s: {}. Seed {}.",
+            plural(run.summary.total, "case"),
+            run.duration.as_secs_f64(),
+            counts(&run.summary),
+            run.seed
+        )?;
+        if run.summary.interrupted {
+            writeln!(self.out, "\nThe run was interrupted.")?;
         }
-        Ok(())
+        if let Some(hardly) = run.summary.hardly_judged() {
+            writeln!(self.out, "\n**Incomplete**: {hardly}.")?;
+        }
+        for missing in not_offered(&run.target.missing) {
+            writeln!(self.out, "\n- not offered: {}", code(&missing))?;
+        }
+        if !run.stale.is_empty() {
+            writeln!(self.out, "\n## Stale baseline entries\n")?;
+            for entry in &run.stale {
+                let place = code(&format!("{}:{}", entry.file, entry.line));
+                writeln!(
+                    self.out,
+                    "- {place} {}: {}",
+                    code(&entry.case),
+                    code(&entry.why)
+                )?;
+            }
+        }
+        if let Some(gone) = Gone::of(run) {
+            writeln!(
+                self.out,
+                "\n## The server went away\n\n{}.",
+                gone.headline()
+            )?;
+            if !gone.during.is_empty() {
+                writeln!(self.out, "\nRan then: {}", code(&gone.suspects()))?;
+            }
+            if let Some((id, met)) = gone.first_met() {
+                writeln!(
+                    self.out,
+                    "\nThe first of them, {}, met: {}",
+                    code(id),
+                    code(met)
+                )?;
+            }
+            if let Some(suspect) = gone.suspect() {
+                writeln!(self.out, "\nSuspect: {}", code(&suspect))?;
+            }
+            writeln!(self.out, "\nHint: {}", code(&gone.hint()))?;
+        }
+        self.first_to_mend(run)?;
+        self.found(run)?;
+        self.unjudged(run)?;
+        self.dialect(run)?;
+        self.out.flush()
     }
 }
 

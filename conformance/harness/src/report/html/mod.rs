@@ -24,7 +24,7 @@ use super::{
     trait_text, word, worst_requirement,
 };
 use crate::{
-    event::{CaseReport, Direction, Reporter, RunEvent, RunReport},
+    event::{CaseReport, Direction, Reporter, RunReport},
     verdict::Verdict,
 };
 
@@ -42,13 +42,10 @@ impl<W: Write> Html<W> {
 }
 
 impl<W: Write + Send> Reporter for Html<W> {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
-        if let RunEvent::Finished(run) = event {
-            let title = format!("touchstone: {}", run.target.name);
-            write!(self.out, "{}", page(&title, &body(run)))?;
-            self.out.flush()?;
-        }
-        Ok(())
+    fn finished(&mut self, run: &RunReport) -> io::Result<()> {
+        let title = format!("touchstone: {}", run.target.name);
+        write!(self.out, "{}", page(&title, &body(run)))?;
+        self.out.flush()
     }
 }
 
