@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use touchstone_client::Clock;
 
 use crate::{
-    plan::{Act, Callee, Expect, Part, Text},
+    plan::{Act, Callee, Expect, Foreign, Part, Text},
     values,
     world::{Holder, World, lock},
 };
@@ -29,8 +29,8 @@ pub(crate) enum Learn {
     Version(String, &'static str),
     /// Those of the parts of an artifact.
     Artifact(String),
-    /// Those of keys, and the id of a session of this tag.
-    Kv(String),
+    /// Those of these keys.
+    Kv(Vec<String>),
     Settings(String),
     AccessKey(String),
     Made(u8),
@@ -54,11 +54,11 @@ impl Learn {
                 let row = answer.get("artifact").unwrap_or(&Value::Null);
                 world.learn_row(id, row, ["header", "body"]);
             }
-            Self::Kv(key) => {
+            Self::Kv(keys) => {
                 let told = answer.get("results").or_else(|| answer.get("errors"));
                 for one in told.and_then(Value::as_array).into_iter().flatten() {
-                    if one["key"] == key.as_str() {
-                        world.learn(key, "kv", one.get("version"));
+                    if let Some(key) = keys.iter().find(|key| one["key"] == key.as_str()) {
+                        world.learn(&in_account(holder, key), "kv", one.get("version"));
                     }
                 }
             }
@@ -103,7 +103,10 @@ fn base64(world: &World) -> String {
 
 /// Which event or request an act is, by an actor of `holder`. Connections are not opened or closed here.
 pub(crate) fn deed(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<Deed> {
-    socket(act, world, holder, other).or_else(|| request(act, world, holder))
+    if let Act::Foreign(what) = act {
+        return Some(foreign(*what, world, holder, other));
+    }
+    socket(act, world, holder).or_else(|| request(act, world, holder))
 }
 
 fn session(holder: &Holder, index: u8) -> &str {
@@ -145,7 +148,71 @@ fn name_of(part: Part, second: &'static str) -> &'static str {
     }
 }
 
-fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<Deed> {
+/// What is done with a row of another account. Nothing is learnt of it.
+fn foreign(what: Foreign, world: &World, holder: &Holder, other: &Holder) -> Deed {
+    let text = || json!(text_of(Text::Plain, world));
+    let (sid, id) = (session(other, 0), machine(other, 0));
+    let deed = match what {
+        Foreign::Session(part) => {
+            let known = world.version(sid, name_of(part, "agentState"));
+            write_session(sid, part, &json!(known), &text())
+        }
+        Foreign::Machine(part) => {
+            let known = world.version(id, name_of(part, "daemonState"));
+            write_machine(id, part, &json!(known), &text())
+        }
+        Foreign::AccessKey => {
+            let data = json!({"sessionId": sid, "machineId": machine(holder, 0)});
+            Deed::Call("access-key-get", data, Learn::Nothing)
+        }
+        Foreign::MakeAccessKey => {
+            let path = format!("/v1/access-keys/{sid}/{}", machine(holder, 0));
+            Deed::Http(
+                "POST",
+                path,
+                Some(json!({"data": base64(world)})),
+                Learn::Nothing,
+            )
+        }
+        Foreign::Usage => Deed::Call("usage-report", usage(world, 0, Some(sid)), Learn::Nothing),
+        Foreign::TakeMachine => {
+            let body = json!({"id": id, "metadata": text()});
+            Deed::Http(
+                "POST",
+                "/v1/machines".to_owned(),
+                Some(body),
+                Learn::Nothing,
+            )
+        }
+        Foreign::TakeArtifact => {
+            let data = new_artifact(world, artifact(other, 0));
+            Deed::Call("artifact-create", data, Learn::Nothing)
+        }
+    };
+    match deed {
+        Deed::Call(event, data, _) => Deed::Call(event, data, Learn::Nothing),
+        deed => deed,
+    }
+}
+
+fn usage(world: &World, key: u8, session: Option<&str>) -> Value {
+    let total = world.number();
+    let mut data = json!({
+        "key": values::usage(key), "tokens": {"total": total, "input": 1}, "cost": {"total": 0.25},
+    });
+    if let Some(session) = session {
+        data["sessionId"] = json!(session);
+    }
+    data
+}
+
+fn new_artifact(world: &World, id: &str) -> Value {
+    json!({
+        "id": id, "header": base64(world), "body": base64(world), "dataEncryptionKey": base64(world),
+    })
+}
+
+fn socket(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
     let call = |event, data| Deed::Call(event, data, Learn::Nothing);
     Some(match act {
         Act::Message {
@@ -158,15 +225,15 @@ fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<D
             match local {
                 // Who sends it again sends the same text, except where a server has to keep the first.
                 Some(local) if !differs => {
-                    let text = format!("message of local-{local}");
-                    let local = format!("local-{local}");
+                    let local = values::local(*local);
+                    let text = format!("message of {local}");
                     Deed::Emit(
                         "message",
                         json!({"sid": sid, "message": text, "localId": local}),
                     )
                 }
                 Some(local) => {
-                    let local = format!("local-{local}");
+                    let local = values::local(*local);
                     let text = text_of(*text, world);
                     Deed::Emit(
                         "message",
@@ -214,12 +281,6 @@ fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<D
             let value = json!(text_of(*text, world));
             write_machine(id, *part, &version(*expect, known), &value)
         }
-        Act::Foreign { part } => {
-            let sid = session(other, 0);
-            let known = world.version(sid, name_of(*part, "agentState"));
-            let value = json!(text_of(Text::Plain, world));
-            write_session(sid, *part, &json!(known), &value)
-        }
         Act::SessionAlive {
             session: index,
             thinking,
@@ -244,14 +305,8 @@ fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<D
             session: index,
             key,
         } => {
-            let total = world.number();
-            let mut data = json!({
-                "key": format!("key-{key}"), "tokens": {"total": total, "input": 1}, "cost": {"total": 0.25},
-            });
-            if let Some(index) = index {
-                data["sessionId"] = json!(session(holder, *index));
-            }
-            call("usage-report", data)
+            let session = index.map(|index| session(holder, index));
+            call("usage-report", usage(world, *key, session))
         }
         Act::AccessKey {
             session: s,
@@ -262,10 +317,11 @@ fn socket(act: &Act, world: &World, holder: &Holder, other: &Holder) -> Option<D
         }
         Act::ArtifactCreate { artifact: index } => {
             let id = artifact(holder, *index);
-            let data = json!({
-                "id": id, "header": base64(world), "body": base64(world), "dataEncryptionKey": base64(world),
-            });
-            Deed::Call("artifact-create", data, Learn::Artifact(id.to_owned()))
+            Deed::Call(
+                "artifact-create",
+                new_artifact(world, id),
+                Learn::Artifact(id.to_owned()),
+            )
         }
         Act::ArtifactRead { artifact: index } => {
             let id = artifact(holder, *index);
@@ -325,6 +381,7 @@ fn orders(callee: Callee) -> Value {
         Callee::Echo => json!("echo"),
         Callee::Value(index) => json!(format!("answer value {index}")),
         Callee::Slow => json!("echo later"),
+        Callee::Late => json!("echo late"),
         Callee::Silent => json!("stay silent"),
         Callee::Dies => json!("drop"),
         Callee::Empty => json!("answer nothing"),
@@ -337,7 +394,7 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
     Some(match act {
         Act::PostSession { tag } => {
             let body = json!({
-                "tag": format!("made-{tag}-{}", session(holder, 0)), "metadata": text_of(Text::Plain, world),
+                "tag": format!("made-{tag}-{}", world.common()), "metadata": text_of(Text::Plain, world),
             });
             Deed::Http(
                 "POST",
@@ -359,9 +416,10 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
             local,
         } => {
             let one = |local: Option<u8>| match local {
-                Some(local) => json!({
-                    "content": format!("message of local-{local}"), "localId": format!("local-{local}"),
-                }),
+                Some(local) => {
+                    let local = values::local(local);
+                    json!({"content": format!("message of {local}"), "localId": local})
+                }
                 None => {
                     let number = world.number();
                     json!({"content": format!("text {number}"), "localId": format!("own-{number}")})
@@ -379,9 +437,7 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
         }
         Act::PostArtifact { artifact: index } => {
             let id = artifact(holder, *index);
-            let body = json!({
-                "id": id, "header": base64(world), "body": base64(world), "dataEncryptionKey": base64(world),
-            });
+            let body = new_artifact(world, id);
             let learn = Learn::Artifact(id.to_owned());
             Deed::Http("POST", "/v1/artifacts".to_owned(), Some(body), learn)
         }
@@ -409,32 +465,31 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
         Act::PutAccessKey {
             session: s,
             machine: m,
+            expect,
         } => {
             let (path, learn) = access_key(holder, *s, *m);
-            let expected = world.version(&path, "key");
+            let expected = version(*expect, world.version(&path, "key"));
             let body = json!({"data": base64(world), "expectedVersion": expected});
             Deed::Http("PUT", path, Some(body), learn)
         }
         Act::WriteKv { key, expect, other } => {
-            let name = format!("key-{key}-{}", session(holder, 0));
-            let known = world.version(&name, "kv");
-            // What was never written is named by -1.
-            let expected = match (expect, known) {
-                (Expect::Current, 0) => json!(-1),
-                _ => version(*expect, known),
-            };
-            let mut mutations =
-                vec![json!({"key": name, "value": base64(world), "version": expected})];
-            if *other {
-                let name = format!("other-{}", session(holder, 0));
-                let known = match world.version(&name, "kv") {
-                    0 => json!(-1),
-                    known => json!(known),
+            let mutation = |name: &str, expect| {
+                let known = world.version(&in_account(holder, name), "kv");
+                // What was never written is named by -1.
+                let expected = match (expect, known) {
+                    (Expect::Current, 0) => json!(-1),
+                    _ => version(expect, known),
                 };
-                mutations.push(json!({"key": name, "value": base64(world), "version": known}));
+                json!({"key": name, "value": base64(world), "version": expected})
+            };
+            let mut names = vec![format!("key-{key}-{}", world.common())];
+            let mut mutations = vec![mutation(&names[0], *expect)];
+            if *other {
+                names.push(format!("other-{}", world.common()));
+                mutations.push(mutation(&names[1], Expect::Current));
             }
             let body = json!({"mutations": mutations});
-            Deed::Http("POST", "/v1/kv".to_owned(), Some(body), Learn::Kv(name))
+            Deed::Http("POST", "/v1/kv".to_owned(), Some(body), Learn::Kv(names))
         }
         Act::WriteSettings { expect } => {
             let id = session(holder, 0);
@@ -446,6 +501,11 @@ fn request(act: &Act, world: &World, holder: &Holder) -> Option<Deed> {
         }
         _ => return None,
     })
+}
+
+/// A key of an account: others may have one of the same name.
+fn in_account(holder: &Holder, key: &str) -> String {
+    format!("{}/{key}", session(holder, 0))
 }
 
 fn access_key(holder: &Holder, s: u8, m: u8) -> (String, Learn) {

@@ -33,7 +33,7 @@ const BROKEN: u64 = 20;
 /// How often a round is tried again that an unsteady network did not let run.
 const AGAIN: u64 = 10;
 /// The rules that say that something did not come.
-const OMISSIONS: [&str; 2] = ["history.answers", "history.loss"];
+const OMISSIONS: [&str; 3] = ["history.answers", "history.loss", "history.rpc"];
 
 /// How long it goes on.
 #[derive(Debug, Clone, Copy)]

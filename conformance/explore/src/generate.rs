@@ -10,18 +10,13 @@ use proptest::{
 };
 
 use crate::plan::{
-    ACCOUNTS, Act, Actor, Callee, Expect, MACHINES, Part, Plan, SESSIONS, SPARE, Scope, Step, Text,
-    Wire,
+    ACCOUNTS, Act, Actor, Callee, Expect, Foreign, MACHINES, Part, Plan, SESSIONS, SPARE, Scope,
+    Step, Text, Wire,
 };
+use crate::values::{LOCALS, METHODS, ODD, USAGES, VALUES};
 
 /// How many connections a plan may have besides the observers.
 const CAST: u8 = 8;
-/// How many methods there are.
-pub(crate) const METHODS: u8 = 10;
-/// How many values the catalogue of params and results has.
-pub(crate) const VALUES: u8 = 24;
-/// How many forms of odd texts there are.
-pub(crate) const ODD: u8 = 6;
 
 /// A plan, with the ways in which it can be made smaller.
 pub(crate) type Tree = Box<dyn ValueTree<Value = Plan>>;
@@ -46,6 +41,8 @@ enum Theme {
     Presence,
     Rows,
     Calls,
+    /// Who has which method.
+    Methods,
     Requests,
     Connections,
     /// So many messages or changes that what is rare happens.
@@ -59,15 +56,24 @@ fn plans() -> BoxedStrategy<Plan> {
         2 => Just(Theme::Messages),
         2 => Just(Theme::Values),
         1 => Just(Theme::Presence),
-        2 => Just(Theme::Rows),
+        3 => Just(Theme::Rows),
         3 => Just(Theme::Calls),
-        2 => Just(Theme::Requests),
+        3 => Just(Theme::Methods),
+        3 => Just(Theme::Requests),
         2 => Just(Theme::Connections),
         1 => Just(Theme::Crowd),
     ];
     let plan = |(phases, cast)| Plan { cast, phases };
     let plans = move |theme| (phases(theme), cast(theme)).prop_map(plan);
     theme.no_shrink().prop_flat_map(plans).boxed()
+}
+
+/// How many connections there may be besides the observers: methods change hands among few.
+fn people(theme: Theme) -> u8 {
+    match theme {
+        Theme::Methods => 4,
+        _ => CAST,
+    }
 }
 
 fn cast(theme: Theme) -> impl Strategy<Value = Vec<Actor>> {
@@ -87,7 +93,7 @@ fn cast(theme: Theme) -> impl Strategy<Value = Vec<Actor>> {
             1 => Just(Wire::Upgrade),
         ],
     );
-    let all = vec(actor.no_shrink(), usize::from(CAST)).no_shrink();
+    let all = vec(actor.no_shrink(), usize::from(people(theme))).no_shrink();
     let actors = all.prop_map(|all| {
         let numbered = (ACCOUNTS..).zip(all);
         let actor = |(id, (account, scope, wire)): (u8, (u8, Scope, Wire))| Actor {
@@ -113,7 +119,10 @@ fn phases(theme: Theme) -> BoxedStrategy<Vec<Vec<Step>>> {
         // They come at the same time, and are enough for one account.
         Theme::Crowd => vec(vec(crowded(), 1..4), 1..2).boxed(),
         // Who has not registered anything is not called.
-        Theme::Calls => (vec(registered(), 1..4), vec(vec(step(theme), 1..8), 1..7))
+        Theme::Calls | Theme::Methods => (
+            vec(registered(theme), 1..4),
+            vec(vec(step(theme), 1..8), 1..7),
+        )
             .prop_map(|(first, rest)| [vec![first], rest].concat())
             .boxed(),
         theme => vec(vec(step(theme), 1..8), 1..8).boxed(),
@@ -127,6 +136,7 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
         Theme::Presence => presence().boxed(),
         Theme::Rows => rows().boxed(),
         Theme::Calls => calls().boxed(),
+        Theme::Methods => methods().boxed(),
         Theme::Requests => requests().boxed(),
         Theme::Connections => connections().boxed(),
         Theme::Mixed | Theme::Crowd => act().boxed(),
@@ -136,20 +146,25 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
         Theme::Calls => times([60, 20, 20, 1]),
         _ => times([200, 30, 10, 1]),
     };
+    let actor = || 0..ACCOUNTS + people(theme);
     let what = prop_oneof![
-        2 => (0..ACCOUNTS + CAST, act()),
-        4 => (0..ACCOUNTS + CAST, themed),
+        2 => (actor(), act()),
+        4 => (actor(), themed),
         // One kind of act by many: races and crowds.
-        1 => (0..ACCOUNTS + CAST, raced()),
+        1 => (actor(), raced()),
     ];
     (what.no_shrink(), times).prop_map(|((actor, act), times)| Step { actor, act, times })
 }
 
-fn registered() -> impl Strategy<Value = Step> {
-    let what = (0..ACCOUNTS + CAST, 0_u8..2);
-    what.no_shrink().prop_map(|(actor, method)| Step {
+fn registered(theme: Theme) -> impl Strategy<Value = Step> {
+    let what = prop_oneof![
+        3 => (0_u8..2).prop_map(|method| Act::Register { method }),
+        1 => Just(Act::RegisterAll),
+    ];
+    let what = (0..ACCOUNTS + people(theme), what);
+    what.no_shrink().prop_map(|(actor, act)| Step {
         actor,
-        act: Act::Register { method },
+        act,
         times: 1,
     })
 }
@@ -209,6 +224,7 @@ fn callee() -> impl Strategy<Value = Callee> {
         40 => Just(Callee::Echo),
         40 => (0..VALUES).prop_map(Callee::Value),
         20 => Just(Callee::Slow),
+        3 => Just(Callee::Late),
         4 => Just(Callee::Empty),
         2 => Just(Callee::Dies),
         1 => Just(Callee::Silent),
@@ -228,7 +244,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn messages() -> impl Strategy<Value = Act> {
-    let local = option::weighted(0.5, 0_u8..4);
+    let local = option::weighted(0.5, 0..LOCALS);
     (0..SESSIONS, local, any::<bool>(), text()).prop_map(|(session, local, differs, text)| {
         Act::Message {
             session,
@@ -248,7 +264,19 @@ fn versioned() -> impl Strategy<Value = Act> {
             Act::WriteMachine { machine, part, expect, text }
         }),
         1 => (0..SESSIONS).prop_map(|session| Act::ClearState { session }),
-        1 => part().prop_map(|part| Act::Foreign { part }),
+        1 => foreign().prop_map(Act::Foreign),
+    ]
+}
+
+fn foreign() -> impl Strategy<Value = Foreign> {
+    prop_oneof![
+        part().prop_map(Foreign::Session),
+        part().prop_map(Foreign::Machine),
+        Just(Foreign::AccessKey),
+        Just(Foreign::MakeAccessKey),
+        Just(Foreign::Usage),
+        Just(Foreign::TakeMachine),
+        Just(Foreign::TakeArtifact),
     ]
 }
 
@@ -259,19 +287,25 @@ fn presence() -> impl Strategy<Value = Act> {
         1 => (0..SESSIONS).prop_map(|session| Act::SessionEnd { session }),
         1 => (0..MACHINES).prop_map(|machine| Act::MachineAlive { machine }),
         1 => Just(Act::Ping),
-        1 => (option::of(0..SESSIONS), 0_u8..3).prop_map(|(session, key)| Act::Usage { session, key }),
+        1 => (option::of(0..SESSIONS), mostly_first(USAGES)).prop_map(|(session, key)| Act::Usage { session, key }),
     ]
+}
+
+/// Mostly the first of several: what everybody does with others never meets.
+fn mostly_first(count: u8) -> impl Strategy<Value = u8> {
+    prop_oneof![2 => Just(0), 1 => 0..count]
 }
 
 fn rows() -> impl Strategy<Value = Act> {
     prop_oneof![
         1 => (0..SESSIONS, 0..MACHINES)
             .prop_map(|(session, machine)| Act::AccessKey { session, machine }),
-        2 => (0_u8..3).prop_map(|artifact| Act::ArtifactCreate { artifact }),
-        1 => (0_u8..3).prop_map(|artifact| Act::ArtifactRead { artifact }),
-        3 => (0_u8..3, option::of(expect()), option::of(expect()))
+        2 => foreign().prop_map(Act::Foreign),
+        2 => mostly_first(3).prop_map(|artifact| Act::ArtifactCreate { artifact }),
+        2 => mostly_first(3).prop_map(|artifact| Act::ArtifactRead { artifact }),
+        3 => (mostly_first(3), option::of(expect()), option::of(expect()))
             .prop_map(|(artifact, header, body)| Act::ArtifactUpdate { artifact, header, body }),
-        1 => (0_u8..3).prop_map(|artifact| Act::ArtifactDelete { artifact }),
+        1 => mostly_first(3).prop_map(|artifact| Act::ArtifactDelete { artifact }),
     ]
 }
 
@@ -286,22 +320,36 @@ fn calls() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn methods() -> impl Strategy<Value = Act> {
+    let callee =
+        prop_oneof![14 => Just(Callee::Echo), 1 => Just(Callee::Late), 1 => Just(Callee::Silent)];
+    prop_oneof![
+        4 => (0_u8..2).prop_map(|method| Act::Register { method }),
+        1 => Just(Act::RegisterAll),
+        5 => (0_u8..2).prop_map(|method| Act::Unregister { method }),
+        3 => Just(Act::Leave),
+        3 => Just(Act::Return),
+        4 => (0_u8..2, callee)
+            .prop_map(|(method, callee)| Act::Call { method, callee, value: 2 }),
+    ]
+}
+
 fn requests() -> impl Strategy<Value = Act> {
     prop_oneof![
-        2 => (0_u8..2).prop_map(|tag| Act::PostSession { tag }),
-        1 => (0_u8..2).prop_map(|tag| Act::DeleteSession { tag }),
+        2 => mostly_first(2).prop_map(|tag| Act::PostSession { tag }),
+        1 => mostly_first(2).prop_map(|tag| Act::DeleteSession { tag }),
         1 => (0..SESSIONS).prop_map(|session| Act::ArchiveSession { session }),
-        2 => (0..SESSIONS, option::of(0_u8..4))
+        2 => (0..SESSIONS, option::of(0..LOCALS))
             .prop_map(|(session, local)| Act::PostMessages { session, local }),
         1 => (0..MACHINES + SPARE).prop_map(|machine| Act::PostMachine { machine }),
-        1 => (0_u8..3).prop_map(|artifact| Act::PostArtifact { artifact }),
-        1 => (0_u8..3, expect()).prop_map(|(artifact, expect)| Act::ChangeArtifact { artifact, expect }),
-        1 => (0_u8..3).prop_map(|artifact| Act::RemoveArtifact { artifact }),
-        1 => (0..SESSIONS, 0..MACHINES)
+        1 => mostly_first(3).prop_map(|artifact| Act::PostArtifact { artifact }),
+        1 => (mostly_first(3), expect()).prop_map(|(artifact, expect)| Act::ChangeArtifact { artifact, expect }),
+        1 => mostly_first(3).prop_map(|artifact| Act::RemoveArtifact { artifact }),
+        2 => (mostly_first(SESSIONS), mostly_first(MACHINES))
             .prop_map(|(session, machine)| Act::PostAccessKey { session, machine }),
-        1 => (0..SESSIONS, 0..MACHINES)
-            .prop_map(|(session, machine)| Act::PutAccessKey { session, machine }),
-        2 => (0_u8..3, expect(), any::<bool>())
+        2 => (mostly_first(SESSIONS), mostly_first(MACHINES), expect())
+            .prop_map(|(session, machine, expect)| Act::PutAccessKey { session, machine, expect }),
+        2 => (mostly_first(3), expect(), any::<bool>())
             .prop_map(|(key, expect, other)| Act::WriteKv { key, expect, other }),
         2 => expect().prop_map(|expect| Act::WriteSettings { expect }),
     ]

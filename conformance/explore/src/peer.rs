@@ -1,7 +1,7 @@
 //! A connection that takes part: it notes sentinels, and answers the calls that reach it.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -20,8 +20,9 @@ use crate::{plan::Actor, values, world::lock};
 /// How the text of a sentinel begins. A number follows.
 pub(crate) const SENTINEL: &str = "sentinel-";
 
-/// How long a callee takes that answers later.
+/// How long a callee takes that answers later, and one that answers late.
 const LATER: Duration = Duration::from_millis(20);
+const LATE: Duration = Duration::from_millis(500);
 
 /// An actor, with its connection while it has one.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ pub(crate) struct Link {
     pub(crate) wrote: HashSet<u8>,
     /// The sessions and machines that it sent heartbeats of.
     pub(crate) beat: HashSet<String>,
+    /// The methods that it has ever registered, and those that it has unregistered.
+    pub(crate) registered: BTreeSet<u8>,
+    pub(crate) unregistered: BTreeSet<u8>,
+    /// Those that it has now.
+    pub(crate) has: BTreeSet<u8>,
     seen: Arc<Seen>,
     listener: AbortHandle,
 }
@@ -68,6 +74,9 @@ impl Link {
             deaf: CancellationToken::new(),
             wrote: HashSet::new(),
             beat: HashSet::new(),
+            registered: BTreeSet::new(),
+            unregistered: BTreeSet::new(),
+            has: BTreeSet::new(),
             seen,
             listener: listener.abort_handle(),
         })
@@ -76,6 +85,11 @@ impl Link {
     /// Whether it is there, and reads what it is sent.
     pub(crate) fn is_live(&self) -> bool {
         self.reads && self.socket.end().is_none()
+    }
+
+    /// Waits for a sign anew.
+    pub(crate) fn forget(&self, sign: &str) {
+        lock(&self.seen.signs).remove(sign);
     }
 
     /// Waits until a sentinel or an activity has arrived here, and says whether it has: who has left is sent
@@ -118,9 +132,19 @@ async fn listen(socket: Socket, mut events: Events, seen: Arc<Seen>) {
     }
 }
 
-/// The sentinel in an event, or the session or machine whose activity it tells.
+/// The notice that a connection waits for after it asked for a method.
+pub(crate) fn notice(event: &str, method: &str) -> String {
+    format!("{event} {method}")
+}
+
+/// The sentinel in an event, the session or machine whose activity it tells, or the method of a notice.
 fn sign(event: &Event) -> Option<String> {
     let args = event.args.as_str();
+    if let name @ ("rpc-registered" | "rpc-unregistered") = event.name() {
+        return event.data().ok()?["method"]
+            .as_str()
+            .map(|method| notice(name, method));
+    }
     if event.name() == "ephemeral" {
         let data = event.data().ok()?;
         // Reports of usage have the id of a session, too.
@@ -152,10 +176,11 @@ async fn serve(socket: &Socket, event: &Event) {
         "stay silent" => return,
         "drop" => return socket.abort(),
         "answer nothing" => json!([]),
-        "echo later" => {
+        "echo later" | "echo late" => {
             let (socket, answer) = (socket.clone(), echo());
+            let takes = if orders == "echo late" { LATE } else { LATER };
             tokio::spawn(async move {
-                sleep(LATER).await;
+                sleep(takes).await;
                 answered(&socket, id, &answer).await;
             });
             return;

@@ -103,6 +103,8 @@ pub(crate) enum Callee {
     Value(u8),
     /// Answers later.
     Slow,
+    /// Answers so late that a time-out may be near.
+    Late,
     /// Never answers.
     Silent,
     /// Drops its connection.
@@ -125,6 +127,25 @@ pub(crate) enum Text {
     Plain,
     /// The same, in an odd form of the catalogue.
     Odd(u8),
+}
+
+/// What is done with the first row of another account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Foreign {
+    /// A part of its session is written.
+    Session(Part),
+    /// A part of its machine.
+    Machine(Part),
+    /// The access key of its session is asked for.
+    AccessKey,
+    /// An access key of its session is made.
+    MakeAccessKey,
+    /// Usage of its session is reported.
+    Usage,
+    /// Its id is given to a machine.
+    TakeMachine,
+    /// Its id is given to an artifact.
+    TakeArtifact,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -188,6 +209,8 @@ pub(crate) enum Act {
     Register {
         method: u8,
     },
+    /// All methods in one burst.
+    RegisterAll,
     Unregister {
         method: u8,
     },
@@ -196,10 +219,8 @@ pub(crate) enum Act {
         callee: Callee,
         value: u8,
     },
-    /// A write of another account's session.
-    Foreign {
-        part: Part,
-    },
+    /// Something with another account's row.
+    Foreign(Foreign),
     PostSession {
         tag: u8,
     },
@@ -233,6 +254,7 @@ pub(crate) enum Act {
     PutAccessKey {
         session: u8,
         machine: u8,
+        expect: Expect,
     },
     WriteKv {
         key: u8,
@@ -310,7 +332,7 @@ impl Plan {
         let of_steps = steps
             .filter(|step| step.actor < ACCOUNTS)
             .map(|step| step.actor);
-        let needs_other = |step: &Step| matches!(step.act, Act::Foreign { .. });
+        let needs_other = |step: &Step| matches!(step.act, Act::Foreign(_));
         let others = self.phases.iter().flatten().any(needs_other)
             || self
                 .cast

@@ -1,5 +1,6 @@
 //! Runs a plan: connections, phases, the quiet point, and what is read at the end.
 
+mod calls;
 mod quiet;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
     peer::{Link, Peer},
     plan::{Act, Actor, Plan, Scope, Step, Wire},
     target::Target,
+    values::METHODS,
     world::{Holder, World, lock},
 };
 
@@ -133,7 +135,7 @@ pub(crate) async fn run(plan: &Plan, target: &Target, nonce: u64) -> Result<Roun
     let accounts: Vec<u8> = stage.world.accounts.keys().copied().collect();
     for account in accounts.into_iter().filter(|_| goes_on) {
         stage.settle(account, &mut peers).await?;
-        stage.read(account).await;
+        tokio::join!(stage.read(account), stage.read_by_events(account, &peers));
     }
     recorder.mark("-", QUIET);
     let records = recorder.records();
@@ -266,6 +268,12 @@ impl Stage<'_> {
                         peer.returned = true;
                     }
                 }
+                Act::RegisterAll => {
+                    for method in 0..METHODS {
+                        let act = Act::Register { method };
+                        self.send(peer, &act, &mut pending).await;
+                    }
+                }
                 _ => {
                     for _ in 0..step.times {
                         self.send(peer, &step.act, &mut pending).await;
@@ -303,33 +311,12 @@ impl Stage<'_> {
         let Some(link) = &mut peer.link else { return };
         match deed {
             Deed::Emit(event, data) => {
-                match act {
-                    Act::Message { session, .. } => {
-                        link.wrote.insert(*session);
-                    }
-                    Act::SessionAlive { session, .. } => {
-                        link.beat
-                            .insert(holder.sessions[usize::from(*session)].clone());
-                    }
-                    // Not every server takes a machine's heartbeats from others.
-                    Act::MachineAlive { machine }
-                        if peer.actor.scope == Scope::Machine(*machine) =>
-                    {
-                        link.beat
-                            .insert(holder.machines[usize::from(*machine)].clone());
-                    }
-                    _ => {}
-                }
+                note(link, act, peer.actor.scope, holder);
                 // Who has left says nothing any more.
                 link.socket.emit(event, data).await.ok();
             }
             Deed::Call(event, data, learn) => {
-                let kind = match (act, data.get("params")) {
-                    // That another account's rows are not answered says nothing of one's own.
-                    (Act::Foreign { .. }, _) => "a write of another account's",
-                    (_, Some(params)) if !params.is_string() => WITHOUT_TEXT,
-                    _ => event,
-                };
+                let kind = kind_of(act, event, &data);
                 let sent = match data {
                     Value::Null => link.socket.request(event, ()).await,
                     data => link.socket.request(event, data).await,
@@ -374,9 +361,6 @@ impl Stage<'_> {
             Err(CallError::Ended { .. }) => return None,
         };
         self.target.came(kind, began.elapsed());
-        if matches!(learn, Learn::Nothing) {
-            return None;
-        }
         let answer = reply.data().ok()?;
         learn.from(&answer, &self.world, self.holder(account));
         Some(answer)
@@ -407,6 +391,45 @@ impl Stage<'_> {
     /// Something of this kind did not come. Only the judge knows whether it had to.
     fn missed(&self, kind: &str) {
         lock(&self.missed).insert(kind.to_owned());
+    }
+}
+
+/// Notes what an event is waited for by at the quiet point.
+fn note(link: &mut Link, act: &Act, scope: Scope, holder: &Holder) {
+    match act {
+        Act::Message { session, .. } => {
+            link.wrote.insert(*session);
+        }
+        Act::SessionAlive { session, .. } => {
+            let sid = &holder.sessions[usize::from(*session)];
+            link.beat.insert(sid.clone());
+        }
+        // Not every server takes a machine's heartbeats from others.
+        Act::MachineAlive { machine } if scope == Scope::Machine(*machine) => {
+            let id = &holder.machines[usize::from(*machine)];
+            link.beat.insert(id.clone());
+        }
+        Act::Register { method } => {
+            link.registered.insert(*method);
+            link.has.insert(*method);
+            lock(&holder.methods).insert(*method);
+        }
+        Act::Unregister { method } => {
+            link.unregistered.insert(*method);
+            link.has.remove(method);
+            lock(&holder.methods).insert(*method);
+        }
+        _ => {}
+    }
+}
+
+/// The kind of things that a call is waited for as.
+fn kind_of(act: &Act, event: &'static str, data: &Value) -> &'static str {
+    match (act, data.get("params")) {
+        // That another account's rows are not answered says nothing of one's own.
+        (Act::Foreign(_), _) => "an event about another account's",
+        (_, Some(params)) if !params.is_string() => WITHOUT_TEXT,
+        _ => event,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     crash,
-    plan::{Act, Actor, Callee, Expect, MACHINES, Part, Plan, Scope, Step, Text, Wire},
+    plan::{Act, Actor, Callee, Expect, Foreign, MACHINES, Part, Plan, Scope, Step, Text, Wire},
     round::name,
     values,
 };
@@ -36,8 +36,10 @@ pub(crate) fn steps(plan: &Plan, nodes: usize, is_killed: bool) -> Vec<String> {
     };
     lines.push(format!(
         "in the end {} {verb} three times: `update-metadata` of each session and `machine-update-metadata` of each \
-         machine that has a connection here, and everybody who sent a message sends one more to that session",
-        observers.join(" and ")
+         machine that has a connection here, and everybody who sent a message sends one more to that session; \
+         somebody else calls each method that was asked for, the first one with {} values; all rows are read",
+        observers.join(" and "),
+        values::VALUES
     ));
     lines
 }
@@ -90,13 +92,6 @@ fn texts(text: Text) -> String {
     }
 }
 
-fn part(part: Part, second: &'static str) -> &'static str {
-    match part {
-        Part::First => "metadata",
-        Part::Second => second,
-    }
-}
-
 fn act(act: &Act) -> String {
     let one = |index: &u8| index + 1;
     match act {
@@ -109,11 +104,13 @@ fn act(act: &Act) -> String {
             let session = one(session);
             match local {
                 Some(local) if *differs => format!(
-                    "sends `message` to session {session} with {} and the localId local-{local}",
-                    texts(*text)
+                    "sends `message` to session {session} with {} and the localId {}",
+                    texts(*text),
+                    values::local(*local)
                 ),
                 Some(local) => format!(
-                    "sends `message` to session {session} with the text and localId local-{local}"
+                    "sends `message` to session {session} with the text and localId {}",
+                    values::local(*local)
                 ),
                 None if *differs => format!(
                     "sends `message` to session {session} with {} and a new localId",
@@ -163,10 +160,7 @@ fn act(act: &Act) -> String {
             expected(*expect),
             texts(*text)
         ),
-        Act::Foreign { part: which } => format!(
-            "writes the {} of session 1 of the other account, with the current version",
-            part(*which, "agentState")
-        ),
+        Act::Foreign(what) => foreign(*what),
         Act::SessionAlive { session, thinking } => {
             let thinking =
                 thinking.map_or(String::new(), |thinking| format!(", thinking {thinking}"));
@@ -192,7 +186,10 @@ fn act(act: &Act) -> String {
             let session = session.map_or(String::new(), |session| {
                 format!(" of session {}", session + 1)
             });
-            format!("sends `usage-report`{session} with the key key-{key}")
+            format!(
+                "sends `usage-report`{session} with the key {}",
+                values::usage(*key)
+            )
         }
         Act::AccessKey { session, machine } => {
             format!(
@@ -234,6 +231,13 @@ fn act(act: &Act) -> String {
             "sends `rpc-register` of the method {}",
             method_name(*method)
         ),
+        Act::RegisterAll => {
+            let names = (0..values::METHODS).map(method_name);
+            format!(
+                "sends `rpc-register` of the methods {}",
+                names.collect::<Vec<_>>().join(", ")
+            )
+        }
         Act::Unregister { method } => {
             format!(
                 "sends `rpc-unregister` of the method {}",
@@ -262,7 +266,7 @@ fn act(act: &Act) -> String {
         }
         Act::PostMessages { session, local } => {
             let local = local.map_or("two new localIds".to_owned(), |local| {
-                format!("the localId local-{local} and a new one")
+                format!("the localId {} and a new one", values::local(local))
             });
             format!(
                 "requests `POST /v3/sessions/…/messages` of session {} with two messages: {local}",
@@ -300,10 +304,15 @@ fn act(act: &Act) -> String {
             one(session),
             one(machine)
         ),
-        Act::PutAccessKey { session, machine } => format!(
-            "requests `PUT /v1/access-keys/…` of session {} and machine {} with the current version",
+        Act::PutAccessKey {
+            session,
+            machine,
+            expect,
+        } => format!(
+            "requests `PUT /v1/access-keys/…` of session {} and machine {} with {}",
             one(session),
-            one(machine)
+            one(machine),
+            expected(*expect)
         ),
         Act::WriteKv { key, expect, other } => {
             let other = if *other {
@@ -330,6 +339,38 @@ fn act(act: &Act) -> String {
     }
 }
 
+fn foreign(what: Foreign) -> String {
+    let (does, whose) = match what {
+        Foreign::Session(Part::First) => {
+            ("sends `update-metadata` of session 1", "current version")
+        }
+        Foreign::Session(Part::Second) => ("sends `update-state` of session 1", "current version"),
+        Foreign::Machine(Part::First) => (
+            "sends `machine-update-metadata` of machine 1",
+            "current version",
+        ),
+        Foreign::Machine(Part::Second) => (
+            "sends `machine-update-state` of machine 1",
+            "current version",
+        ),
+        Foreign::AccessKey => (
+            "sends `access-key-get` of session 1",
+            "sender's own machine 1",
+        ),
+        Foreign::MakeAccessKey => (
+            "requests `POST /v1/access-keys/…` of session 1",
+            "sender's own machine 1",
+        ),
+        Foreign::Usage => ("sends `usage-report` of session 1", "key key-0"),
+        Foreign::TakeMachine => ("requests `POST /v1/machines` with the id of machine 1", ""),
+        Foreign::TakeArtifact => ("sends `artifact-create` with the id of artifact 1", ""),
+    };
+    match whose {
+        "" => format!("{does} of the other account"),
+        whose => format!("{does} of the other account, with the {whose}"),
+    }
+}
+
 fn method_name(index: u8) -> String {
     let name = values::method(index);
     match name.len() {
@@ -343,6 +384,7 @@ fn answers(callee: Callee) -> String {
         Callee::Echo => "answers at once with what it was sent".to_owned(),
         Callee::Value(index) => format!("answers at once with {}", values::value(index)),
         Callee::Slow => "answers after 20 ms with what it was sent".to_owned(),
+        Callee::Late => "answers after 500 ms with what it was sent".to_owned(),
         Callee::Silent => "never answers".to_owned(),
         Callee::Dies => "drops its connection".to_owned(),
         Callee::Empty => "answers without any argument".to_owned(),

@@ -2,6 +2,33 @@
 
 use serde_json::{Value, json};
 
+/// How many methods there are.
+pub(crate) const METHODS: u8 = 10;
+/// How many values the catalogue of params and results has.
+pub(crate) const VALUES: u8 = 24;
+/// How many forms of odd texts there are.
+pub(crate) const ODD: u8 = 6;
+
+/// How many localIds are used again, and how many keys of reports of usage.
+pub(crate) const LOCALS: u8 = 5;
+pub(crate) const USAGES: u8 = 4;
+
+/// A localId, the last of which differs in case from the first.
+pub(crate) fn local(index: u8) -> String {
+    match index {
+        4 => "Local-0".to_owned(),
+        index => format!("local-{index}"),
+    }
+}
+
+/// The key of a report of usage. The last differs in case from the first.
+pub(crate) fn usage(index: u8) -> String {
+    match index {
+        3 => "Key-0".to_owned(),
+        index => format!("key-{index}"),
+    }
+}
+
 /// A text in one of the forms that servers have cut, trimmed or re-encoded.
 pub(crate) fn odd(form: u8, plain: &str) -> String {
     match form {

@@ -1,7 +1,7 @@
 //! What a round knows of its accounts while it runs: ids, versions, and numbers that nobody had before.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -31,6 +31,8 @@ pub(crate) struct Holder {
     /// The ids of machines that steps may make.
     pub(crate) spare: Vec<String>,
     pub(crate) artifacts: Vec<String>,
+    /// The methods that somebody has registered or unregistered.
+    pub(crate) methods: Mutex<BTreeSet<u8>>,
     /// Sessions that steps have made, by tag.
     pub(crate) made: Mutex<HashMap<u8, String>>,
 }
@@ -60,7 +62,8 @@ impl World {
                 sessions: Vec::new(),
                 machines: Vec::new(),
                 spare: (0..SPARE).map(|_| uuid(&mut random)).collect(),
-                artifacts: (0..3).map(|_| uuid(&mut random)).collect(),
+                artifacts: alike(&mut random),
+                methods: Mutex::default(),
                 made: Mutex::default(),
             };
             for tag in 0..SESSIONS {
@@ -86,6 +89,12 @@ impl World {
             world.accounts.insert(number, holder);
         }
         Ok(world)
+    }
+
+    /// A name for tags and keys that all accounts of this round have in common, and no other round.
+    pub(crate) fn common(&self) -> &str {
+        let first = self.accounts.values().next();
+        first.map_or("", |holder| &holder.sessions[0])
     }
 
     /// A number that nobody had before.
@@ -114,6 +123,15 @@ impl World {
             self.learn(id, part, row.get(format!("{part}Version")));
         }
     }
+}
+
+/// Ids of artifacts that begin in the same way.
+fn alike(random: &mut StdRng) -> Vec<String> {
+    let ids: Vec<String> = (0..3).map(|_| uuid(random)).collect();
+    let begin = ids[0][..8].to_owned();
+    ids.iter()
+        .map(|id| format!("{begin}{}", &id[8..]))
+        .collect()
 }
 
 /// An id in the form that clients give to artifacts and machines.

@@ -98,6 +98,15 @@ impl<'a> Asked<'a> {
         let id = answer.pointer("/session/id")?.as_str()?;
         Some((self.account?, id))
     }
+
+    /// The account that has a machine of this id from then on, since it posted it.
+    pub(crate) fn posted_machine(&self) -> Option<(Account, &'a str)> {
+        if !self.is_done || self.method != "POST" || self.path != "/v1/machines" {
+            return None;
+        }
+        let id = self.exchange.request.as_ref()?.get("id")?.as_str()?;
+        Some((self.account?, id))
+    }
 }
 
 /// One thing that happened.
@@ -105,8 +114,9 @@ impl<'a> Asked<'a> {
 pub(crate) enum Happening<'a> {
     /// A connection was admitted.
     Admitted(&'a Arc<Connection>),
-    /// A connection ended, or can no longer be relied on: it stopped reading, say.
-    Faded(&'a Arc<Connection>),
+    /// A connection ended, or can no longer be relied on: it stopped reading, say. If it was ended by a packet,
+    /// this is when.
+    Faded(&'a Arc<Connection>, Option<Moment>),
     /// A client sent an event.
     Called(&'a Arc<Call>),
     /// A client sent an event that cannot be read: with attachments, or as JSON that nobody parses.
@@ -199,7 +209,7 @@ impl Story {
                 let names: Vec<String> = self.open.keys().cloned().collect();
                 names
                     .iter()
-                    .for_each(|name| self.fade(name, true, &mut hear));
+                    .for_each(|name| self.fade(name, true, None, &mut hear));
                 hear(
                     &Happening::Restarted(text == RESTARTED_DURABLE, now),
                     &self.accounts,
@@ -212,7 +222,7 @@ impl Story {
             Kind::Mark(text) => {
                 // Its conduct hurts what it hears, and its end ends it.
                 if text.starts_with("ended") || record.kind.as_conduct().is_some() {
-                    self.fade(&record.conn, text.starts_with("ended"), &mut hear);
+                    self.fade(&record.conn, text.starts_with("ended"), None, &mut hear);
                 }
             }
         }
@@ -266,7 +276,7 @@ impl Story {
             }
             (Direction::Received, Traced::ConnectError(_))
             | (_, Traced::Disconnect | Traced::Close) => {
-                self.fade(name, true, hear);
+                self.fade(name, true, Some(now), hear);
             }
             (
                 _,
@@ -343,12 +353,13 @@ impl Story {
         &mut self,
         name: &str,
         has_ended: bool,
+        by_packet: Option<Moment>,
         hear: &mut impl FnMut(&Happening<'_>, &Accounts),
     ) {
         if let Some(open) = self.open.get(name) {
             let connection = Arc::clone(&open.connection);
             if open.is_admitted {
-                hear(&Happening::Faded(&connection), &self.accounts);
+                hear(&Happening::Faded(&connection, by_packet), &self.accounts);
             }
             if has_ended {
                 self.open.remove(name);

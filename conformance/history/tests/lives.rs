@@ -1,107 +1,15 @@
 //! Short histories written by hand: what a server may leave out of an answer, and what it has after it was
 //! killed and started again.
 
+mod support;
+
 use serde_json::{Value, json};
+use support::History;
 use touchstone_client::{
-    Args, Direction,
-    trace::{Exchange, Kind, QUIET, RESTARTED, RESTARTED_DURABLE, Record, Traced},
+    Direction,
+    trace::{Kind, QUIET, RESTARTED, RESTARTED_DURABLE},
 };
-use touchstone_history::{Judge, Keeps, Knowledge};
-
-#[derive(Default)]
-struct History(Vec<Record>);
-
-impl History {
-    fn put(&mut self, conn: &str, kind: Kind) {
-        self.0.push(Record {
-            t_us: 10 * self.0.len() as u64,
-            conn: conn.to_owned(),
-            kind,
-            recipients: None,
-        });
-    }
-
-    fn asked(&mut self, method: &str, url: &str, status: u16, request: Value, response: Value) {
-        let exchange = Exchange {
-            method: method.to_owned(),
-            url: url.to_owned(),
-            status: Some(status),
-            request: (!request.is_null()).then_some(request),
-            response: Some(response),
-            ms: 0,
-            us: Some(1),
-        };
-        let conn = if url == "/v1/auth" { "http" } else { "http/a1" };
-        self.put(conn, Kind::Http(exchange));
-    }
-
-    fn connect(&mut self, conn: &str) {
-        let auth = json!({"token": "a1…", "clientType": "user-scoped"});
-        self.put(conn, Kind::Packet(Direction::Sent, Traced::Connect(auth)));
-        let admitted = Traced::Connect(json!({"sid": conn}));
-        self.put(conn, Kind::Packet(Direction::Received, admitted));
-    }
-
-    fn event(
-        &mut self,
-        conn: &str,
-        direction: Direction,
-        name: &str,
-        data: &Value,
-        ack: Option<u64>,
-    ) {
-        let packet = Traced::Event {
-            name: name.to_owned(),
-            args: Args::one(data).expect("JSON"),
-            ack,
-            attachments: 0,
-        };
-        self.put(conn, Kind::Packet(direction, packet));
-    }
-
-    fn call(&mut self, conn: &str, name: &str, data: &Value, answer: &Value) {
-        let id = self.0.len() as u64;
-        self.event(conn, Direction::Sent, name, data, Some(id));
-        let args = Args::one(answer).expect("JSON");
-        let packet = Traced::Ack {
-            id,
-            args,
-            attachments: 0,
-        };
-        self.put(conn, Kind::Packet(Direction::Received, packet));
-    }
-
-    fn message(
-        &mut self,
-        conn: &str,
-        seq: u64,
-        [id, of_session, local_id]: [&str; 3],
-        number: u64,
-    ) {
-        let message = json!({
-            "id": id, "seq": number, "localId": local_id, "content": {"t": "encrypted", "c": "x"},
-            "createdAt": 1_753_000_000_000_u64, "updatedAt": 1_753_000_000_000_u64,
-        });
-        let body = json!({"t": "new-message", "sid": of_session, "message": message});
-        let update = json!({"id": format!("u{seq}"), "seq": seq, "createdAt": 1_753_000_000_000_u64, "body": body});
-        self.event(conn, Direction::Received, "update", &update, None);
-    }
-
-    /// The requirements that it breaks, and what was kept over a restart.
-    fn judged(&self) -> (Vec<&'static str>, Option<Keeps>) {
-        let mut judge = Judge::new(Knowledge::Complete);
-        let mut found: Vec<_> = self
-            .0
-            .iter()
-            .flat_map(|record| judge.hear(record))
-            .collect();
-        found.extend(judge.finish());
-        let mut broken: Vec<_> = found.iter().map(|one| one.requirement).collect();
-        broken.sort_unstable();
-        broken.dedup();
-        (broken, judge.keeps())
-    }
-}
+use touchstone_history::Keeps;
 
 #[test]
 fn parts_that_do_not_apply_may_be_null() {
@@ -300,52 +208,4 @@ fn what_was_posted_and_is_sent_again_is_told_to_nobody() {
     };
     check("l1", &[]);
     check("l2", &["delivery.no-loss"]);
-}
-
-/// Who asks for a method again before it was told that it has left it, is called of course.
-#[test]
-fn a_method_that_is_registered_again_is_called() {
-    use Direction::{Received, Sent};
-    let check = |steps: &str, expected: &[&str]| {
-        let mut history = History::default();
-        history.asked(
-            "POST",
-            "/v1/auth",
-            200,
-            json!({"publicKey": "k"}),
-            json!({"success": true, "token": "a1…"}),
-        );
-        history.connect("callee");
-        history.connect("caller");
-        let method = json!({"method": "m"});
-        for step in steps.split(' ') {
-            let (direction, name) = match step {
-                "register" => (Sent, "rpc-register"),
-                "registered" => (Received, "rpc-registered"),
-                "unregister" => (Sent, "rpc-unregister"),
-                "unregistered" => (Received, "rpc-unregistered"),
-                _ => {
-                    let call = json!({"method": "m", "params": 1});
-                    history.event("caller", Sent, "rpc-call", &call, Some(1));
-                    history.event("callee", Received, "rpc-request", &call, Some(1));
-                    continue;
-                }
-            };
-            history.event("callee", direction, name, &method, None);
-        }
-        assert_eq!(history.judged().0, expected, "{steps}");
-    };
-    let begin = "register registered unregister";
-    let broken = ["rpc.unregister.effect"];
-    check(&format!("{begin} unregistered call"), &broken);
-    check(&format!("{begin} call"), &[]);
-    check(&format!("{begin} register unregistered call"), &[]);
-    check(
-        &format!("{begin} register unregistered registered call"),
-        &[],
-    );
-    // The first answer tells nothing of the second wish.
-    let again = format!("{begin} register unregister unregistered");
-    check(&format!("{again} call"), &[]);
-    check(&format!("{again} registered unregistered call"), &broken);
 }

@@ -238,6 +238,14 @@ impl World {
             &json!({"method": "m"}),
             None,
         );
+        self.event(
+            11,
+            "c4",
+            Direction::Received,
+            "rpc-registered",
+            &json!({"method": "m"}),
+            None,
+        );
     }
 
     /// Sends an update to a session's audience, each at its time, in order.

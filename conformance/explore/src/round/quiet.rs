@@ -9,7 +9,7 @@ use super::{RoundError, Stage, is_live};
 use crate::{
     deed::{Deed, Learn, write_machine, write_session},
     peer::{Peer, SENTINEL},
-    plan::{MACHINES, Part, SESSIONS, Scope},
+    plan::{Act, MACHINES, Part, SESSIONS, Scope},
 };
 
 /// How many sentinels of a kind follow each other: messages of several senders may overtake each other by
@@ -43,6 +43,8 @@ impl Stage<'_> {
                 .map(|peer| self.settle_heartbeats(peer, &peers)),
         )
         .await;
+        self.settle_methods(&peers).await;
+        self.settle_calls(&peers).await;
         let Some(sender) = peers.first() else {
             return Ok(());
         };
@@ -148,7 +150,7 @@ impl Stage<'_> {
     }
 
     /// Waits until a sentinel has reached all of these.
-    async fn seen<'p>(
+    pub(super) async fn seen<'p>(
         &self,
         kind: &'static str,
         sign: &str,
@@ -163,6 +165,22 @@ impl Stage<'_> {
         } else if !seen.is_empty() {
             self.target.came(&kind, began.elapsed());
         }
+    }
+
+    /// Reads what events read.
+    pub(super) async fn read_by_events(&self, account: u8, peers: &[Peer]) {
+        let Some(reader) = peers
+            .iter()
+            .find(|peer| peer.actor.account == account && is_live(peer))
+        else {
+            return;
+        };
+        let pairs = (0..SESSIONS).flat_map(|session| {
+            (0..MACHINES).map(move |machine| Act::AccessKey { session, machine })
+        });
+        let artifacts = (0..3).map(|artifact| Act::ArtifactRead { artifact });
+        let acts = pairs.chain(artifacts);
+        join_all(acts.map(|act| self.by(reader, act))).await;
     }
 
     /// Reads all that the account has.

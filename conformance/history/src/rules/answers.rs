@@ -33,7 +33,7 @@ pub(crate) struct Answers {
     count: usize,
     /// Connections that stopped reading, say: they may send, and hear nothing.
     deaf: Bounded<u64, ()>,
-    /// Sessions that an account has made: of others it may be told anything.
+    /// Sessions and machines that an account has made: of others it may be told anything.
     own: Bounded<(Account, String), ()>,
     /// Calls that a callee was asked for, and those that it answered, by account, method and params.
     requested: HashSet<(Account, u64)>,
@@ -82,7 +82,7 @@ impl Answers {
                 let text = format!("{} was answered twice for one call.", connection.name);
                 findings.add(RULE.name, &r::ANSWERED_ONCE, [now.record], text);
             }
-            Happening::Faded(connection) => {
+            Happening::Faded(connection, _) => {
                 self.deaf.insert_new(connection.number, ());
                 self.open.remove(&connection.number);
             }
@@ -96,9 +96,10 @@ impl Answers {
                 self.replied.insert((account, rpc::key(&request.data)));
             }
             Happening::Asked(asked) => {
-                if let Some((account, id)) = asked.made_session() {
-                    self.own
-                        .insert_new((accounts.root(account), id.to_owned()), ());
+                let made = [asked.made_session(), asked.posted_machine()];
+                for (account, id) in made.into_iter().flatten() {
+                    let key = (accounts.root(account), id.to_owned());
+                    self.own.insert_new(key, ());
                 }
             }
             Happening::Quiet(now) => {
@@ -116,15 +117,17 @@ impl Answers {
     fn unanswered(&self, call: &Call, accounts: &Accounts, now: u64, findings: &mut Findings) {
         let account = accounts.root(call.connection.account);
         let key = (account, rpc::key(&call.data));
-        let is_foreign = match subject_of(&call.event) {
-            Some((Subject::Session, name)) => {
-                let id = call.data[name].as_str().unwrap_or_default().to_owned();
-                self.own.get(&(account, id)).is_none()
-            }
-            _ => false,
+        let is_foreign = |name: &str| {
+            let id = call.data[name].as_str().unwrap_or_default().to_owned();
+            self.own.get(&(account, id)).is_none()
+        };
+        let foreign = match subject_of(&call.event) {
+            Some((Subject::Session, name)) if is_foreign(name) => Some(&r::UNKNOWN_ANSWERED),
+            Some((Subject::Machine, name)) if is_foreign(name) => Some(&r::MACHINE_UNKNOWN),
+            _ => None,
         };
         let requirement = match answer_of(&call.event) {
-            Some(_) if is_foreign => &r::UNKNOWN_ANSWERED,
+            Some(_) if let Some(requirement) = foreign => requirement,
             Some(_) if call.event == "rpc-call" => {
                 if self.replied.contains(&key) {
                     &r::RPC_OWN_RESULT

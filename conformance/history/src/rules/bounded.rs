@@ -37,11 +37,6 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.map.iter()
     }
 
-    /// Does something with every value.
-    pub(crate) fn each(&mut self, change: impl FnMut(&mut V)) {
-        self.map.values_mut().for_each(change);
-    }
-
     /// Takes an entry out. Its place in the order of forgetting stays.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         self.map.remove(key)

@@ -9,7 +9,7 @@ use crate::{
     finding::Findings,
     judge::Knowledge,
     requirement as r,
-    story::Happening,
+    story::{Asked, Call, Happening, Moment},
 };
 
 pub(crate) static RULE: Rule = Rule {
@@ -17,7 +17,7 @@ pub(crate) static RULE: Rule = Rule {
     needs: Knowledge::Partial,
     text: "No update or ephemeral about a session of one account reaches a connection of another one. Two \
            accounts are told apart by the keys that they signed in with. No account changes a session of another \
-           one.",
+           one, reports usage of it, or reads its access keys. The same tag of two accounts names a session of each.",
 };
 
 /// How many sessions are remembered.
@@ -47,26 +47,21 @@ impl Isolation {
         match happening {
             Happening::Asked(asked) => {
                 if let Some((account, id)) = asked.made_session() {
-                    self.owners
-                        .insert_new(id.to_owned(), (account, asked.ended.record));
+                    let record = asked.ended.record;
+                    let owner = self.owners.insert_new(id.to_owned(), (account, record));
+                    if let Some((owner, before)) = owner
+                        && accounts.are_surely_two(*owner, account)
+                    {
+                        let text = format!(
+                            "A request for a session was answered with session {id} of another account."
+                        );
+                        findings.add(RULE.name, &r::SAME_TAG, [*before, record], text);
+                    }
                 }
+                self.asked_pair(asked, accounts, findings);
             }
-            Happening::Answered(call, answer, now) if answer["result"] == "success" => {
-                let Some((Subject::Session, key)) = subject_of(&call.event) else {
-                    return;
-                };
-                let id = call.data[key].as_str().unwrap_or_default();
-                let Some((owner, record)) = self.owners.get(&id.to_owned()) else {
-                    return;
-                };
-                if accounts.are_surely_two(*owner, call.connection.account) {
-                    let text = format!(
-                        "{} by {} changed session {id} of another account.",
-                        call.event, call.connection.name
-                    );
-                    let records = [*record, call.began.record, now.record];
-                    findings.add(RULE.name, &r::SESSION_FOREIGN, records, text);
-                }
+            Happening::Answered(call, answer, now) => {
+                self.answered(call, answer, *now, accounts, findings);
             }
             Happening::Received(connection, event @ ("update" | "ephemeral"), payload, now) => {
                 let body = if *event == "update" {
@@ -97,5 +92,60 @@ impl Isolation {
             }
             _ => {}
         }
+    }
+    /// No account has access keys of a session of another one.
+    fn asked_pair(&self, asked: &Asked<'_>, accounts: &Accounts, findings: &mut Findings) {
+        let pair = asked.path.strip_prefix("/v1/access-keys/");
+        let id = pair
+            .and_then(|pair| pair.split('/').next())
+            .filter(|_| asked.is_done);
+        let owner = id.and_then(|id| self.owners.get(&id.to_owned()));
+        if let (Some((owner, record)), Some(account)) = (owner, asked.account)
+            && accounts.are_surely_two(*owner, account)
+        {
+            let text = format!(
+                "{} {} was done, whose session is another account's.",
+                asked.method, asked.path
+            );
+            let records = [*record, asked.ended.record];
+            findings.add(RULE.name, &r::ACCESS_KEY_PAIR, records, text);
+        }
+    }
+
+    /// No account is told that it did anything with a session of another one.
+    fn answered(
+        &self,
+        call: &Call,
+        answer: &Value,
+        now: Moment,
+        accounts: &Accounts,
+        findings: &mut Findings,
+    ) {
+        let is_done = ["success", "ok"].iter().any(|key| answer[*key] == true)
+            || answer["result"] == "success";
+        let (Some((Subject::Session, key)), true) = (subject_of(&call.event), is_done) else {
+            return;
+        };
+        let id = call.data[key].as_str().unwrap_or_default();
+        let Some((owner, record)) = self.owners.get(&id.to_owned()) else {
+            return;
+        };
+        if !accounts.are_surely_two(*owner, call.connection.account) {
+            return;
+        }
+        let (requirement, did) = match call.event.as_str() {
+            "access-key-get" if answer["accessKey"].is_null() => {
+                (&r::ACCESS_KEY_UNKNOWN, "was answered for")
+            }
+            "access-key-get" => (&r::ACCESS_KEY_FOREIGN, "read an access key of"),
+            "usage-report" => (&r::USAGE_FOREIGN, "reported usage of"),
+            _ => (&r::SESSION_FOREIGN, "changed"),
+        };
+        let text = format!(
+            "{} by {} {did} session {id} of another account.",
+            call.event, call.connection.name
+        );
+        let records = [*record, call.began.record, now.record];
+        findings.add(RULE.name, requirement, records, text);
     }
 }

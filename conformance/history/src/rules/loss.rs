@@ -9,9 +9,10 @@ use super::{
     Rule,
     bounded::Bounded,
     message::sent_key,
-    news::{News, announced_by_event, announced_by_request, news_of},
+    news::{News, announced_by_event, announced_by_request, end_of, news_of, second_of_machine},
+    parts::Part,
     posted::Posted,
-    versioned::{Part, Told, Write, announced, requested_writes, writes},
+    versioned::{Told, Write, announced, requested_writes, writes},
 };
 use crate::{
     account::{Account, Accounts},
@@ -127,12 +128,18 @@ impl Loss {
                 };
                 self.lives.insert(connection.number, life);
             }
-            Happening::Faded(connection) => {
+            Happening::Faded(connection, _) => {
                 self.lives.remove(&connection.number);
             }
             Happening::Called(call) if is_heartbeat(call) && self.keeps() => {
                 let account = accounts.root(call.connection.account);
                 self.owe_heartbeat(account, call);
+            }
+            Happening::Called(call) if call.event == "session-end" => {
+                if let Some(key) = end_of(call) {
+                    let account = accounts.root(call.connection.account);
+                    *self.done.entry((account, key), || 0) += 2;
+                }
             }
             Happening::Called(call) if call.event == "message" && self.keeps() => {
                 let account = accounts.root(call.connection.account);
@@ -177,8 +184,9 @@ impl Loss {
                         }
                     }
                     if asked.is_done {
-                        let deed = announced_by_request(asked);
-                        self.owe_news(account, deed, asked.began, asked.ended.record);
+                        for deed in [announced_by_request(asked), second_of_machine(asked)] {
+                            self.owe_news(account, deed, asked.began, asked.ended.record);
+                        }
                     }
                     for write in requested_writes(asked) {
                         self.owe_version(account, &write, asked.began, asked.ended.record);
@@ -192,7 +200,7 @@ impl Loss {
                 };
                 let mut keys = Vec::new();
                 for seen in announced(body) {
-                    keys.push(seen.part.key(seen.id, seen.version));
+                    keys.push(seen.part.key(&seen.id, seen.version));
                 }
                 keys.extend(news_of(body));
                 if body["t"] == "new-message" {
@@ -281,11 +289,13 @@ impl Loss {
         if !self.keeps() {
             return;
         }
-        let (part, id) = (write.part, write.id);
+        let (part, id) = (write.part, write.id.as_ref());
         let subject = match part {
             Part::SessionMetadata | Part::SessionState => Some((Subject::Session, id.to_owned())),
             Part::MachineMetadata | Part::MachineState => Some((Subject::Machine, id.to_owned())),
             Part::ArtifactHeader | Part::ArtifactBody | Part::Settings => None,
+            // Nobody is told of access keys, and what is told of keys is news.
+            Part::AccessKey | Part::Kv => return,
         };
         let what = part.demands().what;
         let owed = Owed {

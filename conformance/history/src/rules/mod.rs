@@ -1,19 +1,24 @@
 //! What must hold of any history: one module for each rule.
 
 mod answers;
+mod artifacts;
 mod audience;
 mod bounded;
 mod duplicate;
 mod isolation;
 mod loss;
 mod message;
+mod methods;
 mod news;
+mod parts;
 mod posted;
 mod restart;
+mod rows;
 mod rpc;
 mod sending;
 mod seq;
 mod shapes;
+mod usage;
 mod versioned;
 mod versions;
 
@@ -47,6 +52,9 @@ pub static RULES: &[&Rule] = &[
     &seq::RULE,
     &isolation::RULE,
     &rpc::RULE,
+    &artifacts::RULE,
+    &usage::RULE,
+    &rows::RULE,
     &restart::RULE,
     &shapes::RULE,
 ];
@@ -70,6 +78,9 @@ pub(crate) struct Rules {
     restart: restart::Restart,
     isolation: isolation::Isolation,
     rpc: rpc::Rpc,
+    artifacts: artifacts::Artifacts,
+    usage: usage::Usage,
+    rows: rows::OwnRows,
     shapes: shapes::Shapes,
 }
 
@@ -90,6 +101,9 @@ impl Rules {
             restart: restart::Restart::default(),
             isolation: isolation::Isolation::default(),
             rpc: rpc::Rpc::default(),
+            artifacts: artifacts::Artifacts::default(),
+            usage: usage::Usage::default(),
+            rows: rows::OwnRows::default(),
             shapes: shapes::Shapes::default(),
         }
     }
@@ -135,6 +149,9 @@ impl Rules {
             self.sending.hear(happening, accounts, findings);
             self.loss.hear(happening, accounts, findings);
             self.rpc.hear(happening, accounts, findings);
+            self.artifacts.hear(happening, accounts, findings);
+            self.usage.hear(happening, accounts, findings);
+            self.rows.hear(happening, accounts, findings);
             self.answers.hear(happening, accounts, findings);
             self.seq.hear(happening, accounts, findings);
         }
@@ -149,6 +166,7 @@ impl Rules {
         if self.knowledge == Knowledge::Complete && !self.is_contrived {
             self.sending.settle(accounts, findings);
             self.seq.settle(findings);
+            self.rpc.settle(findings);
         }
     }
 }

@@ -3,13 +3,35 @@
 use serde_json::Value;
 use touchstone_fixtures::broadcast;
 
-use crate::{print::prints, requirement as r, requirement::Requirement, story::Asked};
+use crate::{
+    print::prints,
+    requirement as r,
+    requirement::Requirement,
+    story::{Asked, Call},
+};
 
 /// What a success has done that is announced to user-scoped connections.
 pub(super) struct News {
     pub(super) key: u64,
     pub(super) what: String,
     pub(super) requirement: &'static Requirement,
+}
+
+/// What an activity says of a session that is not active any more.
+const ENDED: &str = "activity false";
+
+/// A new machine is announced a second time.
+pub(super) fn second_of_machine(asked: &Asked<'_>) -> Option<News> {
+    let (_, id) = asked.posted_machine()?;
+    Some(news("update-machine", id, &r::MACHINE_SECOND))
+}
+
+/// What keeps an archived session from being announced as such: that it had ended before.
+pub(super) fn end_of(call: &Call) -> Option<u64> {
+    let id = call.data["sid"]
+        .as_str()
+        .filter(|_| call.event == "session-end")?;
+    Some(news(ENDED, id, &r::ARCHIVED).key)
 }
 
 fn news(event: &str, id: &str, requirement: &'static Requirement) -> News {
@@ -61,6 +83,14 @@ pub(super) fn announced_by_request(asked: &Asked<'_>) -> Option<News> {
             }
         }
         ("POST", "/v1/machines") => news("new-machine", &text(request, "/id")?, &r::MACHINE_MADE),
+        ("POST", path) if path.ends_with("/archive") => {
+            let path = path.strip_suffix("/archive")?;
+            let id = path.strip_prefix("/v1/sessions/")?;
+            News {
+                what: format!("that session {id} is archived"),
+                ..news(ENDED, id, &r::ARCHIVED)
+            }
+        }
         ("POST", "/v1/artifacts") => {
             news("new-artifact", &text(request, "/id")?, &r::ARTIFACT_NEWS)
         }
@@ -87,11 +117,15 @@ pub(super) fn news_of(body: &Value) -> Vec<u64> {
             let changes = body["changes"].as_array().into_iter().flatten();
             changes.map(kv_key).collect()
         }
-        "new-session" | "delete-session" | "new-machine" | "new-artifact" | "delete-artifact"
-        | "activity" | "machine-activity" => {
+        "new-session" | "delete-session" | "new-machine" | "update-machine" | "new-artifact"
+        | "delete-artifact" | "activity" | "machine-activity" => {
             let id = broadcast(name).and_then(|one| one.id(body));
-            let key = |(_, id): (_, &str)| prints(&[&name.into(), &id.into()]);
-            id.map(key).into_iter().collect()
+            let key = |name: &str, id: &str| prints(&[&name.into(), &id.into()]);
+            let mut keys: Vec<u64> = id.iter().map(|(_, id)| key(name, id)).collect();
+            if let (Some((_, id)), Some(false)) = (id, body["active"].as_bool()) {
+                keys.push(key(ENDED, id));
+            }
+            keys
         }
         _ => Vec::new(),
     }

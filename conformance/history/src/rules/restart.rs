@@ -180,7 +180,7 @@ impl Restart {
             what,
             record,
         };
-        let key = (account, value_key(write.part.demands().what, write.id));
+        let key = (account, value_key(write.part.demands().what, &write.id));
         match self.values.get_mut(&key) {
             Some(known) if known.version >= version => {}
             Some(known) => *known = acknowledged,
@@ -193,8 +193,8 @@ impl Restart {
     /// Nobody knows any more which versions it has.
     fn forget_artifact(&mut self, account: Account, id: &str) {
         for part in [
-            super::versioned::Part::ArtifactHeader,
-            super::versioned::Part::ArtifactBody,
+            super::parts::Part::ArtifactHeader,
+            super::parts::Part::ArtifactBody,
         ] {
             self.values
                 .remove(&(account, value_key(part.demands().what, id)));
@@ -361,7 +361,7 @@ impl Restart {
             return;
         };
         for seen in read_by_request(asked) {
-            let key = (account, value_key(seen.part.demands().what, seen.id));
+            let key = (account, value_key(seen.part.demands().what, &seen.id));
             let Some(known) = self.values.get(&key).filter(|known| known.record < restart) else {
                 continue;
             };

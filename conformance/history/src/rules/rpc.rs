@@ -1,16 +1,17 @@
 //! RPC: each request is one call's, and each answer is the one that this call's callee gave.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Rule, bounded::Bounded};
+use super::{Rule, bounded::Bounded, methods::Methods};
 use crate::{
     account::{Account, Accounts},
     finding::Findings,
     judge::Knowledge,
     print::{print, prints},
     requirement as r,
+    requirement::Requirement,
     story::{Call, Happening, Moment, Request},
 };
 
@@ -20,14 +21,13 @@ pub(crate) static RULE: Rule = Rule {
     text: "Each rpc-request has the method and params of a call of the same account, and there are no more \
            requests than calls. A call goes to another connection than its caller, and to none that had \
            unregistered the method before it was made. A result is one that a callee of this call gave. A call is not \
-           refused whose callee answers within a second, nor one of a method whose only registrant stays.",
+           refused whose callee answers within a second, nor one of a method that somebody surely has who stays: who \
+           was told that it registered the method when nobody else had it, or received the last call of it. Whoever \
+           registers or unregisters a method is told so before the next quiet point, and nobody else is.",
 };
 
 /// How many calls are remembered, over all accounts.
 const CALLS: usize = 200_000;
-
-/// How many methods are.
-const METHODS: usize = 100_000;
 /// What an answer of a callee takes at most that no server is too late for.
 const PROMPT: u64 = 1_000_000;
 
@@ -41,35 +41,12 @@ pub(crate) struct Rpc {
     anywhere: Bounded<u64, (Account, u64)>,
     /// The same for the method alone.
     methods: Bounded<Key, u64>,
-    /// What a connection asked for of a method.
-    wishes: HashMap<(u64, String), Wish>,
+    /// Who registered a method.
+    registered: Methods,
     /// Results that some callee gave.
     results: Bounded<Key, u64>,
     /// Accounts of which not every call or reply can be read.
     unclear: HashSet<Account>,
-    /// Who registered a method.
-    registrants: Bounded<(Account, String), Registrants>,
-}
-
-/// What a connection asked for of a method, last and until now.
-#[derive(Debug, Default)]
-struct Wish {
-    is_registered: bool,
-    /// How often it unregistered it without an answer so far.
-    leaving: u64,
-    /// Since when it has not registered it any more, whatever it asked for before.
-    gone: Option<Moment>,
-}
-
-/// Who registered a method.
-#[derive(Debug, Default)]
-struct Registrants {
-    /// Every connection that ever asked for it.
-    asked: HashSet<u64>,
-    /// Since when the last of them was told that it has it.
-    since: Option<Moment>,
-    /// Whether one of them left, or somebody unregistered it: it may be gone.
-    may_be_gone: bool,
 }
 
 /// The calls of one method with the same params.
@@ -83,6 +60,8 @@ struct Flight {
     has_unclear_reply: bool,
     /// Whether a callee answered so soon that no time-out was near.
     is_prompt: bool,
+    /// Where it was refused before that.
+    refused: Option<[u64; 2]>,
 }
 
 impl Default for Rpc {
@@ -91,10 +70,9 @@ impl Default for Rpc {
             calls: Bounded::new(CALLS),
             anywhere: Bounded::new(CALLS),
             methods: Bounded::new(CALLS),
-            wishes: HashMap::new(),
+            registered: Methods::default(),
             results: Bounded::new(CALLS),
             unclear: HashSet::new(),
-            registrants: Bounded::new(METHODS),
         }
     }
 }
@@ -117,24 +95,19 @@ impl Rpc {
                 self.unclear.insert(accounts.root(connection.account));
             }
             Happening::Called(call) => self.called(call, accounts.root(call.connection.account)),
-            Happening::Received(connection, "rpc-registered", data, now) => {
-                let account = accounts.root(connection.account);
-                if let Some(method) = data["method"].as_str()
-                    && let Some(of_method) = self.registrants.get_mut(&(account, method.to_owned()))
-                {
-                    of_method.since.get_or_insert(*now);
+            Happening::Received(
+                connection,
+                event @ ("rpc-registered" | "rpc-unregistered"),
+                data,
+                now,
+            ) => {
+                if !self.unclear.contains(&accounts.root(connection.account)) {
+                    self.registered
+                        .told(connection, event, data, *now, findings);
                 }
             }
-            Happening::Received(connection, "rpc-unregistered", data, now) => {
-                if let Some(method) = data["method"].as_str() {
-                    let key = (connection.number, method.to_owned());
-                    let wish = self.wishes.entry(key).or_default();
-                    wish.leaving = wish.leaving.saturating_sub(1);
-                    // It may be the answer to what came before it registered the method again.
-                    if !wish.is_registered && wish.leaving == 0 {
-                        wish.gone = Some(*now);
-                    }
-                }
+            Happening::Received(connection, "rpc-error", ..) => {
+                self.registered.was_refused(connection.number);
             }
             Happening::Requested(request) => {
                 let account = accounts.root(request.connection.account);
@@ -144,19 +117,7 @@ impl Rpc {
             }
             Happening::Replied(request, reply, now) => {
                 let account = accounts.root(request.connection.account);
-                let mut flight = self.calls.get_mut(&(account, key(&request.data)));
-                if let Some(flight) = &mut flight {
-                    flight.is_prompt |= now.at.saturating_sub(request.began.at) < PROMPT;
-                }
-                match (flight, reply) {
-                    (Some(flight), Some(reply)) => {
-                        let reply = print(reply);
-                        flight.replies.insert(reply);
-                        self.results.insert_new((account, reply), now.record);
-                    }
-                    (Some(flight), None) => flight.has_unclear_reply = true,
-                    (None, _) => {}
-                }
+                self.replied(request, account, *reply, *now, findings);
             }
             Happening::Answered(call, answer, now) if call.event == "rpc-call" => {
                 let account = accounts.root(call.connection.account);
@@ -164,52 +125,69 @@ impl Rpc {
                     self.answered(call, account, answer, *now, findings);
                 }
             }
-            Happening::Faded(connection) => {
-                self.registrants.each(|of_method| {
-                    of_method.may_be_gone |= of_method.asked.contains(&connection.number);
-                });
-                self.wishes
-                    .retain(|(number, _), _| *number != connection.number);
+            Happening::Faded(connection, left) => {
+                self.registered.faded(connection.number, *left);
+            }
+            Happening::Quiet(now) => {
+                self.registered.quiet(now.record, findings);
+                self.registered.settle(findings);
             }
             _ => {}
         }
     }
 
+    /// States what nothing that came later has explained.
+    pub(crate) fn settle(&mut self, findings: &mut Findings) {
+        self.registered.settle(findings);
+    }
+
     fn called(&mut self, call: &Call, account: Account) {
         let method = &call.data["method"];
-        match call.event.as_str() {
-            "rpc-unregister" => {
-                if let Some(method) = method.as_str() {
-                    let key = (call.connection.number, method.to_owned());
-                    let wish = self.wishes.entry(key).or_default();
-                    (wish.is_registered, wish.leaving) = (false, wish.leaving + 1);
-                    let key = (account, method.to_owned());
-                    if let Some(of_method) = self.registrants.get_mut(&key) {
-                        of_method.may_be_gone = true;
-                    }
-                }
+        if call.event != "rpc-call" {
+            return self.registered.called(call, account);
+        }
+        if method.is_string() {
+            let key = key(&call.data);
+            let record = call.began.record;
+            self.anywhere.insert_new(key, (account, record));
+            self.methods.insert_new((account, print(method)), record);
+            let flight = self.calls.entry((account, key), Flight::default);
+            flight.calls += 1;
+            flight.callers.insert(call.connection.number);
+            flight.last_call = Some(call.began);
+        }
+    }
+
+    fn replied(
+        &mut self,
+        request: &Request,
+        account: Account,
+        reply: Option<&Value>,
+        now: Moment,
+        findings: &mut Findings,
+    ) {
+        let Some(flight) = self.calls.get_mut(&(account, key(&request.data))) else {
+            return;
+        };
+        let is_prompt = |since: Moment| now.at.saturating_sub(since.at) < PROMPT;
+        flight.is_prompt |= is_prompt(request.began);
+        if let Some(records) = flight.refused
+            && flight.calls == 1
+            && flight.last_call.is_some_and(is_prompt)
+        {
+            let method = request.data["method"].as_str().unwrap_or("?");
+            let text = format!(
+                "A call of {method} was refused before its callee answered, within a second after it was made."
+            );
+            findings.add(RULE.name, &r::RPC_SILENT, records, text);
+        }
+        match reply {
+            Some(reply) => {
+                let reply = print(reply);
+                flight.replies.insert(reply);
+                self.results.insert_new((account, reply), now.record);
             }
-            "rpc-register" => {
-                if let Some(method) = method.as_str() {
-                    let key = (account, method.to_owned());
-                    let of_method = self.registrants.entry(key, Registrants::default);
-                    of_method.asked.insert(call.connection.number);
-                    let key = (call.connection.number, method.to_owned());
-                    let wish = self.wishes.entry(key).or_default();
-                    (wish.is_registered, wish.gone) = (true, None);
-                }
-            }
-            "rpc-call" if method.is_string() => {
-                let key = key(&call.data);
-                let record = call.began.record;
-                self.anywhere.insert_new(key, (account, record));
-                self.methods.insert_new((account, print(method)), record);
-                let flight = self.calls.entry((account, key), Flight::default);
-                flight.calls += 1;
-                flight.callers.insert(call.connection.number);
-                flight.last_call = Some(call.began);
-            }
-            _ => {}
+            None => flight.has_unclear_reply = true,
         }
     }
 
@@ -223,9 +201,15 @@ impl Rpc {
         let name = &request.connection.name;
         let method = request.data["method"].as_str().unwrap_or("?");
         let key = key(&request.data);
-        let mut add = |requirement, other, text| {
+        let mut add = |requirement: &'static Requirement, other: u64, text: String| {
             findings.add(RULE.name, requirement, [other, request.began.record], text);
         };
+        let is_more = |key: &String| !["method", "params"].contains(&key.as_str());
+        let mut keys = request.data.as_object().into_iter().flat_map(Map::keys);
+        if let Some(more) = keys.find(|key| is_more(key)) {
+            let text = format!("{name} received a call of {method} with {more:?} besides.");
+            add(&r::RPC_ALONE, 0, text);
+        }
         let Some(flight) = self.calls.get_mut(&(account, key)) else {
             if let Some((caller, record)) = self.anywhere.get(&key) {
                 if !accounts.are_surely_two(*caller, account) {
@@ -260,12 +244,10 @@ impl Rpc {
             let text = format!("{name} received its own call of {method}.");
             return add(&r::RPC_ITSELF, made, text);
         }
-        if let (Some(gone), Some(call)) = (
-            self.wishes
-                .get(&(number, method.to_owned()))
-                .and_then(|wish| wish.gone),
-            flight.last_call,
-        ) && flight.calls == 1
+        let Some(call) = flight.last_call.filter(|_| flight.calls == 1) else {
+            return;
+        };
+        if let Some(gone) = self.registered.gone(account, method, number)
             && gone.at < call.at
         {
             let text = format!(
@@ -273,6 +255,9 @@ impl Rpc {
             );
             add(&r::RPC_UNREGISTERED, gone.record, text);
         }
+        let now = request.began;
+        self.registered
+            .requested(account, method, number, [call, now]);
     }
 
     fn answered(
@@ -311,37 +296,21 @@ impl Rpc {
     }
 
     /// A call was answered with an error.
-    fn refused(&self, call: &Call, account: Account, now: Moment, findings: &mut Findings) {
-        let (Some(method), Some(flight)) = (
-            call.data["method"].as_str(),
-            self.calls.get(&(account, key(&call.data))),
-        ) else {
+    fn refused(&mut self, call: &Call, account: Account, now: Moment, findings: &mut Findings) {
+        let Some(flight) = self.calls.get_mut(&(account, key(&call.data))) else {
             return;
         };
         let records = [call.began.record, now.record];
         if flight.calls == 1 && flight.is_prompt {
+            let method = call.data["method"].as_str().unwrap_or("?");
             let text = format!(
                 "A call of {method} was refused, although its callee had answered at once."
             );
             return findings.add(RULE.name, &r::RPC_OWN_RESULT, records, text);
         }
-        let of_method = self.registrants.get(&(account, method.to_owned()));
-        if let Some(of_method) = of_method
-            && let Some(since) = of_method.since
-            && !of_method.may_be_gone
-            && of_method.asked.len() == 1
-            && !of_method.asked.contains(&call.connection.number)
-            && since.at < call.began.at
-            && flight.requests == 0
-        {
-            let text =
-                format!("A call of {method} was refused, although its registrant was there.");
-            findings.add(
-                RULE.name,
-                &r::RPC_CALLABLE,
-                [since.record, records[0], records[1]],
-                text,
-            );
+        flight.refused = Some(records);
+        if flight.requests == 0 {
+            self.registered.refused(call, account, now);
         }
     }
 }

@@ -76,7 +76,7 @@ impl Seqs {
                     if let (Told::Success(version, _), false) =
                         (&write.told, write.part.can_come_again())
                     {
-                        let key = (account, write.part.key(write.id, *version));
+                        let key = (account, write.part.key(&write.id, *version));
                         self.change(call, *now, key);
                     }
                 }
@@ -100,7 +100,7 @@ impl Seqs {
                     .is_some_and(|name| name.starts_with("update-"))
                 {
                     for seen in announced(body) {
-                        let key = (account, seen.part.key(seen.id, seen.version));
+                        let key = (account, seen.part.key(&seen.id, seen.version));
                         add(key, seq);
                     }
                 } else if body["t"] == "delete-artifact" {

@@ -1,139 +1,20 @@
-//! Which values have versions, and what records say of them.
+//! What records say of values that have versions.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::parts::Part;
 use crate::{
-    print::{prints, whole},
-    requirement as r,
-    requirement::Requirement,
+    print::whole,
     story::{Asked, Call},
 };
-
-/// A value that has versions, of a kind of entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
-    SessionMetadata,
-    SessionState,
-    MachineMetadata,
-    MachineState,
-    ArtifactHeader,
-    ArtifactBody,
-    Settings,
-}
-
-/// What each part must hold.
-#[derive(Debug)]
-pub(crate) struct Demands {
-    pub(crate) what: &'static str,
-    pub(crate) answer: &'static Requirement,
-    pub(crate) stale: &'static Requirement,
-    pub(crate) current: &'static Requirement,
-    pub(crate) winner: &'static Requirement,
-    pub(crate) step: &'static Requirement,
-    pub(crate) losers: &'static Requirement,
-    pub(crate) silent: &'static Requirement,
-    pub(crate) announced: &'static Requirement,
-    pub(crate) read: &'static Requirement,
-}
-
-static SESSION_METADATA: Demands = Demands {
-    what: "the metadata of session",
-    answer: &r::METADATA_ANSWER,
-    stale: &r::METADATA_STALE,
-    current: &r::METADATA_CURRENT,
-    winner: &r::METADATA_WINNER,
-    step: &r::SESSION_STEP,
-    losers: &r::SESSION_LOSERS,
-    silent: &r::SESSION_SILENT,
-    announced: &r::SESSION_BODY,
-    read: &r::SESSION_READ,
-};
-static SESSION_STATE: Demands = Demands {
-    what: "the agentState of session",
-    answer: &r::STATE_ANSWER,
-    stale: &r::STATE_STALE,
-    current: &r::STATE_CURRENT,
-    winner: &r::STATE_WINNER,
-    ..SESSION_METADATA
-};
-static MACHINE_METADATA: Demands = Demands {
-    what: "the metadata of machine",
-    answer: &r::MACHINE_METADATA_ANSWER,
-    stale: &r::MACHINE_METADATA_STALE,
-    current: &r::MACHINE_METADATA_CURRENT,
-    winner: &r::MACHINE_METADATA_WINNER,
-    step: &r::MACHINE_STEP,
-    losers: &r::MACHINE_LOSERS,
-    silent: &r::MACHINE_SILENT,
-    announced: &r::MACHINE_BODY,
-    read: &r::MACHINE_READ,
-};
-static MACHINE_STATE: Demands = Demands {
-    what: "the daemonState of machine",
-    answer: &r::MACHINE_STATE_ANSWER,
-    stale: &r::MACHINE_STATE_STALE,
-    current: &r::MACHINE_STATE_CURRENT,
-    winner: &r::MACHINE_STATE_WINNER,
-    ..MACHINE_METADATA
-};
-static ARTIFACT_HEADER: Demands = Demands {
-    what: "the header of artifact",
-    answer: &r::ARTIFACT_ANSWER,
-    stale: &r::ARTIFACT_STALE,
-    current: &r::ARTIFACT_CURRENT,
-    winner: &r::ARTIFACT_WINNER,
-    step: &r::ARTIFACT_STEP,
-    losers: &r::ARTIFACT_LOSERS,
-    silent: &r::ARTIFACT_SILENT,
-    announced: &r::ARTIFACT_BODY,
-    read: &r::ARTIFACT_READ,
-};
-static ARTIFACT_BODY: Demands = Demands {
-    what: "the body of artifact",
-    ..ARTIFACT_HEADER
-};
-static SETTINGS: Demands = Demands {
-    what: "the settings of account",
-    answer: &r::SETTINGS_WRITTEN,
-    stale: &r::SETTINGS_STALE,
-    current: &r::SETTINGS_STALE,
-    winner: &r::SETTINGS_WRITTEN,
-    step: &r::SETTINGS_WRITTEN,
-    losers: &r::SETTINGS_STALE,
-    silent: &r::SETTINGS_STALE,
-    announced: &r::ACCOUNT_BODY,
-    read: &r::SETTINGS_WRITTEN,
-};
-
-impl Part {
-    pub(crate) fn demands(self) -> &'static Demands {
-        match self {
-            Self::SessionMetadata => &SESSION_METADATA,
-            Self::SessionState => &SESSION_STATE,
-            Self::MachineMetadata => &MACHINE_METADATA,
-            Self::MachineState => &MACHINE_STATE,
-            Self::ArtifactHeader => &ARTIFACT_HEADER,
-            Self::ArtifactBody => &ARTIFACT_BODY,
-            Self::Settings => &SETTINGS,
-        }
-    }
-
-    /// What tells a version of this part of an entity from all others.
-    pub(crate) fn key(self, id: &str, version: u64) -> u64 {
-        prints(&[&self.demands().what.into(), &id.into(), &version.into()])
-    }
-
-    /// Whether an entity of this kind can be made again with the same id after it was deleted.
-    pub(crate) fn can_come_again(self) -> bool {
-        matches!(self, Self::ArtifactHeader | Self::ArtifactBody)
-    }
-}
 
 /// A value of one entity, at one version.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) part: Part,
-    pub(crate) id: &'a str,
+    pub(crate) id: Cow<'a, str>,
     pub(crate) version: u64,
     pub(crate) value: &'a Value,
 }
@@ -142,8 +23,9 @@ pub(crate) struct Seen<'a> {
 #[derive(Debug)]
 pub(crate) struct Write<'a> {
     pub(crate) part: Part,
-    pub(crate) id: &'a str,
-    pub(crate) expected: u64,
+    pub(crate) id: Cow<'a, str>,
+    /// The version that it named; none where it made the value.
+    pub(crate) expected: Option<u64>,
     pub(crate) value: &'a Value,
     /// What was answered.
     pub(crate) told: Told<'a>,
@@ -156,6 +38,8 @@ pub(crate) enum Told<'a> {
     Success(u64, Option<&'a Value>),
     /// This is the current version and value.
     Mismatch(u64, &'a Value),
+    /// It was not written, since another part or key had another version.
+    Refused,
     /// Neither: an error, or nothing yet.
     Nothing,
 }
@@ -204,8 +88,8 @@ pub(crate) fn writes<'a>(call: &'a Call, answer: Option<&'a Value>) -> Vec<Write
             });
             Some(Write {
                 part,
-                id: text(data, id)?,
-                expected: whole(data.get("expectedVersion"))?,
+                id: text(data, id)?.into(),
+                expected: Some(whole(data.get("expectedVersion"))?),
                 value: data.get(key)?,
                 told: told.unwrap_or(Told::Nothing),
             })
@@ -218,7 +102,9 @@ pub(crate) fn writes<'a>(call: &'a Call, answer: Option<&'a Value>) -> Vec<Write
     let write = |(part, key, _): (Part, &str, &str)| {
         let wanted = data.get(key)?;
         let told = answer.and_then(|answer| {
-            let told = answer.get(key)?;
+            let Some(told) = answer.get(key).filter(|told| told.is_object()) else {
+                return (result? == "version-mismatch").then_some(Told::Refused);
+            };
             Some(match result? {
                 "success" => Told::Success(whole(told.get("version"))?, told.get("data")),
                 "version-mismatch" => {
@@ -229,8 +115,8 @@ pub(crate) fn writes<'a>(call: &'a Call, answer: Option<&'a Value>) -> Vec<Write
         });
         Some(Write {
             part,
-            id: text(data, "artifactId")?,
-            expected: whole(wanted.get("expectedVersion"))?,
+            id: text(data, "artifactId")?.into(),
+            expected: Some(whole(wanted.get("expectedVersion"))?),
             value: wanted.get("data")?,
             told: told.unwrap_or(Told::Nothing),
         })
@@ -240,11 +126,40 @@ pub(crate) fn writes<'a>(call: &'a Call, answer: Option<&'a Value>) -> Vec<Write
 
 /// The parts that a request writes, with what its answer tells of each.
 pub(crate) fn requested_writes<'a>(asked: &Asked<'a>) -> Vec<Write<'a>> {
-    let (Some(request), "POST") = (&asked.exchange.request, asked.method) else {
+    let (Some(request), "POST" | "PUT") = (&asked.exchange.request, asked.method) else {
         return Vec::new();
     };
     let answer = asked.exchange.response.as_ref();
     let is_mismatch = answer.and_then(|answer| text(answer, "error")) == Some("version-mismatch");
+    if asked.path == "/v1/kv" {
+        let mutations = request.get("mutations").and_then(Value::as_array);
+        let mutations = mutations.into_iter().flatten();
+        return mutations
+            .filter_map(|mutation| mutated(mutation, answer, asked.is_done))
+            .collect();
+    }
+    if let Some(pair) = asked.path.strip_prefix("/v1/access-keys/") {
+        let told = answer.and_then(|answer| {
+            if asked.is_done {
+                Some(Told::Success(whole(answer.get("version"))?, None))
+            } else if is_mismatch {
+                let version = whole(answer.get("currentVersion"))?;
+                Some(Told::Mismatch(version, answer.get("currentData")?))
+            } else {
+                None
+            }
+        });
+        let write = || {
+            Some(Write {
+                part: Part::AccessKey,
+                id: pair.into(),
+                expected: Some(whole(request.get("expectedVersion"))?),
+                value: request.get("data")?,
+                told: told.unwrap_or(Told::Nothing),
+            })
+        };
+        return write().into_iter().collect();
+    }
     if asked.path == "/v1/account/settings" {
         let told = answer.and_then(|answer| {
             if asked.is_done {
@@ -259,8 +174,8 @@ pub(crate) fn requested_writes<'a>(asked: &Asked<'a>) -> Vec<Write<'a>> {
         let write = || {
             Some(Write {
                 part: Part::Settings,
-                id: "",
-                expected: whole(request.get("expectedVersion"))?,
+                id: "".into(),
+                expected: Some(whole(request.get("expectedVersion"))?),
                 value: request.get("settings")?,
                 told: told.unwrap_or(Told::Nothing),
             })
@@ -278,7 +193,9 @@ pub(crate) fn requested_writes<'a>(asked: &Asked<'a>) -> Vec<Write<'a>> {
                     None,
                 ))
             } else if is_mismatch {
-                let now = answer.get(format!("current{name}"))?;
+                let Some(now) = answer.get(format!("current{name}")) else {
+                    return Some(Told::Refused);
+                };
                 Some(Told::Mismatch(
                     whole(answer.get(format!("current{name}Version")))?,
                     now,
@@ -289,13 +206,62 @@ pub(crate) fn requested_writes<'a>(asked: &Asked<'a>) -> Vec<Write<'a>> {
         });
         Some(Write {
             part,
-            id,
-            expected: whole(request.get(format!("expected{name}Version")))?,
+            id: id.into(),
+            expected: Some(whole(request.get(format!("expected{name}Version")))?),
             value: request.get(key)?,
             told: told.unwrap_or(Told::Nothing),
         })
     };
     ARTIFACT_PARTS.into_iter().filter_map(write).collect()
+}
+
+/// A write of a key. What is no text, or no base64, may be read otherwise than it was written.
+fn mutated<'a>(mutation: &'a Value, answer: Option<&'a Value>, is_done: bool) -> Option<Write<'a>> {
+    let (key, value) = (text(mutation, "key")?, mutation.get("value")?);
+    let of_key = |list: &str| {
+        let list = answer?.get(list)?.as_array()?;
+        list.iter().find(|one| one["key"] == key)
+    };
+    let told = || {
+        if is_done {
+            return Some(Told::Success(
+                whole(of_key("results")?.get("version"))?,
+                None,
+            ));
+        }
+        let Some(stale) = of_key("errors") else {
+            return answer?.get("errors").map(|_| Told::Refused);
+        };
+        let now = stale.get("value").filter(|now| now.is_string())?;
+        Some(Told::Mismatch(whole(stale.get("version"))?, now))
+    };
+    Some(Write {
+        part: Part::Kv,
+        id: key.into(),
+        expected: whole(mutation.get("version")),
+        value,
+        told: told().unwrap_or(Told::Nothing),
+    })
+}
+
+/// A key as it is read or announced.
+fn entry(row: &Value) -> Option<Seen<'_>> {
+    Some(Seen {
+        part: Part::Kv,
+        id: text(row, "key")?.into(),
+        version: whole(row.get("version"))?,
+        value: row.get("value").filter(|value| value.is_string())?,
+    })
+}
+
+fn access_key<'a>(pair: Cow<'a, str>, answer: &'a Value) -> Option<Seen<'a>> {
+    let key = answer.get("accessKey")?;
+    Some(Seen {
+        part: Part::AccessKey,
+        id: pair,
+        version: whole(key.get("dataVersion"))?,
+        value: key.get("data")?,
+    })
 }
 
 /// The parts of a row, under the names that rows have.
@@ -306,7 +272,7 @@ fn row<'a>(row: &'a Value, id: Option<&'a str>, parts: &[(Part, &str)]) -> Vec<S
     let seen = |(part, key): &(Part, &str)| {
         Some(Seen {
             part: *part,
-            id,
+            id: id.into(),
             version: whole(row.get(format!("{key}Version")))?,
             value: row.get(*key)?,
         })
@@ -336,7 +302,7 @@ fn changes<'a>(body: &'a Value, id: &str, parts: &[(Part, &str)]) -> Vec<Seen<'a
         let now = body.get(*key)?;
         Some(Seen {
             part: *part,
-            id,
+            id: id.into(),
             version: whole(now.get("version"))?,
             value: now.get("value")?,
         })
@@ -353,8 +319,12 @@ pub(crate) fn announced(body: &Value) -> Vec<Seen<'_>> {
         Some("update-account") => {
             let mut seen = changes(body, "id", &[(Part::Settings, "settings")]);
             // The account is known by its token: requests for its settings do not say its id.
-            seen.iter_mut().for_each(|seen| seen.id = "");
+            seen.iter_mut().for_each(|seen| seen.id = "".into());
             seen
+        }
+        Some("kv-batch-update") => {
+            let changes = body.get("changes").and_then(Value::as_array);
+            changes.into_iter().flatten().filter_map(entry).collect()
         }
         Some("new-session") => row(body, None, &SESSION_ROW),
         Some("new-machine") => row(body, text(body, "machineId"), &MACHINE_ROW),
@@ -363,10 +333,15 @@ pub(crate) fn announced(body: &Value) -> Vec<Seen<'_>> {
     }
 }
 
-/// What the answer to `event` shows of rows.
-pub(crate) fn read_by_event<'a>(event: &str, answer: &'a Value) -> Vec<Seen<'a>> {
-    match (event, answer.get("artifact")) {
+/// What the answer to a call shows of rows.
+pub(crate) fn read_by_event<'a>(call: &'a Call, answer: &'a Value) -> Vec<Seen<'a>> {
+    match (call.event.as_str(), answer.get("artifact")) {
         ("artifact-read" | "artifact-create", Some(artifact)) => row(artifact, None, &ARTIFACT_ROW),
+        ("access-key-get", _) => {
+            let id = |key: &str| call.data[key].as_str().unwrap_or_default();
+            let pair = format!("{}/{}", id("sessionId"), id("machineId"));
+            access_key(pair.into(), answer).into_iter().collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -391,11 +366,21 @@ pub(crate) fn read_by_request<'a>(asked: &Asked<'a>) -> Vec<Seen<'a>> {
             seen.extend(row(answer, None, &ARTIFACT_ROW));
             seen
         }
+        (Some("access-keys"), ..) => {
+            let pair = asked.path.strip_prefix("/v1/access-keys/");
+            let seen = pair.and_then(|pair| access_key(pair.into(), answer));
+            seen.into_iter().collect()
+        }
+        (Some("kv"), ..) => {
+            let listed = answer.get("items").or_else(|| answer.get("values"));
+            let rows = listed.and_then(Value::as_array).into_iter().flatten();
+            rows.chain(Some(answer)).filter_map(entry).collect()
+        }
         (Some("account"), Some("settings"), None) if asked.method == "GET" => {
             let seen = || {
                 Some(Seen {
                     part: Part::Settings,
-                    id: "",
+                    id: "".into(),
                     version: whole(answer.get("settingsVersion"))?,
                     value: answer.get("settings")?,
                 })

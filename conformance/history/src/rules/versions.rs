@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{
     Rule,
     bounded::Bounded,
+    parts::Part,
     versioned::{
-        Part, Seen, Told, Write, announced, read_by_event, read_by_request, requested_writes,
-        writes,
+        Seen, Told, Write, announced, read_by_event, read_by_request, requested_writes, writes,
     },
 };
 use crate::{
@@ -66,6 +66,9 @@ struct Cell {
     sent: BTreeMap<u64, Sent>,
     /// Nothing that began before this is judged: the entity was deleted or made again.
     from: u64,
+    /// The first version that was seen, and how many writes have been sent since the beginning.
+    first: Option<u64>,
+    writes: u64,
 }
 
 /// A value that was sent.
@@ -92,6 +95,35 @@ impl Cell {
         reached.map(|(moment, version)| (*version, moment.record))
     }
 
+    /// A write was refused: gives the later version that has its value all the same, where no other write sent it.
+    fn refuse(&mut self, write: &Write<'_>, span: Span) -> Option<(u64, u64)> {
+        let (floor, _) = self.floor(span.began)?;
+        let is_full = self.sent.len() >= SENT;
+        let sent = print(write.value);
+        let note = self.sent.get_mut(&sent)?;
+        if is_full || note.times != 1 {
+            return None;
+        }
+        note.refused = Some((span.ended.record, floor));
+        let mut later = self.values.range(floor + 1..);
+        let (version, (_, record)) = later.find(|(_, (print, _))| *print == sent)?;
+        Some((*version, *record))
+    }
+
+    /// States that more versions were made than writes were sent, of what only events write.
+    fn count(&mut self, part: Part, id: &str, version: u64, now: Moment, findings: &mut Findings) {
+        let first = *self.first.get_or_insert(version);
+        if part.is_written_by_events_only() && version > first.saturating_add(self.writes) {
+            let demands = part.demands();
+            let text = format!(
+                "{} has version {version}; it had version {first}, and {} writes were sent.",
+                Words(demands.what, id),
+                self.writes
+            );
+            findings.add(RULE.name, demands.step, [now.record], text);
+        }
+    }
+
     /// The answer that refused the only write of this value, if that was told after a lower version.
     fn refused(&self, seen: &Seen<'_>) -> Option<u64> {
         let sent = self.sent.get(&print(seen.value))?;
@@ -109,7 +141,7 @@ impl Cell {
         findings: &mut Findings,
     ) {
         let demands = seen.part.demands();
-        let what = Words(demands.what, seen.id);
+        let what = Words(demands.what, &seen.id);
         if let Some(other) = self.note(seen.version, seen.value, now.record) {
             let text = format!(
                 "Version {} of {what} was {how} with another value than others were told.",
@@ -169,8 +201,8 @@ impl Versions {
                 for write in writes(call, Some(answer)) {
                     self.written(account, &write, span, knowledge, findings);
                 }
-                for seen in read_by_event(&call.event, answer) {
-                    self.read(account, &seen, span, findings);
+                for seen in read_by_event(call, answer) {
+                    self.read(account, &seen, span, knowledge, findings);
                 }
                 self.forget(account, artifact_of(call), ended.at);
             }
@@ -186,7 +218,7 @@ impl Versions {
                     self.forget(account, id, now.at);
                 }
                 for seen in announced(body) {
-                    self.announced(account, &seen, *now, findings);
+                    self.announced(account, &seen, *now, knowledge, findings);
                 }
             }
             Happening::Asked(asked) => {
@@ -213,7 +245,7 @@ impl Versions {
                     self.written(account, &write, span, knowledge, findings);
                 }
                 for seen in read_by_request(asked) {
-                    self.read(account, &seen, span, findings);
+                    self.read(account, &seen, span, knowledge, findings);
                 }
             }
             _ => {}
@@ -238,7 +270,12 @@ impl Versions {
 
     fn send(&mut self, account: Account, write: &Write<'_>) {
         let print = print(write.value);
-        let cell = self.cell(account, write.part, write.id);
+        let cell = self.cell(account, write.part, &write.id);
+        cell.writes += 1;
+        if write.part == Part::Kv && !is_base64(write.value) {
+            // Deleted, or read as the bytes that it stands for.
+            cell.from = u64::MAX;
+        }
         if cell.sent.len() < SENT || cell.sent.contains_key(&print) {
             cell.sent.entry(print).or_default().times += 1;
         }
@@ -252,20 +289,26 @@ impl Versions {
         knowledge: Knowledge,
         findings: &mut Findings,
     ) {
-        let cell = self.cell(account, write.part, write.id);
+        let cell = self.cell(account, write.part, &write.id);
         if span.began < cell.from {
             return;
         }
+        if let (Knowledge::Complete, Told::Success(version, _) | Told::Mismatch(version, _)) =
+            (knowledge, &write.told)
+        {
+            cell.count(write.part, &write.id, *version, span.ended, findings);
+        }
         let demands = write.part.demands();
-        let what = Words(demands.what, write.id);
+        let what = Words(demands.what, &write.id);
         let mut add = |requirement: &'static Requirement, other: u64, text: String| {
             let records = [span.call, span.ended.record, other];
             findings.add(RULE.name, requirement, records, text);
         };
-        let expected = write.expected;
         match write.told {
             Told::Success(version, value) => {
-                if version != expected + 1 {
+                if let Some(expected) = write.expected
+                    && version != expected + 1
+                {
                     let text = format!(
                         "A write of {what} that named version {expected} made version {version}."
                     );
@@ -275,7 +318,8 @@ impl Versions {
                     let text =
                         format!("Two writes of {what} were told that they made version {version}.");
                     add(demands.winner, *other, text);
-                } else if let Some((floor, record)) = cell.floor(span.began)
+                } else if let (Some((floor, record)), Some(expected)) =
+                    (cell.floor(span.began), write.expected)
                     && floor > expected
                 {
                     let text = format!(
@@ -313,9 +357,9 @@ impl Versions {
                          the call was sent."
                     );
                     add(demands.current, record, text);
-                } else if version == expected {
+                } else if write.expected == Some(version) {
                     let text = format!(
-                        "A write of {what} named version {expected}, and was refused with that same version as the \
+                        "A write of {what} named version {version}, and was refused with that same version as the \
                          current one."
                     );
                     add(demands.losers, 0, text);
@@ -327,26 +371,20 @@ impl Versions {
                     add(demands.current, other, text);
                 }
                 cell.reach(span.ended, version);
-                let sent = print(write.value);
-                let Some((floor, _)) = cell.floor(span.began) else {
-                    return;
-                };
-                let is_full = cell.sent.len() >= SENT;
-                if let Some(note) = cell.sent.get_mut(&sent)
-                    && knowledge == Knowledge::Complete
-                    && !is_full
-                    && note.times == 1
-                {
-                    note.refused = Some((span.ended.record, floor));
-                    let mut later = cell.values.range(floor + 1..);
-                    if let Some((version, (_, record))) =
-                        later.find(|(_, (print, _))| *print == sent)
-                    {
-                        add(demands.silent, *record, unwritten(&what, *version));
-                    }
-                }
             }
-            Told::Nothing => {}
+            Told::Refused | Told::Nothing => {}
+        }
+        if let Told::Mismatch(..) | Told::Refused = write.told
+            && knowledge == Knowledge::Complete
+            && let Some((version, record)) = cell.refuse(write, span)
+        {
+            let records = [span.call, span.ended.record, record];
+            findings.add(
+                RULE.name,
+                demands.silent,
+                records,
+                unwritten(&what, version),
+            );
         }
     }
 
@@ -355,11 +393,15 @@ impl Versions {
         account: Account,
         seen: &Seen<'_>,
         now: Moment,
+        knowledge: Knowledge,
         findings: &mut Findings,
     ) {
-        let cell = self.cell(account, seen.part, seen.id);
-        if seen.part.can_come_again() && now.at <= cell.from {
+        let cell = self.cell(account, seen.part, &seen.id);
+        if now.at <= cell.from && cell.from > 0 {
             return;
+        }
+        if knowledge == Knowledge::Complete {
+            cell.count(seen.part, &seen.id, seen.version, now, findings);
         }
         cell.see(
             seen,
@@ -370,16 +412,26 @@ impl Versions {
         );
     }
 
-    fn read(&mut self, account: Account, seen: &Seen<'_>, span: Span, findings: &mut Findings) {
-        let cell = self.cell(account, seen.part, seen.id);
+    fn read(
+        &mut self,
+        account: Account,
+        seen: &Seen<'_>,
+        span: Span,
+        knowledge: Knowledge,
+        findings: &mut Findings,
+    ) {
+        let cell = self.cell(account, seen.part, &seen.id);
         if span.began < cell.from {
             return;
+        }
+        if knowledge == Knowledge::Complete {
+            cell.count(seen.part, &seen.id, seen.version, span.ended, findings);
         }
         let demands = seen.part.demands();
         if let Some((floor, record)) = cell.floor(span.began)
             && floor > seen.version
         {
-            let what = Words(demands.what, seen.id);
+            let what = Words(demands.what, &seen.id);
             let text = format!(
                 "Version {} of {what} was read, although version {floor} was there before it was asked for.",
                 seen.version
@@ -399,6 +451,25 @@ fn artifact_of(call: &Call) -> Option<&str> {
         _ => return None,
     };
     call.data.get(key)?.as_str()
+}
+
+/// Whether a value is standard base64 of at least one byte.
+fn is_base64(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default().as_bytes();
+    let digits = text
+        .iter()
+        .rposition(|byte| *byte != b'=')
+        .map_or(0, |last| last + 1);
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    // The last digit has no bits that no byte needs.
+    let is_whole = match text.len() - digits {
+        _ if digits == 0 => false,
+        0 => true,
+        1 => b"AEIMQUYcgkosw048".contains(&text[digits - 1]),
+        2 => b"AQgw".contains(&text[digits - 1]),
+        _ => false,
+    };
+    text.len().is_multiple_of(4) && text[..digits].iter().all(is_digit) && is_whole
 }
 
 fn unwritten(what: &Words<'_>, version: u64) -> String {
