@@ -144,7 +144,9 @@ impl Rest {
             .flatten();
         if let Some(recorder) = &self.recorder {
             let answer = answered.as_ref().ok();
-            let took = started.elapsed();
+            // One moment for both: else it would seem to have begun later than it did.
+            let ended = Instant::now();
+            let took = ended - started;
             let exchange = Exchange {
                 method: method.to_owned(),
                 url: path.to_owned(),
@@ -154,7 +156,7 @@ impl Rest {
                 ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 us: u64::try_from(took.as_micros()).ok(),
             };
-            recorder.http(token, exchange);
+            recorder.http_at(ended, token, exchange);
         }
         answered
     }

@@ -122,12 +122,6 @@ impl Recorder {
         self.keep(at, conn, What::Mark(text.into()));
     }
 
-    /// Adds an HTTP exchange that has just ended. Its connection is called `http`, or `http/a1`
-    /// where it was authorised with the token that records show as `a1…`.
-    pub fn http(&self, token: Option<&Secret>, exchange: Exchange) {
-        self.http_at(Instant::now(), token, exchange);
-    }
-
     /// Adds an HTTP exchange that ended at `at`.
     pub fn http_at(&self, at: Instant, token: Option<&Secret>, exchange: Exchange) {
         self.keep(at, "http", What::Http(token.cloned(), Box::new(exchange)));

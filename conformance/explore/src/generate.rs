@@ -56,10 +56,10 @@ fn plans() -> BoxedStrategy<Plan> {
         2 => Just(Theme::Messages),
         2 => Just(Theme::Values),
         1 => Just(Theme::Presence),
-        3 => Just(Theme::Rows),
+        4 => Just(Theme::Rows),
         3 => Just(Theme::Calls),
         3 => Just(Theme::Methods),
-        3 => Just(Theme::Requests),
+        4 => Just(Theme::Requests),
         2 => Just(Theme::Connections),
         1 => Just(Theme::Crowd),
     ];
@@ -68,10 +68,10 @@ fn plans() -> BoxedStrategy<Plan> {
     theme.no_shrink().prop_flat_map(plans).boxed()
 }
 
-/// How many connections there may be besides the observers: methods change hands among few.
+/// How many connections there may be besides the observers: methods and rows change hands among few.
 fn people(theme: Theme) -> u8 {
     match theme {
-        Theme::Methods => 4,
+        Theme::Methods | Theme::Rows | Theme::Requests => 4,
         _ => CAST,
     }
 }
@@ -125,21 +125,23 @@ fn phases(theme: Theme) -> BoxedStrategy<Vec<Vec<Step>>> {
         )
             .prop_map(|(first, rest)| [vec![first], rest].concat())
             .boxed(),
+        // What happens to rows takes several acts with the same one.
+        Theme::Rows | Theme::Requests => vec(vec(step(theme), 4..16), 3..9).boxed(),
         theme => vec(vec(step(theme), 1..8), 1..8).boxed(),
     }
 }
 
-fn step(theme: Theme) -> impl Strategy<Value = Step> {
+fn step(theme: Theme) -> BoxedStrategy<Step> {
     let themed = match theme {
-        Theme::Messages => messages().boxed(),
-        Theme::Values => versioned().boxed(),
-        Theme::Presence => presence().boxed(),
-        Theme::Rows => rows().boxed(),
-        Theme::Calls => calls().boxed(),
-        Theme::Methods => methods().boxed(),
-        Theme::Requests => requests().boxed(),
-        Theme::Connections => connections().boxed(),
-        Theme::Mixed | Theme::Crowd => act().boxed(),
+        Theme::Messages => messages(),
+        Theme::Values => versioned(),
+        Theme::Presence => presence(),
+        Theme::Rows => prop_oneof![4 => rows(), 1 => presence()].boxed(),
+        Theme::Calls => calls(),
+        Theme::Methods => methods(),
+        Theme::Requests => requests(),
+        Theme::Connections => connections(),
+        Theme::Mixed | Theme::Crowd => act(),
     };
     let times = match theme {
         // An answer is mistaken for another one only where many are under way.
@@ -147,13 +149,19 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
         _ => times([200, 30, 10, 1]),
     };
     let actor = || 0..ACCOUNTS + people(theme);
+    let themed_weight = match theme {
+        Theme::Rows | Theme::Requests => 20,
+        _ => 4,
+    };
     let what = prop_oneof![
         2 => (actor(), act()),
-        4 => (actor(), themed),
+        themed_weight => (actor(), themed),
         // One kind of act by many: races and crowds.
         1 => (actor(), raced()),
     ];
-    (what.no_shrink(), times).prop_map(|((actor, act), times)| Step { actor, act, times })
+    (what.no_shrink(), times)
+        .prop_map(|((actor, act), times)| Step { actor, act, times })
+        .boxed()
 }
 
 fn registered(theme: Theme) -> impl Strategy<Value = Step> {
@@ -169,7 +177,7 @@ fn registered(theme: Theme) -> impl Strategy<Value = Step> {
     })
 }
 
-fn raced() -> impl Strategy<Value = Act> {
+fn raced() -> BoxedStrategy<Act> {
     prop_oneof![
         Just(Act::WriteSession {
             session: 0,
@@ -184,6 +192,7 @@ fn raced() -> impl Strategy<Value = Act> {
             text: Text::Plain,
         }),
     ]
+    .boxed()
 }
 
 fn crowded() -> impl Strategy<Value = Step> {
@@ -231,7 +240,7 @@ fn callee() -> impl Strategy<Value = Callee> {
     ]
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn act() -> BoxedStrategy<Act> {
     prop_oneof![
         6 => messages(),
         8 => versioned(),
@@ -241,21 +250,22 @@ fn act() -> impl Strategy<Value = Act> {
         5 => requests(),
         2 => connections(),
     ]
+    .boxed()
 }
 
-fn messages() -> impl Strategy<Value = Act> {
+fn messages() -> BoxedStrategy<Act> {
     let local = option::weighted(0.5, 0..LOCALS);
-    (0..SESSIONS, local, any::<bool>(), text()).prop_map(|(session, local, differs, text)| {
-        Act::Message {
+    (0..SESSIONS, local, any::<bool>(), text())
+        .prop_map(|(session, local, differs, text)| Act::Message {
             session,
             local,
             differs,
             text,
-        }
-    })
+        })
+        .boxed()
 }
 
-fn versioned() -> impl Strategy<Value = Act> {
+fn versioned() -> BoxedStrategy<Act> {
     prop_oneof![
         4 => (0..SESSIONS, part(), expect(), text()).prop_map(|(session, part, expect, text)| {
             Act::WriteSession { session, part, expect, text }
@@ -266,6 +276,7 @@ fn versioned() -> impl Strategy<Value = Act> {
         1 => (0..SESSIONS).prop_map(|session| Act::ClearState { session }),
         1 => foreign().prop_map(Act::Foreign),
     ]
+    .boxed()
 }
 
 fn foreign() -> impl Strategy<Value = Foreign> {
@@ -280,7 +291,7 @@ fn foreign() -> impl Strategy<Value = Foreign> {
     ]
 }
 
-fn presence() -> impl Strategy<Value = Act> {
+fn presence() -> BoxedStrategy<Act> {
     prop_oneof![
         2 => (0..SESSIONS, option::of(any::<bool>()))
             .prop_map(|(session, thinking)| Act::SessionAlive { session, thinking }),
@@ -289,27 +300,29 @@ fn presence() -> impl Strategy<Value = Act> {
         1 => Just(Act::Ping),
         1 => (option::of(0..SESSIONS), mostly_first(USAGES)).prop_map(|(session, key)| Act::Usage { session, key }),
     ]
+    .boxed()
 }
 
 /// Mostly the first of several: what everybody does with others never meets.
 fn mostly_first(count: u8) -> impl Strategy<Value = u8> {
-    prop_oneof![2 => Just(0), 1 => 0..count]
+    prop_oneof![4 => Just(0), 1 => 0..count]
 }
 
-fn rows() -> impl Strategy<Value = Act> {
+fn rows() -> BoxedStrategy<Act> {
     prop_oneof![
-        1 => (0..SESSIONS, 0..MACHINES)
+        1 => (mostly_first(SESSIONS), mostly_first(MACHINES))
             .prop_map(|(session, machine)| Act::AccessKey { session, machine }),
-        2 => foreign().prop_map(Act::Foreign),
-        2 => mostly_first(3).prop_map(|artifact| Act::ArtifactCreate { artifact }),
-        2 => mostly_first(3).prop_map(|artifact| Act::ArtifactRead { artifact }),
-        3 => (mostly_first(3), option::of(expect()), option::of(expect()))
+        3 => foreign().prop_map(Act::Foreign),
+        4 => mostly_first(3).prop_map(|artifact| Act::ArtifactCreate { artifact }),
+        4 => mostly_first(3).prop_map(|artifact| Act::ArtifactRead { artifact }),
+        4 => (mostly_first(3), option::of(expect()), option::of(expect()))
             .prop_map(|(artifact, header, body)| Act::ArtifactUpdate { artifact, header, body }),
         1 => mostly_first(3).prop_map(|artifact| Act::ArtifactDelete { artifact }),
     ]
+    .boxed()
 }
 
-fn calls() -> impl Strategy<Value = Act> {
+fn calls() -> BoxedStrategy<Act> {
     // The first methods are met more often than the odd ones.
     let method = || prop_oneof![4 => 0_u8..2, 1 => 0..METHODS];
     prop_oneof![
@@ -318,9 +331,10 @@ fn calls() -> impl Strategy<Value = Act> {
         12 => (method(), callee(), 0..VALUES)
             .prop_map(|(method, callee, value)| Act::Call { method, callee, value }),
     ]
+    .boxed()
 }
 
-fn methods() -> impl Strategy<Value = Act> {
+fn methods() -> BoxedStrategy<Act> {
     let callee =
         prop_oneof![14 => Just(Callee::Echo), 1 => Just(Callee::Late), 1 => Just(Callee::Silent)];
     prop_oneof![
@@ -332,11 +346,12 @@ fn methods() -> impl Strategy<Value = Act> {
         4 => (0_u8..2, callee)
             .prop_map(|(method, callee)| Act::Call { method, callee, value: 2 }),
     ]
+    .boxed()
 }
 
-fn requests() -> impl Strategy<Value = Act> {
+fn requests() -> BoxedStrategy<Act> {
     prop_oneof![
-        2 => mostly_first(2).prop_map(|tag| Act::PostSession { tag }),
+        3 => mostly_first(2).prop_map(|tag| Act::PostSession { tag }),
         1 => mostly_first(2).prop_map(|tag| Act::DeleteSession { tag }),
         1 => (0..SESSIONS).prop_map(|session| Act::ArchiveSession { session }),
         2 => (0..SESSIONS, option::of(0..LOCALS))
@@ -353,9 +368,10 @@ fn requests() -> impl Strategy<Value = Act> {
             .prop_map(|(key, expect, other)| Act::WriteKv { key, expect, other }),
         2 => expect().prop_map(|expect| Act::WriteSettings { expect }),
     ]
+    .boxed()
 }
 
-fn connections() -> impl Strategy<Value = Act> {
+fn connections() -> BoxedStrategy<Act> {
     prop_oneof![
         2 => Just(Act::Drop),
         2 => Just(Act::Leave),
@@ -363,6 +379,7 @@ fn connections() -> impl Strategy<Value = Act> {
         1 => Just(Act::StopReading),
         4 => Just(Act::Return),
     ]
+    .boxed()
 }
 
 #[cfg(test)]

@@ -271,6 +271,31 @@ pub(crate) enum Act {
     Return,
 }
 
+impl Act {
+    /// Whether it makes, changes or reads a row otherwise than by the events of sessions and machines.
+    pub(crate) fn is_about_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Usage { .. }
+                | Self::AccessKey { .. }
+                | Self::ArtifactCreate { .. }
+                | Self::ArtifactRead { .. }
+                | Self::ArtifactUpdate { .. }
+                | Self::ArtifactDelete { .. }
+                | Self::Foreign(_)
+                | Self::PostSession { .. }
+                | Self::DeleteSession { .. }
+                | Self::PostMachine { .. }
+                | Self::PostArtifact { .. }
+                | Self::ChangeArtifact { .. }
+                | Self::RemoveArtifact { .. }
+                | Self::PostAccessKey { .. }
+                | Self::PutAccessKey { .. }
+                | Self::WriteKv { .. }
+        )
+    }
+}
+
 /// A part of a plan: a connection with what it does, or all acts of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Portion {

@@ -278,6 +278,10 @@ impl Stage<'_> {
                     for _ in 0..step.times {
                         self.send(peer, &step.act, &mut pending).await;
                     }
+                    // Who makes and changes rows mostly goes on with what it was answered.
+                    if step.times == 1 && step.act.is_about_rows() {
+                        join_all(pending.drain(..)).await;
+                    }
                 }
             }
         }

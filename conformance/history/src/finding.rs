@@ -47,6 +47,11 @@ impl Findings {
         });
     }
 
+    /// States what was found before.
+    pub(crate) fn extend(&mut self, found: Vec<Violation>) {
+        self.found.extend(found);
+    }
+
     pub(crate) fn take(&mut self) -> Vec<Violation> {
         std::mem::take(&mut self.found)
     }

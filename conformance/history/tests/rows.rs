@@ -123,6 +123,26 @@ fn an_artifact_is_there_until_it_is_deleted() {
     );
 }
 
+/// A request is recorded when it ends: what it did may be seen before.
+#[test]
+fn an_artifact_may_be_deleted_and_made_again_by_requests() {
+    let check = |is_deleted: bool, expected: &[&str]| {
+        let mut history = two();
+        let row = |header: &str| json!({"result": "success", "artifact": artifact(1, header)});
+        let asks = json!({"artifactId": "a"});
+        history.call("c", "artifact-read", &asks, &row("AA=="));
+        history.call("c", "artifact-read", &asks, &row("Qg=="));
+        if is_deleted {
+            let done = json!({"success": true});
+            history.took(1_000, "DELETE", "/v1/artifacts/a", Value::Null, done);
+        }
+        history.quiet();
+        check(&history, expected, "");
+    };
+    check(true, &[]);
+    check(false, &["artifact.read.answer"]);
+}
+
 #[test]
 fn a_part_that_is_refused_with_another_is_not_written() {
     let check = |told: Value, expected: &[&str]| {

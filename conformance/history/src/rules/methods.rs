@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::{bounded::Bounded, rpc::RULE};
+use super::bounded::Bounded;
 use crate::{
     account::Account,
     finding::Findings,
@@ -13,6 +13,8 @@ use crate::{
     story::{Call, Connection, Moment, Scope},
 };
 
+/// The name of the rule that all of it is found by.
+pub(super) const NAME: &str = "history.rpc";
 /// How many methods are remembered.
 const METHODS: usize = 100_000;
 /// After how long no server still takes somebody for connected who has disconnected.
@@ -207,7 +209,7 @@ impl Methods {
                     "{} received {event} of {name}, for which it had never asked.",
                     connection.name
                 );
-                findings.add(RULE.name, &r::RPC_PRIVATE, [now.record], text);
+                findings.add(NAME, &r::RPC_PRIVATE, [now.record], text);
             }
             return;
         };
@@ -335,14 +337,28 @@ impl Methods {
         });
     }
 
+    /// A call was refused that this callee had answered at once, unless that has left.
+    pub(super) fn refused_answered(&mut self, callee: u64, name: &str, [call, now]: [u64; 2]) {
+        if self.faded.get(&callee).is_none() {
+            self.suspects.push(Suspect {
+                keeper: callee,
+                requirement: &r::RPC_OWN_RESULT,
+                records: [0, 0, call, now],
+                text: format!(
+                    "A call of {name} was refused, although its callee had answered at once."
+                ),
+            });
+        }
+    }
+
     /// A connection has left, by a packet of its own or one to it, or otherwise.
     pub(super) fn faded(&mut self, number: u64, left: Option<Moment>) {
         self.faded.insert_new(number, ());
+        // Its end may have been seen by the server before it was recorded here.
+        self.suspects.retain(|suspect| suspect.keeper != number);
         let Some(asked) = self.asked.remove(&number) else {
             return;
         };
-        // Its end may have been seen by the server before it was recorded here.
-        self.suspects.retain(|suspect| suspect.keeper != number);
         for name in asked.methods.into_keys() {
             let Some(method) = self.methods.get_mut(&(asked.account, name)) else {
                 continue;
@@ -361,12 +377,7 @@ impl Methods {
     /// States what nothing that came later has explained.
     pub(super) fn settle(&mut self, findings: &mut Findings) {
         for suspect in self.suspects.drain(..) {
-            findings.add(
-                RULE.name,
-                suspect.requirement,
-                suspect.records,
-                suspect.text,
-            );
+            findings.add(NAME, suspect.requirement, suspect.records, suspect.text);
         }
     }
 
@@ -387,7 +398,7 @@ impl Methods {
                 };
                 let who = &asked.name;
                 let mut add = |requirement, record: u64, text: String| {
-                    findings.add(RULE.name, requirement, [record, now], text);
+                    findings.add(NAME, requirement, [record, now], text);
                 };
                 if let Some(record) = unregistered.filter(|_| errors == 0) {
                     let text = format!("{who} was never told that it unregistered {name}.");

@@ -4,6 +4,7 @@ mod answers;
 mod artifacts;
 mod audience;
 mod bounded;
+mod cell;
 mod duplicate;
 mod isolation;
 mod loss;
@@ -164,6 +165,7 @@ impl Rules {
     /// What was under way at the end may still be on its way: nothing is lost yet.
     pub(crate) fn finish(&mut self, accounts: &Accounts, findings: &mut Findings) {
         if self.knowledge == Knowledge::Complete && !self.is_contrived {
+            self.versions.settle(findings);
             self.sending.settle(accounts, findings);
             self.seq.settle(findings);
             self.rpc.settle(findings);

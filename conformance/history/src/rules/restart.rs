@@ -173,6 +173,11 @@ impl Restart {
         let Told::Success(version, _) = write.told else {
             return;
         };
+        if !write.is_kept() {
+            let key = value_key(write.part.demands().what, &write.id);
+            self.values.remove(&(account, key));
+            return;
+        }
         let what = format!("{} {}", write.part.demands().what, write.id);
         let acknowledged = Acknowledged {
             version,

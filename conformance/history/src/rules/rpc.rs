@@ -4,7 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::{Rule, bounded::Bounded, methods::Methods};
+use super::{
+    Rule,
+    bounded::Bounded,
+    methods::{Methods, NAME},
+};
 use crate::{
     account::{Account, Accounts},
     finding::Findings,
@@ -16,7 +20,7 @@ use crate::{
 };
 
 pub(crate) static RULE: Rule = Rule {
-    name: "history.rpc",
+    name: NAME,
     needs: Knowledge::Complete,
     text: "Each rpc-request has the method and params of a call of the same account, and there are no more \
            requests than calls. A call goes to another connection than its caller, and to none that had \
@@ -58,8 +62,8 @@ struct Flight {
     requests: u64,
     replies: HashSet<u64>,
     has_unclear_reply: bool,
-    /// Whether a callee answered so soon that no time-out was near.
-    is_prompt: bool,
+    /// The callee that answered so soon that no time-out was near.
+    prompt: Option<u64>,
     /// Where it was refused before that.
     refused: Option<[u64; 2]>,
 }
@@ -170,7 +174,9 @@ impl Rpc {
             return;
         };
         let is_prompt = |since: Moment| now.at.saturating_sub(since.at) < PROMPT;
-        flight.is_prompt |= is_prompt(request.began);
+        if is_prompt(request.began) {
+            flight.prompt = Some(request.connection.number);
+        }
         if let Some(records) = flight.refused
             && flight.calls == 1
             && flight.last_call.is_some_and(is_prompt)
@@ -269,7 +275,7 @@ impl Rpc {
         findings: &mut Findings,
     ) {
         if answer["ok"] == false {
-            return self.refused(call, account, now, findings);
+            return self.refused(call, account, now);
         }
         let (true, Some(result)) = (answer["ok"] == true, answer.get("result")) else {
             return;
@@ -296,17 +302,14 @@ impl Rpc {
     }
 
     /// A call was answered with an error.
-    fn refused(&mut self, call: &Call, account: Account, now: Moment, findings: &mut Findings) {
+    fn refused(&mut self, call: &Call, account: Account, now: Moment) {
         let Some(flight) = self.calls.get_mut(&(account, key(&call.data))) else {
             return;
         };
         let records = [call.began.record, now.record];
-        if flight.calls == 1 && flight.is_prompt {
+        if let Some(callee) = flight.prompt.filter(|_| flight.calls == 1) {
             let method = call.data["method"].as_str().unwrap_or("?");
-            let text = format!(
-                "A call of {method} was refused, although its callee had answered at once."
-            );
-            return findings.add(RULE.name, &r::RPC_OWN_RESULT, records, text);
+            return self.registered.refused_answered(callee, method, records);
         }
         flight.refused = Some(records);
         if flight.requests == 0 {

@@ -31,6 +31,13 @@ pub(crate) struct Write<'a> {
     pub(crate) told: Told<'a>,
 }
 
+impl Write<'_> {
+    /// Whether the value is read as it was written: keys may be deleted, and stand for bytes.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.part != Part::Kv || is_base64(self.value)
+    }
+}
+
 /// What a writer was told.
 #[derive(Debug)]
 pub(crate) enum Told<'a> {
@@ -389,4 +396,23 @@ pub(crate) fn read_by_request<'a>(asked: &Asked<'a>) -> Vec<Seen<'a>> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether a value is standard base64 of at least one byte.
+fn is_base64(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default().as_bytes();
+    let digits = text
+        .iter()
+        .rposition(|byte| *byte != b'=')
+        .map_or(0, |last| last + 1);
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    // The last digit has no bits that no byte needs.
+    let is_whole = match text.len() - digits {
+        _ if digits == 0 => false,
+        0 => true,
+        1 => b"AEIMQUYcgkosw048".contains(&text[digits - 1]),
+        2 => b"AQgw".contains(&text[digits - 1]),
+        _ => false,
+    };
+    text.len().is_multiple_of(4) && text[..digits].iter().all(is_digit) && is_whole
 }

@@ -50,6 +50,21 @@ impl History {
         );
     }
 
+    /// A request that took so many microseconds.
+    pub(crate) fn took(
+        &mut self,
+        us: u64,
+        method: &str,
+        url: &str,
+        request: Value,
+        response: Value,
+    ) {
+        self.asked(method, url, 200, request, response);
+        if let Some(Kind::Http(exchange)) = self.records.last_mut().map(|record| &mut record.kind) {
+            exchange.us = Some(us);
+        }
+    }
+
     pub(crate) fn asked(
         &mut self,
         method: &str,
