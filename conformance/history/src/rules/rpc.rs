@@ -104,11 +104,9 @@ impl Rpc {
                 event @ ("rpc-registered" | "rpc-unregistered"),
                 data,
                 now,
-            ) => {
-                if !self.unclear.contains(&accounts.root(connection.account)) {
-                    self.registered
-                        .told(connection, event, data, *now, findings);
-                }
+            ) if !self.unclear.contains(&accounts.root(connection.account)) => {
+                self.registered
+                    .told(connection, event, data, *now, findings);
             }
             Happening::Received(connection, "rpc-error", ..) => {
                 self.registered.was_refused(connection.number);
