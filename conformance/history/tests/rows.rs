@@ -60,7 +60,7 @@ fn lived(steps: &str) -> Vec<&'static str> {
         match step {
             "make" => history.call("c", "artifact-create", &sent("AA=="), &success(1, "AA==")),
             "make again" => {
-                history.call("c", "artifact-create", &sent("Qg=="), &success(1, "AA=="))
+                history.call("c", "artifact-create", &sent("Qg=="), &success(1, "AA=="));
             }
             "replace" => history.call("c", "artifact-create", &sent("Qg=="), &success(1, "Qg==")),
             "read" => history.call("c", "artifact-read", &asks, &success(1, "AA==")),
