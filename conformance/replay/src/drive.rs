@@ -25,8 +25,8 @@ use touchstone_client::{
 use super::{
     PATIENCE, ReplayError, ReplayPlan,
     awaited::Awaited,
+    found::Found,
     heard::{Heard, What},
-    judged::Found,
     listen::{Listener, Log},
     names::Names,
     prepare::{choose_names, provision},

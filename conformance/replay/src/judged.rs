@@ -1,8 +1,8 @@
 //! What no right server does, by the rules of histories: of the recording, and of its repetition.
 
-use touchstone_history::{Level, Violation};
+use touchstone_history::Level;
 
-use super::report::Repair;
+use super::{found::Found, report::Repair};
 
 /// A requirement that the recording breaks, or its repetition, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,21 +28,6 @@ impl Judged {
     /// only advised against.
     pub fn is_held(&self) -> bool {
         self.repair == Repair::Failed && (self.level == Level::Must || !self.is_recorded)
-    }
-}
-
-/// A violation, and when it shows.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) violation: Violation,
-    pub(super) t_us: u64,
-}
-
-impl Found {
-    /// All that is found at this time.
-    pub(super) fn at(t_us: u64, found: Vec<Violation>) -> impl Iterator<Item = Self> {
-        let found = found.into_iter();
-        found.map(move |violation| Self { violation, t_us })
     }
 }
 
@@ -80,6 +65,8 @@ pub(super) fn judged(then: &[Found], now: &[Found], is_whole: bool) -> Vec<Judge
 
 #[cfg(test)]
 mod tests {
+    use touchstone_history::Violation;
+
     use super::*;
 
     fn violation(requirement: &'static str, level: Level) -> Violation {

@@ -17,6 +17,7 @@ mod calls;
 mod compare;
 mod contract;
 mod drive;
+mod found;
 mod heard;
 mod judged;
 mod listen;

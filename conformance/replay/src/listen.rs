@@ -24,8 +24,8 @@ use touchstone_client::{
 use touchstone_history::Judge;
 
 use super::{
+    found::Found,
     heard::{Heard, What},
-    judged::Found,
     lock,
     names::Names,
     script::Recording,

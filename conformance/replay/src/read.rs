@@ -16,8 +16,8 @@ use touchstone_client::{
 
 use super::{
     ReplayError,
+    found::Found,
     heard::{Heard, What, without_doubles},
-    judged::Found,
     script::{Act, RecordedCase, Recording, Step, Unknown, is_sign_in, token_name},
 };
 use touchstone_harness::marks::{CASE, SUITE, VERDICT};

@@ -12,7 +12,7 @@ use touchstone_client::{
     trace::{Exchange, Header, Traced},
 };
 
-use super::{heard::Heard, judged::Found};
+use super::{found::Found, heard::Heard};
 use touchstone_harness::Verdict;
 use touchstone_history::Knowledge;
 
