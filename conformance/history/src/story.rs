@@ -23,6 +23,9 @@ const OPEN: usize = 10_000;
 /// How many answered calls of one connection are.
 const ANSWERED: usize = 1_000;
 
+/// How many routes are remembered that have answered: a server has fewer.
+const ROUTES: usize = 1_000;
+
 /// When something was recorded, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -83,6 +86,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     /// Whether the answer says that it was done.
     pub(crate) is_done: bool,
+    /// Whether it says that there is no such row: 404 where the route is there, which others show that
+    /// it did answer. A server may lack any route.
+    pub(crate) is_missed: bool,
     pub(crate) exchange: &'a Exchange,
     pub(crate) began: u64,
     pub(crate) ended: Moment,
@@ -149,6 +155,8 @@ pub(crate) struct Story {
     open: HashMap<String, Open>,
     /// The accounts of connections and requests.
     seen: HashSet<Account>,
+    /// The methods and folders of the requests that were done.
+    routes: HashSet<(String, String)>,
     records: u64,
     connections: u64,
 }
@@ -389,11 +397,18 @@ impl Story {
             .status
             .is_some_and(|status| (200..300).contains(&status))
             && refusal != Some(&Value::Bool(false));
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let route = (exchange.method.clone(), folder.to_owned());
+        let is_missed = exchange.status == Some(404) && self.routes.contains(&route);
+        if is_done && self.routes.len() < ROUTES {
+            self.routes.insert(route);
+        }
         let asked = Asked {
             account,
             method: &exchange.method,
             path,
             is_done,
+            is_missed,
             exchange,
             began: ended.at.saturating_sub(took),
             ended,

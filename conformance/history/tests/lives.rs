@@ -183,6 +183,38 @@ fn a_server_that_promises_nothing_is_only_described() {
     assert_eq!(lived(&KEPT).1, Some(Keeps::Acknowledged));
 }
 
+/// An artifact is changed, and the answer comes when its deletion has been asked for, or not.
+#[test]
+fn an_artifact_that_was_to_be_deleted_may_be_gone_after_a_crash() {
+    let check = |is_deleted: bool, expected: &[&str]| {
+        let mut history = History::default();
+        let token = json!({"success": true, "token": "a1…"});
+        history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+        for conn in ["c", "d"] {
+            history.connect(conn);
+        }
+        let read = |id: &str| json!({"artifact": {"id": id, "header": "eA==", "headerVersion": 1, "body": "eA==", "bodyVersion": 1, "seq": 1}});
+        history.asked("GET", "/v1/artifacts/b", 200, Value::Null, read("b"));
+        let changed = json!({"artifactId": "a", "header": {"data": "eQ==", "expectedVersion": 1}});
+        let update = "artifact-update";
+        history.event("c", Direction::Sent, update, &changed, Some(1));
+        if is_deleted {
+            let asks = json!({"artifactId": "a"});
+            history.event("d", Direction::Sent, "artifact-delete", &asks, Some(1));
+        }
+        let answer = json!({"result": "success", "header": {"version": 2, "data": "eQ=="}});
+        history.ack("c", Direction::Received, 1, &answer);
+        history.put("-", Kind::Mark(RESTARTED_DURABLE.to_owned()));
+        let gone = json!({"error": "Artifact not found"});
+        history.asked("GET", "/v1/artifacts/a", 404, Value::Null, gone);
+        let mut broken = history.judged().0;
+        broken.retain(|broken| broken.starts_with("restart."));
+        assert_eq!(broken, expected);
+    };
+    check(true, &[]);
+    check(false, &["restart.acknowledged-kept"]);
+}
+
 #[test]
 fn what_was_posted_and_is_sent_again_is_told_to_nobody() {
     let check = |posted: &str, expected: &[&str]| {

@@ -202,6 +202,26 @@ fn the_access_key_of_a_pair_is_its_own() {
 }
 
 #[test]
+fn where_nothing_shows_that_there_is_a_route_its_404_says_nothing() {
+    let check = |was_read: bool, expected: &[&str]| {
+        let mut history = two();
+        let sent =
+            json!({"id": "a", "header": "AA==", "body": "eA==", "dataEncryptionKey": "eA=="});
+        let made = json!({"result": "success", "artifact": artifact(1, "AA==")});
+        history.call("c", "artifact-create", &sent, &made);
+        let path = "/v1/artifacts/a";
+        if was_read {
+            history.asked("GET", path, 200, Value::Null, artifact(1, "AA=="));
+        }
+        history.asked("GET", path, 404, Value::Null, json!({"error": "Not found"}));
+        history.quiet();
+        check(&history, expected, "");
+    };
+    check(false, &[]);
+    check(true, &["artifact.read.answer"]);
+}
+
+#[test]
 fn nobody_makes_an_access_key_of_another_accounts_session() {
     let check = |status: u16, expected: &[&str]| {
         let mut history = two();

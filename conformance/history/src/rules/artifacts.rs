@@ -299,8 +299,8 @@ fn by_request<'a>(asked: &Asked<'a>) -> Option<(&'a str, What)> {
         ));
     }
     let id = rest.strip_prefix('/')?;
-    let what = match (asked.method, asked.exchange.status) {
-        ("GET", Some(404)) => What::Missed,
+    let what = match (asked.method, asked.is_missed) {
+        ("GET", true) => What::Missed,
         ("GET", _) if asked.is_done => What::Read(row(artifact)),
         ("POST", _) if asked.is_done => What::Changed,
         ("DELETE", _) => What::Deleted(asked.is_done),

@@ -45,8 +45,9 @@ pub(crate) struct Restart {
     restarted: Option<(u64, bool)>,
     /// Connections that were admitted since then.
     admitted: HashSet<u64>,
-    /// The last version of each value that was acknowledged.
-    values: Bounded<Key, Acknowledged>,
+    /// The last version of each value that was acknowledged; nothing of one that somebody deleted, since an
+    /// answer that comes later may be of a write before that.
+    values: Bounded<Key, Option<Acknowledged>>,
     sessions: Bounded<(Account, String), u64>,
     messages: Bounded<(Account, String), Session>,
     /// The message of a localId.
@@ -174,8 +175,7 @@ impl Restart {
             return;
         };
         if !write.is_kept() {
-            let key = value_key(write.part.demands().what, &write.id);
-            self.values.remove(&(account, key));
+            self.forget((account, value_key(write.part.demands().what, &write.id)));
             return;
         }
         let what = format!("{} {}", write.part.demands().what, write.id);
@@ -187,22 +187,26 @@ impl Restart {
         };
         let key = (account, value_key(write.part.demands().what, &write.id));
         match self.values.get_mut(&key) {
-            Some(known) if known.version >= version => {}
-            Some(known) => *known = acknowledged,
+            Some(None) => {}
+            Some(Some(known)) if known.version >= version => {}
+            Some(known) => *known = Some(acknowledged),
             None => {
-                self.values.insert_new(key, acknowledged);
+                self.values.insert_new(key, Some(acknowledged));
             }
         }
     }
 
-    /// Nobody knows any more which versions it has.
+    /// Somebody asked to delete it: nobody knows any more whether it is there.
+    fn forget(&mut self, key: Key) {
+        *self.values.entry(key, || None) = None;
+    }
+
     fn forget_artifact(&mut self, account: Account, id: &str) {
         for part in [
             super::parts::Part::ArtifactHeader,
             super::parts::Part::ArtifactBody,
         ] {
-            self.values
-                .remove(&(account, value_key(part.demands().what, id)));
+            self.forget((account, value_key(part.demands().what, id)));
         }
     }
 
@@ -306,7 +310,7 @@ impl Restart {
             }
             return;
         }
-        if let (Some(404), Some(id)) = (asked.exchange.status, artifact_of(asked)) {
+        if let (true, Some(id)) = (asked.is_missed, artifact_of(asked)) {
             return self.is_gone(account, id, record, findings);
         }
         if let Some((_, id)) = asked.made_session() {
@@ -316,7 +320,7 @@ impl Restart {
             if let Some(id) = asked.path.strip_prefix("/v1/sessions/") {
                 self.sessions.remove(&(account, id.to_owned()));
                 for what in ["the metadata of session", "the agentState of session"] {
-                    self.values.remove(&(account, value_key(what, id)));
+                    self.forget((account, value_key(what, id)));
                 }
             } else if let Some(id) = artifact_of(asked) {
                 self.forget_artifact(account, id);
@@ -352,8 +356,11 @@ impl Restart {
     /// An artifact is not there.
     fn is_gone(&mut self, account: Account, id: &str, record: u64, findings: &mut Findings) {
         let key = (account, value_key("the header of artifact", id));
-        let known = self.values.get(&key).map(|known| known.record);
-        if let (Some(before), Some(_)) = (known, self.restarted) {
+        let known = self.values.get(&key).and_then(Option::as_ref);
+        if let (Some(known), Some((restart, _))) = (known, self.restarted)
+            && known.record < restart
+        {
+            let before = known.record;
             let text = || format!("After the restart there is no artifact {id}.");
             self.tell(false, &r::RESTART_KEPT, [before, record], text, findings);
         }
@@ -367,7 +374,8 @@ impl Restart {
         };
         for seen in read_by_request(asked) {
             let key = (account, value_key(seen.part.demands().what, &seen.id));
-            let Some(known) = self.values.get(&key).filter(|known| known.record < restart) else {
+            let known = self.values.get(&key).and_then(Option::as_ref);
+            let Some(known) = known.filter(|known| known.record < restart) else {
                 continue;
             };
             let is_kept = seen.version > known.version
