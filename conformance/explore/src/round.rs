@@ -196,7 +196,10 @@ impl Stage<'_> {
                 if plain.scope.is_odd() {
                     plain.scope = Scope::User;
                 }
-                Link::open(&self.options(&plain, &peer.name)).await
+                let opened = Link::open(&self.options(&plain, &peer.name)).await;
+                // From now on it receives, and is waited for, as what it is.
+                peer.actor = plain;
+                opened
             }
             opened => opened,
         };

@@ -215,6 +215,31 @@ fn an_artifact_that_was_to_be_deleted_may_be_gone_after_a_crash() {
     check(false, &["restart.acknowledged-kept"]);
 }
 
+/// A session is asked for by its tag while somebody deletes it, and the answer comes first or last.
+#[test]
+fn a_session_that_was_to_be_deleted_may_be_gone_after_a_crash() {
+    let check = |is_deleted: bool, expected: &[&str]| {
+        let mut history = History::default();
+        let token = json!({"success": true, "token": "a1…"});
+        history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+        let made = || json!({"session": {"id": "s", "metadata": "zero", "metadataVersion": 0}});
+        history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made());
+        if is_deleted {
+            let done = json!({"success": true});
+            history.asked("DELETE", "/v1/sessions/s", 200, Value::Null, done);
+            history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made());
+        }
+        history.put("-", Kind::Mark(RESTARTED_DURABLE.to_owned()));
+        let none = json!({"sessions": []});
+        history.asked("GET", "/v1/sessions", 200, Value::Null, none);
+        let mut broken = history.judged().0;
+        broken.retain(|broken| broken.starts_with("restart."));
+        assert_eq!(broken, expected);
+    };
+    check(true, &[]);
+    check(false, &["restart.acknowledged-kept"]);
+}
+
 #[test]
 fn what_was_posted_and_is_sent_again_is_told_to_nobody() {
     let check = |posted: &str, expected: &[&str]| {

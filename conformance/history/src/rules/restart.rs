@@ -48,7 +48,8 @@ pub(crate) struct Restart {
     /// The last version of each value that was acknowledged; nothing of one that somebody deleted, since an
     /// answer that comes later may be of a write before that.
     values: Bounded<Key, Option<Acknowledged>>,
-    sessions: Bounded<(Account, String), u64>,
+    /// Where each session was made; nothing of one that somebody deleted.
+    sessions: Bounded<(Account, String), Option<u64>>,
     messages: Bounded<(Account, String), Session>,
     /// The message of a localId.
     local_ids: Bounded<Key, (String, u64)>,
@@ -314,11 +315,13 @@ impl Restart {
             return self.is_gone(account, id, record, findings);
         }
         if let Some((_, id)) = asked.made_session() {
-            self.sessions.insert_new((account, id.to_owned()), record);
+            let key = (account, id.to_owned());
+            self.sessions.insert_new(key, Some(record));
         }
         if asked.method == "DELETE" {
             if let Some(id) = asked.path.strip_prefix("/v1/sessions/") {
-                self.sessions.remove(&(account, id.to_owned()));
+                let key = (account, id.to_owned());
+                *self.sessions.entry(key, || None) = None;
                 for what in ["the metadata of session", "the agentState of session"] {
                     self.forget((account, value_key(what, id)));
                 }
@@ -440,10 +443,8 @@ impl Restart {
             .sessions
             .iter()
             .filter(|((owner, _), _)| *owner == account);
-        let before = own.filter(|(_, record)| **record < restart);
-        let mut found: Vec<_> = before
-            .map(|((_, id), record)| (id.clone(), *record))
-            .collect();
+        let there = own.filter_map(|((_, id), record)| Some((id.clone(), (*record)?)));
+        let mut found: Vec<_> = there.filter(|(_, record)| *record < restart).collect();
         found.sort_unstable_by_key(|(_, record)| *record);
         found
     }
