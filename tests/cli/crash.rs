@@ -63,7 +63,7 @@ fn what_a_storage_loses_is_named() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let serve = format!("{} --fault {fault}", database(&folder));
-        let report = explored(&serve, &["--rounds", "60", "--durable"]);
+        let report = explored(&serve, &["--rounds", "400", "--durable"]);
         let violations = report["violations"].as_array().expect("a list");
         let broken = violations.iter().map(|one| one["requirement"].as_str());
         let broken: Vec<_> = broken.map(|id| id.expect("an id")).collect();

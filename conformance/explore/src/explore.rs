@@ -134,12 +134,14 @@ pub(crate) struct Suspect {
     pub(crate) seed: u64,
     pub(crate) size: usize,
     pub(crate) rounds: u64,
+    /// The round that showed it.
+    pub(crate) records: Arc<Vec<Record>>,
 }
 
 /// What a round of `target` shows to be wrong. What was waited for in vain is waited for briefly from then on
 /// where something is said to be missing, and after a second time where nothing is.
 pub(crate) fn judge(round: &Round, target: &Target) -> (Vec<Violation>, Option<Keeps>) {
-    let mut judge = Judge::new(Knowledge::Complete);
+    let mut judge = Judge::new(Knowledge::Complete).rpc_timeout(target.rpc_timeout);
     let mut found: Vec<Violation> = round
         .records
         .iter()
@@ -181,12 +183,17 @@ pub async fn explore(
             break;
         };
         match outcome {
-            Ok((operations, violations, kept)) => {
+            Ok(Done {
+                operations,
+                violations,
+                records,
+                keeps: kept,
+            }) => {
                 keeps = worse(keeps, kept);
                 failed = 0;
                 progress.rounds += 1;
                 progress.operations += operations;
-                suspect(&mut suspects, seed, size, violations);
+                suspect(&mut suspects, seed, size, violations, records);
             }
             Err(reason) => {
                 failed += 1;
@@ -222,12 +229,17 @@ pub async fn explore(
     explored
 }
 
-/// The seed of a round with its number of steps, and what came of it: operations and violations.
-type Outcome = (
-    u64,
-    usize,
-    Result<(u64, Vec<Violation>, Option<Keeps>), RoundError>,
-);
+/// The seed of a round with its number of steps, and what came of it.
+type Outcome = (u64, usize, Result<Done, RoundError>);
+
+/// A round that was judged.
+struct Done {
+    operations: u64,
+    violations: Vec<Violation>,
+    /// What happened, where that breaks a requirement.
+    records: Vec<Record>,
+    keeps: Option<Keeps>,
+}
 
 /// Runs rounds, several at a time, until `finish` is cancelled or there are enough.
 fn start(
@@ -270,7 +282,15 @@ fn start(
                 }
                 let outcome = ran.map(|round| {
                     let (violations, keeps) = judge(&round, &target);
-                    (round.operations, violations, keeps)
+                    Done {
+                        operations: round.operations,
+                        records: match violations.is_empty() {
+                            true => Vec::new(),
+                            false => round.records,
+                        },
+                        violations,
+                        keeps,
+                    }
                 });
                 if sender.send((seed, size, outcome)).await.is_err() {
                     return;
@@ -295,7 +315,9 @@ fn suspect(
     seed: u64,
     size: usize,
     violations: Vec<Violation>,
+    records: Vec<Record>,
 ) {
+    let records = Arc::new(records);
     let mut of_round: BTreeMap<&'static str, Violation> = BTreeMap::new();
     for violation in violations {
         of_round.entry(violation.requirement).or_insert(violation);
@@ -306,10 +328,12 @@ fn suspect(
             seed,
             size,
             rounds: 0,
+            records: Arc::clone(&records),
         });
         known.rounds += 1;
         if size < known.size {
             (known.violation, known.seed, known.size) = (violation, seed, size);
+            known.records = Arc::clone(&records);
         }
     }
 }

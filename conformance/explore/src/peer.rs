@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{
     sync::Notify,
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use touchstone_client::{ConnectError, ConnectOptions, Event, Events, Socket, connect};
@@ -60,7 +60,12 @@ pub(crate) struct Link {
 struct Seen {
     signs: Mutex<HashSet<String>>,
     changed: Notify,
+    /// When anything arrived last.
+    last: Mutex<Option<Instant>>,
 }
+
+/// How many times as long something is waited for as long as other things still arrive.
+const RENEWED: u32 = 10;
 
 impl Link {
     /// Opens a connection that listens.
@@ -93,24 +98,28 @@ impl Link {
     }
 
     /// Waits until a sentinel or an activity has arrived here, and says whether it has: who has left is sent
-    /// nothing any more.
+    /// nothing any more. A slow server is given more time while it still sends.
     pub(crate) async fn sees(&self, sign: &str, patience: Duration) -> bool {
-        let seen = async {
-            loop {
-                let changed = self.seen.changed.notified();
-                tokio::pin!(changed);
-                // Registered before the look, so that no sentinel falls between the two.
-                changed.as_mut().enable();
-                if lock(&self.seen.signs).contains(sign) {
-                    return true;
-                }
-                tokio::select! {
-                    () = changed => {}
-                    _ = self.socket.closed() => return true,
-                }
+        let began = Instant::now();
+        loop {
+            let changed = self.seen.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that no sentinel falls between the two.
+            changed.as_mut().enable();
+            if lock(&self.seen.signs).contains(sign) {
+                return true;
             }
-        };
-        timeout(patience, seen).await.unwrap_or(false)
+            let last = lock(&self.seen.last).map_or(began, |last| last.max(began));
+            let until = (last + patience).min(began + patience * RENEWED);
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(until) => {}
+                _ = self.socket.closed() => return true,
+            }
+        }
     }
 }
 
@@ -123,6 +132,7 @@ impl Drop for Link {
 
 async fn listen(socket: Socket, mut events: Events, seen: Arc<Seen>) {
     while let Ok(event) = events.recv().await {
+        *lock(&seen.last) = Some(Instant::now());
         if event.name() == "rpc-request" {
             serve(&socket, &event).await;
         } else if let Some(sign) = sign(&event) {

@@ -95,19 +95,20 @@ pub(crate) async fn shrink(
         from: plan.len(),
         plan,
         seed: suspect.seed,
-        records: Vec::new(),
+        records: suspect.records.to_vec(),
         violations: vec![suspect.violation.clone()],
         shown: [0, 0],
     };
     // How rare it is decides how often a candidate is tried.
     let mut times = 0;
-    while best.records.is_empty() {
+    loop {
         if stop.is_cancelled() || (times > 0 && Instant::now() >= deadline) {
             return best;
         }
         times += 1;
         if let Some((records, violations)) = attempts.shows(&best.plan, 1).await {
             (best.records, best.violations) = (records, violations);
+            break;
         }
     }
     if time.is_zero() {

@@ -1,5 +1,7 @@
 //! Reads a history and lets every rule hear it.
 
+use std::time::Duration;
+
 use touchstone_client::trace::Record;
 
 use crate::{
@@ -59,6 +61,13 @@ impl Judge {
             rules: Rules::new(knowledge),
             findings: Findings::default(),
         }
+    }
+
+    /// The same of a server that lets the callee of an RPC be silent for so long: without it that is taken for
+    /// two seconds at least.
+    pub fn rpc_timeout(mut self, time: Duration) -> Self {
+        self.rules.rpc_timeout(time);
+        self
     }
 
     /// What the next record shows to be wrong; mostly nothing.

@@ -65,6 +65,8 @@ pub(crate) struct Call {
     pub(crate) data: Value,
     /// Whether it asks for an answer.
     pub(crate) asks: bool,
+    /// Whether it was sent before CONNECT was answered, so that it may be lost.
+    pub(crate) is_early: bool,
     pub(crate) began: Moment,
 }
 
@@ -307,6 +309,7 @@ impl Story {
                         event: event.clone(),
                         data,
                         asks: ack.is_some(),
+                        is_early: !open.is_admitted,
                         began: now,
                     });
                     remember(&mut open.calls, *ack, &call);

@@ -92,6 +92,27 @@ fn whoever_asks_is_told_and_nobody_else() {
     );
 }
 
+/// Before CONNECT is answered an event may be lost.
+#[test]
+fn who_asks_too_early_may_be_told_nothing() {
+    let check = |is_early: bool, expected: &[&str]| {
+        let mut history = History::default();
+        history.sign_in("a1");
+        let register = json!({"method": "m"});
+        if is_early {
+            history.event("c", Sent, "rpc-register", &register, None);
+        }
+        history.connect("c");
+        if !is_early {
+            history.event("c", Sent, "rpc-register", &register, None);
+        }
+        history.quiet();
+        assert_eq!(history.judged().0, expected);
+    };
+    check(true, &[]);
+    check(false, &["rpc.register.answer"]);
+}
+
 #[test]
 fn any_name_can_be_registered() {
     check("c register, c error, quiet", &["rpc.method-names"]);

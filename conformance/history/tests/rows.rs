@@ -59,6 +59,16 @@ fn lived(steps: &str) -> Vec<&'static str> {
         let sent = |header| json!({"id": "a", "header": header, "body": "eA==", "dataEncryptionKey": "eA=="});
         match step {
             "make" => history.call("c", "artifact-create", &sent("AA=="), &success(1, "AA==")),
+            "ask to make and leave" => {
+                history.connect("u");
+                let direction = touchstone_client::Direction::Sent;
+                history.event("u", direction, "artifact-create", &sent("AA=="), Some(1));
+                history.leave("u");
+            }
+            "fail to make" => {
+                let error = json!({"result": "error", "message": "Internal error"});
+                history.call("c", "artifact-create", &sent("AA=="), &error);
+            }
             "make again" => {
                 history.call("c", "artifact-create", &sent("Qg=="), &success(1, "AA=="));
             }
@@ -115,6 +125,9 @@ fn an_artifact_is_there_until_it_is_deleted() {
     check("make, delete, replace, quiet", &[]);
     // Somebody may have made it before.
     check("make again, quiet", &["artifact.create.answer"]);
+    check("ask to make and leave, make again, quiet", &[]);
+    check("fail to make, make again, quiet", &[]);
+    check("make, delete, ask to make and leave, read, quiet", &[]);
     check("make, quiet, make again, quiet", &[]);
     check("make, change, read changed, quiet", &[]);
     check(
@@ -219,6 +232,39 @@ fn where_nothing_shows_that_there_is_a_route_its_404_says_nothing() {
     };
     check(false, &[]);
     check(true, &["artifact.read.answer"]);
+}
+
+/// A pair is an account's own from when both were made until one is asked to be deleted.
+#[test]
+fn what_was_made_later_or_deleted_was_not_there() {
+    let check = |steps: &[&str], expected: &[&str]| {
+        let mut history = two();
+        let session = || json!({"session": {"id": "s-new"}});
+        for step in steps {
+            match *step {
+                "machine" => post_machine(&mut history, "m-new", "x", "x"),
+                "session" => {
+                    history.asked("POST", "/v1/sessions", 200, json!({"tag": "n"}), session())
+                }
+                "delete" => {
+                    let done = json!({"success": true});
+                    history.asked("DELETE", "/v1/sessions/s-new", 200, Value::Null, done);
+                }
+                _ => {
+                    let data = json!({"sessionId": "s-new", "machineId": "m-new"});
+                    let refused = json!({"ok": false, "error": "Session or machine not found"});
+                    history.call("c", "access-key-get", &data, &refused);
+                }
+            }
+        }
+        history.quiet();
+        let mut broken = broken(&history);
+        broken.retain(|requirement| requirement.starts_with("access-key"));
+        assert_eq!(broken, expected, "{steps:?}");
+    };
+    check(&["machine", "session", "ask"], &["access-key.none"]);
+    check(&["session", "ask", "machine"], &[]);
+    check(&["machine", "session", "delete", "session", "ask"], &[]);
 }
 
 #[test]
@@ -356,7 +402,11 @@ fn a_tag_names_a_session_of_each_account() {
 
 #[test]
 fn a_report_of_usage_is_renewed() {
-    let check = |other: (&str, bool, &str), id: &str, updated: u64, expected: &[&str]| {
+    let check = |first: &str,
+                 other: (&str, bool, &str),
+                 id: &str,
+                 updated: u64,
+                 expected: &[&str]| {
         let (key, is_other, session) = other;
         let mut history = two();
         let report = |key: &str, session: &str| {
@@ -368,7 +418,7 @@ fn a_report_of_usage_is_renewed() {
             data
         };
         let answer = |id: &str, updated: u64| json!({"success": true, "reportId": id, "createdAt": TIME, "updatedAt": updated});
-        history.call("c", "usage-report", &report("k", ""), &answer("r", TIME));
+        history.call("c", "usage-report", &report("k", first), &answer("r", TIME));
         history.wait(3);
         let conn = if is_other { "d" } else { "c" };
         history.call(
@@ -379,16 +429,18 @@ fn a_report_of_usage_is_renewed() {
         );
         check(&history, expected, &format!("{other:?} {id} {updated}"));
     };
-    let same = ("k", false, "");
-    check(same, "r", TIME + 3000, &[]);
-    check(same, "r", TIME, &["usage.same-report"]);
-    check(same, "r2", TIME + 3000, &["usage.same-report"]);
-    check(("l", false, ""), "r2", TIME, &[]);
-    check(("l", false, ""), "r", TIME, &["usage.other-report"]);
-    check(("k", false, "s-c"), "r", TIME, &["usage.other-report"]);
-    check(("k", true, ""), "r2", TIME, &[]);
-    check(("k", true, ""), "r", TIME, &["isolation.usage-keys"]);
-    check(("k", true, "s-c"), "r2", TIME, &["usage.foreign"]);
+    let same = ("k", false, "s-c");
+    check("s-c", same, "r", TIME + 3000, &[]);
+    check("s-c", same, "r", TIME, &["usage.same-report"]);
+    check("s-c", same, "r2", TIME + 3000, &["usage.same-report"]);
+    // Whether two reports without a session are one is the server's choice.
+    check("", ("k", false, ""), "r2", TIME, &[]);
+    check("", ("l", false, ""), "r2", TIME, &[]);
+    check("", ("l", false, ""), "r", TIME, &["usage.other-report"]);
+    check("", same, "r", TIME, &["usage.other-report"]);
+    check("", ("k", true, ""), "r2", TIME, &[]);
+    check("", ("k", true, ""), "r", TIME, &["isolation.usage-keys"]);
+    check("", ("k", true, "s-c"), "r2", TIME, &["usage.foreign"]);
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl Answers {
         match happening {
             Happening::Called(call)
                 if call.asks
+                    && !call.is_early
                     && answer_of(&call.event).is_some()
                     && self.deaf.get(&call.connection.number).is_none() =>
             {

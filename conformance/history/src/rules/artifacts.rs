@@ -80,11 +80,11 @@ impl Artifacts {
         findings: &mut Findings,
     ) {
         match happening {
-            // What is never answered may have its effect at any time.
+            // What is never answered, or with an error, may have its effect at any time.
             Happening::Called(call) if call.event == "artifact-delete" => {
                 self.called(call, accounts, What::Deleted(false));
             }
-            Happening::Called(call) if call.event == "artifact-create" && !call.asks => {
+            Happening::Called(call) if call.event == "artifact-create" => {
                 self.called(call, accounts, What::Unclear);
             }
             Happening::Answered(call, answer, now) => {
@@ -117,13 +117,16 @@ impl Artifacts {
             return;
         }
         let deeds = self.lives.entry((account, id.to_owned())).or_default();
-        // The answer to a deletion takes the place of the call.
-        if matches!(what, What::Deleted(_)) && ended.is_some() {
-            deeds.retain(|deed| {
-                deed.began != began
-                    || deed.ended.is_some()
-                    || !matches!(deed.what, What::Deleted(_))
-            });
+        // The answer takes the place of the call.
+        let is_call = |deed: &Deed| {
+            let is_of_it = matches!(
+                (&deed.what, &what),
+                (What::Deleted(_), What::Deleted(_)) | (What::Unclear, What::Made(..))
+            );
+            is_of_it && deed.began == began && deed.ended.is_none()
+        };
+        if let Some(place) = deeds.iter().position(is_call).filter(|_| ended.is_some()) {
+            deeds.remove(place);
         }
         deeds.push(Deed { what, began, ended });
     }
@@ -174,7 +177,8 @@ impl Life<'_> {
             for later in deeds.iter().filter(|later| made.is_before(later)) {
                 match later.what {
                     What::Missed => {
-                        let text = format!("Artifact {id} was not found, and nobody deleted it.");
+                        let text =
+                            format!("Artifact {id} could not be read, and nobody deleted it.");
                         add(&r::ARTIFACT_READ, [made, later], text);
                     }
                     What::Made(again, _)

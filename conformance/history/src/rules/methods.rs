@@ -1,6 +1,6 @@
 //! Who has registered a method: who asked is told so, and who surely has it is called.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -169,12 +169,16 @@ impl Methods {
         let keeps = |keeper: &Keeper| keeper.connection == number;
         let asker = method.askers.entry(number).or_default();
         if is_register {
-            awaited.registered.ask(call.began.record);
+            if !call.is_early {
+                awaited.registered.ask(call.began.record);
+            }
             asker.registering += 1;
             (asker.asked, asker.is_registered, asker.gone) = (Some(call.began), true, None);
             method.keeper = method.keeper.filter(keeps);
         } else {
-            awaited.unregistered.ask(call.began.record);
+            if !call.is_early {
+                awaited.unregistered.ask(call.began.record);
+            }
             asker.unregistering += 1;
             asker.is_registered = false;
             method.keeper = method.keeper.filter(|keeper| !keeps(keeper));
@@ -381,9 +385,10 @@ impl Methods {
         }
     }
 
-    /// Whatever was asked for has been answered by now.
-    pub(super) fn quiet(&mut self, now: u64, findings: &mut Findings) {
-        let mut all: Vec<_> = self.asked.iter_mut().collect();
+    /// Whatever was asked for has been answered by now, but for accounts of which not everything can be read.
+    pub(super) fn quiet(&mut self, now: u64, unclear: &HashSet<Account>, findings: &mut Findings) {
+        let clear = |(_, asked): &(&u64, &mut Asked)| !unclear.contains(&asked.account);
+        let mut all: Vec<_> = self.asked.iter_mut().filter(clear).collect();
         all.sort_unstable_by_key(|(number, _)| **number);
         for (number, asked) in all {
             let (errors, is_odd) = (std::mem::take(&mut asked.errors), asked.is_odd);

@@ -23,6 +23,8 @@ mod usage;
 mod versioned;
 mod versions;
 
+use std::time::Duration;
+
 use crate::{
     account::Accounts,
     finding::Findings,
@@ -107,6 +109,11 @@ impl Rules {
             rows: rows::OwnRows::default(),
             shapes: shapes::Shapes::default(),
         }
+    }
+
+    /// How long the server lets the callee of an RPC be silent, where that is known.
+    pub(crate) fn rpc_timeout(&mut self, time: Duration) {
+        self.rpc.waits(time);
     }
 
     pub(crate) fn hear(

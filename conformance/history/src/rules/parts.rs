@@ -155,6 +155,6 @@ impl Part {
 
     /// Whether an entity of this kind can be made again with the same id after it was deleted.
     pub(crate) fn can_come_again(self) -> bool {
-        matches!(self, Self::ArtifactHeader | Self::ArtifactBody)
+        matches!(self, Self::ArtifactHeader | Self::ArtifactBody | Self::Kv)
     }
 }

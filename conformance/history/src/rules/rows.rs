@@ -17,10 +17,10 @@ use crate::{
 pub(crate) static RULE: Rule = Rule {
     name: "history.rows",
     needs: Knowledge::Complete,
-    text: "Who posts a machine for the first time is answered with what it posted, whatever others have. Who writes \
-           a key for the first time is not refused. The access key of an account's own session and machine is \
-           answered, or null where there is none. What others do at the same time may explain it otherwise until \
-           the next quiet point.",
+    text: "An account can use a machine's id and a key that another account uses: who posts a machine for the first \
+           time is answered with what it posted, and who writes a key for the first time is not refused. An account \
+           can read the access keys of its own sessions and machines, or null where there is none. Nothing is \
+           stated before the next quiet point, since what is done at the same time may explain it.",
 };
 
 /// How many rows are remembered.
@@ -28,9 +28,10 @@ const ROWS: usize = 100_000;
 
 #[derive(Debug)]
 pub(crate) struct OwnRows {
-    /// Sessions and machines that an account has.
-    own: Bounded<(Account, String), ()>,
-    /// How often something was posted under a name: a machine's id, or a key.
+    /// Since when an account has each session and machine; nothing of one that was deleted, since an answer
+    /// that comes later may be of a time before that.
+    own: Bounded<(Account, String), Option<u64>>,
+    /// How often something was posted or written under a name: a machine's id, or a key.
     posted: Bounded<(Account, String), u32>,
     suspects: Vec<Suspect>,
 }
@@ -42,9 +43,10 @@ struct Suspect {
     requirement: &'static Requirement,
     records: [u64; 2],
     text: String,
-    /// Names under which nothing else was posted, and rows that are still there.
+    /// Names under which nothing else was posted, and rows that were there when it began, and still are.
     alone: Vec<String>,
     there: Vec<String>,
+    began: u64,
 }
 
 impl Default for OwnRows {
@@ -69,6 +71,11 @@ impl OwnRows {
                 let account = accounts.root(call.connection.account);
                 self.asked_key(call, account, answer, *now);
             }
+            Happening::Called(call) if call.event.starts_with("machine-update-") => {
+                let id = call.data["machineId"].as_str().unwrap_or_default();
+                let account = accounts.root(call.connection.account);
+                *self.posted.entry((account, id.to_owned()), || 0) += 1;
+            }
             Happening::Asked(asked) => {
                 if let Some(account) = asked.account {
                     self.asked(accounts.root(account), asked);
@@ -79,7 +86,7 @@ impl OwnRows {
             {
                 let id = update["body"]["machineId"].as_str().unwrap_or_default();
                 let account = accounts.root(connection.account);
-                self.own.remove(&(account, id.to_owned()));
+                self.deleted(account, id);
             }
             Happening::Quiet(_) => self.settle(findings),
             _ => {}
@@ -98,6 +105,7 @@ impl OwnRows {
                     .to_owned(),
                 alone: Vec::new(),
                 there,
+                began: call.began.at,
             });
         }
     }
@@ -105,10 +113,11 @@ impl OwnRows {
     fn asked(&mut self, account: Account, asked: &Asked<'_>) {
         let made = [asked.made_session(), asked.posted_machine()];
         for (_, id) in made.into_iter().flatten() {
-            self.own.insert_new((account, id.to_owned()), ());
+            let since = Some(asked.ended.at);
+            self.own.insert_new((account, id.to_owned()), since);
         }
         if let ("DELETE", Some(id)) = (asked.method, asked.path.strip_prefix("/v1/sessions/")) {
-            self.own.remove(&(account, id.to_owned()));
+            self.deleted(account, id);
         }
         let (Some(request), "POST") = (&asked.exchange.request, asked.method) else {
             return;
@@ -118,6 +127,10 @@ impl OwnRows {
             "/v1/kv" => self.written(account, asked, request),
             _ => {}
         }
+    }
+
+    fn deleted(&mut self, account: Account, id: &str) {
+        *self.own.entry((account, id.to_owned()), || None) = None;
     }
 
     fn posted_machine(&mut self, account: Account, asked: &Asked<'_>, request: &Value) {
@@ -140,6 +153,7 @@ impl OwnRows {
                 text: format!("Who posted machine {id} was answered with another one."),
                 alone: vec![id.to_owned()],
                 there: Vec::new(),
+                began: asked.began,
             });
         }
     }
@@ -165,6 +179,7 @@ impl OwnRows {
                 text: "A key was refused that the account had never written.".to_owned(),
                 alone: keys,
                 there: Vec::new(),
+                began: asked.began,
             });
         }
     }
@@ -173,7 +188,10 @@ impl OwnRows {
         for suspect in std::mem::take(&mut self.suspects) {
             let key = |name: &String| (suspect.account, name.clone());
             let is_alone = |name| self.posted.get(&key(name)) == Some(&1);
-            let is_there = |name| self.own.get(&key(name)).is_some();
+            let is_there = |name| {
+                let since = self.own.get(&key(name)).copied().flatten();
+                since.is_some_and(|since| since < suspect.began)
+            };
             if suspect.alone.iter().all(is_alone)
                 && suspect.there.iter().all(is_there)
                 && !self.posted.has_forgotten()

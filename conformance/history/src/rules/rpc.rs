@@ -1,6 +1,6 @@
 //! RPC: each request is one call's, and each answer is the one that this call's callee gave.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -51,6 +51,8 @@ pub(crate) struct Rpc {
     results: Bounded<Key, u64>,
     /// Accounts of which not every call or reply can be read.
     unclear: HashSet<Account>,
+    /// What an answer of a callee takes at most that the server is not too late for, in microseconds.
+    prompt: u64,
 }
 
 /// The calls of one method with the same params.
@@ -77,6 +79,7 @@ impl Default for Rpc {
             registered: Methods::default(),
             results: Bounded::new(CALLS),
             unclear: HashSet::new(),
+            prompt: PROMPT,
         }
     }
 }
@@ -88,6 +91,12 @@ pub(super) fn key(data: &Value) -> u64 {
 }
 
 impl Rpc {
+    /// How long the server lets a callee be silent, where that is known.
+    pub(crate) fn waits(&mut self, time: Duration) {
+        let half = u64::try_from(time.as_micros() / 2).unwrap_or(u64::MAX);
+        self.prompt = PROMPT.min(half);
+    }
+
     pub(crate) fn hear(
         &mut self,
         happening: &Happening<'_>,
@@ -131,7 +140,7 @@ impl Rpc {
                 self.registered.faded(connection.number, *left);
             }
             Happening::Quiet(now) => {
-                self.registered.quiet(now.record, findings);
+                self.registered.quiet(now.record, &self.unclear, findings);
                 self.registered.settle(findings);
             }
             _ => {}
@@ -171,7 +180,8 @@ impl Rpc {
         let Some(flight) = self.calls.get_mut(&(account, key(&request.data))) else {
             return;
         };
-        let is_prompt = |since: Moment| now.at.saturating_sub(since.at) < PROMPT;
+        let prompt = self.prompt;
+        let is_prompt = |since: Moment| now.at.saturating_sub(since.at) < prompt;
         if is_prompt(request.began) {
             flight.prompt = Some(request.connection.number);
         }
@@ -181,7 +191,7 @@ impl Rpc {
         {
             let method = request.data["method"].as_str().unwrap_or("?");
             let text = format!(
-                "A call of {method} was refused before its callee answered, within a second after it was made."
+                "A call of {method} was refused before its callee answered, which it did soon."
             );
             findings.add(RULE.name, &r::RPC_SILENT, records, text);
         }

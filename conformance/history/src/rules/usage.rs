@@ -107,6 +107,10 @@ impl Usage {
             let text = format!("A report of usage under {name} has the id of {whose}.");
             add(requirement, *record, text);
         }
+        // Whether two reports without a session are one is the server's choice.
+        if call.data["sessionId"].as_str().is_none_or(str::is_empty) {
+            return;
+        }
         let renewed = answer["updatedAt"].as_u64();
         let report = Report {
             id: id.to_owned(),

@@ -141,8 +141,17 @@ pub(crate) fn requested_writes<'a>(asked: &Asked<'a>) -> Vec<Write<'a>> {
     if asked.path == "/v1/kv" {
         let mutations = request.get("mutations").and_then(Value::as_array);
         let mutations = mutations.into_iter().flatten();
+        let keys: Vec<_> = mutations
+            .clone()
+            .map(|mutation| text(mutation, "key"))
+            .collect();
         return mutations
-            .filter_map(|mutation| mutated(mutation, answer, asked.is_done))
+            .filter_map(|mutation| {
+                // Of a key that is named twice nobody can tell which result is whose.
+                let same = keys.iter().filter(|key| **key == text(mutation, "key"));
+                let answer = answer.filter(|_| same.count() == 1);
+                mutated(mutation, answer, asked.is_done)
+            })
             .collect();
     }
     if let Some(pair) = asked.path.strip_prefix("/v1/access-keys/") {

@@ -133,6 +133,14 @@ impl Versions {
                         .retain(|held| is_other(held) || held.at < asked.began);
                 }
                 for write in requested_writes(asked) {
+                    // A key can be written again after it was deleted, and begins anew then.
+                    if !write.is_kept() {
+                        self.held.retain(|held| {
+                            held.account != account
+                                || held.id != write.id.as_ref()
+                                || held.at < asked.began
+                        });
+                    }
                     self.send(account, &write);
                     self.written(account, &write, span, knowledge, findings);
                 }
