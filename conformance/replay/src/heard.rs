@@ -119,7 +119,7 @@ pub(super) fn type_of<'a>(name: &str, args: &'a Value) -> &'a str {
 /// What was heard, with the two forms of a refusal made one, and without ends that the client asked for.
 /// There can be much of it, so that it is not copied.
 pub(super) fn without_doubles(steps: &[Step], mut heard: Vec<Heard>) -> Vec<Heard> {
-    let farewells: HashSet<&str> = steps
+    let closed_by_client: HashSet<&str> = steps
         .iter()
         .filter(|step| matches!(step.act, Act::Send(Traced::Disconnect | Traced::Close)))
         .map(|step| step.conn.as_str())
@@ -132,7 +132,7 @@ pub(super) fn without_doubles(steps: &[Step], mut heard: Vec<Heard>) -> Vec<Hear
     let mut refusals: HashMap<usize, Value> = HashMap::new();
     for (conn, places) in of_conn {
         let is_end = |at: &usize| matches!(heard[*at].what, What::Ended(_));
-        if farewells.contains(conn) {
+        if closed_by_client.contains(conn) {
             dropped.extend(places.iter().copied().filter(is_end));
         }
         for three in places.windows(3) {

@@ -15,6 +15,9 @@ use super::{
 /// How many deliveries of one kind ahead are looked through for the counterpart of one.
 const AHEAD: usize = 256;
 
+/// Places in the recording, by connection and class.
+type ByClass<'a> = HashMap<(&'a str, String), Vec<usize>>;
+
 /// What was paired, and what is left.
 pub(super) struct Pairing<'a> {
     /// Ids of the recording and of now, as far as they have been learned.
@@ -75,49 +78,54 @@ impl<'a> Pairing<'a> {
             pairs,
             waiting,
         } = self;
-        let mut paired: HashMap<(&str, String), Vec<usize>> = HashMap::new();
-        let mut missing = Vec::new();
-        for (at, heard) in then.iter().enumerate() {
-            match (&heard.what, pairs.get(&at)) {
-                (What::Event { .. }, Some(_)) => paired.entry(class(heard)).or_default().push(at),
-                (What::Event { .. }, None) if is_settled_then(heard) => missing.push(at),
-                _ => {}
-            }
-        }
         let is_alike = |then: &Heard, now: &Heard| {
             compared(names, &then.what, &now.what)
                 .differences
                 .is_empty()
                 && message_number(&then.what, &now.what).is_none()
         };
+        // Each thing is looked at once: recordings are long. These could take the place of another.
+        let (mut loose, mut early) = (ByClass::new(), ByClass::new());
+        let mut missing = Vec::new();
+        for (at, heard) in then.iter().enumerate() {
+            if !matches!(heard.what, What::Event { .. }) {
+                continue;
+            }
+            match (pairs.get(&at), is_settled_then(heard)) {
+                (None, true) => missing.push(at),
+                (Some((now, differences)), is_settled)
+                    if differences.is_empty() && is_settled != is_settled_now(names, now) =>
+                {
+                    let places = if is_settled { &mut early } else { &mut loose };
+                    places.entry(class(heard)).or_default().push(at);
+                }
+                _ => {}
+            }
+        }
         for at in missing {
-            let Some(others) = paired.get_mut(&class(&then[at])) else {
+            let Some(others) = loose.get_mut(&class(&then[at])) else {
                 continue;
             };
-            let instead = others.iter().position(|other| {
-                pairs.get(other).is_some_and(|(now, differences)| {
-                    differences.is_empty()
-                        && !is_settled_then(&then[*other])
-                        && is_settled_now(names, now)
-                        && is_alike(&then[at], now)
-                })
-            });
-            if let Some(pair) = instead.and_then(|place| pairs.remove(&others[place])) {
+            let fits = |other: &usize| {
+                pairs
+                    .get(other)
+                    .is_some_and(|(now, _)| is_alike(&then[at], now))
+            };
+            if let Some(place) = others.iter().take(AHEAD).position(fits)
+                && let Some(pair) = pairs.remove(&others.remove(place))
+            {
                 pairs.insert(at, pair);
             }
         }
         for (key, queue) in waiting {
-            let others = paired.get(key).map_or(&[][..], Vec::as_slice);
+            let Some(others) = early.get_mut(key) else {
+                continue;
+            };
             for now in queue.iter_mut().filter(|now| is_settled_now(names, now)) {
-                let instead = others.iter().find(|other| {
-                    pairs.get(other).is_some_and(|(paired, differences)| {
-                        differences.is_empty()
-                            && is_settled_then(&then[**other])
-                            && !is_settled_now(names, paired)
-                            && is_alike(&then[**other], now)
-                    })
-                });
-                if let Some((paired, _)) = instead.and_then(|other| pairs.get_mut(other)) {
+                let fits = |other: &usize| is_alike(&then[*other], now);
+                if let Some(place) = others.iter().take(AHEAD).position(fits)
+                    && let Some((paired, _)) = pairs.get_mut(&others.remove(place))
+                {
                     std::mem::swap(paired, now);
                 }
             }

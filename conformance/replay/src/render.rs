@@ -20,7 +20,7 @@ use touchstone_output::text::plural;
 /// The value of `format` in the report.
 const FORMAT: &str = "touchstone-replay";
 /// The version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The JSON Schema (2020-12) of the report.
 pub const SCHEMA: &str = include_str!("../schema/replay-report.schema.json");
