@@ -244,7 +244,7 @@ fn what_was_made_later_or_deleted_was_not_there() {
             match *step {
                 "machine" => post_machine(&mut history, "m-new", "x", "x"),
                 "session" => {
-                    history.asked("POST", "/v1/sessions", 200, json!({"tag": "n"}), session())
+                    history.asked("POST", "/v1/sessions", 200, json!({"tag": "n"}), session());
                 }
                 "delete" => {
                     let done = json!({"success": true});
