@@ -54,8 +54,7 @@ const KEPT: Lives = Lives {
 
 fn lived(lives: &Lives) -> (Vec<&'static str>, Option<Keeps>) {
     let mut history = History::default();
-    let token = json!({"success": true, "token": "a1…"});
-    history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+    history.sign_in("a1");
     let row = |(version, value): (u64, &str)| json!({"id": "s", "metadata": value, "metadataVersion": version});
     let made = json!({"session": row((0, "zero"))});
     history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made);
@@ -188,8 +187,7 @@ fn a_server_that_promises_nothing_is_only_described() {
 fn an_artifact_that_was_to_be_deleted_may_be_gone_after_a_crash() {
     let check = |is_deleted: bool, expected: &[&str]| {
         let mut history = History::default();
-        let token = json!({"success": true, "token": "a1…"});
-        history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+        history.sign_in("a1");
         for conn in ["c", "d"] {
             history.connect(conn);
         }
@@ -220,8 +218,7 @@ fn an_artifact_that_was_to_be_deleted_may_be_gone_after_a_crash() {
 fn a_session_that_was_to_be_deleted_may_be_gone_after_a_crash() {
     let check = |is_deleted: bool, expected: &[&str]| {
         let mut history = History::default();
-        let token = json!({"success": true, "token": "a1…"});
-        history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+        history.sign_in("a1");
         let made = || json!({"session": {"id": "s", "metadata": "zero", "metadataVersion": 0}});
         history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made());
         if is_deleted {
@@ -244,8 +241,7 @@ fn a_session_that_was_to_be_deleted_may_be_gone_after_a_crash() {
 fn what_was_posted_and_is_sent_again_is_told_to_nobody() {
     let check = |posted: &str, expected: &[&str]| {
         let mut history = History::default();
-        let token = json!({"success": true, "token": "a1…"});
-        history.asked("POST", "/v1/auth", 200, json!({"publicKey": "k"}), token);
+        history.sign_in("a1");
         let made = json!({"session": {"id": "s", "metadata": "zero", "metadataVersion": 0}});
         history.asked("POST", "/v1/sessions", 200, json!({"tag": "t"}), made);
         for conn in ["c", "d"] {

@@ -175,14 +175,13 @@ impl Cell {
         knowledge: Knowledge,
         findings: &mut Findings,
     ) {
-        let cell = self;
-        if span.began < cell.from {
+        if span.began < self.from {
             return;
         }
         if let (Knowledge::Complete, Told::Success(version, _) | Told::Mismatch(version, _)) =
             (knowledge, &write.told)
         {
-            cell.count(write.part, &write.id, *version, span.ended, findings);
+            self.count(write.part, &write.id, *version, span.ended, findings);
         }
         let demands = write.part.demands();
         let what = Words(demands.what, &write.id);
@@ -200,12 +199,12 @@ impl Cell {
                     );
                     add(demands.step, 0, text);
                 }
-                if let Some(other) = cell.made.get(&version) {
+                if let Some(other) = self.made.get(&version) {
                     let text =
                         format!("Two writes of {what} were told that they made version {version}.");
                     add(demands.winner, *other, text);
                 } else if let (Some((floor, record)), Some(expected)) =
-                    (cell.floor(span.began), write.expected)
+                    (self.floor(span.began), write.expected)
                     && floor > expected
                 {
                     let text = format!(
@@ -214,9 +213,9 @@ impl Cell {
                     );
                     add(demands.stale, record, text);
                 }
-                cell.made.insert(version, span.call);
-                while cell.made.len() > VERSIONS {
-                    cell.made.pop_first();
+                self.made.insert(version, span.call);
+                while self.made.len() > VERSIONS {
+                    self.made.pop_first();
                 }
                 if let Some(value) = value
                     && print(value) != print(write.value)
@@ -225,17 +224,17 @@ impl Cell {
                         format!("A write of {what} was answered with another value than it sent.");
                     add(demands.answer, 0, text);
                 }
-                if let Some(other) = cell.note(version, write.value, span.ended.record) {
+                if let Some(other) = self.note(version, write.value, span.ended.record) {
                     let text = format!(
                         "Version {version} of {what} was told with another value than the one that a write of it \
                          sent."
                     );
                     add(demands.announced, other, text);
                 }
-                cell.reach(span.ended, version);
+                self.reach(span.ended, version);
             }
             Told::Mismatch(version, value) => {
-                if let Some((floor, record)) = cell.floor(span.began)
+                if let Some((floor, record)) = self.floor(span.began)
                     && floor > version
                 {
                     let text = format!(
@@ -250,19 +249,19 @@ impl Cell {
                     );
                     add(demands.losers, 0, text);
                 }
-                if let Some(other) = cell.note(version, value, span.ended.record) {
+                if let Some(other) = self.note(version, value, span.ended.record) {
                     let text = format!(
                         "A mismatch of {what} told version {version} with another value than others were told."
                     );
                     add(demands.current, other, text);
                 }
-                cell.reach(span.ended, version);
+                self.reach(span.ended, version);
             }
             Told::Refused | Told::Nothing => {}
         }
         if let Told::Mismatch(..) | Told::Refused = write.told
             && knowledge == Knowledge::Complete
-            && let Some((version, record)) = cell.refuse(write, span)
+            && let Some((version, record)) = self.refuse(write, span)
         {
             let records = [span.call, span.ended.record, record];
             findings.add(NAME, demands.silent, records, unwritten(&what, version));
@@ -276,14 +275,13 @@ impl Cell {
         knowledge: Knowledge,
         findings: &mut Findings,
     ) {
-        let cell = self;
-        if now.at <= cell.from && cell.from > 0 {
+        if now.at <= self.from && self.from > 0 {
             return;
         }
         if knowledge == Knowledge::Complete {
-            cell.count(seen.part, &seen.id, seen.version, now, findings);
+            self.count(seen.part, &seen.id, seen.version, now, findings);
         }
-        cell.see(
+        self.see(
             seen,
             seen.part.demands().announced,
             "announced",
@@ -299,15 +297,14 @@ impl Cell {
         knowledge: Knowledge,
         findings: &mut Findings,
     ) {
-        let cell = self;
-        if span.began < cell.from {
+        if span.began < self.from {
             return;
         }
         if knowledge == Knowledge::Complete {
-            cell.count(seen.part, &seen.id, seen.version, span.ended, findings);
+            self.count(seen.part, &seen.id, seen.version, span.ended, findings);
         }
         let demands = seen.part.demands();
-        if let Some((floor, record)) = cell.floor(span.began)
+        if let Some((floor, record)) = self.floor(span.began)
             && floor > seen.version
         {
             let what = Words(demands.what, &seen.id);
@@ -318,7 +315,7 @@ impl Cell {
             findings.add(NAME, demands.read, [record, span.ended.record], text);
             return;
         }
-        cell.see(seen, demands.read, "read", span.ended, findings);
+        self.see(seen, demands.read, "read", span.ended, findings);
     }
 }
 

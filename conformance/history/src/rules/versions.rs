@@ -127,19 +127,12 @@ impl Versions {
                     let id = named.or(id.strip_prefix('/'));
                     let is_end = asked.method == "DELETE";
                     self.forget(account, id, if is_end { ENDED } else { asked.ended.at });
-                    let is_other =
-                        |held: &Held| held.account != account || Some(held.id.as_str()) != id;
-                    self.held
-                        .retain(|held| is_other(held) || held.at < asked.began);
+                    self.explained(account, id, asked.began);
                 }
                 for write in requested_writes(asked) {
                     // A key can be written again after it was deleted, and begins anew then.
                     if !write.is_kept() {
-                        self.held.retain(|held| {
-                            held.account != account
-                                || held.id != write.id.as_ref()
-                                || held.at < asked.began
-                        });
+                        self.explained(account, Some(&write.id), asked.began);
                     }
                     self.send(account, &write);
                     self.written(account, &write, span, knowledge, findings);
@@ -165,6 +158,12 @@ impl Versions {
             let cell = self.cell(account, part, id);
             *cell = Cell::since(cell.later(at));
         }
+    }
+
+    /// What was seen from then on may come of a request that made or deleted this.
+    fn explained(&mut self, account: Account, id: Option<&str>, since: u64) {
+        let is_other = |held: &Held| held.account != account || Some(held.id.as_str()) != id;
+        self.held.retain(|held| is_other(held) || held.at < since);
     }
 
     fn send(&mut self, account: Account, write: &Write<'_>) {
