@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use touchstone_client::ConnectOptions;
 use touchstone_client::StopSignals;
 use touchstone_client::provision::{ProvisionSpec, Provisioner};
-use touchstone_harness::{CaseReport, Plan, Reporter, RunEvent, Target, Timeouts, Verdict, run};
+use touchstone_harness::{Plan, Reporter, RunEvent, Target, Timeouts, Verdict, run};
 use touchstone_reference_server::{Config, serve};
 use url::Url;
 
@@ -87,25 +87,11 @@ impl Reporter for Verdicts {
             && case.verdict != Verdict::Pass
             && !self.stop.abort.is_cancelled()
         {
-            self.others.push(told(case));
+            self.others.push(case.to_string());
             if self.others.len() == ENOUGH {
                 self.stop.abort.cancel();
             }
         }
         Ok(())
     }
-}
-
-fn told(case: &CaseReport) -> String {
-    let reason = case.reason.clone().unwrap_or_default();
-    let broken: Vec<_> = case
-        .broken()
-        .map(|(requirement, mismatch)| {
-            format!(
-                "\n  {}: expected {}, got {}",
-                requirement.id, mismatch.expected, mismatch.actual
-            )
-        })
-        .collect();
-    format!("{}: {} {reason}{}", case.id, case.verdict, broken.concat())
 }

@@ -3,7 +3,7 @@
 //! The runner makes these values and formats nothing; every report is a renderer of them
 //! ([`crate::report`]) and runs nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -134,6 +134,22 @@ pub struct CaseReport {
     pub trace_file: Option<String>,
     /// Which of its connections went to which node, where the target has several.
     pub nodes: Vec<(String, String)>,
+}
+
+/// The verdict with its reason and what was broken, for whoever has no report: a line for each.
+impl fmt::Display for CaseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        write!(f, "{}: {} {reason}", self.id, self.verdict)?;
+        for (requirement, Mismatch { expected, actual }) in self.broken() {
+            write!(
+                f,
+                "\n  {}: expected {expected}, got {actual}",
+                requirement.id
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl CaseReport {

@@ -84,14 +84,7 @@ struct Told(Vec<String>);
 impl Reporter for Told {
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         if let RunEvent::CaseFinished(case) = event {
-            let broken = case.broken().map(|(requirement, mismatch)| {
-                let (expected, actual) = (&mismatch.expected, &mismatch.actual);
-                format!("\n  {}: expected {expected}, got {actual}", requirement.id)
-            });
-            let (verdict, broken) = (case.verdict, broken.collect::<String>());
-            let reason = case.reason.as_deref().unwrap_or_default();
-            self.0
-                .push(format!("{}: {verdict} {reason}{broken}", case.id));
+            self.0.push(case.to_string());
         }
         Ok(())
     }
